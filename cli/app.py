@@ -1,0 +1,43 @@
+"""Gathers the verbs. Each is a function in a file of its own; this file only names them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from casparian import __version__
+from cli import files, job, jobs, log, run, sql
+
+app = typer.Typer(
+    name="casparian",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="A folder of messy files becomes typed tables that can prove how they were made.\n\n"
+    "Example: `casparian run evtx ./case --sink parquet://./out`",
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"casparian {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Read the options that stand before the verb."""
+
+
+app.command("run")(run.run)
+app.command("sql")(sql.sql)
+app.command("jobs")(jobs.jobs)
+app.command("files")(files.files)
+app.add_typer(job.app, name="job")
+app.add_typer(log.app, name="log")

@@ -1,0 +1,37 @@
+"""Owns the clock and the random ids: the one place where they enter the house, from where they travel in commands."""
+
+from __future__ import annotations
+
+import getpass
+import secrets
+from datetime import UTC, datetime
+
+from eventlog.ids import ExecutorId, Instant, LeaseId, LogId, instant
+
+
+def now() -> Instant:
+    """Return the wall clock in UTC."""
+    return instant(datetime.now(UTC))
+
+
+def new_log_id() -> LogId:
+    """Return 128 random bits in hex."""
+    return LogId(secrets.token_hex(16))
+
+
+def new_lease() -> LeaseId:
+    """Return a fencing token that no other lease ever had."""
+    return LeaseId(secrets.token_hex(16))
+
+
+def new_executor(number: int) -> ExecutorId:
+    """Return a name for an executor that no other process of this log had."""
+    return ExecutorId(f"executor-{number}-{secrets.token_hex(4)}")
+
+
+def actor() -> str:
+    """Return who gives commands here, as the log names them."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):  # a user id without a name: containers and jails
+        return "cli:unknown"

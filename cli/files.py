@@ -1,0 +1,36 @@
+"""The verb `files`: what was seen in the case."""
+
+from __future__ import annotations
+
+from cli.home import find_home
+from cli.options import HomeOption, JsonOption, LimitOption
+from cli.reading import reading
+from cli.render import out, out_json, shorten, size, table
+
+
+def files(limit: LimitOption = 50, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """List the files that runs have met, the last seen first, with the hash of their content.
+
+    Example: `casparian files --limit 100`
+    """
+    from projections import queries
+
+    with reading(find_home(home)) as reader:
+        rows = queries.files(reader.connection, limit=limit)
+    if as_json:
+        out_json({"files": rows})
+        return
+    lines = [
+        (
+            shorten(row.path),
+            "" if row.size is None else size(row.size),
+            (row.source_hash or "")[:16],
+            row.last_run,
+            row.refused_reason or "read",
+        )
+        for row in rows
+    ]
+    for line in table(("file", "size", "blake3 (first 16)", "run", "state"), lines, right=(1, 3)):
+        out(line)
+    if not rows:
+        out("no files")

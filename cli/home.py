@@ -1,0 +1,35 @@
+"""Owns where a case's home is and what lies where inside it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from msgspec import Struct
+
+HOME_VARIABLE = "CASPARIAN_HOME"
+DEFAULT_HOME = "~/.casparian_flow"
+
+
+class Home(Struct, frozen=True):
+    """The folders of one home. Nothing is created by naming them."""
+
+    root: Path
+
+    @property
+    def log(self) -> Path:
+        return self.root / "log"
+
+    @property
+    def blobs(self) -> Path:
+        return self.root / "blobs"
+
+    @property
+    def output(self) -> Path:
+        return self.root / "output"
+
+
+def find_home(option: Path | None) -> Home:
+    """Return the home named by the option, else by CASPARIAN_HOME, else the default; always absolute."""
+    named = option or Path(os.environ.get(HOME_VARIABLE) or DEFAULT_HOME).expanduser()
+    return Home(Path(os.path.normpath(Path.cwd() / named)))

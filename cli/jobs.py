@@ -1,0 +1,61 @@
+"""The verb `jobs`: what was and is being done."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from cli.home import find_home
+from cli.options import HomeOption, JsonOption, LimitOption
+from cli.reading import reading
+from cli.render import out, out_json, shorten, table
+
+
+class Status(StrEnum):
+    """The words for a job's state, as --status takes them."""
+
+    queued = "queued"
+    dispatched = "dispatched"
+    running = "running"
+    promoting = "promoting"
+    aborting = "aborting"
+    completed = "completed"
+    failed = "failed"
+    aborted = "aborted"
+
+
+def jobs(
+    status: Annotated[Status | None, typer.Option("--status", help="Only jobs in this state.")] = None,
+    limit: LimitOption = 50,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List jobs, newest first; also while a run is going on.
+
+    Example: `casparian jobs --status failed`
+    """
+    from projections import queries
+
+    with reading(find_home(home)) as reader:
+        rows = queries.jobs(reader.connection, status=status.value if status else None, limit=limit)
+    if as_json:
+        out_json({"jobs": rows})
+        return
+    lines = [
+        (
+            row.job_id,
+            row.run_id,
+            row.parser,
+            row.completion_status or row.status,
+            row.rows_total,
+            shorten(row.path),
+            row.error_reason or "",
+        )
+        for row in rows
+    ]
+    for line in table(("job", "run", "parser", "status", "rows", "file", "why"), lines, right=(0, 1, 4)):
+        out(line)
+    if not rows:
+        out("no jobs" + (f" with status {status.value}" if status else ""))

@@ -1,0 +1,111 @@
+"""The verbs of the log: `log verify` and `log show`. Neither changes a byte, neither needs the lock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.errors import EXIT_VERIFICATION, CliError
+from cli.home import find_home
+from cli.options import HomeOption, JsonOption
+from cli.reading import nothing_here
+from cli.render import count, out, out_json, printable
+
+if TYPE_CHECKING:
+    from eventlog.frames import LogRecord
+    from eventlog.verify import Verification
+
+app = typer.Typer(no_args_is_help=True, help="Look into the log. Example: `casparian log verify`")
+
+SHOWN_CHARACTERS_MAX = 160
+
+
+@app.callback()
+def main() -> None:
+    """Group the verbs that speak of the log."""
+
+
+@app.command("verify")
+def verify(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Check every byte of the log: exit code 0 if it is whole, 5 if not.
+
+    Example: `casparian log verify`
+    """
+    from eventlog.errors import LogMissingError
+    from eventlog.verify import verify as verify_log
+
+    place = find_home(home)
+    try:
+        verification = verify_log(place.log)
+    except LogMissingError as error:
+        raise nothing_here(place) from error
+    if as_json:
+        out_json(verification)
+    else:
+        _show(verification)
+    raise typer.Exit(0 if verification.verdict == "OK" else EXIT_VERIFICATION)
+
+
+def _show(verification: Verification) -> None:
+    out(f"verdict: {verification.verdict}")
+    out(f"log {verification.log_id}: {count(verification.events, 'record')} in {count(verification.commits, 'commit')}")
+    out(f"head: seq {verification.head_seq}, sha256 {verification.head_hash}")
+    state = (
+        "a writer is at work"
+        if verification.writer_active
+        else "closed cleanly"
+        if verification.clean_close
+        else "not closed cleanly"
+    )
+    out(f"state: {state}; known durable up to seq {verification.durable}")
+    for finding in verification.findings:
+        out(f"finding: {finding.check} in {finding.segment} at byte {finding.offset}, after seq {finding.seq}")
+        out(f"  expected {printable(finding.expected)}, found {printable(finding.actual)}")
+        out(f"  still provable: {printable(finding.provable)}")
+        out(f"  what to do: {printable(finding.what_to_do)}")
+
+
+@app.command("show")
+def show(
+    first: Annotated[int, typer.Option("--from", min=1, help="The first position to show.")] = 1,
+    last: Annotated[int | None, typer.Option("--to", min=1, help="The last position to show.")] = None,
+    tail: Annotated[int | None, typer.Option("--tail", min=1, help="Only the last so many records.")] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the records of the log in order: position, time, who, what; with --json one object a line.
+
+    Example: `casparian log show --tail 20`
+    """
+    from eventlog.errors import LogError, LogMissingError
+    from eventlog.reader import durable_head, read_frames
+
+    place = find_home(home)
+    try:
+        if tail is not None:
+            head = durable_head(place.log)
+            first = max(first, (head.seq if head else 0) - tail + 1)
+        for frame in read_frames(place.log, from_seq=first):
+            for record in frame.records:
+                if record.seq < first:
+                    continue
+                if last is not None and record.seq > last:
+                    return
+                _print(record, ts=frame.ts, actor=frame.actor, as_json=as_json)
+    except LogMissingError as error:
+        raise nothing_here(place) from error
+    except LogError as error:
+        raise CliError("log_unreadable", str(error), error.next_step, exit_code=EXIT_VERIFICATION) from error
+
+
+def _print(record: LogRecord, *, ts: str, actor: str, as_json: bool) -> None:
+    import msgspec
+
+    if as_json:
+        out_json({"seq": record.seq, "type": record.type, "ts": ts, "actor": actor, "data": record.data})
+        return
+    data = printable(msgspec.json.encode(record.data).decode())
+    if len(data) > SHOWN_CHARACTERS_MAX:
+        data = data[: SHOWN_CHARACTERS_MAX - 1] + "…"
+    out(f"{record.seq:>7}  {ts}  {actor:<12}  {record.type}  {data}")

@@ -1,0 +1,38 @@
+"""Opens a home for reading: the same answers with and without a run going on, and never a byte written."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from cli.errors import EXIT_VERIFICATION, CliError
+from cli.home import Home
+
+if TYPE_CHECKING:
+    from projections.readmodel import Reader
+
+
+@contextlib.contextmanager
+def reading(home: Home) -> Iterator[Reader]:
+    """Give a reader of the home's read model. Raises CliError when there is no log, or it cannot be read."""
+    from eventlog.errors import LogError, LogMissingError
+    from projections.readmodel import open_reader
+
+    try:
+        reader = open_reader(home.root, home.log)
+    except LogMissingError as error:
+        raise nothing_here(home) from error
+    except LogError as error:
+        raise CliError("log_unreadable", str(error), error.next_step, exit_code=EXIT_VERIFICATION) from error
+    with contextlib.closing(reader):
+        yield reader
+
+
+def nothing_here(home: Home) -> CliError:
+    """Return the error of a verb that needs a home where nothing was run yet."""
+    return CliError(
+        "no_log",
+        f"read the log of {home.root}: nothing was run there yet",
+        "casparian run evtx ./case, or name another --home",
+    )

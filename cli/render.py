@@ -1,0 +1,94 @@
+"""Turns answers into text: tables for people, JSON for programs. Decides nothing.
+
+What comes from a case may hold anything: control characters are shown escaped, so that a file name can neither move
+the cursor nor break a table.
+"""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from cli.errors import CliError
+
+_encoder = msgspec.json.Encoder(order=None)
+SHOWN_CHARACTERS_MAX = 60
+
+
+def printable(text: str) -> str:
+    """Return the text with control, format and unassigned characters escaped."""
+    return "".join(
+        character if unicodedata.category(character)[0] != "C" else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+def shorten(text: str, characters_max: int = SHOWN_CHARACTERS_MAX) -> str:
+    """Return the text, its middle replaced by an ellipsis if it is too long for a column: both ends tell files apart."""
+    if len(text) <= characters_max:
+        return text
+    half = (characters_max - 1) // 2
+    return f"{text[:half]}…{text[-half:]}"
+
+
+def out(line: str = "") -> None:
+    """Print one line of data."""
+    sys.stdout.write(line + "\n")
+
+
+def talk(line: str) -> None:
+    """Print one line of talk."""
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+def out_json(value: object) -> None:
+    """Print one JSON value on one line."""
+    sys.stdout.write(_encoder.encode(value).decode() + "\n")
+    sys.stdout.flush()
+
+
+def count(number: int, noun: str) -> str:
+    """Return `1 file`, `2 files`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def size(bytes_: int) -> str:
+    """Return a size for people, in units of 1,000."""
+    value = float(bytes_)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:,.0f} {unit}" if unit == "B" else f"{value:,.1f} {unit}"
+        value /= 1000
+    return f"{value:,.1f} TB"
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[int] = ()) -> list[str]:
+    """Return the lines of a plain table; the columns whose positions are in `right` are set to the right."""
+    cells = [[printable("" if cell is None else str(cell)) for cell in row] for row in rows]
+    widths = [max([len(heading), *(len(row[i]) for row in cells)]) for i, heading in enumerate(headings)]
+
+    def line(row: Sequence[str]) -> str:
+        parts = [
+            cell.rjust(w) if i in right else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ]
+        return "  ".join(parts).rstrip()
+
+    return [line(headings), "  ".join("-" * width for width in widths), *(line(row) for row in cells)]
+
+
+def show_error(error: CliError, *, as_json: bool) -> None:
+    """Tell an error: the sentence and the next step on stderr, with --json the same as an object on stdout."""
+    if as_json:
+        out_json(
+            {
+                "error": {"code": error.code, "message": error.message, "next_step": error.next_step},
+                "exit": error.exit_code,
+            }
+        )
+    talk(f"error: {printable(error.message)}")
+    if error.next_step:
+        talk(f"next:  {printable(error.next_step)}")

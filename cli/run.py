@@ -1,0 +1,204 @@
+"""The verb `run`: a folder or files and a parser become tables."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.errors import EXIT_INTERRUPTED, EXIT_USAGE, CliError
+from cli.home import find_home
+from cli.options import HomeOption, JsonOption
+from cli.render import count, out, out_json, printable, shorten, size, table, talk
+
+if TYPE_CHECKING:
+    from cli.report import FileReport, RunReport
+
+SHOWN_FILES_MAX = 20
+WORKERS_MAX = 64
+
+
+def run(
+    parser: Annotated[str, typer.Argument(help="A parser's name, e.g. evtx.")],
+    inputs: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files or folders.")],
+    sink: Annotated[
+        str | None, typer.Option("--sink", help="Where the tables go, e.g. parquet://./out. Default: <home>/output.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, max=WORKERS_MAX, help="Executor processes. Default: the cores.")
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Parse files into tables; files whose tables exist already are reused.
+
+    Example: `casparian run evtx ./case --sink parquet://./out`
+
+    Exit codes: 0 all is well, 1 a file failed, 2 wrong usage, 3 some records could not be read,
+    5 a balance sheet did not add up, 70 the log could not be written, 130 interrupted.
+    """
+    from cli.progress import make_talk
+    from cli.sentinel import Sentinel
+    from cli.session import InterruptedRunError, JobWatch, Request, RunSession
+    from eventlog.ids import ParserName, path_text
+    from sinks.errors import SinkUriError
+    from sinks.uri import open_sink, parse_sink_uri
+
+    place = find_home(home)
+    try:
+        named = sink if sink is not None else f"parquet://{path_text(os.fsencode(place.output))}"
+        target = parse_sink_uri(named, base=Path.cwd())
+    except SinkUriError as error:
+        raise CliError(
+            "bad_sink_uri", str(error), "casparian run evtx ./case --sink parquet://./out", exit_code=EXIT_USAGE
+        ) from error
+    request = Request(
+        parser=ParserName(parser),
+        inputs=tuple(os.fsencode(name) for name in inputs),
+        sink_uri=target.uri,
+        settings={},
+    )
+    _check_inputs(request.inputs)
+    reason = open_sink(target.uri).check()
+    if reason is not None:
+        raise CliError("sink_unwritable", reason, "name another folder: --sink parquet://./out")
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    watch = JobWatch()
+    with make_talk() as progress, Sentinel(place, purpose=f"run {parser}", workers=workers or _cores()) as sentinel:
+        sentinel.handler.subscribe(watch.observe)
+        sentinel.start()
+        _tell_resumed(sentinel)
+        try:
+            report = RunSession(sentinel, request, watch=watch, talk=progress).execute()
+        except InterruptedRunError as error:
+            raise CliError(
+                "interrupted", error.summary, "run the same command again to go on", exit_code=EXIT_INTERRUPTED
+            ) from error
+    if as_json:
+        out_json(report)
+    else:
+        _show(report)
+    raise typer.Exit(report.exit)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _as_interrupt(_signal: int, _frame: FrameType | None) -> None:
+    """Treat a polite request to end like Ctrl-C: abort what runs, say so, leave the log clean."""
+    raise KeyboardInterrupt
+
+
+def _check_inputs(inputs: tuple[bytes, ...]) -> None:
+    """Refuse a command none of whose inputs exists: most likely a typing mistake, and nothing could be done."""
+    if not any(os.path.lexists(name) for name in inputs):
+        from eventlog.ids import path_text
+
+        names = ", ".join(path_text(name) for name in inputs)
+        raise CliError(
+            "no_such_input",
+            f"read the inputs of the run: {names}: no such file or folder",
+            "name a file or a folder that exists",
+        )
+
+
+def _tell_resumed(sentinel: object) -> None:
+    from cli.sentinel import Sentinel
+
+    assert isinstance(sentinel, Sentinel)
+    if sentinel.log.recovered is not None:
+        talk(f"recovered the log: {sentinel.log.recovered.reason}; kept as {sentinel.log.recovered.kept_as}")
+    resumed = sentinel.resumed
+    if resumed.requeued or resumed.promoting:
+        talk(
+            f"resumed from an earlier run: {count(resumed.requeued, 'job')} waiting, {resumed.promoting} being published"
+        )
+    if resumed.withdrawn:
+        talk(f"ended {count(resumed.withdrawn, 'job')} of an earlier run: the parser has changed since")
+
+
+def _show(report: RunReport) -> None:
+    """Print the summary: what was found and done, the tables, what failed and why, what to type next."""
+    out(f"run {report.run}: {report.parser} {report.parser_version}, {report.seconds:.1f} s")
+    out(
+        f"files: {report.found} found, {report.processed} processed, {report.reused} reused, {report.failed} failed"
+        + (f"; {report.passed_over} others not for this parser" if report.passed_over else "")
+    )
+    for line in _reused_lines(report.files):
+        out(line)
+    out()
+    for line in _output_lines(report):
+        out(line)
+    _show_damage(report.files)
+    _show_failures(report.files)
+    out()
+    out(
+        f"tables in {printable(report.sink)}"
+        + (f"; {report.superseded} earlier outputs superseded" if report.superseded else "")
+    )
+    out(f"next: {_next_command(report)}")
+
+
+def _reused_lines(files: tuple[FileReport, ...]) -> list[str]:
+    reused = [file for file in files if file.action == "reused"]
+    lines = [f"  reused {shorten(printable(file.path))}: {file.reason}" for file in reused[:SHOWN_FILES_MAX]]
+    if len(reused) > SHOWN_FILES_MAX:
+        lines.append(f"  … and {len(reused) - SHOWN_FILES_MAX} more reused files: --json lists them all")
+    return lines
+
+
+def _output_lines(report: RunReport) -> list[str]:
+    """Return the table of outputs; a file whose content was parsed once is counted once."""
+    sums: dict[str, dict[str | None, tuple[int, int]]] = {}
+    for file in report.files:
+        for output in file.outputs:
+            sums.setdefault(output.name, {})[output.path] = (output.rows, output.bytes)
+    rows = [
+        (
+            name,
+            f"{sum(r for r, _ in made.values()):,}",
+            size(sum(b for _, b in made.values())),
+            len(made.keys() - {None}),
+        )
+        for name, made in sorted(sums.items())
+    ]
+    return table(("output", "rows", "size", "artifacts"), rows, right=(1, 2, 3)) if rows else ["no outputs"]
+
+
+def _show_damage(files: tuple[FileReport, ...]) -> None:
+    damaged = [file for file in files if file.action != "failed" and file.status == "partial_success"]
+    if damaged:
+        out()
+        out(f"{count(len(damaged), 'file')} with records that could not be read:")
+    for file in damaged[:SHOWN_FILES_MAX]:
+        first = f": {file.ranges[0].reason} (offset {file.ranges[0].offset})" if file.ranges else ""
+        out(f"  {shorten(printable(file.path))}: {file.written} of {file.found} written{printable(first)}")
+    if len(damaged) > SHOWN_FILES_MAX:
+        out(f"  … and {len(damaged) - SHOWN_FILES_MAX} more: --json lists them all")
+
+
+def _show_failures(files: tuple[FileReport, ...]) -> None:
+    failed = [file for file in files if file.action == "failed"]
+    if failed:
+        out()
+        out(f"{count(len(failed), 'file')} failed:")
+    for file in failed[:SHOWN_FILES_MAX]:
+        out(f"  {shorten(printable(file.path))}: {printable(file.reason)}")
+        if file.next_step:
+            out(f"    next: {printable(file.next_step)}")
+    if len(failed) > SHOWN_FILES_MAX:
+        out(f"  … and {len(failed) - SHOWN_FILES_MAX} more: --json lists them all")
+
+
+def _next_command(report: RunReport) -> str:
+    if not report.files:
+        return f"nothing was found for parser {report.parser}: name a folder that holds its files"
+    tables = [output.name for file in report.files for output in file.outputs if output.rows]
+    if not tables:
+        return "casparian jobs"
+    return f'casparian sql "select * from {min(tables)} limit 10"'

@@ -1,0 +1,176 @@
+"""The composition: one process that holds the log, decides, promotes, projects, and drives its executors.
+
+Order of a start: the log (lock, recovery, new epoch), the fold, the read model, the decider; then what the last epoch
+left open is put back, and what it had committed is promoted. Order of an end: executors, promoter, decider, read
+model, and the log last, with its clean-close mark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+
+from msgspec import Struct
+
+from casparian import __version__
+from cli import clock
+from cli.errors import EXIT_VERIFICATION, CliError
+from cli.fleet import Fleet
+from cli.home import Home
+from cli.projecting import ProjectionThread
+from cli.promoter import Promoter
+from commands.epoch import BeginEpoch
+from commands.handle import Handler
+from commands.job import WithdrawJob
+from commands.parser import DeployParser
+from eventlog.blobs import FolderBlobStore
+from eventlog.frames import Frame
+from eventlog.ids import JobId, ParserName
+from eventlog.log import Log
+from executors.parser_catalog import ParserPackage, builtin_parsers
+from executors.transport import NngServer, socket_address
+from projections.readmodel import checkpoint, open_writer
+from reducers.fold import State
+from sinks.uri import open_sink
+
+ACTOR = "sentinel"
+CONTEXTS_PER_WORKER = 3  # a question that waits for work, a heartbeat, a report
+CONTEXTS_SPARE = 4
+
+
+class Resumed(Struct, frozen=True, kw_only=True):
+    """What this start found open and goes on with."""
+
+    requeued: int
+    promoting: int
+    interrupted_runs: int
+    withdrawn: int
+
+
+class Sentinel:
+    """One home's authority. Use as a context manager: leaving it closes the log cleanly."""
+
+    def __init__(self, home: Home, *, purpose: str, workers: int, on_stuck: Callable[[], None] = lambda: None) -> None:
+        self.home = home
+        self.workers = workers
+        self.blobs = FolderBlobStore(home.blobs)
+        self.packages: dict[ParserName, ParserPackage] = builtin_parsers()
+        self._on_stuck = on_stuck
+        self.log = Log.open(
+            home.log, clock=clock.now, new_log_id=clock.new_log_id, version=__version__, purpose=purpose
+        )
+        self.resumed = Resumed(requeued=0, promoting=0, interrupted_runs=0, withdrawn=0)
+
+    def __enter__(self) -> Sentinel:
+        self.handler = Handler(self.log, manager=self._manage, actor=ACTOR)
+        self.projection = self._open_read_model()
+        self.promoter = Promoter(self.handler, open_sink=open_sink, on_stuck=self._on_stuck)
+        address = socket_address(self.home.root)
+        server = NngServer(address, contexts=self.workers * CONTEXTS_PER_WORKER + CONTEXTS_SPARE)
+        self.fleet = Fleet(server, self.handler, log_id=self.log.log_id, epoch=self.log.epoch, packages=self.packages)
+        self.handler.subscribe(self.projection.observe)
+        self.handler.subscribe(self.promoter.observe)
+        self.handler.subscribe(self.fleet.observe)
+        return self
+
+    def start(self) -> None:
+        """Replay, decide, and go on with what the last epoch left open."""
+        self.projection.start()
+        self.handler.replay(self._replayed)
+        self._check_witness()
+        self.handler.start()
+        self.promoter.start()
+        self._resume()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.fleet.stop()
+        self.promoter.stop()
+        self.handler.stop()
+        self.projection.stop()
+        self.log.close()
+
+    def hire(self) -> None:
+        """Have the executors that the work needs: none while nothing is open, so that a rerun costs no process."""
+        open_jobs = self.handler.inspect(lambda state: len(state.jobs.queued) + len(state.jobs.leased))
+        if open_jobs and not self.fleet.size:
+            self.fleet.start()
+        if open_jobs:
+            self.fleet.grow(min(self.workers, open_jobs))
+
+    def deploy(self, name: ParserName) -> ParserPackage | None:
+        """Make the built-in parser of this name current; None if there is none."""
+        package = self.packages.get(name)
+        if package is not None:
+            command = DeployParser(
+                parser=package.name,
+                version=package.version,
+                artifact_hash=package.artifact_hash,
+                env_hash=package.env_hash,
+                builtin=True,
+                outputs=package.outputs,
+                components=package.components,
+                now=clock.now(),
+            )
+            self.handler.call(command, actor=ACTOR)
+        return package
+
+    def _open_read_model(self) -> ProjectionThread:
+        projector = open_writer(self.home.root, self.log.log_id)
+        seq, digest = checkpoint(projector)
+        self._witness = (seq, digest)
+        return ProjectionThread(projector, at=seq)
+
+    def _replayed(self, frame: Frame) -> None:
+        seq, digest = self._witness
+        if frame.last == seq and frame.hash != digest and frame.first <= frame.last:
+            self._regressed(f"the event {seq} that the read model saw is not the one in the log")
+        self.projection.feed(frame)
+
+    def _check_witness(self) -> None:
+        seq, _ = self._witness
+        if seq > self.log.head.seq:
+            self._regressed(f"the read model has seen event {seq}, the log ends at {self.log.head.seq}")
+
+    def _regressed(self, why: str) -> None:
+        raise CliError(
+            "log_regressed",
+            f"open the log in {self.home.log}: REGRESSED: {why}",
+            "restore the log from a copy that is at least as new, or use another --home; nothing was changed",
+            exit_code=EXIT_VERIFICATION,
+        )
+
+    def _manage(self, state: State) -> list[object]:
+        return list(self.fleet.plan(state))
+
+    def _resume(self) -> None:
+        """Put back what the last epoch held, promote what it committed, end jobs whose parser is not here any more."""
+        before = self.handler.inspect(_open_work)
+        self.handler.call(BeginEpoch(now=clock.now()), actor=ACTOR)
+        for committed in self.handler.inspect(lambda state: [job.committed for job in state.jobs.promoting.values()]):
+            self.promoter.recover(committed)
+        withdrawn = self._withdraw(self.handler.inspect(self._outdated), "its parser is not the one it was queued for")
+        self.resumed = Resumed(
+            requeued=before[0] - withdrawn, promoting=before[1], interrupted_runs=before[2], withdrawn=withdrawn
+        )
+
+    def _outdated(self, state: State) -> list[JobId]:
+        hashes = {package.artifact_hash for package in self.packages.values()}
+        return [job_id for job_id, job in state.jobs.queued.items() if job.spec.artifact_hash not in hashes]
+
+    def _withdraw(self, jobs: list[JobId], reason: str) -> int:
+        answers = [
+            self.handler.submit(WithdrawJob(job=job, reason=reason, now=clock.now()), actor=ACTOR) for job in jobs
+        ]
+        for answer in answers:
+            answer.result()
+        return len(jobs)
+
+    def withdraw_all(self, reason: str) -> int:
+        """End every job that waits; how many they were."""
+        return self._withdraw(self.handler.inspect(lambda state: list(state.jobs.queued)), reason)
+
+
+def _open_work(state: State) -> tuple[int, int, int]:
+    return len(state.jobs.queued) + len(state.jobs.leased), len(state.jobs.promoting), len(state.runs)

@@ -1,0 +1,521 @@
+"""One `run`: scan, plan, enqueue, wait, tell. Drives the sentinel by commands only; every choice is a decision's.
+
+The plan is an anti-join of the keys that the run wants against those that the read model has recorded, made at a
+known position of the log; `decide` refuses a plan that is behind.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+
+from cli import clock
+from cli.errors import EXIT_USAGE, CliError
+from cli.report import Action, FileReport, OutputReport, RangeReport, RunReport
+from cli.results import Results, gather
+from cli.sentinel import Sentinel
+from commands.decide import Command
+from commands.file import FILES_MAX, RecordFiles
+from commands.handle import Outcome
+from commands.job import JOBS_MAX, EnqueueJobs, NewJob
+from commands.run import FinishRun, InterruptRun, PlanRun, RunTally, exit_code
+from eventlog.events import (
+    JobAborted,
+    JobCompleted,
+    JobFailed,
+    JobKey,
+    JobQueued,
+    RefusedFile,
+    RunStarted,
+    SeenFile,
+    StartRun,
+    Target,
+)
+from eventlog.frames import Frame
+from eventlog.ids import (
+    ConfigHash,
+    Digest,
+    JobId,
+    ParserName,
+    PathText,
+    RunId,
+    Seq,
+    SourceHash,
+    config_hash,
+    path_text,
+)
+from eventlog.keys import MaterializationComponents, TargetComponents, materialization_key, target_key
+from eventlog.schema import schema_hash
+from executors.parser_catalog import ParserPackage
+from executors.scanner import PassedOver, batches, scan
+from projections import queries
+from projections.rows import JobRow, MaterializationRow
+from sinks.uri import open_sink
+
+TICK_SECONDS = 0.2
+ABORT_SECONDS = 10.0  # how long running guests get to be killed and reported after an interrupt
+FILES_BYTES_MAX = 256 * 1024
+
+
+class Request(Struct, frozen=True, kw_only=True):
+    """What the person asked for, checked in form only."""
+
+    parser: ParserName
+    inputs: tuple[bytes, ...]
+    sink_uri: str
+    settings: dict[str, str]
+
+
+class Talk(Protocol):
+    """Shows progress on stderr; three phases, in this order."""
+
+    def scanning(self, files: int, bytes_: int) -> None: ...
+    def planned(self, *, found: int, reused: int, to_run: int, refused: int) -> None: ...
+    def working(self, *, done: int, total: int, rows: int) -> None: ...
+    def note(self, sentence: str) -> None: ...
+
+
+class InterruptedRunError(Exception):
+    """The person stopped the run; `summary` says what was done about its jobs."""
+
+    def __init__(self, run: RunId, summary: str) -> None:
+        super().__init__(summary)
+        self.run = run
+        self.summary = summary
+
+
+class JobWatch:
+    """Knows which jobs have ended, as told by the log."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._open: set[JobId] = set()
+
+    def observe(self, frames: Sequence[Frame]) -> None:
+        """Take in what became durable."""
+        ended = [
+            record.data.job
+            for frame in frames
+            for record in frame.events
+            if isinstance(record.data, JobCompleted | JobFailed | JobAborted)
+        ]
+        if ended:
+            with self._changed:
+                self._open.difference_update(ended)
+                self._changed.notify_all()
+
+    def expect(self, jobs: Iterable[JobId]) -> None:
+        """Wait for these as well; those that have ended by now must be taken out again with `settle`."""
+        with self._changed:
+            self._open.update(jobs)
+
+    def settle(self, still_open: set[JobId]) -> None:
+        """Forget the expected jobs that are not open any more."""
+        with self._changed:
+            self._open &= still_open
+
+    def wait(self, seconds: float) -> set[JobId]:
+        """Return the expected jobs that are open, after a change or after `seconds`."""
+        with self._changed:
+            if self._open:
+                self._changed.wait(seconds)
+            return set(self._open)
+
+
+class _Wanted(Struct, frozen=True):
+    """One file of the run with the keys of the outputs that it should have."""
+
+    file: SeenFile
+    keys: tuple[JobKey, ...]
+
+
+class _Plan(Struct, frozen=True, kw_only=True):
+    """What is to be done: `new` jobs, `attached` open ones that make the same outputs, the rest is reused."""
+
+    wanted: tuple[_Wanted, ...]
+    new: tuple[NewJob, ...]
+    attached_jobs: tuple[JobId, ...]
+    reused: frozenset[PathText]
+    attached_count: int
+
+
+class RunSession:
+    """Carries out one request on a started sentinel. `watch` must be subscribed before the sentinel starts."""
+
+    def __init__(self, sentinel: Sentinel, request: Request, *, watch: JobWatch, talk: Talk) -> None:
+        self._sentinel = sentinel
+        self._request = request
+        self._watch = watch
+        self._talk = talk
+        self._actor = clock.actor()
+        self._refused: list[RefusedFile] = []
+        self._passed_over = 0
+        self._began = time.monotonic()
+
+    def execute(self) -> RunReport:
+        """Return the report. Raises CliError for a refused request, InterruptedRunError on Ctrl-C."""
+        package = self._sentinel.deploy(self._request.parser)
+        started = self._start()
+        if package is None:
+            raise AssertionError("a run was started for a parser that is not in the catalog")
+        try:
+            files = self._scan(started, package)
+            plan = self._plan(started, package, files)
+            self._enqueue(started, plan)
+            self._wait(plan)
+            return self._finish(started, plan, package)
+        except KeyboardInterrupt as error:
+            raise InterruptedRunError(started.run, self._interrupt(started.run)) from error
+
+    # --- start and scan -----------------------------------------------------------------------------------------------
+
+    def _start(self) -> RunStarted:
+        request = self._request
+        command = StartRun(
+            parser=request.parser,
+            inputs=tuple(path_text(name) for name in request.inputs),
+            sink_uri=request.sink_uri,
+            sink_mode="append",
+            settings=request.settings,
+            workers=self._sentinel.workers,
+            now=clock.now(),
+        )
+        outcome = self._sentinel.handler.call(command, actor=self._actor)
+        if outcome.refused is not None:
+            refused = outcome.refused
+            raise CliError(refused.code, refused.why, refused.next_step, exit_code=EXIT_USAGE)
+        self._cause = outcome.seq - len(outcome.events)
+        started = outcome.events[0]
+        assert isinstance(started, RunStarted)
+        return started
+
+    def _call(self, command: Command) -> Outcome:
+        outcome = self._sentinel.handler.call(command, actor=self._actor, cause=self._cause)
+        if outcome.refused is not None:
+            refused = outcome.refused
+            raise CliError(refused.code, refused.why, refused.next_step)
+        return outcome
+
+    def _scan(self, started: RunStarted, package: ParserPackage) -> list[SeenFile]:
+        """Read and hash every file, recording batch by batch; return the files that were read."""
+        seen: list[SeenFile] = []
+        bytes_ = 0
+        for batch in batches(self._met(package), count_max=FILES_MAX, bytes_max=FILES_BYTES_MAX, size_of=_event_bytes):
+            files = tuple(item for item in batch if isinstance(item, SeenFile))
+            refused = tuple(item for item in batch if isinstance(item, RefusedFile))
+            self._call(RecordFiles(run=started.run, seen=files, refused=refused))
+            seen.extend(files)
+            self._refused.extend(refused)
+            bytes_ += sum(file.size for file in files)
+            self._talk.scanning(len(seen), bytes_)
+        return seen
+
+    def _met(self, package: ParserPackage) -> Iterator[SeenFile | RefusedFile]:
+        for item in scan(self._request.inputs, patterns=package.patterns):
+            if isinstance(item, PassedOver):
+                self._passed_over += 1
+            else:
+                yield item
+
+    # --- plan -----------------------------------------------------------------------------------------------------------
+
+    def _plan(self, started: RunStarted, package: ParserPackage, files: list[SeenFile]) -> _Plan:
+        targets = _targets(started, package)
+        settings_hash = config_hash(started.settings)
+        wanted = tuple(
+            _Wanted(file, _keys(targets, package, settings_hash=settings_hash, source=file.source_hash))
+            for file in files
+        )
+        plan, at_seq = self._compare(wanted)
+        self._call(
+            PlanRun(
+                run=started.run,
+                at_seq=at_seq,
+                config_hash=settings_hash,
+                targets=targets,
+                found=len(wanted),
+                reused=len(plan.reused),
+                queued=len(plan.new),
+                attached=plan.attached_count,
+                refused=len(self._refused),
+                plan_digest=self._store(plan),
+                now=clock.now(),
+            )
+        )
+        to_run = len(plan.new) + plan.attached_count
+        self._talk.planned(
+            found=len(wanted) + len(self._refused), reused=len(plan.reused), to_run=to_run, refused=len(self._refused)
+        )
+        return plan
+
+    def _compare(self, wanted: tuple[_Wanted, ...]) -> tuple[_Plan, Seq]:
+        """Return what is missing, and the position at which it was looked at."""
+        at_seq, claimed = self._sentinel.handler.inspect(lambda state: (state.seq, dict(state.jobs.by_key)))
+        keys = [key.materialization_key for item in wanted for key in item.keys]
+        missing = self._sentinel.projection.ask(lambda connection: queries.missing_keys(connection, keys))
+        new: list[NewJob] = []
+        reused: set[PathText] = set()
+        attached_jobs: set[JobId] = set()
+        attached_count = 0
+        begun: set[SourceHash] = set()
+        for item in wanted:
+            open_job = next(
+                (claimed[k.materialization_key] for k in item.keys if k.materialization_key in claimed), None
+            )
+            if not any(key.materialization_key in missing for key in item.keys):
+                reused.add(item.file.path)
+            elif open_job is not None or item.file.source_hash in begun:
+                attached_count += 1
+                if open_job is not None:
+                    attached_jobs.add(open_job)
+            else:
+                begun.add(item.file.source_hash)
+                new.append(NewJob(file=item.file, keys=item.keys))
+        plan = _Plan(
+            wanted=wanted,
+            new=tuple(new),
+            attached_jobs=tuple(sorted(attached_jobs)),
+            reused=frozenset(reused),
+            attached_count=attached_count,
+        )
+        return plan, at_seq
+
+    def _store(self, plan: _Plan) -> Digest:
+        """Store the list of what will run or was refused, one JSON line a file; the event carries its digest."""
+        lines = [*plan.new, *self._refused]
+        return self._sentinel.blobs.put(msgspec.json.Encoder(order="deterministic").encode_lines(lines))
+
+    def _enqueue(self, started: RunStarted, plan: _Plan) -> None:
+        jobs: list[JobId] = list(plan.attached_jobs)
+        self._watch.expect(jobs)
+        for first in range(0, len(plan.new), JOBS_MAX // 2):
+            chunk = plan.new[first : first + JOBS_MAX // 2]
+            outcome = self._call(EnqueueJobs(run=started.run, jobs=chunk, now=clock.now()))
+            queued = [event.job for event in outcome.events if isinstance(event, JobQueued)]
+            self._watch.expect(queued)
+            jobs.extend(queued)
+            self._sentinel.hire()
+        self._sentinel.hire()
+        self._watch.settle(self._sentinel.handler.inspect(lambda state: {job for job in jobs if state.jobs.get(job)}))
+
+    # --- wait -----------------------------------------------------------------------------------------------------------
+
+    def _wait(self, plan: _Plan) -> None:
+        """Wait until every job has ended or cannot be published now."""
+        total = len(plan.new) + len(plan.attached_jobs)
+        while True:
+            still_open = self._watch.wait(TICK_SECONDS)
+            waiting = still_open - self._sentinel.promoter.stuck.keys()
+            self._talk.working(done=total - len(still_open), total=total, rows=self._sentinel.fleet.progress().rows)
+            if not waiting:
+                return
+            self._sentinel.hire()
+
+    def _interrupt(self, run: RunId) -> str:
+        """Abort what runs, end what waits, leave what is committed; return a sentence about it."""
+        sentinel = self._sentinel
+        self._talk.note("interrupted: stopping the guests; press Ctrl-C again to leave at once")
+        sentinel.fleet.abort_running("the run was interrupted")
+        deadline = time.monotonic() + ABORT_SECONDS
+        while sentinel.handler.inspect(lambda state: len(state.jobs.leased)) and time.monotonic() < deadline:
+            time.sleep(TICK_SECONDS / 4)
+        withdrawn = sentinel.withdraw_all("the run was interrupted")
+        interrupt = InterruptRun(run=run, reason="interrupted by the person who started it", now=clock.now())
+        sentinel.handler.call(interrupt, actor=self._actor, cause=self._cause)
+        return f"run {run} was interrupted: {withdrawn} jobs were stopped, what had been published stays"
+
+    # --- tell -----------------------------------------------------------------------------------------------------------
+
+    def _finish(self, started: RunStarted, plan: _Plan, package: ParserPackage) -> RunReport:
+        files = tuple(
+            sorted([*self._file_reports(started, plan), *self._refused_reports()], key=lambda file: file.path)
+        )
+        superseded = self._sentinel.projection.ask(
+            lambda connection: queries.superseded_by_run(connection, started.run)
+        )
+        tally = _tally(files, superseded)
+        if self._sentinel.promoter.stuck:
+            reason = "its outputs wait for a target that cannot be reached"
+            self._call(InterruptRun(run=started.run, reason=reason, now=clock.now()))
+        else:
+            self._call(FinishRun(run=started.run, tally=tally, now=clock.now()))
+        return RunReport(
+            run=started.run,
+            exit=exit_code(tally),
+            files=files,
+            parser=package.name,
+            parser_version=package.version,
+            sink=started.sink_uri,
+            home=str(self._sentinel.home.root),
+            found=len(files),
+            processed=tally.processed,
+            reused=tally.reused,
+            failed=tally.failed,
+            superseded=superseded,
+            passed_over=self._passed_over,
+            seconds=round(time.monotonic() - self._began, 3),
+            resumed=self._sentinel.resumed.requeued + self._sentinel.resumed.promoting,
+        )
+
+    def _refused_reports(self) -> Iterator[FileReport]:
+        for refused in self._refused:
+            yield _failed_report(refused.path, None, reason=refused.reason, next_step="")
+
+    def _file_reports(self, started: RunStarted, plan: _Plan) -> list[FileReport]:
+        keys = [key.materialization_key for item in plan.wanted for key in item.keys]
+        results = self._sentinel.projection.ask(
+            lambda connection: gather(connection, keys, run=started.run, attached=plan.attached_jobs)
+        )
+        return [self._file_report(item, plan, results) for item in plan.wanted]
+
+    def _file_report(self, item: _Wanted, plan: _Plan, results: Results) -> FileReport:
+        made = [results.materializations.get(key.materialization_key) for key in item.keys]
+        recorded = [row for row in made if row is not None]
+        if len(recorded) < len(made):
+            return self._unfinished(item, results)
+        job = results.jobs[recorded[0].job_id]
+        reused = item.file.path in plan.reused
+        action: Action = "reused" if reused else "run"
+        outputs = tuple(
+            OutputReport(name=row.output_name, rows=row.rows, bytes=row.bytes, path=_place(row))
+            for row in sorted(recorded, key=lambda row: row.output_name)
+        )
+        return FileReport(
+            path=item.file.path,
+            source_hash=item.file.source_hash,
+            sha256=item.file.sha256,
+            action=action,
+            job=job.job_id,
+            found=job.found,
+            written=job.written,
+            quarantined=job.quarantined,
+            skipped=job.skipped,
+            unreadable=job.unreadable,
+            ranges=tuple(
+                RangeReport(offset=row.byte_offset, length=row.byte_length, reason=row.reason)
+                for row in results.ranges.get(job.job_id, ())
+            ),
+            outputs=outputs,
+            status=job.completion_status or "success",
+            reason=_why(item, job, reused=reused),
+            next_step=f"casparian job show {job.job_id}",
+        )
+
+    def _unfinished(self, item: _Wanted, results: Results) -> FileReport:
+        """Return the report of a file without outputs: its job failed, was stopped, or waits for its target."""
+        job = results.by_source.get(item.file.source_hash)
+        if job is None:
+            return _failed_report(item.file.path, item.file, reason="no job was made for it", next_step="run again")
+        stuck = self._sentinel.promoter.stuck.get(JobId(job.job_id))
+        reason = f"its outputs are staged but cannot be published: {stuck}" if stuck else job.error_reason or job.status
+        next_step = "run again when the target can be reached" if stuck else job.error_hint or ""
+        return _failed_report(
+            item.file.path,
+            item.file,
+            reason=reason,
+            next_step=next_step or f"casparian job show {job.job_id}",
+            job=job.job_id,
+            status=job.error_class or job.status,
+        )
+
+
+def _event_bytes(item: SeenFile | RefusedFile) -> int:
+    return len(item.path) * 2 + 300
+
+
+def _targets(started: RunStarted, package: ParserPackage) -> tuple[Target, ...]:
+    """Return where each declared output of the run goes."""
+    targets = []
+    for schema in package.outputs:
+        shape = schema_hash(schema)
+        components = TargetComponents(
+            output_name=schema.output,
+            sink_uri=started.sink_uri,
+            sink_mode=started.sink_mode,
+            table_name="",
+            schema_hash=shape,
+        )
+        targets.append(
+            Target(output=schema.output, table_name="", schema_hash=shape, target_key=target_key(components))
+        )
+    return tuple(targets)
+
+
+def _keys(
+    targets: tuple[Target, ...], package: ParserPackage, *, settings_hash: ConfigHash, source: SourceHash
+) -> tuple[JobKey, ...]:
+    """Return the materialization key of each target for one content."""
+    return tuple(
+        JobKey(
+            output=target.output,
+            target_key=target.target_key,
+            materialization_key=materialization_key(
+                MaterializationComponents(
+                    output_target_key=target.target_key,
+                    source_hash=source,
+                    artifact_hash=package.artifact_hash,
+                    env_hash=package.env_hash,
+                    config_hash=settings_hash,
+                )
+            ),
+        )
+        for target in targets
+    )
+
+
+def _failed_report(
+    path: PathText,
+    file: SeenFile | None,
+    *,
+    reason: str,
+    next_step: str,
+    job: int | None = None,
+    status: str = "refused",
+) -> FileReport:
+    return FileReport(
+        path=path,
+        source_hash=file.source_hash if file else None,
+        sha256=file.sha256 if file else None,
+        action="failed",
+        job=job,
+        found=None,
+        written=None,
+        quarantined=None,
+        skipped=None,
+        unreadable=None,
+        ranges=(),
+        outputs=(),
+        status=status,
+        reason=reason,
+        next_step=next_step,
+    )
+
+
+def _why(item: _Wanted, job: JobRow, *, reused: bool) -> str:
+    """Return the reason for what was done with a file, in words."""
+    if reused:
+        return f"same content, parser, settings and target as job {job.job_id} of run {job.run_id}"
+    if job.path != item.file.path:
+        return f"same content as {job.path}, parsed once, by job {job.job_id}"
+    return "no outputs were recorded for this content, parser, settings and target"
+
+
+def _place(row: MaterializationRow) -> str | None:
+    return open_sink(row.sink_uri).locate(row.file) if row.file else None
+
+
+def _tally(files: Sequence[FileReport], superseded: int) -> RunTally:
+    done = [file for file in files if file.action != "failed"]
+    return RunTally(
+        processed=sum(file.action == "run" for file in files),
+        reused=sum(file.action == "reused" for file in files),
+        failed=len(files) - len(done),
+        partial=sum(file.status == "partial_success" for file in done),
+        unaccounted=sum(file.status == "accounting" for file in files),
+        superseded=superseded,
+    )

@@ -1,0 +1,73 @@
+"""The verb `sql`: one SELECT over the tables of the case."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.errors import EXIT_USAGE, CliError
+from cli.home import find_home
+from cli.options import HomeOption, JsonOption
+from cli.reading import reading
+from cli.render import out, out_json, shorten, table, talk
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SHOWN_ROWS_MAX = 1000
+
+
+def sql(
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="One SELECT statement; - reads it from stdin.")],
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many rows to print at most.")] = SHOWN_ROWS_MAX,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask the tables of the case, and the read model's own (cf_jobs, scout_files, ...). Reading only.
+
+    Example: `casparian sql "select channel, event_id, count(*) n from evtx_events group by all order by n desc limit 10"`
+    """
+    from projections.errors import ProjectionError, SqlRefusedError
+    from projections.sql_guard import run_query
+
+    text = sys.stdin.read() if query == "-" else query
+    with reading(find_home(home)) as reader:
+        try:
+            result = run_query(reader, text, limit_rows=limit + 1)
+        except SqlRefusedError as error:
+            raise CliError(
+                "sql_refused", str(error), 'casparian sql "select * from cf_jobs limit 5"', exit_code=EXIT_USAGE
+            ) from error
+        except ProjectionError as error:
+            raise CliError("sql_failed", str(error)) from error
+        rows = _rows(result.table, limit)
+        if as_json:
+            out_json(
+                {
+                    "columns": result.columns,
+                    "types": result.types,
+                    "rows": rows,
+                    "truncated": result.table.num_rows > limit,
+                }
+            )
+            return
+        for line in table(result.columns, [[_shown(cell) for cell in row] for row in rows]):
+            out(line)
+        if result.table.num_rows > limit:
+            talk(f"only the first {limit} rows are shown; --limit shows more")
+
+
+def _rows(result: pa.Table, limit: int) -> list[list[object]]:
+    shown = result.slice(0, limit)
+    columns = [column.to_pylist() for column in shown.columns]
+    return [list(row) for row in zip(*columns, strict=True)] if columns else []
+
+
+def _shown(cell: object) -> str:
+    if cell is None:
+        return ""
+    if isinstance(cell, bytes):
+        return cell.hex()
+    return shorten(str(cell), 120)

@@ -1,0 +1,70 @@
+"""Owns the union of all commands and the one routing table to their decisions."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from commands import epoch, executor, file, job, parser, run
+from commands.outcome import Decision
+from eventlog.events import CancelJob, StartRun
+from reducers.fold import State
+
+Command = (
+    parser.DeployParser
+    | file.RecordFiles
+    | StartRun
+    | run.PlanRun
+    | run.FinishRun
+    | run.InterruptRun
+    | executor.JoinExecutor
+    | executor.LoseExecutor
+    | epoch.BeginEpoch
+    | job.EnqueueJobs
+    | job.DispatchJob
+    | job.StartJob
+    | job.CommitJob
+    | job.FailJob
+    | job.ReleaseJob
+    | CancelJob
+    | job.WithdrawJob
+    | job.RecordPromotion
+    | job.AbandonPromotion
+)
+
+
+def decide(command: Command, state: State) -> Decision:
+    """Return the events that the command brings about, or why it is refused. Reads nothing but its arguments."""
+    match command:
+        case parser.DeployParser():
+            return parser.decide(command, state)
+        case file.RecordFiles():
+            return file.decide(command, state)
+        case StartRun():
+            return run.decide_start(command, state)
+        case run.PlanRun():
+            return run.decide_plan(command, state)
+        case run.FinishRun():
+            return run.decide_finish(command, state)
+        case run.InterruptRun():
+            return run.decide_interrupt(command, state)
+        case executor.JoinExecutor():
+            return executor.decide_join(command, state)
+        case executor.LoseExecutor():
+            return executor.decide_lose(command, state)
+        case epoch.BeginEpoch():
+            return epoch.decide(command, state)
+        case (
+            job.EnqueueJobs()
+            | job.DispatchJob()
+            | job.StartJob()
+            | job.CommitJob()
+            | job.FailJob()
+            | job.ReleaseJob()
+            | CancelJob()
+            | job.WithdrawJob()
+            | job.RecordPromotion()
+            | job.AbandonPromotion()
+        ):
+            return job.decide(command, state)
+        case _:
+            assert_never(command)

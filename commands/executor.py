@@ -1,0 +1,61 @@
+"""Decides who is in the fleet, and what becomes of the leases of an executor that is gone."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from commands.job import lost_lease
+from commands.outcome import Decision
+from eventlog.events import Event, ExecutorJoined, ExecutorLost
+from eventlog.ids import ExecutorId, Instant
+from reducers.fold import State
+
+
+class JoinExecutor(Struct, frozen=True, kw_only=True):
+    executor: ExecutorId
+    pid: int
+    host: str
+    version: str
+    capacity: int
+    now: Instant
+
+
+class LoseExecutor(Struct, frozen=True, kw_only=True):
+    """The executor left or died. `charged` says whether its jobs pay an attempt: not when the sentinel went first."""
+
+    executor: ExecutorId
+    reason: str
+    charged: bool
+    now: Instant
+
+
+Command = JoinExecutor | LoseExecutor
+
+
+def decide_join(command: JoinExecutor, state: State) -> Decision:
+    """Take the executor into the fleet; one that is in it already changes nothing."""
+    if command.executor in state.executors:
+        return []
+    return [
+        ExecutorJoined(
+            executor=command.executor,
+            pid=command.pid,
+            host=command.host,
+            version=command.version,
+            capacity=command.capacity,
+            joined_at=command.now,
+        )
+    ]
+
+
+def decide_lose(command: LoseExecutor, state: State) -> Decision:
+    """Let the executor go, and put each of its jobs back into the queue (or to its end, if it was being cancelled)."""
+    if command.executor not in state.executors:
+        return []
+    events: list[Event] = [
+        ExecutorLost(executor=command.executor, reason=command.reason, lost_at=command.now),
+    ]
+    for job in state.jobs.leased.values():
+        if job.executor == command.executor:
+            events.append(lost_lease(job, f"its executor is gone: {command.reason}", command.charged, command.now))
+    return events

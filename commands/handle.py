@@ -1,0 +1,233 @@
+"""The shell of the core: one thread decides, one log commits, answers and subscribers wait until it is durable.
+
+What waits in the inbox when a commit returns becomes the next batch: decided on the speculative state (each decision
+sees the ones before it), evolved at once, appended in one write and one sync. The deciding thread is the log's only
+caller and commits inline: a hand-over to another thread would cost a lone writer a third of its speed, and while the
+disk syncs nothing could be answered anyway. A failed sync ends the process, so speculation is never rolled back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import queue
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import TypeVar
+
+from msgspec import Struct
+
+from commands.decide import Command, decide
+from commands.outcome import Refused
+from eventlog.events import CancelJob, CommandRefused, Event, LoggedCommand, StartRun
+from eventlog.frames import Frame, FrameDraft
+from eventlog.ids import Seq
+from eventlog.log import Log
+from reducers.fold import State, apply, fold
+
+INBOX_COMMANDS_MAX = 10_000
+BATCH_COMMANDS_MAX = 512
+IDLE_SECONDS = 1.0
+
+T = TypeVar("T")
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """What became of a command, told when it is durable. `seq` is the position after it."""
+
+    seq: Seq
+    events: tuple[Event, ...]
+    refused: Refused | None
+
+
+class _Request(Struct, frozen=True):
+    command: Command
+    actor: str
+    cause: int
+    answer: Future[Outcome]
+
+
+Look = Callable[[State], None]
+Subscriber = Callable[[Sequence[Frame]], None]
+# Looks at the state between two batches and returns what should happen next; called on the deciding thread.
+ProcessManager = Callable[[State], Sequence[Command]]
+
+
+class Handler:
+    """The deciding thread, and the only caller of the log."""
+
+    def __init__(self, log: Log, *, manager: ProcessManager, actor: str) -> None:
+        self._log = log
+        self._manager = manager
+        self._actor = actor
+        self._inbox: queue.Queue[_Request | Look | None] = queue.Queue(INBOX_COMMANDS_MAX)
+        self._subscribers: list[Subscriber] = []
+        self._thread = threading.Thread(target=self._loop, name="decider", daemon=True)
+        self._state = State()
+        self._fault: BaseException | None = None
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Have durable frames told, in order, on the deciding thread: a subscriber only hands on. Before `start`."""
+        self._subscribers.append(subscriber)
+
+    def replay(self, observe: Callable[[Frame], None]) -> None:
+        """Fold the whole log into the state; `observe` sees each frame. Once, before `start`."""
+        gc.collect()
+        gc.freeze()
+        gc.disable()  # keeping decoded events alive is bound by the collector: three to four times the speed
+        try:
+            for frame in self._log.replay():
+                fold(self._state, ((record.seq, record.data) for record in frame.events))
+                self._state.seq = Seq(frame.last)
+                observe(frame)
+        finally:
+            gc.enable()
+            gc.unfreeze()
+
+    def start(self) -> None:
+        """Begin to decide."""
+        self._thread.start()
+
+    def submit(self, command: Command, *, actor: str, cause: int = 0) -> Future[Outcome]:
+        """Queue a command; the future is done when its frame is durable. Blocks while the inbox is full."""
+        answer: Future[Outcome] = Future()
+        self._inbox.put(_Request(command, actor, cause, answer))
+        if self._fault is not None and not answer.done():
+            answer.set_exception(self._fault)
+        return answer
+
+    def call(self, command: Command, *, actor: str, cause: int = 0) -> Outcome:
+        """Submit a command and wait for its outcome."""
+        return self.submit(command, actor=actor, cause=cause).result()
+
+    def inspect(self, look: Callable[[State], T]) -> T:
+        """Return what `look` makes of the state, called on the deciding thread between two batches."""
+        answer: Future[T] = Future()
+
+        def ask(state: State) -> None:
+            answer.set_result(look(state))
+
+        self._inbox.put(ask)
+        return answer.result()
+
+    def wake(self) -> None:
+        """Have the process manager look at the state soon. Never blocks."""
+        with contextlib.suppress(queue.Full):  # a full inbox wakes it by itself
+            self._inbox.put_nowait(_nothing)
+
+    def stop(self) -> None:
+        """Decide what is queued, then end the thread."""
+        self._inbox.put(None)
+        self._thread.join()
+
+    def _loop(self) -> None:
+        pending: list[_Request] = []
+        try:
+            while self._turn(pending):
+                pending.clear()
+        except BaseException as error:
+            # A fault behind the decision (a frame that the log refuses) leaves the speculative state ahead of the
+            # log. Nothing more may be decided on it; whoever waits is told.
+            self._fault = error
+            self._tell(pending, error)
+            raise
+
+    def _tell(self, pending: Sequence[_Request], error: BaseException) -> None:
+        for request in pending:
+            if not request.answer.done():
+                request.answer.set_exception(error)
+        while True:
+            try:
+                item = self._inbox.get_nowait()
+            except queue.Empty:
+                return
+            if isinstance(item, _Request):
+                item.answer.set_exception(error)
+
+    def _turn(self, pending: list[_Request]) -> bool:
+        """Decide one batch of what waits, then what the process manager wants; False when told to stop."""
+        going_on = True
+        looks: list[Look] = []
+        for item in self._drain():
+            if item is None:
+                going_on = False
+            elif isinstance(item, _Request):
+                pending.append(item)
+            else:
+                looks.append(item)
+        self._decide(pending)
+        for look in looks:
+            look(self._state)
+        wanted = [_Request(command, self._actor, 0, Future()) for command in self._manager(self._state)]
+        pending.extend(wanted)
+        self._decide(wanted)
+        return going_on
+
+    def _drain(self) -> list[_Request | Look | None]:
+        """Return what waits, at most BATCH_COMMANDS_MAX; after IDLE_SECONDS of nothing, write the idle mark."""
+        try:
+            items = [self._inbox.get(timeout=IDLE_SECONDS)]
+        except queue.Empty:
+            self._log.mark()
+            return []
+        while len(items) < BATCH_COMMANDS_MAX:
+            try:
+                items.append(self._inbox.get_nowait())
+            except queue.Empty:
+                break
+        return items
+
+    def _decide(self, requests: Sequence[_Request]) -> None:
+        """Decide every request, commit their frames in one batch, publish, and only then answer."""
+        drafts: list[FrameDraft] = []
+        outcomes: list[tuple[_Request, Outcome]] = []
+        for request in requests:
+            outcome, draft = self._speculate(request)
+            outcomes.append((request, outcome))
+            if draft is not None:
+                drafts.append(draft)
+        if drafts:
+            frames = self._log.commit(drafts)
+            assert frames[-1].last == self._state.seq
+            for subscriber in self._subscribers:
+                subscriber(frames)
+        for request, outcome in outcomes:
+            request.answer.set_result(outcome)
+
+    def _speculate(self, request: _Request) -> tuple[Outcome, FrameDraft | None]:
+        decision = decide(request.command, self._state)
+        logged = request.command if isinstance(request.command, StartRun | CancelJob) else None
+        refused = decision if isinstance(decision, Refused) else None
+        events = _events(decision, logged)
+        if not events and logged is None:
+            return Outcome(seq=self._state.seq, events=(), refused=refused), None
+        if logged is not None:
+            self._state.seq = Seq(self._state.seq + 1)  # the command is the frame's first record
+        for event in events:
+            apply(self._state, Seq(self._state.seq + 1), event)
+        outcome = Outcome(seq=self._state.seq, events=events, refused=refused)
+        return outcome, _draft(request, logged, events)
+
+
+def _nothing(state: State) -> None:
+    """Look at nothing: what is put into the inbox to wake the loop."""
+
+
+def _events(decision: Sequence[Event] | Refused, logged: LoggedCommand | None) -> tuple[Event, ...]:
+    """Return the events to append: a person's refused command is history too, a machine's is not."""
+    if not isinstance(decision, Refused):
+        return tuple(decision)
+    return (CommandRefused(code=decision.code, why=decision.why),) if logged is not None else ()
+
+
+def _draft(request: _Request, logged: LoggedCommand | None, events: tuple[Event, ...]) -> FrameDraft:
+    return FrameDraft(
+        events=events,
+        actor=request.actor,
+        command=logged,
+        command_id=str(uuid.uuid4()) if logged is not None else "",
+        cause=request.cause,
+        corr=request.cause,
+    )

@@ -1,0 +1,575 @@
+"""Decides the life of a job: enqueue, dispatch, start, conclude, promote, cancel. Refusals in order of precedence."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from msgspec import Struct
+
+from commands.outcome import Decision, Refused
+from eventlog.events import (
+    ArtifactShare,
+    BalanceSheet,
+    CancelAccepted,
+    CancelJob,
+    CommitRefused,
+    Event,
+    FailureClass,
+    JobAborted,
+    JobCompleted,
+    JobDeclined,
+    JobDispatched,
+    JobFailed,
+    JobKey,
+    JobQueued,
+    JobRequeued,
+    JobStarted,
+    JobStatus,
+    MaterializationRecorded,
+    OutputsCommitted,
+    PromotionAbandoned,
+    SeenFile,
+    StagedOutput,
+)
+from eventlog.ids import (
+    CommitKey,
+    Digest,
+    ExecutorId,
+    Instant,
+    JobId,
+    LeaseId,
+    LogId,
+    OutputName,
+    RunId,
+    SchemaHash,
+    commit_key,
+    instant_plus,
+)
+from reducers.fold import State
+from reducers.job import Aborting, Dispatched, Job, Promoting, Queued, Running
+
+JOBS_MAX = 1000  # in one EnqueueJobs, so that a frame stays far below its bounds
+RETRIES_MAX = 3
+RETRY_BASE_SECONDS = 4  # the n-th retry waits 4^n seconds: 4, 16, 64
+
+
+class NewJob(Struct, frozen=True, kw_only=True):
+    """One file that has no outputs yet, with the keys of the outputs that it will make."""
+
+    file: SeenFile
+    keys: tuple[JobKey, ...]
+
+
+class EnqueueJobs(Struct, frozen=True, kw_only=True):
+    run: RunId
+    jobs: tuple[NewJob, ...]
+    now: Instant
+
+
+class DispatchJob(Struct, frozen=True, kw_only=True):
+    job: JobId
+    executor: ExecutorId
+    lease: LeaseId
+    now: Instant
+
+
+class StartJob(Struct, frozen=True, kw_only=True):
+    """The executor says that its guest is up."""
+
+    job: JobId
+    lease: LeaseId
+    now: Instant
+
+
+class StagedReport(Struct, frozen=True, kw_only=True):
+    """One staged artifact as the executor reported it."""
+
+    output: OutputName
+    staged: str
+    final: str
+    digest: Digest
+    bytes: int
+    rows: int
+    schema_hash: SchemaHash
+
+
+class CommitJob(Struct, frozen=True, kw_only=True):
+    """The executor has staged everything durably and asks for the commit point."""
+
+    job: JobId
+    lease: LeaseId
+    log_id: LogId
+    outputs: tuple[StagedReport, ...]
+    empty: tuple[OutputName, ...]
+    sheet: BalanceSheet
+    now: Instant
+
+
+class FailJob(Struct, frozen=True, kw_only=True):
+    """The attempt failed; nothing of it is staged any more."""
+
+    job: JobId
+    lease: LeaseId
+    failure: FailureClass
+    kind: str
+    reason: str
+    hint: str
+    log_tail: str
+    sheet: BalanceSheet | None
+    now: Instant
+
+
+class ReleaseJob(Struct, frozen=True, kw_only=True):
+    """The executor gives the job back: it was told to stop, or had no capacity. No attempt is charged."""
+
+    job: JobId
+    lease: LeaseId
+    declined: bool
+    reason: str
+    now: Instant
+
+
+class WithdrawJob(Struct, frozen=True, kw_only=True):
+    """End a job that nobody has begun: its run was interrupted, or its parser is not the one it was queued for."""
+
+    job: JobId
+    reason: str
+    now: Instant
+
+
+class RecordPromotion(Struct, frozen=True, kw_only=True):
+    """Every artifact of this commit has its final name, durably."""
+
+    job: JobId
+    commit_key: CommitKey
+    now: Instant
+
+
+class AbandonPromotion(Struct, frozen=True, kw_only=True):
+    """The sink answered that this commit is definitely not published and never will be."""
+
+    job: JobId
+    commit_key: CommitKey
+    reason: str
+    now: Instant
+
+
+Command = (
+    EnqueueJobs
+    | DispatchJob
+    | StartJob
+    | CommitJob
+    | FailJob
+    | ReleaseJob
+    | CancelJob
+    | WithdrawJob
+    | RecordPromotion
+    | AbandonPromotion
+)
+
+
+def decide(command: Command, state: State) -> Decision:
+    """Route a job's command to its decision."""
+    match command:
+        case EnqueueJobs():
+            return _enqueue(command, state)
+        case DispatchJob():
+            return _dispatch(command, state)
+        case StartJob():
+            return _start(command, state)
+        case CommitJob():
+            return _commit(command, state)
+        case FailJob():
+            return _fail(command, state)
+        case ReleaseJob():
+            return _release(command, state)
+        case CancelJob():
+            return _cancel(command, state)
+        case WithdrawJob():
+            return _withdraw(command, state)
+        case RecordPromotion():
+            return _record(command, state)
+        case AbandonPromotion():
+            return _abandon(command, state)
+        case _:
+            assert_never(command)
+
+
+def _enqueue(command: EnqueueJobs, state: State) -> Decision:
+    """Queue each file whose keys nobody has claimed; a claimed key is not queued twice."""
+    run = state.runs.get(command.run)
+    if run is None or run.planned is None:
+        return Refused("run_not_planned", f"run {command.run} has no plan to enqueue from")
+    if len(command.jobs) > JOBS_MAX:
+        return Refused("batch_too_large", f"at most {JOBS_MAX} jobs are queued at once")
+    events: list[Event] = []
+    claimed: set[str] = set()
+    for new in command.jobs:
+        keys = {key.materialization_key for key in new.keys}
+        if claimed & keys or any(key in state.jobs.by_key for key in keys):
+            continue
+        claimed |= keys
+        events.append(
+            JobQueued(
+                job=JobId(state.jobs.next_id + len(events)),
+                run=command.run,
+                path=new.file.path,
+                source_hash=new.file.source_hash,
+                sha256=new.file.sha256,
+                size=new.file.size,
+                mtime_ns=new.file.mtime_ns,
+                file_uid=new.file.file_uid,
+                parser=run.planned.parser,
+                parser_version=run.planned.parser_version,
+                artifact_hash=run.planned.artifact_hash,
+                settings=run.started.settings,
+                sink_uri=run.planned.sink_uri,
+                sink_mode=run.planned.sink_mode,
+                keys=new.keys,
+                queued_at=command.now,
+            )
+        )
+    return events
+
+
+def _dispatch(command: DispatchJob, state: State) -> Decision:
+    job = state.jobs.get(command.job)
+    if not isinstance(job, Queued):
+        return Refused("job_not_queued", f"job {command.job} is not waiting")
+    if job.not_before > command.now:
+        return Refused("job_not_due", f"job {command.job} waits until {job.not_before}")
+    if command.executor not in state.executors:
+        return Refused("unknown_executor", f"executor {command.executor} is not here")
+    return [
+        JobDispatched(
+            job=command.job,
+            attempt=job.attempts + 1,
+            executor=command.executor,
+            lease=command.lease,
+            dispatched_at=command.now,
+        )
+    ]
+
+
+def _holder(state: State, job: JobId, lease: LeaseId) -> Dispatched | Running | Aborting | Promoting | Refused:
+    """Return the job if this lease holds (or, in Promoting, held) it; a dead lease is refused and not logged."""
+    match state.jobs.get(job):
+        case Dispatched() | Running() | Aborting() as held if held.lease == lease:
+            return held
+        case Promoting() as promoting if promoting.committed.lease == lease:
+            return promoting
+        case _:
+            return Refused("stale_lease", f"lease {lease} does not hold job {job} any more")
+
+
+def _start(command: StartJob, state: State) -> Decision:
+    job = _holder(state, command.job, command.lease)
+    match job:
+        case Refused():
+            return job
+        case Running() | Promoting():
+            return []
+        case Aborting():
+            return Refused("job_aborting", f"job {command.job} was cancelled: {job.reason}")
+        case Dispatched():
+            return [
+                JobStarted(job=command.job, attempt=job.attempts, lease=command.lease, started_at=command.now),
+            ]
+        case _:
+            assert_never(job)
+
+
+def _commit(command: CommitJob, state: State) -> Decision:
+    """Pass the commit point, the last place where a cancel wins; or say which rule forbids it."""
+    job = _holder(state, command.job, command.lease)
+    match job:
+        case Refused():
+            return job
+        case Promoting():
+            return []
+        case Aborting():
+            why = f"job {command.job} was cancelled: {job.reason}"
+            return [_refusal(command, job, "cancelled", why), _aborted(job, job.reason, command.now)]
+        case Dispatched() | Running():
+            fault = _fault(command, job)
+            if fault is not None:
+                failure, code, why = fault
+                hint = f"casparian job show {command.job}"
+                failed = _failed(job, failure, kind=code, reason=why, hint=hint, now=command.now, sheet=command.sheet)
+                return [_refusal(command, job, code, why), failed]
+            return [_committed(command, job)]
+        case _:
+            assert_never(job)
+
+
+def _fault(command: CommitJob, job: Dispatched | Running) -> tuple[FailureClass, str, str] | None:
+    """Return (class, code, why) of the first rule that the report breaks, or None."""
+    declared = sorted(key.output for key in job.spec.keys)
+    reported = sorted([*(staged.output for staged in command.outputs), *command.empty])
+    if reported != declared:
+        return "permanent", "outputs_differ", f"outputs {reported} were reported where {declared} are declared"
+    sheet = command.sheet
+    rows = {staged.output: staged.rows for staged in command.outputs}
+    if sheet.output and sheet.written != rows.get(OutputName(sheet.output), 0):
+        staged = rows.get(OutputName(sheet.output), 0)
+        return "accounting", "rows_differ", f"the sheet says {sheet.written} rows written, {staged} are staged"
+    accounted = sheet.written + sheet.quarantined + sheet.skipped + sheet.unreadable
+    if sheet.found != accounted:
+        difference = sheet.found - accounted
+        return (
+            "accounting",
+            "unbalanced",
+            f"found {sheet.found} {sheet.unit} but accounted for {accounted} "
+            f"(written {sheet.written}, quarantined {sheet.quarantined}, skipped {sheet.skipped}, "
+            f"unreadable {sheet.unreadable}): {abs(difference)} {'missing' if difference > 0 else 'too many'}",
+        )
+    return None
+
+
+def sheet_status(sheet: BalanceSheet) -> JobStatus:
+    """Return partial_success when something of the source is not among the written rows."""
+    return "partial_success" if sheet.quarantined or sheet.unreadable or sheet.ranges_total else "success"
+
+
+def _committed(command: CommitJob, job: Dispatched | Running) -> OutputsCommitted:
+    outputs = tuple(
+        StagedOutput(
+            output=staged.output,
+            staged=staged.staged,
+            final=staged.final,
+            digest=staged.digest,
+            bytes=staged.bytes,
+            rows=staged.rows,
+            schema_hash=staged.schema_hash,
+            jobs=(ArtifactShare(job=command.job, row_first=0, rows=staged.rows),),
+        )
+        for staged in command.outputs
+    )
+    return OutputsCommitted(
+        job=command.job,
+        attempt=job.attempts,
+        lease=command.lease,
+        commit_key=commit_key(command.log_id, command.job, job.attempts),
+        status=sheet_status(command.sheet),
+        sink_uri=job.spec.sink_uri,
+        outputs=outputs,
+        empty=command.empty,
+        sheet=command.sheet,
+        committed_at=command.now,
+    )
+
+
+def _refusal(command: CommitJob, job: Dispatched | Running | Aborting, code: str, why: str) -> CommitRefused:
+    return CommitRefused(
+        job=command.job, attempt=job.attempts, lease=command.lease, code=code, why=why, refused_at=command.now
+    )
+
+
+def _failed(
+    job: Job,
+    failure: FailureClass,
+    *,
+    kind: str,
+    reason: str,
+    hint: str,
+    now: Instant,
+    log_tail: str = "",
+    sheet: BalanceSheet | None = None,
+) -> JobFailed:
+    return JobFailed(
+        job=job.spec.job,
+        run=job.spec.run,
+        attempt=job.attempts,
+        failure=failure,
+        kind=kind,
+        reason=reason,
+        hint=hint,
+        log_tail=log_tail,
+        sheet=sheet,
+        failed_at=now,
+    )
+
+
+def _aborted(job: Job, reason: str, now: Instant) -> JobAborted:
+    return JobAborted(job=job.spec.job, run=job.spec.run, reason=reason, aborted_at=now)
+
+
+def _fail(command: FailJob, state: State) -> Decision:
+    """Retry a transient failure while the budget lasts; a permanent one is final at once."""
+    job = _holder(state, command.job, command.lease)
+    match job:
+        case Refused():
+            return job
+        case Promoting():
+            return Refused("already_committing", f"job {command.job} has passed its commit point")
+        case Aborting():
+            return [_aborted(job, job.reason, command.now)]
+        case Dispatched() | Running():
+            if command.failure == "transient" and job.charged < RETRIES_MAX:
+                return [_retried(job, command.reason, command.now)]
+            return [
+                _failed(
+                    job,
+                    command.failure,
+                    kind=command.kind,
+                    reason=command.reason,
+                    hint=command.hint,
+                    now=command.now,
+                    log_tail=command.log_tail,
+                    sheet=command.sheet,
+                )
+            ]
+        case _:
+            assert_never(job)
+
+
+def _retried(job: Job, reason: str, now: Instant) -> JobRequeued:
+    return _requeued(job, reason, charged=True, wait_seconds=RETRY_BASE_SECONDS ** (job.charged + 1), now=now)
+
+
+def lost_lease(job: Dispatched | Running | Aborting, reason: str, charged: bool, now: Instant) -> Event:
+    """Return what becomes of a job whose executor is gone: its cancel is complete, it waits again, or it has failed.
+
+    A charged loss uses up a retry, so that a file that brings down its executor cannot do so for ever.
+    """
+    if isinstance(job, Aborting):
+        return _aborted(job, job.reason, now)
+    if not charged:
+        return _requeued(job, reason, charged=False, wait_seconds=0, now=now)
+    if job.charged < RETRIES_MAX:
+        return _retried(job, reason, now)
+    hint = f"casparian job show {job.spec.job}; the file may be what brings the executor down"
+    return _failed(job, "transient", kind="executor_lost", reason=reason, hint=hint, now=now)
+
+
+def _requeued(job: Job, reason: str, *, charged: bool, wait_seconds: int, now: Instant) -> JobRequeued:
+    return JobRequeued(
+        job=job.spec.job,
+        attempt=job.attempts,
+        reason=reason,
+        charged=charged,
+        not_before=instant_plus(now, seconds=wait_seconds),
+        requeued_at=now,
+    )
+
+
+def _release(command: ReleaseJob, state: State) -> Decision:
+    job = _holder(state, command.job, command.lease)
+    match job:
+        case Refused():
+            return job
+        case Promoting():
+            return Refused("already_committing", f"job {command.job} has passed its commit point")
+        case Aborting():
+            return [_aborted(job, job.reason, command.now)]
+        case Dispatched() | Running() if command.declined:
+            return [
+                JobDeclined(
+                    job=command.job,
+                    attempt=job.attempts,
+                    lease=command.lease,
+                    reason=command.reason,
+                    declined_at=command.now,
+                )
+            ]
+        case Dispatched() | Running():
+            return [_requeued(job, command.reason, charged=False, wait_seconds=0, now=command.now)]
+        case _:
+            assert_never(job)
+
+
+def _cancel(command: CancelJob, state: State) -> Decision:
+    """Accept a cancel in any open state before the commit point; afterwards say that it is too late."""
+    job = state.jobs.get(command.job)
+    match job:
+        case None if 0 < command.job < state.jobs.next_id:
+            return Refused(
+                "already_completed", f"job {command.job} has already ended", f"casparian job show {command.job}"
+            )
+        case None:
+            return Refused("not_found", f"there is no job {command.job}", "casparian jobs")
+        case Promoting():
+            return Refused("already_committing", f"job {command.job} has passed its commit point and will be published")
+        case Aborting():
+            return []
+        case Queued():
+            return [_cancelled(command), _aborted(job, command.reason, command.now)]
+        case Dispatched() | Running():
+            return [_cancelled(command)]
+        case _:
+            assert_never(job)
+
+
+def _cancelled(command: CancelJob) -> CancelAccepted:
+    return CancelAccepted(job=command.job, reason=command.reason, accepted_at=command.now)
+
+
+def _withdraw(command: WithdrawJob, state: State) -> Decision:
+    job = state.jobs.get(command.job)
+    match job:
+        case None:
+            return []
+        case Queued():
+            return [_aborted(job, command.reason, command.now)]
+        case _:
+            return Refused("job_not_queued", f"job {command.job} is not waiting any more")
+
+
+def _record(command: RecordPromotion, state: State) -> Decision:
+    """Record every output and complete the job, in one frame: views, reuse and exit codes read only that."""
+    job = state.jobs.get(command.job)
+    if not isinstance(job, Promoting):
+        return []
+    committed = job.committed
+    if committed.commit_key != command.commit_key:
+        return Refused("other_commit", f"job {command.job} is promoting another commit")
+    completed = JobCompleted(
+        job=command.job,
+        run=job.spec.run,
+        attempt=job.attempts,
+        status=committed.status,
+        sheet=committed.sheet,
+        finished_at=command.now,
+    )
+    staged = {output.output: output for output in committed.outputs}
+    return [*(_materialization(job, key, staged.get(key.output)) for key in job.spec.keys), completed]
+
+
+def _materialization(job: Promoting, key: JobKey, staged: StagedOutput | None) -> MaterializationRecorded:
+    spec, committed = job.spec, job.committed
+    return MaterializationRecorded(
+        job=spec.job,
+        run=spec.run,
+        output=key.output,
+        target_key=key.target_key,
+        materialization_key=key.materialization_key,
+        source_hash=spec.source_hash,
+        parser=spec.parser,
+        parser_version=spec.parser_version,
+        sink_uri=committed.sink_uri,
+        file=staged.final if staged else "",
+        digest=staged.digest if staged else "",
+        bytes=staged.bytes if staged else 0,
+        row_first=staged.jobs[0].row_first if staged else 0,
+        rows=staged.rows if staged else 0,
+        schema_hash=staged.schema_hash if staged else SchemaHash(""),
+        status=committed.status if staged else "no_data",
+    )
+
+
+def _abandon(command: AbandonPromotion, state: State) -> Decision:
+    job = state.jobs.get(command.job)
+    if not isinstance(job, Promoting) or job.committed.commit_key != command.commit_key:
+        return []
+    abandoned = PromotionAbandoned(
+        job=command.job,
+        attempt=job.attempts,
+        commit_key=command.commit_key,
+        reason=command.reason,
+        abandoned_at=command.now,
+    )
+    hint = "run the same command again: the file is parsed anew under a new commit key"
+    failed = _failed(
+        job, "promotion", kind="promotion_abandoned", reason=command.reason, hint=hint, now=command.now, sheet=None
+    )
+    return [abandoned, failed]

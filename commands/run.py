@@ -1,0 +1,160 @@
+"""Decides the life of a run: start, plan, finish, interrupt; and what its exit code says."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from commands.outcome import Decision, Refused
+from eventlog.events import RunFinished, RunInterrupted, RunPlanned, RunStarted, StartRun, Target
+from eventlog.ids import ConfigHash, Digest, Instant, RunId, Seq
+from reducers.fold import State
+
+EXIT_OK, EXIT_ERROR, EXIT_PARTIAL, EXIT_ACCOUNTING = 0, 1, 3, 5
+
+
+class PlanRun(Struct, frozen=True, kw_only=True):
+    """Fix what the run will do. The anti-join over the read model was made at `at_seq` and is passed in as counts."""
+
+    run: RunId
+    at_seq: Seq
+    config_hash: ConfigHash
+    targets: tuple[Target, ...]
+    found: int
+    reused: int
+    queued: int
+    attached: int
+    refused: int
+    plan_digest: Digest
+    now: Instant
+
+
+class RunTally(Struct, frozen=True, kw_only=True):
+    """How the files of a run ended, counted by file: what the exit code is made of."""
+
+    processed: int
+    reused: int
+    failed: int
+    partial: int  # of processed and reused: rows quarantined or records unreadable
+    unaccounted: int  # of failed: the balance sheet did not add up
+    superseded: int  # earlier materializations that are no longer current
+
+
+class FinishRun(Struct, frozen=True, kw_only=True):
+    run: RunId
+    tally: RunTally
+    now: Instant
+
+
+class InterruptRun(Struct, frozen=True, kw_only=True):
+    run: RunId
+    reason: str
+    now: Instant
+
+
+Command = StartRun | PlanRun | FinishRun | InterruptRun
+
+
+def exit_code(tally: RunTally) -> int:
+    """Return what is, not what was redone: a reused file that was damaged is as damaged the second time."""
+    if tally.unaccounted:
+        return EXIT_ACCOUNTING
+    if tally.failed:
+        return EXIT_ERROR
+    if tally.processed + tally.reused == 0:
+        return EXIT_ERROR  # zero results must never look like success
+    return EXIT_PARTIAL if tally.partial else EXIT_OK
+
+
+def decide_start(command: StartRun, state: State) -> Decision:
+    """Open a run. Refuses an unknown parser, a sink mode that is not built, and a run without inputs."""
+    if command.parser not in state.parsers:
+        known = ", ".join(sorted(state.parsers)) or "none"
+        return Refused("unknown_parser", f"there is no parser named {command.parser!r}", f"known parsers: {known}")
+    if command.sink_mode != "append":
+        return Refused(
+            "sink_mode_unsupported",
+            f"sink mode {command.sink_mode!r} cannot be honoured yet",
+            "use append, the default",
+        )
+    if not command.inputs:
+        return Refused("no_inputs", "no file or folder was named", "casparian run evtx ./case")
+    return [
+        RunStarted(
+            run=state.next_run,
+            parser=command.parser,
+            inputs=command.inputs,
+            sink_uri=command.sink_uri,
+            sink_mode=command.sink_mode,
+            settings=command.settings,
+            workers=command.workers,
+            started_at=command.now,
+        )
+    ]
+
+
+def decide_plan(command: PlanRun, state: State) -> Decision:
+    """Record the plan. Refuses one made before the newest materialization, or that forgets a file."""
+    run = state.runs.get(command.run)
+    if run is None:
+        return Refused("run_not_open", f"run {command.run} is not open")
+    if run.planned is not None:
+        return []
+    if command.at_seq < state.changed.get("output", Seq(0)):
+        return Refused(
+            "stale_plan", f"the plan of run {command.run} was made at {command.at_seq}, before the newest output"
+        )
+    files = state.files.get(command.run)
+    if (command.found, command.refused) != ((files.seen, files.refused) if files else (0, 0)):
+        return Refused("plan_forgets_files", f"the plan of run {command.run} does not count every file that was read")
+    if command.found != command.reused + command.queued + command.attached:
+        return Refused("plan_unbalanced", f"the plan of run {command.run} does not add up")
+    parser = state.parsers[run.started.parser].deployed
+    return [
+        RunPlanned(
+            run=command.run,
+            at_seq=command.at_seq,
+            parser=parser.parser,
+            parser_version=parser.version,
+            artifact_hash=parser.artifact_hash,
+            env_hash=parser.env_hash,
+            config_hash=command.config_hash,
+            sink_uri=run.started.sink_uri,
+            sink_mode=run.started.sink_mode,
+            targets=command.targets,
+            found=command.found,
+            reused=command.reused,
+            queued=command.queued,
+            attached=command.attached,
+            refused=command.refused,
+            plan_digest=command.plan_digest,
+            planned_at=command.now,
+        )
+    ]
+
+
+def decide_finish(command: FinishRun, state: State) -> Decision:
+    """Close a run whose own jobs have all ended."""
+    run = state.runs.get(command.run)
+    if run is None:
+        return []
+    if run.open_jobs:
+        return Refused("jobs_open", f"run {command.run} still has {run.open_jobs} open jobs")
+    tally = command.tally
+    return [
+        RunFinished(
+            run=command.run,
+            exit=exit_code(tally),
+            processed=tally.processed,
+            reused=tally.reused,
+            failed=tally.failed,
+            superseded=tally.superseded,
+            finished_at=command.now,
+        )
+    ]
+
+
+def decide_interrupt(command: InterruptRun, state: State) -> Decision:
+    """Close a run that will not go on; its open jobs are not touched here."""
+    if command.run not in state.runs:
+        return []
+    return [RunInterrupted(run=command.run, reason=command.reason, interrupted_at=command.now)]

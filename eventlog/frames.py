@@ -1,0 +1,306 @@
+"""Owns the frame, the unit of the log: its values, its commit line, its hash and its bounds.
+
+    {"seq":101,"type":"CancelJob","id":"<uuid>","data":{...}}
+    {"seq":102,"type":"CancelAccepted","data":{...}}
+    {"commit":57,"first":101,"last":102,"bytes":412,"ts":"...","actor":"cli:root","cause":99,"corr":99,"epoch":7,
+     "durable":100,"prev":"<64 hex>","hash":"<64 hex>"}          (one physical line, no spaces)
+
+hash = SHA-256("casparian.log.v1\\0" + the 16 bytes of log_id + all bytes from the frame's first through the comma
+before `"hash"`), so a frame verifies by itself; `prev` is the hash of the frame before. `bytes` is the length of the
+lines before the commit line, `durable` the highest seq known durable when the frame was written. A frame may be empty:
+first = last + 1. An auditor needs SHA-256 and a way to slice bytes, no JSON parser.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from eventlog.errors import FrameTooLargeError, InvalidRecordError, LogCorruptError, UnknownEventError
+from eventlog.events import Event, LoggedCommand
+from eventlog.ids import Instant, LogId
+from eventlog.records import (
+    COMMAND_TYPES,
+    LogRecord,
+    decode_records,
+    encode_records,
+    misplaced_line,
+    refuse_changed,
+)
+
+__all__ = ["CommitLine", "Frame", "FrameDraft", "FrameHash", "Head", "LogRecord", "PreparedFrame", "RawFrame"]
+
+FORMAT: Final = "casparian.log.v1"
+FRAME_EVENTS_MAX: Final = 4096
+FRAME_BYTES_MAX: Final = 4 * 1024 * 1024  # of the record lines
+LINE_BYTES_MAX: Final = 1024 * 1024
+COMMIT_LINE_BYTES_MAX: Final = 2048  # an actor of 200 characters of 4 bytes and ten numbers of 18 digits need 1,300
+FRAME_SPAN_BYTES_MAX: Final = FRAME_BYTES_MAX + COMMIT_LINE_BYTES_MAX
+BATCH_FRAMES_MAX: Final = 512  # of one write and sync; readers hold back at most this many frames
+BATCH_BYTES_MAX: Final = 8 * 1024 * 1024
+ACTOR_CHARACTERS_MAX: Final = 200
+ID_CHARACTERS_MAX: Final = 200
+COMMIT_START: Final = b'{"commit":'
+
+_HASH_KEY: Final = b'"hash":"'
+_COUNT = rb"(0|[1-9][0-9]{0,17})"
+_COMMIT_LINE: Final = re.compile(
+    rb'\{"commit":' + _COUNT + rb',"first":' + _COUNT + rb',"last":' + _COUNT + rb',"bytes":' + _COUNT
+    + rb',"ts":"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z)"'
+    + rb',"actor":"([^"\\\x00-\x1f]*(?:\\["\\][^"\\\x00-\x1f]*)*)"'
+    + rb',"cause":' + _COUNT + rb',"corr":' + _COUNT + rb',"epoch":' + _COUNT + rb',"durable":' + _COUNT
+    + rb',"prev":"([0-9a-f]{64})","hash":"([0-9a-f]{64})"\}\n'
+)  # fmt: skip
+_INSTANT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z", re.ASCII)
+
+
+class FrameDraft(Struct, frozen=True, kw_only=True):
+    """What a caller wants appended atomically; seqs, time and hashes are given by the log.
+
+    `cause` and `corr` are seqs, 0 where there is none. `command_id` is required with a command and empty without.
+    """
+
+    events: tuple[Event, ...]
+    actor: str
+    command: LoggedCommand | None = None
+    command_id: str = ""
+    cause: int = 0
+    corr: int = 0
+
+
+class Frame(Struct, frozen=True, kw_only=True):
+    """One commit of the log, decoded."""
+
+    commit: int
+    first: int
+    last: int
+    ts: Instant
+    actor: str
+    cause: int
+    corr: int
+    epoch: int
+    durable: int
+    prev: str
+    hash: str
+    records: tuple[LogRecord, ...]
+
+    @property
+    def events(self) -> tuple[LogRecord, ...]:
+        """Return the records without the command that opens the frame, if there is one."""
+        has_command = bool(self.records) and self.records[0].type in COMMAND_TYPES
+        return self.records[1:] if has_command else self.records
+
+
+class Head(Struct, frozen=True, kw_only=True):
+    """Where the log ends. `bytes` is the size of the active segment up to there."""
+
+    seq: int
+    hash: str
+    commit: int
+    bytes: int
+
+
+class CommitLine(Struct, frozen=True, gc=False):
+    """The commit line's fields, in the order in which they stand there."""
+
+    commit: int
+    first: int
+    last: int
+    bytes: int
+    ts: Instant
+    actor: str
+    cause: int
+    corr: int
+    epoch: int
+    durable: int
+    prev: str
+    hash: str
+
+
+class RawFrame(Struct, frozen=True, kw_only=True, gc=False):
+    """A frame in bytes that has passed its hash and link; `offset` is its position in its segment."""
+
+    line: CommitLine
+    lines: bytes
+    offset: int
+    end: int
+
+
+class PreparedFrame(Struct, frozen=True, kw_only=True):
+    """A draft that passed every check that can refuse it: seqs are given, lines are encoded, nothing is written."""
+
+    draft: FrameDraft
+    first: int
+    last: int
+    lines: bytes
+    records: tuple[LogRecord, ...]
+
+
+class FrameHash:
+    """Hashes frames of one log; the log's id is part of every hash, so frames of another log never fit."""
+
+    def __init__(self, log_id: LogId) -> None:
+        self._base = hashlib.sha256(FORMAT.encode() + b"\0" + bytes.fromhex(log_id))
+
+    def of(self, *pieces: bytes | memoryview) -> str:
+        """Return the hash of a frame's bytes through the comma before `"hash"`, in hexadecimal."""
+        digest = self._base.copy()
+        for piece in pieces:
+            digest.update(piece)
+        return digest.hexdigest()
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+def match_commit_line(data: bytes, at: int) -> re.Match[bytes] | None:
+    """Match a whole commit line that starts at `at`, byte for byte in the one form it can have."""
+    return _COMMIT_LINE.match(data, at)
+
+
+def find_commit_line(data: bytes, start: int) -> re.Match[bytes] | None:
+    """Match the first commit line of the frame that starts at `start`; None if it is not whole or not well formed.
+
+    A line break cannot stand inside a JSON text, so the search cannot stop inside a payload.
+    """
+    if data.startswith(COMMIT_START, start):
+        return match_commit_line(data, start)
+    before = data.find(b"\n" + COMMIT_START, start)
+    return None if before < 0 else match_commit_line(data, before + 1)
+
+
+def read_commit_line(match: re.Match[bytes]) -> CommitLine:
+    """Return the fields of a matched commit line."""
+    commit, first, last, size, ts, actor, cause, corr, epoch, durable, prev, hash_ = match.groups()
+    return CommitLine(
+        int(commit), int(first), int(last), int(size), Instant(ts.decode()), _actor(actor), int(cause), int(corr),
+        int(epoch), int(durable), prev.decode(), hash_.decode(),
+    )  # fmt: skip
+
+
+def hashed_end(match: re.Match[bytes]) -> int:
+    """Return where the hashed bytes of a frame end: after the comma before `"hash"`."""
+    return match.start(12) - len(_HASH_KEY)
+
+
+def _actor(escaped: bytes) -> str:
+    text = escaped.decode("utf-8", "replace")
+    return text if "\\" not in text else re.sub(r"\\(.)", r"\1", text)
+
+
+def decode_frame(raw: RawFrame) -> Frame:
+    """Return the frame with its records. Raises UnknownEventError; LogCorruptError if a seq is not in its place."""
+    line = raw.line
+    records = decode_records(raw.lines)
+    misplaced = misplaced_line(raw.lines, first=line.first, last=line.last)
+    if misplaced is not None or len(records) != line.last - line.first + 1:
+        raise LogCorruptError(
+            f"Read commit {line.commit} of the log: its lines are not the records {line.first} to {line.last}.",
+            next_step="Run `casparian log verify` and keep the folder as it is.",
+        )
+    return _frame(line, records)
+
+
+def _frame(line: CommitLine, records: tuple[LogRecord, ...]) -> Frame:
+    return Frame(
+        commit=line.commit,
+        first=line.first,
+        last=line.last,
+        ts=line.ts,
+        actor=line.actor,
+        cause=line.cause,
+        corr=line.corr,
+        epoch=line.epoch,
+        durable=line.durable,
+        prev=line.prev,
+        hash=line.hash,
+        records=records,
+    )
+
+
+# --- writing --------------------------------------------------------------------------------------------------------
+
+
+def prepare_frame(draft: FrameDraft, *, first: int) -> PreparedFrame:
+    """Encode a draft and check everything that can refuse it. Raises FrameTooLargeError, InvalidRecordError."""
+    _refuse_malformed(draft)
+    if len(draft.events) > FRAME_EVENTS_MAX:
+        raise _too_large(f"{len(draft.events)} events in one frame, at most {FRAME_EVENTS_MAX}")
+    lines = encode_records(draft.events, first=first, command=draft.command, command_id=draft.command_id)
+    if len(lines) > FRAME_BYTES_MAX:
+        raise _too_large(f"{len(lines)} bytes in one frame, at most {FRAME_BYTES_MAX}")
+    if len(lines) > LINE_BYTES_MAX and (longest := max(map(len, lines.split(b"\n"))) + 1) > LINE_BYTES_MAX:
+        raise _too_large(f"{longest} bytes in one line, at most {LINE_BYTES_MAX}")
+    records = _read_back(lines)
+    refuse_changed(records, draft.events if draft.command is None else (draft.command, *draft.events))
+    last = first + len(records) - 1
+    _refuse_reference(draft, last=last)
+    return PreparedFrame(draft=draft, first=first, last=last, lines=lines, records=records)
+
+
+def seal_frame(
+    prepared: PreparedFrame, *, hasher: FrameHash, commit: int, ts: Instant, epoch: int, durable: int, prev: str
+) -> tuple[Frame, bytes]:
+    """Return the frame and its bytes. Raises InvalidRecordError if the clock's instant is not in the one form."""
+    if _INSTANT.fullmatch(ts) is None:
+        raise _malformed(f"the clock gave {ts!r}, which is not an instant such as 2026-01-22T10:11:12.123456Z")
+    draft = prepared.draft
+    start = (
+        f'{{"commit":{commit},"first":{prepared.first},"last":{prepared.last},"bytes":{len(prepared.lines)}'
+        f',"ts":"{ts}","actor":{_quoted(draft.actor)},"cause":{draft.cause},"corr":{draft.corr}'
+        f',"epoch":{epoch},"durable":{durable},"prev":"{prev}",'
+    ).encode()
+    hash_ = hasher.of(prepared.lines, start)
+    line = CommitLine(
+        commit, prepared.first, prepared.last, len(prepared.lines), ts, draft.actor, draft.cause, draft.corr,
+        epoch, durable, prev, hash_,
+    )  # fmt: skip
+    data = b"".join((prepared.lines, start, _HASH_KEY, hash_.encode(), b'"}\n'))
+    return _frame(line, prepared.records), data
+
+
+def _quoted(actor: str) -> str:
+    return msgspec.json.encode(actor).decode()
+
+
+def _read_back(lines: bytes) -> tuple[LogRecord, ...]:
+    try:
+        return decode_records(lines)
+    except UnknownEventError as error:
+        raise _malformed(f"a record would not read back: {error}") from error
+
+
+def _refuse_malformed(draft: FrameDraft) -> None:
+    if not 1 <= len(draft.actor) <= ACTOR_CHARACTERS_MAX or not draft.actor.isprintable():
+        raise _malformed(f"the actor must be 1 to {ACTOR_CHARACTERS_MAX} printable characters, not {draft.actor!r:.80}")
+    if bool(draft.command_id) != (draft.command is not None):
+        raise _malformed("a command needs an id, and an id needs a command")
+    if len(draft.command_id) > ID_CHARACTERS_MAX:
+        raise _malformed(f"a command id has at most {ID_CHARACTERS_MAX} characters, not {len(draft.command_id)}")
+    if not draft.events and draft.command is None:
+        raise _malformed("it holds neither an event nor a command")
+
+
+def _refuse_reference(draft: FrameDraft, *, last: int) -> None:
+    """Cause and correlation point at what is in the log up to this frame, never ahead of it."""
+    for name, seq in (("cause", draft.cause), ("corr", draft.corr)):
+        if not 0 <= seq <= last:
+            raise _malformed(f"{name} is {seq}, which is not a position up to {last}")
+
+
+def _malformed(why: str) -> InvalidRecordError:
+    return InvalidRecordError(
+        f"Refused a frame for the log before writing it: {why}.",
+        next_step="Correct the draft that was built; nothing was written.",
+    )
+
+
+def _too_large(what: str) -> FrameTooLargeError:
+    return FrameTooLargeError(
+        f"Refused a frame for the log before writing it: {what}.",
+        next_step="Split it into several frames, or keep large content outside and record its digest.",
+    )

@@ -1,0 +1,163 @@
+"""Owns the lock that makes one process the writer: flock on a file that is never unlinked.
+
+The lock belongs to the open file, not to the process: a second opener is refused inside one process too, and closing an
+unrelated descriptor never drops it, as it would with fcntl locks.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+import weakref
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from msgspec import Struct
+
+from eventlog.errors import LogLockedError
+from eventlog.files import FILE_MODE, SMALL_FILE_BYTES_MAX, opened_regular, read_small, write_all
+from eventlog.ids import Instant
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LOCK_NAME: Final = "LOCK"
+# A reader that asks whether a writer lives holds a shared lock for a moment: a writer must not be refused for that.
+_TRIES: Final = 10
+_TRY_SECONDS: Final = 0.02
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+class LockHolder(Struct, frozen=True, kw_only=True):
+    """Who holds the lock, for people; the lock itself is the kernel's."""
+
+    pid: int
+    boot_id: str
+    host: str
+    since: Instant
+    purpose: str
+
+
+class LogLock:
+    """A held lock."""
+
+    def __init__(self, path: Path, fd: int) -> None:
+        self.path = path
+        self.fd = fd
+        _held.add(self)
+
+    @classmethod
+    def acquire(cls, folder: Path, holder: LockHolder) -> LogLock:
+        """Take the lock and write down who holds it. Raises LogLockedError, OSError."""
+        path = folder / LOCK_NAME
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
+        try:
+            _flock_exclusive(fd, folder)
+            if not names_inode(path, fd):  # removed and made anew while we waited for it
+                raise _locked(folder)
+            os.ftruncate(fd, 0)
+            write_all(fd, msgspec.json.encode(holder) + b"\n")
+        except BaseException:
+            os.close(fd)
+            raise
+        return cls(path, fd)
+
+    def still_ours(self) -> bool:
+        """Return whether the name still leads to the file we hold; somebody may have removed it and made another."""
+        return names_inode(self.path, self.fd)
+
+    def release(self) -> None:
+        """Give the lock back; the file stays. Harmless when done before."""
+        if self.fd >= 0:
+            fcntl.flock(self.fd, fcntl.LOCK_UN)  # explicitly: a forked child may still have the file open
+            os.close(self.fd)
+            self.fd = -1
+
+    def drop_inherited(self) -> None:
+        """Close a forked child's copy, so that a child that outlives its parent does not keep the log locked."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+_held: weakref.WeakSet[LogLock] = weakref.WeakSet()
+
+
+def _drop_inherited_locks() -> None:
+    for lock in list(_held):
+        lock.drop_inherited()
+
+
+os.register_at_fork(after_in_child=_drop_inherited_locks)
+
+
+def names_inode(path: Path, fd: int) -> bool:
+    """Return whether `path` is the open file itself; false for a link, another file or none."""
+    try:
+        named = path.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(named, os.fstat(fd))
+
+
+def is_locked(folder: Path) -> bool:
+    """Return whether a writer holds the log now, as far as a moment's look can tell."""
+    try:
+        with opened_regular(folder / LOCK_NAME) as fd, _shared(fd) as free:
+            return not free
+    except FileNotFoundError:
+        return False
+
+
+def boot_id() -> str:
+    """Return the kernel's id of this boot, "" where the system has none."""
+    try:
+        return _BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""  # only evidence for people; Linux alone has it
+
+
+@contextmanager
+def _shared(fd: int) -> Iterator[bool]:
+    """Try a shared lock for a moment; yields whether it could be had."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        fcntl.flock(fd, fcntl.LOCK_UN)
+
+
+def _flock_exclusive(fd: int, folder: Path) -> None:
+    for _ in range(_TRIES):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_TRY_SECONDS)
+        else:
+            return
+    raise _locked(folder)
+
+
+def _locked(folder: Path) -> LogLockedError:
+    holder = _read_holder(folder)
+    who = "another process" if holder is None else f"process {holder.pid} on {holder.host} ({holder.purpose})"
+    since = "" if holder is None else f" since {holder.since}"
+    return LogLockedError(
+        f"Open the log in {folder} for writing: {who} holds it{since}.",
+        next_step="Send the command to that process, wait until it ends, or stop it.",
+    )
+
+
+def _read_holder(folder: Path) -> LockHolder | None:
+    try:
+        data = read_small(folder / LOCK_NAME)
+        return msgspec.json.decode(data, type=LockHolder) if len(data) <= SMALL_FILE_BYTES_MAX else None
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return None  # the holder is just writing it; the refusal stands without its name

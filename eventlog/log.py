@@ -1,0 +1,342 @@
+"""Owns the writer of the log: the one place that appends and the one that syncs.
+
+What `commit` returns has reached the disk as far as the system can tell: in one gapless order, each frame whole. One
+batch is in flight at a time; a batch costs one write and one fdatasync, whatever it holds.
+
+A write or sync that fails ends the process (exit 70) and is never tried again: after a failed fsync the kernel may
+call the same pages clean, and a second fsync that succeeds proves nothing. The next opening copies the log forward.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final, NoReturn
+
+from msgspec.structs import replace
+
+from eventlog.chain import ChainScan, list_segments, segment_path
+from eventlog.errors import ForkedLogError, LogClosedError, LogCorruptError, LogError, LogStorageError
+from eventlog.events import LogRecovered, WriterOpened
+from eventlog.files import create_durably, created, make_folder, remove_durably, sync_data, write_all
+from eventlog.frames import (
+    BATCH_BYTES_MAX,
+    BATCH_FRAMES_MAX,
+    COMMIT_LINE_BYTES_MAX,
+    Frame,
+    FrameDraft,
+    FrameHash,
+    Head,
+    PreparedFrame,
+    decode_frame,
+    prepare_frame,
+    seal_frame,
+)
+from eventlog.ids import Instant, LogId
+from eventlog.lock import LockHolder, LogLock, boot_id, names_inode
+from eventlog.recovery import POISON_NAME, WHAT_TO_DO, Recovery, recover, require_genesis
+from eventlog.sealed import CLOSED_NAME, GENESIS_NAME, Closed, Genesis, write_closed, write_genesis
+
+__all__ = ["EXIT_STORAGE", "Frame", "FrameDraft", "Head", "Log", "exit_process"]
+
+EXIT_STORAGE: Final = 70
+_LOG_ACTOR: Final = "log"
+
+
+def exit_process(message: str) -> NoReturn:
+    """Say why on stderr and end the process at once: no cleanup may run on a log whose state is unknown."""
+    try:
+        print(message, file=sys.stderr, flush=True)
+    finally:
+        os._exit(EXIT_STORAGE)
+
+
+class Log:
+    """The log, open for writing by this process. Make one with `Log.open`; methods may be called from any thread."""
+
+    def __init__(
+        self, folder: Path, *, lock: LogLock, genesis: Genesis, recovery: Recovery, clock: Callable[[], Instant],
+        die: Callable[[str], NoReturn],
+    ) -> None:  # fmt: skip
+        active = recovery.segments[-1]
+        self.folder = folder
+        self.log_id: LogId = genesis.log_id
+        self.epoch = recovery.link.epoch + 1
+        self.recovered: LogRecovered | None = recovery.repairs[-1] if recovery.repairs else None
+        self._lock = lock
+        self._pid = os.getpid()
+        self._clock = clock
+        self._die = die
+        self._hasher = FrameHash(genesis.log_id)
+        self._waypoints = recovery.waypoints
+        self._sealed = recovery.segments[:-1]
+        self._active = active
+        self._fd = os.open(active.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
+        link = recovery.link
+        self.head = Head(seq=link.seq, hash=link.hash, commit=link.commit, bytes=os.fstat(self._fd).st_size)
+        self._durable = link.seq  # recovery has synced all of it
+        self._marked = True  # nothing was committed by this process yet
+        self._ended = ""  # why no more frames are taken
+        self._turn = threading.Lock()
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        *,
+        clock: Callable[[], Instant],
+        new_log_id: Callable[[], LogId],
+        version: str,
+        purpose: str,
+        die: Callable[[str], NoReturn] = exit_process,
+    ) -> Log:
+        """Take the log in `folder`, creating it if there is none, recover it and begin a new epoch, durably.
+
+        `clock` gives the commit lines' `ts`; `new_log_id` is asked for a new log only; `purpose` is told to those who
+        find the log locked. Raises LogLockedError, LogCorruptError, LogRegressedError, LogFormatError,
+        UnknownEventError, LogStorageError; each says what to do next, and leaves the log unlocked and as it was.
+        """
+        host = os.uname().nodename
+        holder = LockHolder(pid=os.getpid(), boot_id=boot_id(), host=host, since=clock(), purpose=purpose)
+        lock: LogLock | None = None
+        log: Log | None = None
+        try:
+            make_folder(folder)
+            lock = LogLock.acquire(folder, holder)
+            _create_if_absent(folder, new_log_id=new_log_id, clock=clock)
+            genesis, genesis_hash = require_genesis(folder)
+            recovery = recover(folder, genesis, genesis_hash)
+            remove_durably(folder / CLOSED_NAME)  # before the first append: the mark must never be behind the log
+            log = cls(folder, lock=lock, genesis=genesis, recovery=recovery, clock=clock, die=die)
+            log._begin_epoch(recovery.repairs, version=version, holder=holder)
+        except BaseException as error:
+            if log is not None:
+                log._let_go("its opening failed")
+            elif lock is not None:
+                lock.release()
+            if isinstance(error, OSError) and not isinstance(error, LogError):
+                raise _storage_error(folder, error) from error
+            raise
+        return log
+
+    def commit(self, drafts: Sequence[FrameDraft]) -> list[Frame]:
+        """Append each draft as one frame, in order, and return them when all are durable.
+
+        More than one batch can hold is written and synced in several. Raises FrameTooLargeError or InvalidRecordError
+        before anything is written, ForkedLogError, LogClosedError. A storage error does not return: `die` is called.
+        """
+        self._refuse_fork()
+        with self._turn:
+            self._refuse_ended()
+            prepared: list[PreparedFrame] = []
+            for draft in drafts:
+                first = prepared[-1].last + 1 if prepared else self.head.seq + 1
+                prepared.append(prepare_frame(draft, first=first))
+            frames: list[Frame] = []
+            for batch in _batches(prepared):
+                frames += self._append(batch)
+            return frames
+
+    def mark(self) -> None:
+        """Append an empty frame if anything was committed since the last one: its `durable` proves the end on disk."""
+        self._refuse_fork()
+        with self._turn:
+            self._refuse_ended()
+            self._mark()
+
+    def close(self) -> None:
+        """Mark the end, write CLOSED and give the lock back. Harmless when done before or after a storage error.
+
+        Raises ForkedLogError; LogStorageError if CLOSED could not be written (the log is whole, its next opening is
+        that after a crash).
+        """
+        self._refuse_fork()
+        with self._turn:
+            if self._ended:
+                self._let_go(self._ended)
+                return
+            try:
+                self._mark()
+                self._write_closed()
+            except OSError as error:
+                raise _storage_error(self.folder, error) from error
+            finally:
+                self._let_go("it was closed")
+
+    def replay(self, from_seq: int = 1) -> Iterator[Frame]:
+        """Return the frames that end at `from_seq` or later, in commit order, up to where the log ends now.
+
+        Every frame is checked again. Raises, while iterating, UnknownEventError for a record of another version and
+        LogCorruptError for bytes that have changed since the log was opened.
+        """
+        with self._turn:
+            head = self.head
+        start = [point for point in self._waypoints if point.link.seq < max(from_seq, 1)][-1]
+        segments = [*self._sealed, replace(self._active, size=head.bytes)]
+        scan = ChainScan(log_id=self.log_id, segments=segments, start=start)
+        return self._replay(scan, head=head, from_seq=from_seq)
+
+    def _replay(self, scan: ChainScan, *, head: Head, from_seq: int) -> Iterator[Frame]:
+        for raw in scan.frames():
+            if raw.line.last >= from_seq:
+                yield decode_frame(raw)
+        if scan.link.hash != head.hash:
+            raise LogCorruptError(
+                f"Replay the log in {self.folder}: after commit {scan.link.commit} its bytes are no longer what was "
+                f"there when it was opened.",
+                next_step=WHAT_TO_DO["CORRUPT"],
+            )
+
+    # --- the one way to the disk ---
+
+    def _append(self, batch: Sequence[PreparedFrame]) -> list[Frame]:
+        """Chain, write and sync one batch; publishes the head only then."""
+        frames: list[Frame] = []
+        pieces: list[bytes] = []
+        commit, prev, ts = self.head.commit, self.head.hash, self._clock()
+        for prepared in batch:
+            frame, data = seal_frame(
+                prepared,
+                hasher=self._hasher,
+                commit=commit + 1,
+                ts=ts,
+                epoch=self.epoch,
+                durable=self._durable,
+                prev=prev,
+            )
+            frames.append(frame)
+            pieces.append(data)
+            commit, prev = frame.commit, frame.hash
+        data = b"".join(pieces)
+        self._write_and_sync(data)
+        self._durable = frames[-1].last
+        self._marked = False
+        self.head = Head(seq=frames[-1].last, hash=prev, commit=commit, bytes=self.head.bytes + len(data))
+        return frames
+
+    def _write_and_sync(self, data: bytes) -> None:
+        try:
+            why = self._foreign_change()
+            if not why:
+                write_all(self._fd, data)
+                sync_data(self._fd)
+        except OSError as error:
+            why = str(error)
+        if why:
+            self._fail(why)
+
+    def _foreign_change(self) -> str:
+        """Return what somebody else did to the log, "" if nothing: a second writer must not be written over."""
+        size = os.fstat(self._fd).st_size
+        if size != self.head.bytes:
+            return f"the file has {size} bytes and must have {self.head.bytes}: somebody else wrote to it"
+        if not names_inode(self._active.path, self._fd):
+            return "its name leads to another file: somebody else moved or replaced it"
+        if not self._lock.still_ours():
+            return "its lock file was replaced: another process may hold the log"
+        return ""
+
+    def _fail(self, why: str) -> NoReturn:
+        """End everything: whether the last batch is on the disk cannot be known from here."""
+        message = (
+            f"Append to {self._active.path}: {why}. Nothing of this batch was acknowledged. "
+            f"Correct the cause and start again; the log recovers by itself."
+        )
+        self._ended = "a storage error ended it"
+        message += _leave_poison(self.folder, message)
+        self._die(message)
+
+    # --- epochs, marks, the end ---
+
+    def _begin_epoch(self, repairs: Sequence[LogRecovered], *, version: str, holder: LockHolder) -> None:
+        opened = WriterOpened(
+            epoch=self.epoch,
+            version=version,
+            host=holder.host,
+            pid=holder.pid,
+            boot_id=holder.boot_id,
+            opened_at=holder.since,
+        )
+        self.commit([FrameDraft(events=(*repairs, opened), actor=_LOG_ACTOR)])
+
+    def _mark(self) -> None:
+        if self._marked:
+            return
+        seq = self.head.seq
+        draft = FrameDraft(events=(), actor=_LOG_ACTOR)
+        self._append([PreparedFrame(draft=draft, first=seq + 1, last=seq, lines=b"", records=())])
+        self._marked = True
+
+    def _write_closed(self) -> None:
+        head = self.head
+        write_closed(
+            self.folder,
+            Closed(seq=head.seq, hash=head.hash, commit=head.commit, segment=self._active.path.name, bytes=head.bytes),
+        )
+
+    def _let_go(self, why: str) -> None:
+        self._ended = self._ended or why
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        self._lock.release()
+
+    def _refuse_fork(self) -> None:
+        """Checked before the turn is taken: in a child it may be held by a thread that does not exist there."""
+        if os.getpid() != self._pid:
+            raise ForkedLogError(
+                f"Use the log in {self.folder}: it was opened by process {self._pid}, this is its child {os.getpid()}.",
+                next_step="Start workers as processes of their own, and let the parent write.",
+            )
+
+    def _refuse_ended(self) -> None:
+        if self._ended:
+            raise LogClosedError(f"Append to the log in {self.folder}: {self._ended}.", next_step="Open the log again.")
+
+
+def _batches(prepared: Sequence[PreparedFrame]) -> Iterator[list[PreparedFrame]]:
+    """Split frames into what one write and sync may hold."""
+    batch: list[PreparedFrame] = []
+    size = 0
+    for frame in prepared:
+        span = len(frame.lines) + COMMIT_LINE_BYTES_MAX
+        if batch and (len(batch) == BATCH_FRAMES_MAX or size + span > BATCH_BYTES_MAX):
+            yield batch
+            batch, size = [], 0
+        batch.append(frame)
+        size += span
+    if batch:
+        yield batch
+
+
+def _create_if_absent(folder: Path, *, new_log_id: Callable[[], LogId], clock: Callable[[], Instant]) -> None:
+    """Create the first segment, then GENESIS.json: with a genesis and no segment, a segment was lost."""
+    if os.path.lexists(folder / GENESIS_NAME) or os.path.lexists(folder / CLOSED_NAME):
+        return
+    segments = list_segments(folder)
+    if any(segment.size for segment in segments):
+        return  # require_genesis refuses it, with the reason
+    if not segments:
+        create_durably(segment_path(folder, first=1))
+    write_genesis(folder, log_id=new_log_id(), created_at=clock())
+
+
+def _leave_poison(folder: Path, message: str) -> str:
+    """Leave a note for the next opening, which then rewrites every page; returns what to add if that fails too."""
+    try:
+        with created(folder / POISON_NAME) as fd:
+            write_all(fd, message.encode("utf-8", "backslashreplace") + b"\n")
+            os.fsync(fd)
+    except OSError as error:
+        return f" (The note {POISON_NAME} could not be written: {error}.)"
+    return ""
+
+
+def _storage_error(folder: Path, error: OSError) -> LogStorageError:
+    return LogStorageError(
+        f"Use the log in {folder}: {error}.",
+        next_step="Check that the folder can be written and that the disk has room, then start again.",
+    )

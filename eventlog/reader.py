@@ -1,0 +1,73 @@
+"""Owns reading the log from other processes, without a lock: only what is known to be durable is shown.
+
+A frame is shown when a later commit line says that it was durable, or when CLOSED says that the log ended there. The
+newest batch of a writer is therefore seen one batch, or one idle mark, later. Each call reads the log as it is at that
+moment and ends; half a line at the end belongs to a write under way and is nothing to report.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+from eventlog.chain import ChainScan, Waypoint, genesis_link, list_segments
+from eventlog.errors import LogCorruptError
+from eventlog.frames import BATCH_FRAMES_MAX, Frame, Head, RawFrame, decode_frame
+from eventlog.recovery import WHAT_TO_DO, judge, refusal, require_genesis
+from eventlog.sealed import Closed, read_closed
+
+
+def read_frames(folder: Path, *, from_seq: int = 1) -> Iterator[Frame]:
+    """Return the durable frames that end at `from_seq` or later, in commit order.
+
+    Raises LogMissingError, LogFormatError at once; while iterating UnknownEventError, LogCorruptError and
+    LogRegressedError, the last two after all frames that can be proven.
+    """
+    frames = _durable_frames(folder, *_opened(folder))
+    return (decode_frame(raw) for raw in frames if raw.line.last >= from_seq)
+
+
+def durable_head(folder: Path) -> Head | None:
+    """Return where the durable part of the log ends, None if nothing is known to be durable; reads the whole log.
+
+    `bytes` is the position in the active segment. Raises as `read_frames` does.
+    """
+    head: Head | None = None
+    for raw in _durable_frames(folder, *_opened(folder)):
+        head = Head(seq=raw.line.last, hash=raw.line.hash, commit=raw.line.commit, bytes=raw.end)
+    return head
+
+
+def _opened(folder: Path) -> tuple[ChainScan, Closed | None]:
+    genesis, genesis_hash = require_genesis(folder)
+    closed = read_closed(
+        folder
+    )  # before the sizes: a log that is closed in between is then not taken for a shorter one
+    start = Waypoint(link=genesis_link(genesis_hash), index=0, offset=0)
+    return ChainScan(log_id=genesis.log_id, segments=list_segments(folder), start=start), closed
+
+
+def _durable_frames(folder: Path, scan: ChainScan, closed: Closed | None) -> Iterator[RawFrame]:
+    waiting: deque[RawFrame] = deque()
+    for raw in scan.frames():
+        while waiting and waiting[0].line.last <= raw.line.durable:
+            yield waiting.popleft()
+        waiting.append(raw)
+        if closed is not None and raw.line.hash == closed.hash:
+            yield from waiting
+            waiting.clear()
+        if len(waiting) > BATCH_FRAMES_MAX:
+            raise LogCorruptError(
+                f"Read the log in {folder}: commit {raw.line.commit} holds more back than one batch can.",
+                next_step=WHAT_TO_DO["CORRUPT"],
+            )
+    _refuse_damage(folder, scan, closed)
+
+
+def _refuse_damage(folder: Path, scan: ChainScan, closed: Closed | None) -> None:
+    """Raise if the end is more than a write under way. Bytes after CLOSED are a writer's that has come since."""
+    still_closed = closed if closed is not None and scan.link.commit < closed.commit else None
+    judgement = judge(scan, still_closed)
+    if judgement.finding is not None and judgement.verdict in ("CORRUPT", "REGRESSED"):
+        raise refusal(folder, judgement.verdict, judgement.finding)

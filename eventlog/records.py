@@ -1,0 +1,179 @@
+"""Owns the record line: the one registry from tag to type, and the codec between records and lines.
+
+A line is `{"seq":101,"type":"JobQueued","data":{...}}`; a command has `"id":"<uuid>"` between type and data. The tag
+is the class name. Lines are split on the byte 0x0A and on nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, Union, get_args
+
+import msgspec
+from msgspec import Struct
+
+from eventlog.errors import InvalidRecordError, UnknownEventError
+from eventlog.events import Event, LoggedCommand
+from eventlog.ids import Seq
+
+
+class LogRecord(Struct, frozen=True, kw_only=True):
+    """One line of the log, decoded. `id` is the command's id, "" for an event."""
+
+    seq: Seq
+    type: str
+    id: str
+    data: Event | LoggedCommand
+
+
+EVENT_TYPES: Final[dict[str, type[Struct]]] = {shape.__name__: shape for shape in get_args(Event)}
+COMMAND_TYPES: Final[dict[str, type[Struct]]] = {shape.__name__: shape for shape in get_args(LoggedCommand)}
+RECORD_TYPES: Final[dict[str, type[Struct]]] = EVENT_TYPES | COMMAND_TYPES
+
+
+class _EventLine(Struct, gc=False):
+    seq: int
+    type: str
+    data: Struct
+
+
+class _CommandLine(Struct, gc=False):
+    seq: int
+    type: str
+    id: str
+    data: Struct
+
+
+def _line_shape(tag: str, shape: type[Struct]) -> type[Struct]:
+    """Return the shape that decodes a line with this tag; the tag chooses it, so `type` is not a field."""
+    id_field = [("id", str)] if tag in COMMAND_TYPES else []
+    return msgspec.defstruct(
+        f"{tag}Line",
+        [("seq", int), *id_field, ("data", shape)],
+        tag=tag,
+        tag_field="type",
+        forbid_unknown_fields=True,
+        gc=False,
+    )
+
+
+class _Tag(Struct, gc=False):
+    """The part of a line that says what it is; everything else is skipped undecoded."""
+
+    type: str
+
+
+class _Position(Struct):
+    seq: int = 0
+    type: str = "?"
+
+
+_TAG_OF_LINE: Final[dict[type[Struct], str]] = {_line_shape(tag, shape): tag for tag, shape in RECORD_TYPES.items()}
+_encoder = msgspec.json.Encoder(order="deterministic")  # dicts and sets come out in one order, whatever the hash seed
+_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(type=Union[tuple(_TAG_OF_LINE)])  # noqa: UP007 - built at run time
+_tag_decoder = msgspec.json.Decoder(type=_Tag)
+_position_decoder = msgspec.json.Decoder(type=_Position)
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+def encode_records(
+    events: Sequence[Event], *, first: int, command: LoggedCommand | None = None, command_id: str = ""
+) -> bytes:
+    """Return the lines of one frame, the command first. Raises InvalidRecordError for what JSON cannot carry."""
+    lines: list[Struct] = []
+    if command is not None:
+        lines.append(_CommandLine(first, _tag(command, COMMAND_TYPES), command_id, command))
+    for event in events:
+        lines.append(_EventLine(first + len(lines), _tag(event, EVENT_TYPES), event))
+    try:
+        return _encoder.encode_lines(lines)
+    except UnicodeEncodeError as error:
+        raise _refusal(f"text holds half a surrogate pair, which is not a character ({error})") from error
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise _refusal(str(error)) from error
+
+
+def decode_records(lines: bytes) -> tuple[LogRecord, ...]:
+    """Return the records of a frame's lines, in order. Raises UnknownEventError naming the first that is unreadable."""
+    try:
+        decoded = _decoder.decode_lines(lines)
+    except _UNREADABLE as error:
+        raise _unknown(lines, error) from error
+    return tuple([_record(line) for line in decoded])
+
+
+def refuse_unknown_tags(lines: bytes) -> None:
+    """Raise UnknownEventError if a line has a tag that this version does not know; data is not decoded."""
+    try:
+        tags = [line.type for line in _tag_decoder.decode_lines(lines)]
+    except _UNREADABLE as error:
+        raise _unknown(lines, error) from error
+    if not RECORD_TYPES.keys() >= set(tags):
+        decode_records(lines)  # raises, with the position
+
+
+def misplaced_line(lines: bytes, *, first: int, last: int) -> tuple[int, bytes] | None:
+    """Return (expected seq, start of the line) of the first line that is not where its frame says, else None."""
+    pieces = lines.split(b"\n")
+    count = last - first + 1
+    for index in range(count):
+        piece = pieces[index] if index < len(pieces) else b""
+        if not piece.startswith(b'{"seq":%d,"type":"' % (first + index)):
+            return first + index, piece[:80]
+    rest = b"\n".join(pieces[count:])  # empty, because the last line ends with a line break; anything else is too much
+    return (last + 1, rest[:80]) if rest or len(pieces) != count + 1 else None
+
+
+def refuse_changed(records: Sequence[LogRecord], originals: Sequence[Event | LoggedCommand]) -> None:
+    """Raise InvalidRecordError unless every record reads back as what it was made from.
+
+    JSON has no NaN or infinity (msgspec writes null), and the encoder does not check types: a record that could not be
+    replayed must never get a position.
+    """
+    for record, original in zip(records, originals, strict=True):
+        if record.data != original:
+            raise _refusal(f"{record.type} reads back as {record.data!r:.200}, it was {original!r:.200}")
+
+
+def _tag(record: Struct, registry: dict[str, type[Struct]]) -> str:
+    tag = type(record).__name__
+    if registry.get(tag) is not type(record):
+        kind = "a command" if registry is COMMAND_TYPES else "an event"
+        raise _refusal(f"{tag} is not {kind} of the log")
+    return tag
+
+
+def _record(line: Any) -> LogRecord:
+    tag = _TAG_OF_LINE[type(line)]
+    return LogRecord(seq=line.seq, type=tag, id=line.id if tag in COMMAND_TYPES else "", data=line.data)
+
+
+def _refusal(why: str) -> InvalidRecordError:
+    return InvalidRecordError(
+        f"Refused a frame for the log before writing it: {why}.",
+        next_step="Correct the record that was built; nothing was written.",
+    )
+
+
+def _unknown(lines: bytes, error: Exception) -> UnknownEventError:
+    """Find which line of the frame cannot be read; the frame has few, and replay stops here."""
+    for line in lines.split(b"\n"):
+        try:
+            _decoder.decode(line)
+        except _UNREADABLE as reason:
+            return _unknown_line(line, reason)
+    return _unknown_line(lines[:200], error)
+
+
+def _unknown_line(line: bytes, reason: Exception) -> UnknownEventError:
+    try:
+        position = _position_decoder.decode(line)
+    except _UNREADABLE:
+        position = _Position()  # not even the envelope is readable; the sentence below says so with "?"
+    known = "is not a type of this version" if position.type not in RECORD_TYPES else "cannot be decoded"
+    return UnknownEventError(
+        f"Read record {position.seq} of the log: {position.type} {known} ({reason}).",
+        next_step="The bytes are undamaged: open the log with the Casparian version that wrote it, or a newer one.",
+        seq=position.seq,
+        tag=position.type,
+    )

@@ -1,0 +1,354 @@
+"""Owns the judgement over the end of a log, and the repair of a torn one.
+
+G is the end of the longest valid chain. Past G, every commit line whose `bytes` leads to a frame with a fitting hash is
+a witness. If a witness says that more than G was durable, or repeats what is before G, durable bytes are damaged:
+CORRUPT. Without one, in the last segment and without a clean close, the bytes past G are a batch whose sync never
+returned: TORN. Nobody was told of it, so it is set aside under quarantine/ and the committed prefix is copied forward.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from eventlog.chain import ChainScan, Link, Segment, Waypoint, genesis_link, list_segments
+from eventlog.errors import (
+    LogCorruptError,
+    LogError,
+    LogMissingError,
+    LogRegressedError,
+    LogStorageError,
+)
+from eventlog.events import LogRecovered
+from eventlog.files import (
+    TEMPORARY_SUFFIX,
+    copy_prefix_durably,
+    make_folder,
+    opened_regular,
+    remove_durably,
+    sync_file,
+    sync_folder,
+    temporary,
+)
+from eventlog.frames import (
+    COMMIT_START,
+    FRAME_BYTES_MAX,
+    CommitLine,
+    hashed_end,
+    match_commit_line,
+    read_commit_line,
+)
+from eventlog.ids import LogId, Sha256
+from eventlog.records import refuse_unknown_tags
+from eventlog.sealed import GENESIS_NAME, Closed, Genesis, read_closed, read_genesis
+
+TAIL_BYTES_MAX: Final = 16 * 1024 * 1024  # a batch is at most 8 MiB and one is in flight; twice that is not a tail
+WITNESS_HASHED_BYTES_MAX: Final = 256 * 1024 * 1024  # frames of a real tail do not overlap; only forged ones get here
+WAYPOINT_COMMITS: Final = 1000
+REPAIRS_MAX: Final = 64  # of one epoch: recoveries that were themselves interrupted
+POISON_NAME: Final = "POISON"
+QUARANTINE_NAME: Final = "quarantine"
+
+Verdict = Literal["OK", "TORN", "CORRUPT", "REGRESSED", "UNKNOWN-TYPE"]
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """One thing that is wrong, where, and what can still be proven. `seq` is the first record that is in doubt."""
+
+    segment: str
+    offset: int
+    seq: int
+    check: str
+    expected: str
+    actual: str
+    provable: str
+    what_to_do: str
+
+
+class Judgement(Struct, frozen=True, kw_only=True):
+    """The verdict over the end of the chain; `clean`: the last writer left in order and nothing has moved since."""
+
+    verdict: Verdict
+    clean: bool = False
+    finding: Finding | None = None
+
+
+class Recovery(Struct, frozen=True, kw_only=True):
+    """A log whose chain is whole and synced: where it ends, and what was done to it for that."""
+
+    link: Link
+    segments: tuple[Segment, ...]
+    waypoints: tuple[Waypoint, ...]
+    repairs: tuple[LogRecovered, ...]
+
+
+WHAT_TO_DO: Final[dict[Verdict, str]] = {
+    "OK": "Nothing.",
+    "TORN": "Nothing: the next start sets these bytes aside under quarantine/ and says so in the log.",
+    "CORRUPT": "Keep the folder as it is, run `casparian log verify`, and restore the log from a copy.",
+    "REGRESSED": "Do not go on from here: records that were acknowledged are gone; restore the newest copy of the log.",
+    "UNKNOWN-TYPE": "Open the log with the Casparian version that wrote it, or a newer one.",
+}
+
+
+def require_genesis(folder: Path) -> tuple[Genesis, str]:
+    """Return who the log is. Raises LogMissingError if nothing was ever in it, LogCorruptError if only that is gone."""
+    try:
+        return read_genesis(folder)
+    except LogMissingError:
+        if folder.is_dir() and (read_closed(folder) or any(segment.size for segment in list_segments(folder))):
+            raise LogCorruptError(
+                f"Open the log in {folder}: it was written to but has no {GENESIS_NAME}, so nothing can be checked.",
+                next_step=WHAT_TO_DO["CORRUPT"],
+            ) from None
+        raise
+
+
+# --- judging --------------------------------------------------------------------------------------------------------
+
+
+def judge(scan: ChainScan, closed: Closed | None) -> Judgement:
+    """Judge a scan that has run to its end, together with the clean-close mark that was read before it began."""
+    if not scan.segments:
+        return _judge_without_segments(scan, closed)
+    if scan.gap is not None and (scan.gap.check == "segment" or not scan.in_last_segment):
+        return _found("CORRUPT", scan, check=scan.gap.check, expected=scan.gap.expected, actual=scan.gap.actual)
+    if closed is not None:
+        return _judge_closed(scan, closed)
+    if scan.gap is None:
+        return Judgement(verdict="OK")
+    if scan.bytes_after > TAIL_BYTES_MAX:
+        expected = f"at most {TAIL_BYTES_MAX} bytes that were never acknowledged"
+        return _found("CORRUPT", scan, check="tail", expected=expected, actual=f"{scan.bytes_after} bytes")
+    accusation = _accusation(scan)
+    if accusation is not None:
+        return _found("CORRUPT", scan, check=scan.gap.check, expected=scan.gap.expected, actual=accusation)
+    return _found("TORN", scan, check=scan.gap.check, expected=scan.gap.expected, actual=scan.gap.actual)
+
+
+def _judge_without_segments(scan: ChainScan, closed: Closed | None) -> Judgement:
+    """GENESIS.json is written after the first segment, so a log without any has lost them."""
+    if closed is None:
+        return _found("CORRUPT", scan, check="segment", expected="a segment", actual="none")
+    return _found("REGRESSED", scan, check="closed", expected=_closed_text(closed), actual="no segment")
+
+
+def _judge_closed(scan: ChainScan, closed: Closed) -> Judgement:
+    here = Closed(
+        seq=scan.link.seq,
+        hash=scan.link.hash,
+        commit=scan.link.commit,
+        segment=scan.segment.path.name,
+        bytes=scan.segment.size,
+    )
+    if here == closed and scan.gap is None:
+        return Judgement(verdict="OK", clean=True)
+    lost = scan.gap is None and closed.commit > scan.link.commit
+    actual = f"commit {here.commit}, record {here.seq}, then {scan.bytes_after} bytes that fit nothing"
+    verdict: Verdict = "REGRESSED" if lost else "CORRUPT"
+    return _found(verdict, scan, check="closed", expected=_closed_text(closed), actual=actual)
+
+
+def _closed_text(closed: Closed) -> str:
+    where = f"byte {closed.bytes} of {closed.segment}"
+    return f"the clean end at commit {closed.commit}, record {closed.seq}, {where}"
+
+
+def _found(verdict: Verdict, scan: ChainScan, *, check: str, expected: str, actual: str) -> Judgement:
+    link = scan.link
+    finding = Finding(
+        segment=scan.segment.path.name if scan.segments else "",
+        offset=scan.offset,
+        seq=link.seq + 1,
+        check=check,
+        expected=expected,
+        actual=actual,
+        provable=f"commits 1 to {link.commit}, records 1 to {link.seq}" if link.commit else "nothing",
+        what_to_do=WHAT_TO_DO[verdict],
+    )
+    return Judgement(verdict=verdict, finding=finding)
+
+
+def _accusation(scan: ChainScan) -> str | None:
+    """Return what proves that durable bytes are damaged, None if the bytes past the chain are an unsynced batch."""
+    start = max(0, scan.offset - FRAME_BYTES_MAX)  # a frame may begin before G, if what is past G repeats it
+    with opened_regular(scan.segment.path) as fd:
+        data = os.pread(fd, scan.segment.size - start, start)
+    hashed = 0
+    for line, match in _commit_lines(data, scan.offset - start):
+        if scan.link.commit == 0 and line.commit >= 2:
+            # Before the first commit is durable no second one is begun: a session opens with one frame and its sync.
+            return f"a commit line numbered {line.commit} follows, and not even the first commit can be read"
+        if line.bytes > FRAME_BYTES_MAX:
+            continue
+        hashed += line.bytes
+        if hashed > WITNESS_HASHED_BYTES_MAX:
+            return "commit lines follow that claim more bytes than there are"
+        frame_start = match.start() - line.bytes
+        if frame_start < 0 or scan.hasher.of(memoryview(data)[frame_start : hashed_end(match)]) != line.hash:
+            continue
+        accusation = _testimony(line, scan.link)
+        if accusation is not None:
+            return accusation
+    return None
+
+
+def _commit_lines(data: bytes, start: int) -> Iterator[tuple[CommitLine, re.Match[bytes]]]:
+    """Yield every well-formed commit line from `start` on, wherever it stands: damage may have eaten the line break."""
+    at = data.find(COMMIT_START, start)
+    while at >= 0:  # goes forward through at most FRAME_BYTES_MAX + TAIL_BYTES_MAX bytes
+        match = match_commit_line(data, at)
+        if match is not None:
+            yield read_commit_line(match), match
+        at = data.find(COMMIT_START, at + 1)
+
+
+def _testimony(line: CommitLine, link: Link) -> str | None:
+    """Return what an undamaged frame past the chain proves against it, None if it is of the same unsynced batch."""
+    if line.durable > link.seq:
+        return f"the undamaged commit {line.commit} says that record {line.durable} was durable before it"
+    if line.first <= link.seq or line.commit <= link.commit:
+        return f"the undamaged commit {line.commit} with record {line.first} stands here a second time"
+    if line.first == link.seq + 1 and line.commit > link.commit + 1:
+        # Only empty frames can be missing between the two, and an empty frame is always synced on its own.
+        return f"the undamaged commit {line.commit} says that commit {line.commit - 1} was durable before it"
+    return None
+
+
+# --- repairing ------------------------------------------------------------------------------------------------------
+
+
+def recover(folder: Path, genesis: Genesis, genesis_hash: str) -> Recovery:
+    """Bring a log to a whole, synced chain; the caller holds the lock. Repeating it after a crash changes nothing more.
+
+    Raises LogCorruptError, LogRegressedError, UnknownEventError (before a byte is changed), LogStorageError.
+    """
+    _remove_leftovers(folder)
+    segments = list_segments(folder)
+    if segments:
+        sync_file(segments[-1].path)  # what is read below may still be in the page cache only
+    sync_folder(folder)
+    closed = read_closed(folder)
+    start = Waypoint(link=genesis_link(genesis_hash), index=0, offset=0)
+    scan = ChainScan(log_id=genesis.log_id, segments=segments, start=start)
+    waypoints = _scan_known(scan)
+    judgement = judge(scan, closed)
+    _refuse(folder, judgement)
+    epoch = scan.link.epoch + 1
+    if judgement.verdict == "TORN":
+        _set_aside(folder, scan, epoch=epoch)
+    poisoned = os.path.lexists(folder / POISON_NAME)
+    if judgement.verdict == "TORN" or poisoned:
+        _copy_forward(folder, scan, log_id=genesis.log_id)
+    if poisoned:
+        remove_durably(folder / POISON_NAME)
+    return Recovery(
+        link=scan.link,
+        segments=tuple(segments),
+        waypoints=waypoints,
+        repairs=tuple(_repairs(folder, scan, epoch=epoch)),
+    )
+
+
+def _scan_known(scan: ChainScan) -> tuple[Waypoint, ...]:
+    """Walk the whole chain, refuse types of a newer version, and return the sparse index that replay starts from."""
+    waypoints = [scan.waypoint()]
+    for raw in scan.frames():
+        refuse_unknown_tags(raw.lines)
+        if raw.line.commit % WAYPOINT_COMMITS == 0:
+            waypoints.append(scan.waypoint())
+    return tuple(waypoints)
+
+
+def _refuse(folder: Path, judgement: Judgement) -> None:
+    finding = judgement.finding
+    if finding is None or judgement.verdict == "TORN":
+        return
+    raise refusal(folder, judgement.verdict, finding)
+
+
+def refusal(folder: Path, verdict: Verdict, finding: Finding) -> LogError:
+    """Return the error that a damaged log is refused with."""
+    error = LogRegressedError if verdict == "REGRESSED" else LogCorruptError
+    place = f"{finding.segment} at byte {finding.offset}" if finding.segment else "no segment"
+    return error(
+        f"Open the log in {folder}: it is {verdict} ({finding.check}) in {place}: expected {finding.expected}, "
+        f"found {finding.actual}.",
+        next_step=finding.what_to_do,
+    )
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove files that a crash left before their rename; no name without the suffix ever led to them."""
+    for leftover in folder.glob(f"*{TEMPORARY_SUFFIX}"):
+        leftover.unlink()
+
+
+def _set_aside(folder: Path, scan: ChainScan, *, epoch: int) -> None:
+    """Give the damaged file a second name under quarantine/, durably, before anything is changed."""
+    quarantine = folder / QUARANTINE_NAME
+    make_folder(quarantine)
+    digest = _removed_digest(scan.segment.path, kept=scan.offset)
+    kept_as = quarantine / f"{scan.segment.path.name}.{epoch}.{digest[:12]}"
+    try:
+        os.link(scan.segment.path, kept_as, follow_symlinks=False)
+    except FileExistsError:
+        if not kept_as.samefile(scan.segment.path):  # else an interrupted recovery came this far already
+            raise LogStorageError(
+                f"Set aside the torn end of {scan.segment.path}: {kept_as} exists and is another file.",
+                next_step="Move that file out of quarantine/ and start again.",
+            ) from None
+    sync_file(kept_as)
+    sync_folder(quarantine)
+
+
+def _copy_forward(folder: Path, scan: ChainScan, *, log_id: LogId) -> None:
+    """Write the committed prefix of the last segment to a new file, prove it, and put it in the old one's place."""
+    segment = scan.segment
+    beside = temporary(segment.path)
+    copy_prefix_durably(segment.path, beside, size=scan.offset)
+    start = scan.segment_start
+    copied = Segment(path=beside, first=segment.first, size=scan.offset)
+    check = ChainScan(log_id=log_id, segments=[copied], start=Waypoint(link=start.link, index=0, offset=0))
+    for _ in check.frames():
+        pass  # the walk itself is the check
+    if check.link != scan.link or check.offset != scan.offset:
+        raise LogStorageError(
+            f"Copy {segment.path} forward: the copy does not read back as it was written.",
+            next_step="Check the disk; the original file is unchanged.",
+        )
+    beside.rename(segment.path)
+    sync_folder(folder)
+
+
+def _repairs(folder: Path, scan: ChainScan, *, epoch: int) -> Iterator[LogRecovered]:
+    """Yield what was set aside for this epoch, in name order; also by earlier attempts that a crash ended.
+
+    The epoch is not in the log before its WriterOpened is durable, so a repair is told of exactly once.
+    """
+    name = re.compile(re.escape(scan.segment.path.name) + rf"\.{epoch}\.[0-9a-f]{{12}}")
+    quarantine = folder / QUARANTINE_NAME
+    kept = sorted(quarantine.iterdir()) if quarantine.is_dir() else []
+    for path in [path for path in kept if name.fullmatch(path.name)][:REPAIRS_MAX]:
+        digest = _removed_digest(path, kept=scan.offset)
+        if not path.name.endswith(f".{digest[:12]}"):
+            continue  # not from this log as it is now: an older copy of it was put back beside its quarantine
+        yield LogRecovered(
+            segment=scan.segment.path.name,
+            kept_bytes=scan.offset,
+            removed_bytes=path.stat().st_size - scan.offset,
+            removed_sha256=digest,
+            kept_as=path.name,
+            reason=f"The bytes after commit {scan.link.commit} close no commit that is known to have been durable.",
+        )
+
+
+def _removed_digest(path: Path, *, kept: int) -> Sha256:
+    with opened_regular(path) as fd:
+        return Sha256(hashlib.sha256(os.pread(fd, TAIL_BYTES_MAX, kept)).hexdigest())

@@ -1,0 +1,129 @@
+"""Owns the two small files that check themselves: GENESIS.json (who this log is) and CLOSED (where it ended cleanly).
+
+Each is one line of JSON whose last field is the SHA-256 of a domain prefix and all bytes before that field, through the
+comma; the rest is compared byte for byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from eventlog.errors import LogCorruptError, LogFormatError, LogMissingError
+from eventlog.files import SMALL_FILE_BYTES_MAX, read_small, write_durably
+from eventlog.frames import FORMAT
+from eventlog.ids import Instant, LogId
+
+GENESIS_NAME: Final = "GENESIS.json"
+CLOSED_NAME: Final = "CLOSED"
+_GENESIS_DOMAIN: Final = b"casparian.genesis.v1\0"
+_CLOSED_DOMAIN: Final = b"casparian.closed.v1\0"
+_HASH_ALGORITHM: Final = "sha256"
+_LOG_ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_RESTORE: Final = "Keep the folder as it is, run `casparian log verify`, and restore the log from a copy."
+
+Shape = TypeVar("Shape", bound=Struct)
+
+
+class Genesis(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who this log is, written once. A name in `incompat` that this version does not know keeps it from opening."""
+
+    format: str
+    log_id: LogId
+    created_at: Instant
+    alg: str
+    compat: tuple[str, ...]
+    incompat: tuple[str, ...]
+
+
+class Closed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the log ended when its last writer left: anything else in its place now is damage, not a torn write."""
+
+    seq: int
+    hash: str
+    commit: int
+    segment: str
+    bytes: int
+
+
+def write_genesis(folder: Path, *, log_id: LogId, created_at: Instant) -> None:
+    """Write GENESIS.json durably. Raises ValueError for an id that is not 32 lowercase hex digits."""
+    if _LOG_ID.fullmatch(log_id) is None:
+        raise ValueError(f"create a log: the id must be 32 lowercase hex digits, not {log_id!r:.60}")
+    genesis = Genesis(format=FORMAT, log_id=log_id, created_at=created_at, alg=_HASH_ALGORITHM, compat=(), incompat=())
+    write_durably(folder / GENESIS_NAME, _seal(genesis, domain=_GENESIS_DOMAIN, key="hash"))
+
+
+def read_genesis(folder: Path) -> tuple[Genesis, str]:
+    """Return the genesis and the SHA-256 of the file, which is the `prev` of the first frame.
+
+    Raises LogMissingError, LogCorruptError, LogFormatError.
+    """
+    data = _read(folder / GENESIS_NAME)
+    if data is None:
+        raise LogMissingError(
+            f"There is no log in {folder}.", next_step="Start one with `casparian run`, or name another home."
+        )
+    genesis = _unseal(data, Genesis, domain=_GENESIS_DOMAIN, key="hash")
+    if genesis is None or _LOG_ID.fullmatch(genesis.log_id) is None:
+        raise LogCorruptError(f"Read {folder / GENESIS_NAME}: its bytes do not fit its own hash.", next_step=_RESTORE)
+    if genesis.format != FORMAT or genesis.alg != _HASH_ALGORITHM or genesis.incompat:
+        needs = ", ".join((genesis.format, genesis.alg, *genesis.incompat))
+        raise LogFormatError(
+            f"Open the log in {folder}: it needs {needs}, of which this version knows {FORMAT} and {_HASH_ALGORITHM}.",
+            next_step="Open it with the Casparian version that wrote it, or a newer one.",
+        )
+    return genesis, hashlib.sha256(data).hexdigest()
+
+
+def write_closed(folder: Path, closed: Closed) -> None:
+    """Write CLOSED durably."""
+    write_durably(folder / CLOSED_NAME, _seal(closed, domain=_CLOSED_DOMAIN, key="sha256"))
+
+
+def read_closed(folder: Path) -> Closed | None:
+    """Return the clean-close mark, None where there is none. Raises LogCorruptError if it is damaged."""
+    data = _read(folder / CLOSED_NAME)
+    if data is None:
+        return None
+    closed = _unseal(data, Closed, domain=_CLOSED_DOMAIN, key="sha256")
+    if closed is None:
+        raise LogCorruptError(
+            f"Read {folder / CLOSED_NAME}: its bytes do not fit its own hash, so the clean end of the log is unknown.",
+            next_step=_RESTORE,
+        )
+    return closed
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return read_small(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise LogCorruptError(f"Read {path}: {error}.", next_step=_RESTORE) from error
+
+
+def _seal(fields: Struct, *, domain: bytes, key: str) -> bytes:
+    start = msgspec.json.encode(fields)[:-1] + b","
+    return start + _ending(start, domain=domain, key=key)
+
+
+def _unseal(data: bytes, shape: type[Shape], *, domain: bytes, key: str) -> Shape | None:
+    """Return the fields, or None if the bytes are not what was sealed."""
+    start = data[: data.rfind(f'"{key}":'.encode())]
+    if len(data) > SMALL_FILE_BYTES_MAX or data != start + _ending(start, domain=domain, key=key):
+        return None
+    try:
+        return msgspec.json.decode(start[:-1] + b"}", type=shape)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+def _ending(start: bytes, *, domain: bytes, key: str) -> bytes:
+    return f'"{key}":"{hashlib.sha256(domain + start).hexdigest()}"}}\n'.encode()

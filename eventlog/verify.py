@@ -1,0 +1,239 @@
+"""Owns the audit of a log: what is whole, what is not, and what can still be proven. Changes no byte, takes no lock.
+
+It checks all that recovery checks, and what recovery leaves to it for speed: every line is where its frame says, every
+record decodes, epochs and durable marks only go up, and no job commits outputs after its cancel was accepted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, get_args
+
+from msgspec import Struct
+
+from eventlog.chain import ChainScan, Link, Segment, Waypoint, genesis_link, list_segments
+from eventlog.errors import (
+    LogCorruptError,
+    LogError,
+    LogFormatError,
+    LogMissingError,
+    LogStorageError,
+    UnknownEventError,
+)
+from eventlog.events import CancelAccepted, OutputsCommitted, WriterOpened
+from eventlog.frames import RawFrame
+from eventlog.ids import JobId, LogId
+from eventlog.lock import is_locked
+from eventlog.records import COMMAND_TYPES, LogRecord, decode_records, misplaced_line
+from eventlog.recovery import WHAT_TO_DO, Finding, Judgement, Verdict, judge, require_genesis
+from eventlog.sealed import CLOSED_NAME, GENESIS_NAME, Closed, read_closed
+
+FINDINGS_MAX: Final = 100  # later ones are counted in `findings_total`
+
+# What outweighs what when several things are wrong.
+_WEIGHT: Final[tuple[Verdict, ...]] = ("OK", "TORN", "UNKNOWN-TYPE", "REGRESSED", "CORRUPT")
+assert set(_WEIGHT) == set(get_args(Verdict))
+
+
+class Verification(Struct, frozen=True, kw_only=True):
+    """The result of an audit. Counts, head and durable mark are those of the part whose chain holds."""
+
+    verdict: Verdict
+    log_id: LogId
+    segments: int
+    commits: int
+    events: int
+    head_seq: int
+    head_hash: str
+    durable: int
+    epochs: int
+    clean_close: bool
+    writer_active: bool
+    findings: tuple[Finding, ...]
+    findings_total: int
+
+
+def verify(folder: Path) -> Verification:
+    """Read the whole log and report. Raises LogMissingError if there is none, LogStorageError if it cannot be read."""
+    try:
+        return _Audit(folder).run()
+    except LogError:
+        raise
+    except OSError as error:
+        raise LogStorageError(
+            f"Verify the log in {folder}: {error}.", next_step="Check the disk and the rights, then verify again."
+        ) from error
+
+
+class _Audit:
+    """One walk over the log; memory holds the findings and the ids of cancelled jobs, nothing else that grows."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.verdict: Verdict = "OK"
+        self.findings: list[Finding] = []
+        self.findings_total = 0
+        self.events = 0
+        self.cancelled: set[JobId] = set()
+        self.clean_close = False
+        self.writer_active = False
+
+    def run(self) -> Verification:
+        try:
+            genesis, genesis_hash = require_genesis(self.folder)
+        except LogMissingError:
+            raise
+        except (LogCorruptError, LogFormatError) as error:
+            unknown = isinstance(error, LogFormatError)
+            self._note_file("UNKNOWN-TYPE" if unknown else "CORRUPT", GENESIS_NAME, error)
+            return self._result(LogId(""), (), genesis_link(""))
+        closed = self._read_closed()  # before the sizes: a log that is closed in between is then not a regressed one
+        self.writer_active = is_locked(self.folder)
+        scan = self._scan(genesis.log_id, genesis_hash)
+        for raw in scan.frames():
+            self._check_frame(raw, scan)
+        self._judge_end(scan, closed)
+        return self._result(genesis.log_id, scan.segments, scan.link)
+
+    def _scan(self, log_id: LogId, genesis_hash: str) -> _AuditScan:
+        segments: list[Segment] = []
+        try:
+            segments = list_segments(self.folder)
+        except LogCorruptError as error:
+            self._note_file("CORRUPT", "", error)
+        start = Waypoint(link=genesis_link(genesis_hash), index=0, offset=0)
+        return _AuditScan(log_id=log_id, segments=segments, start=start)
+
+    def _read_closed(self) -> Closed | None:
+        try:
+            return read_closed(self.folder)
+        except LogCorruptError as error:
+            self._note_file("CORRUPT", CLOSED_NAME, error)
+            return None
+
+    # --- one frame ---
+
+    def _check_frame(self, raw: RawFrame, scan: _AuditScan) -> None:
+        before, line = scan.before, raw.line
+        scan.before = scan.link
+        misplaced = misplaced_line(raw.lines, first=line.first, last=line.last)
+        if misplaced is not None:
+            seq, actual = misplaced
+            self._note_frame("CORRUPT", raw, scan, check="seq", expected=f"record {seq}", actual=f"{actual!r}", seq=seq)
+        if not before.durable <= line.durable <= before.seq:
+            expected = f"{before.durable} to {before.seq}"
+            self._note_frame("CORRUPT", raw, scan, check="durable", expected=expected, actual=str(line.durable))
+        try:
+            records = decode_records(raw.lines)
+        except UnknownEventError as error:
+            expected = "a type and shape of this version"
+            self._note_frame(
+                "UNKNOWN-TYPE", raw, scan, check="type", expected=expected, actual=str(error.message), seq=error.seq
+            )
+            return
+        self._check_epoch(records, before, raw, scan)
+        for record in records:
+            self.events += record.type not in COMMAND_TYPES
+            self._check_cancel(record, raw, scan)
+
+    def _check_epoch(self, records: tuple[LogRecord, ...], before: Link, raw: RawFrame, scan: _AuditScan) -> None:
+        opened = [record.data.epoch for record in records if isinstance(record.data, WriterOpened)]
+        expected = before.epoch + len(opened)
+        if raw.line.epoch != expected or len(opened) > 1 or any(epoch != expected for epoch in opened):
+            actual = f"{raw.line.epoch}, opened {opened}" if opened else str(raw.line.epoch)
+            self._note_frame("CORRUPT", raw, scan, check="epoch", expected=str(expected), actual=actual)
+
+    def _check_cancel(self, record: LogRecord, raw: RawFrame, scan: _AuditScan) -> None:
+        data = record.data
+        if isinstance(data, CancelAccepted):
+            self.cancelled.add(data.job)
+        elif isinstance(data, OutputsCommitted) and data.job in self.cancelled:
+            expected = f"no outputs of job {data.job} after its cancel was accepted"
+            self._note_frame(
+                "CORRUPT", raw, scan, check="cancel", expected=expected, actual="OutputsCommitted", seq=record.seq
+            )
+
+    # --- the end ---
+
+    def _judge_end(self, scan: ChainScan, closed: Closed | None) -> None:
+        judgement = judge(scan, closed)
+        if closed is not None and judgement.verdict == "CORRUPT" and self._reopened_meanwhile(closed):
+            judgement = judge(scan, None)
+        if judgement.verdict == "TORN" and self._being_written(scan.segment):
+            return
+        self.clean_close = judgement.clean
+        self._note(judgement)
+
+    def _being_written(self, segment: Segment) -> bool:
+        """Return whether the bytes past the chain are a write under way."""
+        self.writer_active = self.writer_active or is_locked(self.folder)
+        return self.writer_active or segment.path.stat().st_size != segment.size
+
+    def _reopened_meanwhile(self, closed: Closed) -> bool:
+        """Return whether a writer has come since CLOSED was read: it removes CLOSED before it appends."""
+        self.writer_active = self.writer_active or is_locked(self.folder)
+        return self.writer_active and read_closed(self.folder) != closed
+
+    def _result(self, log_id: LogId, segments: Sequence[Segment], link: Link) -> Verification:
+        return Verification(
+            verdict=self.verdict,
+            log_id=log_id,
+            segments=len(segments),
+            commits=link.commit,
+            events=self.events,
+            head_seq=link.seq,
+            head_hash=link.hash,
+            durable=link.seq if self.clean_close else link.durable,
+            epochs=link.epoch,
+            clean_close=self.clean_close,
+            writer_active=self.writer_active,
+            findings=tuple(self.findings),
+            findings_total=self.findings_total,
+        )
+
+    # --- findings ---
+
+    def _note(self, judgement: Judgement) -> None:
+        if judgement.finding is None:
+            return
+        self.verdict = max(self.verdict, judgement.verdict, key=_WEIGHT.index)
+        self.findings_total += 1
+        if len(self.findings) < FINDINGS_MAX:
+            self.findings.append(judgement.finding)
+
+    def _note_frame(
+        self, verdict: Verdict, raw: RawFrame, scan: ChainScan, *, check: str, expected: str, actual: str, seq: int = 0
+    ) -> None:
+        finding = Finding(
+            segment=scan.segment.path.name,
+            offset=raw.offset,
+            seq=seq or raw.line.first,
+            check=check,
+            expected=expected,
+            actual=actual,
+            provable="the bytes are what was written: every hash fits",
+            what_to_do=WHAT_TO_DO[verdict],
+        )
+        self._note(Judgement(verdict=verdict, finding=finding))
+
+    def _note_file(self, verdict: Verdict, name: str, error: LogError) -> None:
+        finding = Finding(
+            segment=name,
+            offset=0,
+            seq=0,
+            check="file",
+            expected="a file that fits its own hash",
+            actual=error.message,
+            provable="nothing that depends on this file",
+            what_to_do=error.next_step,
+        )
+        self._note(Judgement(verdict=verdict, finding=finding))
+
+
+class _AuditScan(ChainScan):
+    """A scan that also remembers where the chain stood before the frame at hand."""
+
+    def __init__(self, *, log_id: LogId, segments: list[Segment], start: Waypoint) -> None:
+        super().__init__(log_id=log_id, segments=segments, start=start)
+        self.before = start.link

@@ -1,0 +1,369 @@
+"""Owns one attempt at one job: source -> guest -> validation -> lineage -> staged outputs -> receipt.
+
+Knows nothing of sockets or of the sentinel. What an attempt staged is removed again unless its receipt is Succeeded;
+even then it may be discarded, until the sentinel has answered.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import threading
+from collections.abc import Callable
+from typing import Final
+
+import pyarrow as pa
+from msgspec import Struct
+
+from eventlog.events import BalanceSheet
+from eventlog.ids import JobId, OutputName, path_bytes
+from eventlog.schema import OutputSchema, schema_hash
+from executors.guest.errors import GuestStartError
+from executors.guest.frames import GuestBatch, GuestEnd, GuestFailure, GuestStatement, Statement
+from executors.guest.host import Guest, GuestOrders, GuestTimes, start_guest
+from executors.protocol import Aborted, Declined, Dispatch, Failed, Receipt, Succeeded
+from executors.validate import HINTS, KINDS, sentence, validate
+from sinks.arrow_schema import arrow_schema
+from sinks.lineage import Lineage, add_lineage, lineage_schema
+from sinks.sink import ArtifactIdentity, Sink, StagedArtifact, StageWriter
+
+logger = logging.getLogger("casparian.executor")
+
+# The machine is full, not the job wrong: somebody else, or we a little later, can start it.
+CAPACITY_ERRNOS: Final = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+
+Acknowledge = Callable[[int], bool]
+"""Called with the guest's pid before its first batch is read; False if the lease is dead."""
+
+
+class Ending(Struct, frozen=True, kw_only=True):
+    """Why somebody else ended the attempt, and whether the sentinel wants to hear of it."""
+
+    reason: str
+    report: bool
+
+
+class Attempt:
+    """One attempt. `run` is called once; `abort`, `drop`, `rows` and `bytes_read` may be used from any thread."""
+
+    def __init__(
+        self, job: JobId, dispatch: Dispatch, *, sink_factory: Callable[[str], Sink], times: GuestTimes | None = None
+    ) -> None:
+        self.job = job
+        self.dispatch = dispatch
+        self.rows = 0
+        self._sink_factory = sink_factory
+        self._times = times
+        self._lock = threading.Lock()
+        self._ending: Ending | None = None
+        self._guest: Guest | None = None
+        self._stages: Stages | None = None
+
+    def run(self, acknowledge: Acknowledge) -> Receipt | None:
+        """Do the work and return the receipt; None if nobody waits for one (the lease is dead, or we leave).
+
+        What `acknowledge` raises passes through, with nothing left behind. The calling thread must live as long as the
+        attempt, see `start_guest`.
+        """
+        receipt: Receipt | None = None
+        try:
+            receipt = self._settled(self._run(acknowledge))
+        finally:
+            if not isinstance(receipt, Succeeded):
+                self.discard()
+        return receipt
+
+    def abort(self, reason: str) -> None:
+        """Kill the guest; the receipt will be Aborted."""
+        self._end(Ending(reason=reason, report=True))
+
+    def drop(self, reason: str) -> None:
+        """Kill the guest; there will be no receipt."""
+        self._end(Ending(reason=reason, report=False))
+
+    def discard(self) -> None:
+        """Remove all that was staged. Idempotent."""
+        if self._stages is not None:
+            self._stages.abandon()
+
+    def bytes_read(self) -> int:
+        """Return how many bytes the guest has read, as far as the system tells."""
+        with self._lock:
+            return self._guest.bytes_read() if self._guest is not None else 0
+
+    def _end(self, ending: Ending) -> None:
+        with self._lock:
+            self._ending = self._ending or ending
+            guest = self._guest
+        if guest is not None:
+            guest.kill()
+
+    def _settled(self, receipt: Receipt) -> Receipt | None:
+        """Return what is to be said, now that nobody can end the attempt any more."""
+        with self._lock:
+            self._guest = None
+            ending = self._ending
+        if ending is None:
+            return receipt
+        return Aborted(reason=ending.reason) if ending.report else None
+
+    def _run(self, acknowledge: Acknowledge) -> Receipt:
+        dispatch = self.dispatch
+        if (changed := source_failure(dispatch)) is not None:
+            return changed
+        try:
+            sink = self._sink_factory(dispatch.sink_uri)
+        except ValueError as error:
+            return Failed(
+                failure="permanent", kind="bad_sink", reason=str(error), hint="start the run again with another sink"
+            )
+        self._stages = Stages(sink, self.job, dispatch)
+        try:
+            guest = start_guest(_orders(dispatch), times=self._times)
+        except GuestStartError as error:
+            return _not_started(error)
+        with guest:
+            return self._run_guest(guest, self._stages, acknowledge)
+
+    def _run_guest(self, guest: Guest, stages: Stages, acknowledge: Acknowledge) -> Receipt:
+        with self._lock:
+            self._guest = guest
+            ended = self._ending is not None
+        if ended:
+            return _nothing_to_say()
+        if not acknowledge(guest.pid):
+            self.drop("the lease is dead")
+            return _nothing_to_say()
+        outcome = self._consume(guest, stages)
+        if isinstance(outcome, GuestFailure):
+            # A source that changed underneath explains a parser's failure better than the parser can.
+            return source_failure(self.dispatch) or _failed(outcome, log_tail=guest.last_words())
+        return self._finish(stages, outcome)
+
+    def _consume(self, guest: Guest, stages: Stages) -> Statement | GuestFailure | None:
+        """Read the guest to its end. Returns its statement if it made one, or why the attempt fails."""
+        statement: Statement | None = None
+        for frame in guest.frames():
+            if isinstance(frame, GuestBatch):
+                failure = self._take(frame, stages)
+                if failure is not None:
+                    return failure
+            elif isinstance(frame, GuestStatement):
+                if (failure := self._misstated(frame.statement, before=statement)) is not None:
+                    return failure
+                statement = frame.statement
+            elif isinstance(frame, GuestFailure):
+                return frame
+            elif isinstance(frame, GuestEnd):
+                break
+        return statement
+
+    def _take(self, frame: GuestBatch, stages: Stages) -> GuestFailure | None:
+        """Validate a batch and write it to its stage; why the attempt fails if that cannot be done."""
+        schema = self.dispatch.outputs[frame.output]
+        checked = validate(frame.batch, schema, row_first=stages.rows(schema.output))
+        if not isinstance(checked, pa.RecordBatch):
+            return _permanent(KINDS[type(checked)], sentence(checked), HINTS[type(checked)])
+        try:
+            stages.write(schema, checked)
+        except OSError as error:
+            return _sink_failure(error, doing=f"stage {schema.output} in {self.dispatch.sink_uri}")
+        self.rows += checked.num_rows
+        return None
+
+    def _misstated(self, statement: Statement, *, before: Statement | None) -> GuestFailure | None:
+        declared = [schema.output for schema in self.dispatch.outputs]
+        hint = "correct what the parser returns; report it to the parser's author"
+        if before is not None:
+            return _permanent("bad_statement", "the parser stated its units twice", hint)
+        if statement.output not in declared:
+            reason = f"the parser states units of {statement.output!r}, declared are: {', '.join(declared)}"
+            return _permanent("bad_statement", reason, hint)
+        return None
+
+    def _finish(self, stages: Stages, statement: Statement | None) -> Receipt:
+        """Make the stages durable, if the source is still what was dispatched."""
+        if (changed := source_failure(self.dispatch)) is not None:
+            return changed
+        try:
+            staged = stages.finish()
+        except OSError as error:
+            return _failed(_sink_failure(error, doing=f"finish the outputs in {self.dispatch.sink_uri}"))
+        with_rows = {artifact.output for artifact in staged}
+        return Succeeded(
+            outputs=staged,
+            empty=tuple(schema.output for schema in self.dispatch.outputs if schema.output not in with_rows),
+            sheet=balance_sheet(statement, rows=stages.rows),
+        )
+
+
+class Stages:
+    """The staged outputs of one attempt: opened when the first row comes, finished or removed together."""
+
+    def __init__(self, sink: Sink, job: JobId, dispatch: Dispatch) -> None:
+        self._sink = sink
+        self._job = job
+        self._dispatch = dispatch
+        self._lineage = Lineage(
+            source_hash=dispatch.source_hash,
+            job=job,
+            processed_at=dispatch.dispatched_at,
+            parser_version=dispatch.parser_version,
+            contract=None,
+        )
+        self._open: dict[OutputName, StageWriter] = {}
+        self._rows: dict[OutputName, int] = {}
+        self._finished: dict[OutputName, StagedArtifact] = {}
+
+    def rows(self, output: OutputName) -> int:
+        """Return how many rows of an output were written."""
+        return self._rows.get(output, 0)
+
+    def write(self, schema: OutputSchema, batch: pa.RecordBatch) -> None:
+        """Add the lineage and append; a batch without rows opens nothing. Raises OSError."""
+        if batch.num_rows == 0:
+            return
+        output = schema.output
+        if output not in self._open:
+            columns = lineage_schema(arrow_schema(schema.columns))
+            self._open[output] = self._sink.open_stage(self._identity(schema), columns)
+        self._open[output].write(add_lineage(batch, self._lineage, row_first=self.rows(output)))
+        self._rows[output] = self.rows(output) + batch.num_rows
+
+    def finish(self) -> tuple[StagedArtifact, ...]:
+        """Make every output with rows durable, in declared order. Raises OSError; call `abandon` then."""
+        for schema in self._dispatch.outputs:
+            if schema.output in self._open:
+                self._finished[schema.output] = self._open[schema.output].finish()
+        return tuple(self._finished.values())
+
+    def abandon(self) -> None:
+        """Remove everything, finished or not. Idempotent.
+
+        What cannot be removed is told to the log only: it is hidden, and sweeping takes it when the lease is dead.
+        """
+        for output, writer in self._open.items():
+            try:
+                if output in self._finished:
+                    self._sink.discard(self._finished[output].staged)
+                else:
+                    writer.abandon()
+            except OSError:
+                logger.exception("discard output %s of job %d: left behind for sweeping", output, self._job)
+        self._open.clear()
+
+    def _identity(self, schema: OutputSchema) -> ArtifactIdentity:
+        dispatch = self._dispatch
+        return ArtifactIdentity(
+            log_id=dispatch.log_id,
+            job=self._job,
+            attempt=dispatch.attempt,
+            output=schema.output,
+            schema_hash=schema_hash(schema),
+            metadata={
+                "source_hash": dispatch.source_hash,
+                "path": dispatch.path,
+                "parser": dispatch.parser,
+                "parser_version": dispatch.parser_version,
+                "dispatched_at": dispatch.dispatched_at,
+            },
+        )
+
+
+def source_failure(dispatch: Dispatch) -> Failed | None:
+    """Compare the source with what was dispatched by size, modification time and identity; why the attempt fails.
+
+    The rows carry the hash of bytes that were read earlier: if these are other bytes, the rows would lie.
+    """
+    try:
+        found = os.stat(path_bytes(dispatch.path))  # noqa: PTH116 - the path is bytes, which pathlib does not take
+    except (FileNotFoundError, NotADirectoryError):
+        return _source_changed(dispatch, "is no longer there")
+    except OSError as error:
+        return Failed(
+            failure="transient" if error.errno == errno.EIO else "permanent",
+            kind="source_unreadable",
+            reason=f"look at {dispatch.path}: {error.strerror}",
+            hint="give this user the right to read it, or check its disk, then run again",
+        )
+    uid = f"unix:{found.st_dev}:{found.st_ino}"
+    facts = {
+        "size": (dispatch.size, found.st_size),
+        "modification time": (dispatch.mtime_ns, found.st_mtime_ns),
+        "identity": (dispatch.file_uid, uid),
+    }
+    if changed := [name for name, (before, now) in facts.items() if before != now]:
+        return _source_changed(dispatch, f"has another {', '.join(changed)} than when it was scanned")
+    return None
+
+
+def balance_sheet(statement: Statement | None, *, rows: Callable[[OutputName], int]) -> BalanceSheet:
+    """Join what the parser states with what the host wrote; without a statement the input is unaccounted."""
+    if statement is None:
+        return BalanceSheet(unit="", output="", found=0, written=0, quarantined=0, skipped=0, unreadable=0)
+    ranges = statement.unreadable_ranges()
+    return BalanceSheet(
+        unit=statement.unit,
+        output=statement.output,
+        found=statement.found,
+        written=rows(OutputName(statement.output)),
+        quarantined=0,
+        skipped=statement.skipped,
+        unreadable=statement.unreadable,
+        ranges=ranges,
+        ranges_total=max(statement.ranges_total, len(statement.ranges)),
+    )
+
+
+def _orders(dispatch: Dispatch) -> GuestOrders:
+    return GuestOrders(
+        parser_file=dispatch.parser_file,
+        source=path_bytes(dispatch.path),
+        settings=dispatch.settings,
+        outputs=tuple(schema.output for schema in dispatch.outputs),
+    )
+
+
+def _not_started(error: GuestStartError) -> Receipt:
+    if error.errno in CAPACITY_ERRNOS:
+        return Declined(reason=str(error.strerror))
+    return Failed(
+        failure="permanent" if error.errno == errno.E2BIG else "transient",
+        kind="guest_not_started",
+        reason=str(error.strerror),
+        hint="check the temporary folder and the Python of this installation, then run again",
+    )
+
+
+def _source_changed(dispatch: Dispatch, what: str) -> Failed:
+    return Failed(
+        failure="transient",
+        kind="source_changed",
+        reason=f"the source {dispatch.path} {what}",
+        hint="run again: the file will be scanned anew",
+    )
+
+
+def _sink_failure(error: OSError, *, doing: str) -> GuestFailure:
+    return GuestFailure(
+        failure="transient",
+        kind="sink_unavailable",
+        reason=f"{doing}: {error.strerror or error}",
+        hint="see that the sink's folder exists, can be written and has space, then run again",
+    )
+
+
+def _permanent(kind: str, reason: str, hint: str) -> GuestFailure:
+    return GuestFailure(failure="permanent", kind=kind, reason=reason, hint=hint)
+
+
+def _failed(failure: GuestFailure, *, log_tail: str = "") -> Failed:
+    return Failed(
+        failure=failure.failure, kind=failure.kind, reason=failure.reason, hint=failure.hint, log_tail=log_tail
+    )
+
+
+def _nothing_to_say() -> Receipt:
+    """Return a receipt for an attempt that was ended already; the ending replaces it."""
+    return Aborted(reason="ended before it began")

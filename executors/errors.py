@@ -1,0 +1,11 @@
+"""Owns the errors of an executor's own loop; those of transport, protocol and guests live beside their code."""
+
+from __future__ import annotations
+
+
+class ServerGoneError(ConnectionError):
+    """The sentinel could not be reached for longer than an executor waits."""
+
+
+class ExecutorRefusedError(ConnectionError):
+    """The sentinel answered, and does not want this executor; the sentence is its own."""

@@ -1,0 +1,313 @@
+"""Runs inside the guest: loads one parser file, runs `parse`, sends what it yields to the host over a socket.
+
+Started by path (`python -s -P -u shim.py FD PARENT_PID`), with the standard library and pyarrow only. It never imports
+our packages, so that a parser's environment need not hold them; the bounds are repeated here and a test holds them
+equal to executors/guest/limits.py. It is a convenience for parsers, not a guard: the host believes nothing it says.
+
+What a parser is: a file with a literal `outputs` and `def parse(path: str, settings: dict[str, str])`, a generator of
+`(output_name, pyarrow.RecordBatch or Table)` whose return value is None or a statement of units (see `_statement`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import logging
+import os
+import resource
+import signal
+import socket
+import struct
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any, Final
+
+import pyarrow as pa
+
+ROWS_PER_BATCH_MAX: Final = 50_000
+FRAME_BYTES_MAX: Final = 64 * 1024 * 1024
+JSON_BYTES_MAX: Final = 1_000_000
+LOG_LINE_BYTES_MAX: Final = 64 * 1024
+LOG_JOB_BYTES_MAX: Final = 10 * 1024 * 1024
+RANGES_MAX: Final = 1000
+
+FRAME_END: Final = 0
+FRAME_METRICS: Final = 0xFFFFFFFB
+FRAME_SELECT: Final = 0xFFFFFFFD
+FRAME_LOG: Final = 0xFFFFFFFE
+FRAME_ERROR: Final = 0xFFFFFFFF
+
+HOST_PACKAGES: Final = frozenset(
+    {"casparian", "cli", "commands", "eventlog", "executors", "parsers", "projections", "reducers", "sinks"}
+)
+PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+
+
+class UnusableOutputError(ValueError):
+    """The parser gave something that cannot be sent; `kind` is a word for programs, `hint` what to change."""
+
+    def __init__(self, reason: str, *, kind: str, hint: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+        self.hint = hint
+
+
+class Channel:
+    """Send frames. One lock around each, because a parser may log from any thread."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._log_bytes = 0
+
+    def receive_orders(self) -> dict[str, Any]:
+        """Read the host's one frame: {parser_file, path_hex, settings, outputs}."""
+        (length,) = struct.unpack(">I", self._receive(4))
+        if length > JSON_BYTES_MAX:
+            raise ValueError(f"read orders: {length:,} bytes announced, at most {JSON_BYTES_MAX:,} are allowed")
+        orders: dict[str, Any] = json.loads(self._receive(length))
+        return orders
+
+    def batch(self, payload: pa.Buffer) -> None:
+        with self._lock:
+            self._connection.sendall(struct.pack(">I", payload.size))
+            self._connection.sendall(memoryview(payload))
+
+    def select(self, index: int) -> None:
+        self._marked(FRAME_SELECT, struct.pack(">I", index))
+
+    def metrics(self, payload: bytes) -> None:
+        self._marked(FRAME_METRICS, payload)
+
+    def error(self, payload: bytes) -> None:
+        self._marked(FRAME_ERROR, payload)
+
+    def end(self) -> None:
+        with self._lock:
+            self._connection.sendall(struct.pack(">I", FRAME_END))
+
+    def log(self, level: int, text: str, *, always: bool = False) -> None:
+        """Send a line, cut to LOG_LINE_BYTES_MAX. After LOG_JOB_BYTES_MAX nothing is sent, save what is `always`."""
+        whole = text.encode("utf-8", "backslashreplace")
+        line = whole[-LOG_LINE_BYTES_MAX:] if always else whole[:LOG_LINE_BYTES_MAX]
+        self._log_bytes += len(line)
+        if always or self._log_bytes <= LOG_JOB_BYTES_MAX:
+            self._marked(FRAME_LOG, bytes([max(1, min(level, 255))]) + line)
+
+    def _marked(self, mark: int, payload: bytes) -> None:
+        with self._lock:
+            self._connection.sendall(struct.pack(">II", mark, len(payload)) + payload)
+
+    def _receive(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            piece = self._connection.recv(size - len(data))
+            if not piece:
+                raise EOFError("read orders: the host closed the socket")
+            data += piece
+        return data
+
+
+class ChannelHandler(logging.Handler):
+    """Send what a parser logs through `logging` to the host."""
+
+    def __init__(self, channel: Channel) -> None:
+        super().__init__()
+        self._channel = channel
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._channel.log(record.levelno, self.format(record))
+        except Exception:  # noqa: BLE001 - as every logging handler does: a bad log call must not end the parser
+            self.handleError(record)
+
+
+class HostPackagesHidden:
+    """Refuse the import of the host's packages, which an installed host shares a folder with."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if name.partition(".")[0] in HOST_PACKAGES:
+            raise ModuleNotFoundError(f"import {name}: it belongs to the host and is not there for parsers", name=name)
+        return None
+
+
+def main(arguments: list[str]) -> int:
+    """Run one job. Returns 0 for success, 1 for a permanent and 2 for a transient failure."""
+    descriptor, parent = int(arguments[0]), int(arguments[1])
+    os.set_inheritable(descriptor, False)
+    leave_with_parent(parent)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    channel = Channel(socket.socket(fileno=descriptor))
+    channel.log(logging.DEBUG, f"guest ready: python {sys.version.split()[0]}, pyarrow {pa.__version__}")
+    sys.meta_path.insert(0, HostPackagesHidden())
+    logging.basicConfig(level=logging.INFO, handlers=[ChannelHandler(channel)])
+    try:
+        send_job(channel, channel.receive_orders())
+    # A parser may raise anything, SystemExit and KeyboardInterrupt included; all of it is the job's failure.
+    except BaseException as error:  # noqa: BLE001
+        channel.log(logging.ERROR, trace_of(error), always=True)
+        said = describe(error)
+        channel.error(json_bytes(said))
+        return 2 if said["retryable"] else 1
+    channel.end()
+    return 0
+
+
+def leave_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when the host's starting thread ends; leave now if the host is gone already."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def send_job(channel: Channel, orders: dict[str, Any]) -> None:
+    """Run the parser over the source and send all that it yields, then its statement."""
+    parser = load_parser(orders["parser_file"])
+    indexes = {name: index for index, name in enumerate(orders["outputs"])}
+    yielded = iter(parser.parse(os.fsdecode(bytes.fromhex(orders["path_hex"])), orders["settings"]))
+    selected = -1
+    while True:
+        try:
+            item = next(yielded)
+        except StopIteration as finished:
+            statement = finished.value
+            break
+        output, batches = _unpack(item)
+        if output not in indexes:
+            raise UnusableOutputError(
+                f"the parser yielded rows for {output!r}, which its outputs do not declare",
+                kind="unknown_output",
+                hint=f"declare it in `outputs`, or yield one of: {', '.join(indexes)}",
+            )
+        if indexes[output] != selected:
+            selected = indexes[output]
+            channel.select(selected)
+        for batch in batches:
+            for payload in payloads(batch):
+                channel.batch(payload)
+    if statement is not None:
+        channel.metrics(_statement(statement))
+
+
+def load_parser(file: str) -> ModuleType:
+    """Compile and run the parser's file as a module of its own."""
+    with open(file, "rb") as source:  # noqa: PTH123 - pathlib would be one more import in every guest
+        code = compile(source.read(), file, "exec", dont_inherit=True)
+    module = ModuleType("guest_parser")
+    module.__file__ = file
+    sys.modules["guest_parser"] = module  # dataclasses and pickle look their module up
+    sys.argv = [file]
+    exec(code, module.__dict__)
+    return module
+
+
+def payloads(batch: pa.RecordBatch) -> Iterator[pa.Buffer]:
+    """Serialize a batch as complete Arrow streams within ROWS_PER_BATCH_MAX and FRAME_BYTES_MAX, in row order."""
+    for start in range(0, max(batch.num_rows, 1), ROWS_PER_BATCH_MAX):
+        yield from _within_frame(batch.slice(start, ROWS_PER_BATCH_MAX))
+
+
+def _within_frame(batch: pa.RecordBatch) -> Iterator[pa.Buffer]:
+    if batch.nbytes <= FRAME_BYTES_MAX and (payload := _serialized(batch)).size <= FRAME_BYTES_MAX:
+        yield payload
+        return
+    if batch.num_rows <= 1:
+        raise UnusableOutputError(
+            f"one row needs {batch.nbytes:,} bytes, at most {FRAME_BYTES_MAX:,} can be sent",
+            kind="row_too_large",
+            hint="split the value over several rows, or leave it out and state the record as skipped",
+        )
+    half = batch.num_rows // 2
+    yield from _within_frame(batch.slice(0, half))
+    yield from _within_frame(batch.slice(half))
+
+
+def _serialized(batch: pa.RecordBatch) -> pa.Buffer:
+    stream = pa.BufferOutputStream()
+    with pa.ipc.new_stream(stream, batch.schema) as writer:
+        writer.write_batch(batch)
+    return stream.getvalue()
+
+
+def _unpack(item: object) -> tuple[str, list[pa.RecordBatch]]:
+    match item:
+        case (str(output), pa.RecordBatch() as batch):
+            return output, [batch]
+        case (str(output), pa.Table() as table):
+            return output, table.to_batches(max_chunksize=ROWS_PER_BATCH_MAX)
+    parts = ", ".join(type(part).__name__ for part in item[:3]) if isinstance(item, tuple) else type(item).__name__
+    raise UnusableOutputError(
+        f"the parser yielded ({parts})",
+        kind="bad_output",
+        hint="yield a pair: the output's name and a pyarrow RecordBatch or Table",
+    )
+
+
+def _statement(statement: Any) -> bytes:
+    """Return the metrics frame of what the parser returned: its first RANGES_MAX ranges and how many there were.
+
+    {"unit": "records", "output": "evtx_events", "found": int, "skipped": int, "unreadable": int,
+     "ranges": [{"offset": int, "length": int, "reason": str}, ...]}
+    """
+    try:
+        ranges = list(statement.get("ranges", ()))
+        whole = {"ranges_total": len(ranges), **statement, "ranges": ranges[:RANGES_MAX]}
+        payload = json_bytes(whole)
+        while len(payload) > JSON_BYTES_MAX and whole["ranges"]:
+            whole["ranges"] = whole["ranges"][: len(whole["ranges"]) // 2]
+            payload = json_bytes(whole)
+    except (AttributeError, TypeError, ValueError, RecursionError) as error:
+        raise UnusableOutputError(
+            f"the parser's statement of units cannot be sent: {error}",
+            kind="bad_statement",
+            hint="return None or a dict of unit, output, found, skipped, unreadable and ranges",
+        ) from error
+    if len(payload) > JSON_BYTES_MAX:
+        raise UnusableOutputError(
+            f"the parser's statement of units has {len(payload):,} bytes, at most {JSON_BYTES_MAX:,} can be sent",
+            kind="bad_statement",
+            hint="return the six known keys only",
+        )
+    return payload
+
+
+def trace_of(error: BaseException) -> str:
+    """Return the trace of an exception without the frames of this file, which say nothing about the parser."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    return "".join(traceback.format_exception(type(error), error, trace)).rstrip("\n")
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """Return what the host is told of an exception: classes named PermanentError or TransientError classify themselves.
+
+    Running out of memory and failing hardware may be better next time; any other failure of a parser will repeat.
+    """
+    names = {cls.__name__ for cls in type(error).__mro__}
+    classified = bool(names & {"PermanentError", "TransientError", "UnusableOutputError"})
+    retryable, kind = "TransientError" in names and "PermanentError" not in names, "parser_error"
+    hint = "see the job's log for the trace; the file may be damaged in a way that the parser does not expect"
+    reason = f"{type(error).__name__}: {error}" if str(error) and not classified else str(error) or type(error).__name__
+    if classified:
+        kind, hint = getattr(error, "kind", None) or kind, getattr(error, "hint", None) or hint
+    elif isinstance(error, MemoryError):
+        retryable, kind, hint = True, "out_of_memory", "run again with fewer workers or more memory"
+    elif isinstance(error, OSError) and error.errno == errno.EIO:
+        retryable, kind, hint = True, "io_error", "check the disk that holds the source, then run again"
+    return {"error": reason[:4_000], "retryable": retryable, "kind": str(kind)[:64], "hint": str(hint)[:4_000]}
+
+
+def json_bytes(value: object) -> bytes:
+    """Return UTF-8 JSON. Half a surrogate pair (from a file name that is not UTF-8) becomes a question mark."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,198 @@
+"""Owns the messages between sentinel and executors: the 16-byte header, the op codes, the payloads.
+
+Header `!BBHQI`: version, op code, flags, job id (0 where none), payload length; the payload is JSON. The numbers of
+the op codes are kept for ever; 0, 7 and 11 are never used. An executor asks (REQ), the sentinel answers (REP):
+
+    executor                          sentinel
+    IDENTIFY  Identify             -> IDENTIFY  Welcome | ERR Fault
+    HEARTBEAT Idle                 -> DISPATCH  Dispatch | HEARTBEAT Carry (ask again) | ABORT Stop (leave)
+    DISPATCH_ACK Ack               -> HEARTBEAT Carry | DISCARD Discard (the lease is dead)
+    HEARTBEAT Working (2nd socket) -> HEARTBEAT Carry | ABORT Stop (kill the guest)
+    CONCLUDE  Conclude             -> HEARTBEAT Carry | DISCARD Discard
+
+HEARTBEAT requests are long polls: the sentinel answers when it has something to say, or after POLL_SECONDS.
+"""
+
+from __future__ import annotations
+
+import struct
+from enum import IntEnum
+from typing import Final, Literal, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from eventlog.events import BalanceSheet, FailureClass
+from eventlog.ids import ExecutorId, Instant, JobId, LeaseId, LogId, ParserName, PathText, SourceHash
+from eventlog.schema import OutputSchema
+from sinks.sink import StagedArtifact
+
+PROTOCOL_VERSION: Final = 5
+HEADER: Final = struct.Struct("!BBHQI")
+PAYLOAD_BYTES_MAX: Final = 4 * 1024 * 1024
+POLL_SECONDS: Final = 5.0
+
+
+class OpCode(IntEnum):
+    IDENTIFY = 1
+    DISPATCH = 2
+    ABORT = 3
+    HEARTBEAT = 4
+    CONCLUDE = 5
+    ERR = 6
+    PREPARE_ENV = 8
+    ENV_READY = 9
+    DEPLOY = 10
+    DISPATCH_ACK = 12
+    DISCARD = 13
+
+
+class ProtocolError(ValueError):
+    """A message was not understood; the sentence says which rule it broke."""
+
+
+class Identify(Struct, frozen=True, kw_only=True):
+    executor: ExecutorId
+    pid: int
+    host: str
+    version: str
+    capacity: int
+
+
+class Welcome(Struct, frozen=True, kw_only=True):
+    log_id: LogId
+    epoch: int
+
+
+class Idle(Struct, frozen=True, kw_only=True):
+    """The executor has a free slot and waits for a job."""
+
+    executor: ExecutorId
+
+
+class Working(Struct, frozen=True, kw_only=True):
+    """The executor is on this job; renews the lease. `rows` and `bytes` are progress, never logged."""
+
+    executor: ExecutorId
+    lease: LeaseId
+    rows: int
+    bytes_read: int
+
+
+class Dispatch(Struct, frozen=True, kw_only=True):
+    """All that one attempt needs; the executor asks nobody else."""
+
+    lease: LeaseId
+    attempt: int
+    log_id: LogId
+    path: PathText
+    size: int
+    mtime_ns: int
+    file_uid: str
+    source_hash: SourceHash
+    parser: ParserName
+    parser_version: str
+    parser_file: str  # the parser's source on this machine
+    settings: dict[str, str]
+    outputs: tuple[OutputSchema, ...]
+    sink_uri: str
+    dispatched_at: Instant
+
+
+class Ack(Struct, frozen=True, kw_only=True):
+    lease: LeaseId
+    guest_pid: int
+
+
+class Succeeded(Struct, frozen=True, kw_only=True, tag="succeeded"):
+    """Every declared output is staged durably, or has no rows (`empty`)."""
+
+    outputs: tuple[StagedArtifact, ...]
+    empty: tuple[str, ...]
+    sheet: BalanceSheet
+
+
+class Failed(Struct, frozen=True, kw_only=True, tag="failed"):
+    failure: FailureClass
+    kind: str  # a word for programs: not_evtx, guest_died, schema_mismatch, ...
+    reason: str  # a sentence: what was being done, to what, why it failed
+    hint: str  # what to do next
+    log_tail: str = ""
+    sheet: BalanceSheet | None = None
+
+
+class Aborted(Struct, frozen=True, kw_only=True, tag="aborted"):
+    reason: str
+
+
+class Declined(Struct, frozen=True, kw_only=True, tag="declined"):
+    reason: str
+
+
+Receipt = Succeeded | Failed | Aborted | Declined
+
+
+class Conclude(Struct, frozen=True, kw_only=True):
+    lease: LeaseId
+    receipt: Receipt
+
+
+class Carry(Struct, frozen=True, kw_only=True):
+    """Nothing to say: carry on, or ask again."""
+
+
+class Stop(Struct, frozen=True, kw_only=True):
+    reason: str
+
+
+class Discard(Struct, frozen=True, kw_only=True):
+    """What this lease staged will never be published: remove it."""
+
+    reason: str
+
+
+class Fault(Struct, frozen=True, kw_only=True):
+    code: Literal["version", "unknown_executor", "bad_message", "stopping"]
+    message: str
+
+
+class Message(Struct, frozen=True, kw_only=True):
+    """A decoded header with its payload still in bytes."""
+
+    op: OpCode
+    job: JobId
+    payload: bytes
+
+
+_encoder = msgspec.json.Encoder()
+P = TypeVar("P", bound=Struct)
+
+
+def encode(op: OpCode, payload: Struct, *, job: JobId | None = None) -> bytes:
+    """Return header and payload as one message. Raises ProtocolError if it is larger than PAYLOAD_BYTES_MAX."""
+    body = _encoder.encode(payload)
+    if len(body) > PAYLOAD_BYTES_MAX:
+        raise ProtocolError(f"PayloadTooLarge: {op.name} of {len(body)} bytes, at most {PAYLOAD_BYTES_MAX}")
+    return HEADER.pack(PROTOCOL_VERSION, op, 0, job or 0, len(body)) + body
+
+
+def decode(data: bytes) -> Message:
+    """Read the header. Raises ProtocolError: HeaderTooShort, VersionMismatch, InvalidOpCode, PayloadLengthMismatch."""
+    if len(data) < HEADER.size:
+        raise ProtocolError(f"HeaderTooShort: {len(data)} bytes, {HEADER.size} needed")
+    version, op, _flags, job, length = HEADER.unpack_from(data)
+    if version != PROTOCOL_VERSION:
+        raise ProtocolError(f"VersionMismatch: peer speaks {version}, this is {PROTOCOL_VERSION}")
+    if op not in OpCode.__members__.values():
+        raise ProtocolError(f"InvalidOpCode: {op}")
+    if length != len(data) - HEADER.size:
+        raise ProtocolError(f"PayloadLengthMismatch: header says {length}, {len(data) - HEADER.size} came")
+    return Message(op=OpCode(op), job=JobId(job), payload=data[HEADER.size :])
+
+
+def payload(message: Message, shape: type[P]) -> P:
+    """Decode the payload. Raises ProtocolError if it is not of this shape."""
+    try:
+        return msgspec.json.decode(message.payload, type=shape)
+    except msgspec.MsgspecError as error:
+        raise ProtocolError(f"BadPayload: {message.op.name} is not a {shape.__name__}: {error}") from error

@@ -1,0 +1,416 @@
+"""Owns the executor process: asks the sentinel for jobs, runs one at a time, reports. Holds no state that matters.
+
+`python -m executors.worker --connect ADDRESS --executor ID`, started with a pipe as its standard input: when that
+ends, the parent has ended, and the executor kills its guest and leaves. So it does when told to, on SIGTERM, and when
+the sentinel cannot be reached. SIGINT is ignored: a person's Ctrl-C is for the sentinel to decide about.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from msgspec import Struct
+
+from eventlog.ids import ExecutorId, JobId
+from executors.attempt import Attempt
+from executors.errors import ExecutorRefusedError, ServerGoneError
+from executors.guest.host import GuestTimes
+from executors.protocol import (
+    POLL_SECONDS,
+    Ack,
+    Conclude,
+    Discard,
+    Dispatch,
+    Failed,
+    Fault,
+    Identify,
+    Idle,
+    Message,
+    OpCode,
+    ProtocolError,
+    Receipt,
+    Stop,
+    Welcome,
+    Working,
+    decode,
+    encode,
+    payload,
+)
+from executors.transport import Client, TransportError
+from sinks.sink import Sink
+
+logger = logging.getLogger("casparian.executor")
+
+REQUEST_SECONDS: Final = POLL_SECONDS + 2.0  # the sentinel answers a long poll after POLL_SECONDS
+GONE_SECONDS_MAX: Final = 10.0  # without an answer, before the sentinel counts as gone
+RETRY_SECONDS: Final = 0.25  # between two attempts to reach it
+POLL_GAP_SECONDS: Final = 0.05  # between two polls, should the sentinel answer at once
+PULSE_DELAY_SECONDS: Final = 0.5  # a job that is over by then needs no second connection
+LEAVE_SECONDS_MAX: Final = 15.0  # for the main thread to clean up, before the process is ended
+
+LINK_ERRORS: Final = (ServerGoneError, ExecutorRefusedError, ProtocolError)
+
+
+class WorkerTimes(Struct, frozen=True, kw_only=True):
+    """How long an executor waits, in seconds; tests make it short."""
+
+    request: float = REQUEST_SECONDS
+    gone_max: float = GONE_SECONDS_MAX
+    retry: float = RETRY_SECONDS
+    poll_gap: float = POLL_GAP_SECONDS
+    pulse_delay: float = PULSE_DELAY_SECONDS
+    guest: GuestTimes = GuestTimes()
+
+
+class Link:
+    """One connection to the sentinel, made again after a failure. `ask` is for one thread, `close` for any."""
+
+    def __init__(self, client_factory: Callable[[], Client], times: WorkerTimes) -> None:
+        self._client_factory = client_factory
+        self._times = times
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._client: Client | None = None
+
+    def ask(self, message: bytes) -> Message:
+        """Return the answer, asking again until there is one.
+
+        Asking again is safe: whoever is asked knows jobs by their leases. Raises ServerGoneError when there was no
+        answer for `gone_max` seconds after the first failure, or when the link is closed; ExecutorRefusedError if the
+        answer is a fault; ProtocolError if it makes no sense.
+        """
+        gone_at: float | None = None
+        while True:
+            try:
+                answer = decode(self._connected().request(message, timeout_seconds=self._times.request))
+                break
+            except TransportError as error:
+                self._disconnect()
+                gone_at = gone_at or time.monotonic() + self._times.gone_max
+                if time.monotonic() >= gone_at or self._closed.wait(self._times.retry):
+                    raise ServerGoneError(
+                        f"ask the sentinel: {error}; see whether it still runs, it starts executors as it needs them"
+                    ) from error
+        if answer.op is OpCode.ERR:
+            fault = payload(answer, Fault)
+            raise ExecutorRefusedError(f"the sentinel refuses this executor ({fault.code}): {fault.message}")
+        return answer
+
+    def close(self) -> None:
+        """End the connection and every wait on it. Idempotent."""
+        self._closed.set()
+        self._disconnect()
+
+    def _connected(self) -> Client:
+        with self._lock:
+            if self._closed.is_set():
+                raise ServerGoneError("ask the sentinel: this executor is leaving")
+            if self._client is None:
+                self._client = self._client_factory()
+            return self._client
+
+    def _disconnect(self) -> None:
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+
+class Pulse:
+    """Tells the sentinel that a job is being worked on, and hears from it that the job must stop.
+
+    A thread and a connection of its own, so that a stop is heard while the job's thread is busy.
+    """
+
+    def __init__(
+        self,
+        attempt: Attempt,
+        executor: ExecutorId,
+        link: Link,
+        times: WorkerTimes,
+        *,
+        must_leave: Callable[[str], None],
+    ) -> None:
+        self._attempt = attempt
+        self._executor = executor
+        self._link = link
+        self._times = times
+        self._done = threading.Event()
+        self._must_leave = must_leave
+        self._thread = threading.Thread(target=self._beat, name=f"pulse of job {attempt.job}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the pulse without waiting for the poll under way; closing the connection ends it."""
+        self._done.set()
+        self._link.close()
+
+    def _beat(self) -> None:
+        wait = self._times.pulse_delay
+        try:
+            while not self._done.wait(wait):
+                wait = self._times.poll_gap
+                if not self._heard(self._link.ask(self._working())):
+                    return
+        except LINK_ERRORS as error:
+            if not self._done.is_set():
+                self._must_leave(str(error))
+
+    def _working(self) -> bytes:
+        attempt = self._attempt
+        return encode(
+            OpCode.HEARTBEAT,
+            Working(
+                executor=self._executor,
+                lease=attempt.dispatch.lease,
+                rows=attempt.rows,
+                bytes_read=attempt.bytes_read(),
+            ),
+            job=attempt.job,
+        )
+
+    def _heard(self, answer: Message) -> bool:
+        """Do what the sentinel says; False if there is nothing more to hear."""
+        if answer.op is OpCode.HEARTBEAT:
+            return True
+        if answer.op is OpCode.ABORT and answer.job == self._attempt.job:
+            self._attempt.abort(payload(answer, Stop).reason)
+        elif answer.op is OpCode.ABORT:
+            self._must_leave(payload(answer, Stop).reason)
+        elif answer.op is OpCode.DISCARD:
+            self._attempt.drop(payload(answer, Discard).reason)
+        else:
+            raise _unexpected(answer, "a heartbeat")
+        return False
+
+
+class Worker:
+    """The executor's loop. `run` belongs to one thread, which starts the guests and outlives them; `leave` to any."""
+
+    def __init__(
+        self,
+        *,
+        identity: Identify,
+        client_factory: Callable[[], Client],
+        sink_factory: Callable[[str], Sink],
+        times: WorkerTimes | None = None,
+    ) -> None:
+        self._identity = identity
+        self._client_factory = client_factory
+        self._sink_factory = sink_factory
+        self._times = times or WorkerTimes()
+        self._link = Link(client_factory, self._times)
+        self._lock = threading.Lock()
+        self._leaving = threading.Event()
+        self._reason = ""
+        self._attempt: Attempt | None = None
+
+    def run(self) -> str:
+        """Work until told to leave; return why.
+
+        Raises ServerGoneError, ExecutorRefusedError if the sentinel does not want this executor, ProtocolError.
+        """
+        try:
+            self._identify()
+            while not self._leaving.is_set():
+                self._take_turn()
+        except ServerGoneError:
+            if not self._leaving.is_set():
+                raise
+        finally:
+            self._link.close()
+        return self._reason
+
+    def leave(self, reason: str) -> None:
+        """Kill the guest, if there is one, and end `run`; the job is not reported. The first reason stands."""
+        with self._lock:
+            self._reason = self._reason or reason
+            self._leaving.set()
+            attempt = self._attempt
+        if attempt is not None:
+            attempt.drop(reason)
+        self._link.close()
+
+    def _identify(self) -> None:
+        answer = self._link.ask(encode(OpCode.IDENTIFY, self._identity))
+        if answer.op is not OpCode.IDENTIFY:
+            raise _unexpected(answer, "its name")
+        payload(answer, Welcome)
+
+    def _take_turn(self) -> None:
+        """Ask for work once, and do what the answer says."""
+        answer = self._link.ask(encode(OpCode.HEARTBEAT, Idle(executor=self._identity.executor)))
+        if answer.op is OpCode.DISPATCH:
+            self._run_job(answer.job, payload(answer, Dispatch))
+        elif answer.op is OpCode.HEARTBEAT:
+            self._leaving.wait(self._times.poll_gap)
+        elif answer.op is OpCode.ABORT:
+            self.leave(payload(answer, Stop).reason)
+        else:
+            raise _unexpected(answer, "a wish for work")
+
+    def _run_job(self, job: JobId, dispatch: Dispatch) -> None:
+        attempt = Attempt(job, dispatch, sink_factory=self._sink_factory, times=self._times.guest)
+        with self._current(attempt), self._pulse(attempt):
+            receipt = self._receipt(attempt)
+        if receipt is None:
+            return
+        # If the answer is lost, the outputs stay: the sentinel may have committed them. Sweeping knows.
+        answer = self._link.ask(encode(OpCode.CONCLUDE, Conclude(lease=dispatch.lease, receipt=receipt), job=job))
+        if answer.op is OpCode.DISCARD:
+            attempt.discard()
+        elif answer.op is not OpCode.HEARTBEAT:
+            raise _unexpected(answer, f"the receipt of job {job}")
+
+    def _receipt(self, attempt: Attempt) -> Receipt | None:
+        try:
+            return attempt.run(lambda guest_pid: self._acknowledge(attempt, guest_pid))
+        except LINK_ERRORS:
+            raise
+        # An error of ours in one job is that job's failure, told with its name; the next job may go well.
+        except Exception as error:
+            logger.exception("run job %d", attempt.job)
+            return Failed(
+                failure="transient" if isinstance(error, MemoryError) else "permanent",
+                kind="executor_error",
+                reason=f"the executor failed on the job: {type(error).__name__}: {error}"[:1000],
+                hint="see the executor's log for the trace, and report it",
+            )
+
+    def _acknowledge(self, attempt: Attempt, guest_pid: int) -> bool:
+        """Tell the sentinel that the guest runs; False if the lease is dead."""
+        ack = Ack(lease=attempt.dispatch.lease, guest_pid=guest_pid)
+        answer = self._link.ask(encode(OpCode.DISPATCH_ACK, ack, job=attempt.job))
+        if answer.op is OpCode.DISCARD:
+            return False
+        if answer.op is not OpCode.HEARTBEAT:
+            raise _unexpected(answer, f"the start of job {attempt.job}")
+        return True
+
+    @contextmanager
+    def _current(self, attempt: Attempt) -> Iterator[None]:
+        with self._lock:
+            self._attempt = attempt
+            leaving = self._leaving.is_set()
+        if leaving:
+            attempt.drop(self._reason)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._attempt = None
+
+    @contextmanager
+    def _pulse(self, attempt: Attempt) -> Iterator[None]:
+        link = Link(self._client_factory, self._times)
+        pulse = Pulse(attempt, self._identity.executor, link, self._times, must_leave=self.leave)
+        pulse.start()
+        try:
+            yield
+        finally:
+            pulse.stop()
+
+
+def _unexpected(answer: Message, said: str) -> ProtocolError:
+    return ProtocolError(f"UnexpectedAnswer: the sentinel answered {answer.op.name} to {said}")
+
+
+# --- the process ----------------------------------------------------------------------------------------------------
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run an executor as this process. Returns 0 when it left as told, 1 with a sentence on stderr otherwise."""
+    from casparian import __version__
+    from executors.transport import NngClient
+    from sinks.uri import open_sink
+
+    options = _options(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    identity = Identify(
+        executor=ExecutorId(options.executor),
+        pid=os.getpid(),
+        host=socket.gethostname(),
+        version=__version__,
+        capacity=1,
+    )
+    worker = Worker(identity=identity, client_factory=lambda: NngClient(options.connect), sink_factory=open_sink)
+    finished = _watch(worker)
+    try:
+        worker.run()
+    except LINK_ERRORS as error:
+        print(f"executor {options.executor}: {error}", file=sys.stderr)
+        return 1
+    finally:
+        finished.set()
+    return 0
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m executors.worker", description="Run one executor.")
+    parser.add_argument("--connect", required=True, metavar="ADDRESS", help="where the sentinel listens")
+    parser.add_argument("--executor", required=True, metavar="ID", help="the name under which it works")
+    return parser.parse_args(arguments)
+
+
+def _watch(worker: Worker) -> threading.Event:
+    """Have a thread wait for the parent's end and for SIGTERM; set the returned event when `run` has ended.
+
+    Python runs signal handlers on the main thread, which may be waiting inside nng: the wake-up descriptor is written
+    at once and from any state.
+    """
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_write, False)
+    signal.set_wakeup_fd(wake_write)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: None)
+    finished = threading.Event()
+    threading.Thread(
+        target=_leave_when_told, args=(worker, wake_read, finished), name="parent watch", daemon=True
+    ).start()
+    return finished
+
+
+def _leave_when_told(worker: Worker, wake: int, finished: threading.Event) -> None:
+    worker.leave(_reason_to_leave(wake))
+    if not finished.wait(LEAVE_SECONDS_MAX):
+        # The kernel kills the guest along with us; what is staged is hidden, and swept later.
+        os._exit(1)
+
+
+def _reason_to_leave(wake: int) -> str:
+    """Wait until the parent's pipe ends or SIGTERM comes. Without a bound: it lasts as long as the process."""
+    stdin = 0
+    poll = select.poll()
+    poll.register(stdin, select.POLLIN)
+    poll.register(wake, select.POLLIN)
+    while True:
+        ready = {descriptor for descriptor, _event in poll.poll()}
+        if wake in ready and signal.SIGTERM in os.read(wake, 4096):
+            return "told to leave by SIGTERM"
+        if stdin in ready and not _has_input(stdin):
+            return "the parent has ended"
+
+
+def _has_input(descriptor: int) -> bool:
+    """Read away what a parent may write; False at its end."""
+    try:
+        return bool(os.read(descriptor, 4096))
+    except OSError:
+        return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())

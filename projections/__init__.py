@@ -1,0 +1,1 @@
+"""How we look at it: disposable DuckDB read models, rebuilt from the log. Imports reducers and eventlog."""

@@ -1,0 +1,85 @@
+"""Owns the way between typed rows and Arrow tables: whole columns at a time, instants as text on our side.
+
+Instants stand in TIMESTAMPTZ columns. They go in as text, which DuckDB converts on insert, and come out through Arrow:
+DuckDB's own Python values for TIMESTAMPTZ need a package that is not a dependency.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Literal, NewType, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+from msgspec import Struct
+from msgspec.structs import fields
+
+R = TypeVar("R", bound=Struct)
+Parameters = Mapping[str, str | int | None]
+
+_ARROW: dict[type, pa.DataType] = {str: pa.string(), int: pa.int64(), bool: pa.bool_()}
+_INSTANT_FORMAT = "%Y-%m-%dT%H:%M:%SZ"  # %S of a microsecond column prints the microseconds
+
+
+@cache
+def arrow_schema_of(row: type[Struct]) -> pa.Schema:
+    """Return the Arrow schema of a row type; text, whole numbers and booleans only."""
+    hints = get_type_hints(row)
+    return pa.schema([(field.name, _ARROW[_plain(hints[field.name])]) for field in fields(row)])
+
+
+def _plain(hint: Any) -> type:
+    """Return str, int or bool behind NewType, Literal and `| None`."""
+    if isinstance(hint, NewType):
+        return _plain(hint.__supertype__)
+    if get_origin(hint) is Literal:
+        return type(get_args(hint)[0])
+    if get_origin(hint) in {Union, UnionType}:
+        return _plain(next(each for each in get_args(hint) if each is not NoneType))
+    assert hint in _ARROW, f"no column type for {hint!r}"
+    return hint  # type: ignore[no-any-return]  # the assertion above says which types it can be
+
+
+def table_of(rows: Sequence[R], row: type[R]) -> pa.Table:
+    """Return rows as an Arrow table of `arrow_schema_of(row)`."""
+    schema = arrow_schema_of(row)
+    columns = [pa.array([getattr(each, name) for each in rows], type=schema.field(name).type) for name in schema.names]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def rows_from(table: pa.Table, row: type[R]) -> list[R]:
+    """Return an Arrow table as rows; its columns are the row's fields."""
+    return [row(**each) for each in with_text_instants(table).to_pylist()]
+
+
+def with_text_instants(table: pa.Table) -> pa.Table:
+    """Return the table with each timestamp column as text of fixed width, in UTC."""
+    for index, field in enumerate(table.schema):
+        if pa.types.is_timestamp(field.type) and field.type.tz is not None:
+            # Without the zone first: Arrow would look it up in the machine's time zone database, which may be absent.
+            naive = table.column(index).cast(pa.timestamp("us"))
+            text = pc.strftime(naive, format=_INSTANT_FORMAT)  # type: ignore[arg-type]  # the stubs forget the zoneless
+            table = table.set_column(index, field.name, text)
+    return table
+
+
+def select(
+    connection: duckdb.DuckDBPyConnection, sql: str, row: type[R], parameters: Parameters | None = None
+) -> list[R]:
+    """Run one SELECT of ours with bound parameters and return its rows, in its order."""
+    found = connection.sql(sql, params=dict(parameters)) if parameters else connection.sql(sql)
+    return rows_from(found.to_arrow_table(), row)
+
+
+@contextmanager
+def registered(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> Iterator[None]:
+    """Make an Arrow table readable under a name while the block runs; the name belongs to this connection alone."""
+    # Not unregistered after an error: inside a failed transaction that would fail too and hide the cause, and the
+    # rollback takes the name away. Registering again replaces what an error outside a transaction leaves.
+    connection.register(name, table)
+    yield
+    connection.unregister(name)

@@ -1,0 +1,239 @@
+r"""Owns the views through which people ask for rows: one per output, over recorded files only, never a pattern.
+
+    evtx_events                    the current rows of the output `evtx_events`: not superseded
+    evtx_events_all                every recorded row, with the job that made it in _cf_job_id
+    outputs.evtx__evtx_events      the same two, with the parser in the name
+    outputs.evtx__evtx_events_all
+
+A bare name that two parsers claim is not created; asking for it is answered with the full names. Names are compared
+without regard to case, as DuckDB does. A view is created when it is first needed, because DuckDB looks at every file
+of a view when the view is made: 2,000 files cost 0.1 s.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import duckdb
+import msgspec
+from msgspec import Struct
+
+from eventlog.ids import OutputName, ParserName, PathText, path_bytes
+from eventlog.schema import DUCKDB_TYPES, LINEAGE_COLUMNS, Column
+from projections.errors import AmbiguousNameError, MissingFileError, UnreachableFileError
+from projections.queries import Connection, DeclaredOutput, RecordedFile, declared_outputs, recorded_files
+from projections.rows import TABLES
+from projections.sql_text import exact_pattern, identifier, list_literal
+
+SCHEMA = "outputs"
+_SCHEME = "parquet://"
+_TABLE_NAMES = frozenset(table.name for table in TABLES) | {"cf_materializations", "cf_processing_queue"}
+
+
+class OutputView(Struct, frozen=True, kw_only=True):
+    """One view: the names under which it can be asked for, its recorded files, and what it declares without any.
+
+    `bare` is None where the bare name is not this view's alone.
+    """
+
+    qualified: str  # inside the schema `outputs`
+    bare: str | None
+    files: tuple[RecordedFile, ...]
+    columns: tuple[Column, ...]
+
+
+class Catalog:
+    """The views of one connection. Belongs to one thread, as its connection does."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.recorded: list[RecordedFile] = recorded_files(connection)
+        self.views, self.ambiguous_names = _named(_views(declared_outputs(connection), self.recorded))
+        self._created: dict[str, OutputView] = {}  # by the name as it is written in SQL
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+
+    def names(self) -> list[str]:
+        """Return every name that can be asked for, sorted: bare names, then those with the parser."""
+        bare = sorted(view.bare for view in self.views if view.bare is not None)
+        return bare + sorted(f"{SCHEMA}.{_shown(view.qualified)}" for view in self.views)
+
+    def create_mentioned(self, sql: str) -> None:
+        """Create the views whose name stands anywhere in a text.
+
+        Raises UnreachableFileError and MissingFileError for a view whose files cannot be opened.
+        """
+        text = sql.lower()
+        for view in self.views:
+            if _mentions(text, view.qualified):
+                self._create(f"{SCHEMA}.{identifier(view.qualified)}", view)
+            if view.bare is not None and _mentions(text, view.bare):
+                self._create(identifier(view.bare), view)
+
+    def create_all(self) -> None:
+        """Create every view that is not there yet. Raises as `create_mentioned`."""
+        for view in self.views:
+            self._create(f"{SCHEMA}.{identifier(view.qualified)}", view)
+            if view.bare is not None:
+                self._create(identifier(view.bare), view)
+
+    def explain_unknown(self, name: str) -> AmbiguousNameError | None:
+        """Return why a name that DuckDB does not know has no view, if it is the name of outputs."""
+        owners = self.ambiguous_names.get(name.lower())
+        if owners is None:
+            return None
+        listed = ", ".join(f"{SCHEMA}.{_shown(owner)}" for owner in owners)
+        return AmbiguousNameError(
+            f"{name} is not the name of one table: it can be any of {listed}; ask for one of these"
+        )
+
+    def explain_unread(self) -> MissingFileError | None:
+        """Return the sentence for a file of the created views that is gone, if one is."""
+        return _missing(each for view in self._created.values() for each in view.files)
+
+    def _create(self, name: str, view: OutputView) -> None:
+        if name in self._created:
+            return
+        body = _select(view)
+        try:
+            self._connection.execute(f"CREATE VIEW {name} AS {body}")
+        except duckdb.Error as error:
+            reason = (
+                f"make the table {name} from its recorded files: {_first_line(error)}; see cf_output_materializations"
+            )
+            raise _missing(view.files) or UnreachableFileError(reason) from error
+        self._created[name] = view
+
+
+def _mentions(text: str, name: str) -> bool:
+    """Say whether a lower-case text has this name as a word of its own, quoted or not."""
+    written = name.lower().replace('"', '""')
+    return re.search(rf"(?<!\w){re.escape(written)}(?!\w)", text) is not None
+
+
+def _missing(recorded: Iterable[RecordedFile]) -> MissingFileError | None:
+    """Return the sentence that names the first recorded file that is not there, or None."""
+    gone = [path for path in readable_paths(recorded) if not Path(path).exists()]
+    if not gone:
+        return None
+    more = f" (and {len(gone) - 1} more)" if len(gone) > 1 else ""
+    return MissingFileError(
+        f"read the recorded file {gone[0]}: it is not there{more}, although the log says that it was published; "
+        "put it back from a copy, its BLAKE3 digest is in cf_output_materializations"
+    )
+
+
+def file_path(recorded: RecordedFile) -> str:
+    """Return the path of a recorded file. Raises UnreachableFileError for what DuckDB cannot open by name."""
+    if not recorded.sink_uri.startswith(_SCHEME):
+        raise UnreachableFileError(
+            f"read {recorded.file} of {recorded.sink_uri}: tables are shown of targets that start with {_SCHEME} only; "
+            "ask the target itself"
+        )
+    folder = os.fsdecode(path_bytes(PathText(recorded.sink_uri.removeprefix(_SCHEME))))
+    path = f"{folder.rstrip('/')}/{recorded.file}"
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise UnreachableFileError(
+            f"read {recorded.file} of {recorded.sink_uri}: the folder's name is not UTF-8 and DuckDB cannot open it; "
+            "rename the folder's copy, or read the file with another program"
+        ) from error
+    return path
+
+
+def readable_paths(recorded: Iterable[RecordedFile]) -> list[str]:
+    """Return the paths of those recorded files that DuckDB can open, each once, in order."""
+    paths = (_path_or_none(each) for each in recorded)
+    return list(dict.fromkeys(path for path in paths if path is not None))
+
+
+# --- which views there are ------------------------------------------------------------------------------------------
+
+
+def _views(declared: Sequence[DeclaredOutput], recorded: Sequence[RecordedFile]) -> list[OutputView]:
+    """Return two views per output: those that a current parser declares, and those that have files."""
+    files: dict[tuple[ParserName, OutputName], list[RecordedFile]] = {}
+    for each in recorded:
+        files.setdefault((each.parser, each.output_name), []).append(each)
+    columns = {(each.parser, each.output_name): each.columns for each in declared}
+    outputs = {key for key, each in zip(columns, declared, strict=True) if each.current} | files.keys()
+    views: list[OutputView] = []
+    for key in sorted(outputs):
+        shape = msgspec.json.decode(columns[key], type=tuple[Column, ...]) if key in columns else ()
+        every = tuple(files.get(key, ()))
+        current = tuple(each for each in every if each.current)
+        parser, output = key
+        for suffix, chosen in (("", current), ("_all", every)):
+            name = f"{output}{suffix}"
+            views.append(OutputView(qualified=f"{parser}__{name}", bare=name, files=chosen, columns=shape))
+    return views
+
+
+def _named(views: Sequence[OutputView]) -> tuple[list[OutputView], dict[str, list[str]]]:
+    """Return the views with the names that are theirs alone, and the other names with those who claim them."""
+    named: dict[str, OutputView] = {}
+    claims: dict[str, list[str]] = {}
+    for view in views:
+        qualified = _free_name(view.qualified, named)
+        named[qualified.lower()] = msgspec.structs.replace(view, qualified=qualified)
+        claims.setdefault(str(view.bare).lower(), []).append(qualified)
+    ambiguous = {name: owners for name, owners in claims.items() if len(owners) > 1 or name in _TABLE_NAMES}
+    alone = [
+        msgspec.structs.replace(view, bare=None) if str(view.bare).lower() in ambiguous else view
+        for view in named.values()
+    ]
+    return alone, ambiguous
+
+
+def _free_name(name: str, taken: dict[str, OutputView]) -> str:
+    """Return the name, with a number where parsers `a` and `a__b` have made the same one."""
+    number, free = 2, name
+    while free.lower() in taken:  # bounded by the number of views
+        free, number = f"{name}__{number}", number + 1
+    return free
+
+
+# --- the text of a view ---------------------------------------------------------------------------------------------
+
+
+def _select(view: OutputView) -> str:
+    """Return the SELECT of a view: its files, or its declared columns without rows."""
+    if not view.files:
+        return _empty(view.columns)
+    # Files of one schema hash have one shape, so DuckDB needs to look into the first only; shapes are joined by name.
+    shapes: dict[str, list[str]] = {}
+    for each in view.files:
+        shapes.setdefault(each.schema_hash, []).append(exact_pattern(file_path(each)))
+    return " UNION ALL BY NAME ".join(map(_read, shapes.values()))
+
+
+def _read(patterns: list[str]) -> str:
+    # Without hive_partitioning=false a folder named `host=A` would become a column.
+    return f"SELECT * FROM read_parquet({list_literal(patterns)}, hive_partitioning=false)"
+
+
+def _empty(columns: Sequence[Column]) -> str:
+    listed = ", ".join(
+        f"CAST(NULL AS {DUCKDB_TYPES[column.type]}) AS {identifier(column.name)}"
+        for column in (*columns, *LINEAGE_COLUMNS)
+    )
+    return f"SELECT {listed} WHERE false"
+
+
+def _shown(name: str) -> str:
+    """Return a name as a person would write it: quoted only where it must be."""
+    return name if re.fullmatch(r"[a-z_][a-z0-9_]*", name) else identifier(name)
+
+
+def _path_or_none(recorded: RecordedFile) -> str | None:
+    try:
+        return file_path(recorded)
+    except UnreachableFileError:
+        return None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

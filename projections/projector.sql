@@ -1,0 +1,113 @@
+-- The statements by which the projector loads, replaces and links rows. Temporary tables `wanted`, `old` and `batch`
+-- are Arrow tables that it registers for the length of one statement.
+
+-- name: advance_checkpoint
+-- Move the checkpoint, if nobody else has; the number of rows changed says so.
+UPDATE cf_checkpoint SET seq = $seq, commit_no = $commit_no, hash = $hash
+WHERE seq = $old_seq AND hash = $old_hash
+
+-- name: read_checkpoint
+-- Where the read model stands.
+SELECT log_id, seq, commit_no, hash, schema_digest FROM cf_checkpoint
+
+-- name: insert_checkpoint
+-- The one row of a new read model: nothing folded yet.
+INSERT INTO cf_checkpoint VALUES ($log_id, 0, 0, '', $schema_digest)
+
+-- name: load_scout_files
+-- The files among the wanted paths that are known already.
+SELECT * FROM scout_files WHERE path IN (SELECT id FROM wanted)
+
+-- name: load_cf_jobs
+-- The jobs wanted.
+SELECT * FROM cf_jobs WHERE job_id IN (SELECT id FROM wanted)
+
+-- name: load_cf_runs
+-- The runs wanted.
+SELECT * FROM cf_runs WHERE run_id IN (SELECT id FROM wanted)
+
+-- name: load_cf_executors
+-- The executors wanted.
+SELECT * FROM cf_executors WHERE executor IN (SELECT id FROM wanted)
+
+-- name: load_cf_plugin_manifest
+-- Every artifact of the parsers wanted: a new deployment changes which of them is current.
+SELECT * FROM cf_plugin_manifest WHERE parser IN (SELECT id FROM wanted)
+
+-- name: load_cf_expected_outputs
+-- Every declared output of the parsers wanted.
+SELECT * FROM cf_expected_outputs WHERE parser IN (SELECT id FROM wanted)
+
+-- name: delete_scout_files
+-- Make room for the new rows of these files.
+DELETE FROM scout_files WHERE path IN (SELECT id FROM old)
+
+-- name: delete_cf_jobs
+-- Make room for the new rows of these jobs.
+DELETE FROM cf_jobs WHERE job_id IN (SELECT id FROM old)
+
+-- name: delete_cf_runs
+-- Make room for the new rows of these runs.
+DELETE FROM cf_runs WHERE run_id IN (SELECT id FROM old)
+
+-- name: delete_cf_executors
+-- Make room for the new rows of these executors.
+DELETE FROM cf_executors WHERE executor IN (SELECT id FROM old)
+
+-- name: delete_cf_plugin_manifest
+-- Make room for the new rows of these parsers' artifacts.
+DELETE FROM cf_plugin_manifest WHERE parser IN (SELECT id FROM old)
+
+-- name: delete_cf_expected_outputs
+-- Make room for the new rows of these parsers' outputs.
+DELETE FROM cf_expected_outputs WHERE parser IN (SELECT id FROM old)
+
+-- name: delete_cf_job_ranges
+-- Make room for the ranges of a newer balance sheet.
+DELETE FROM cf_job_ranges WHERE job_id IN (SELECT id FROM old)
+
+-- name: supersede_materializations
+-- The first new materialization of an identity supersedes the one that was current.
+UPDATE cf_output_materializations AS known SET superseded_by_seq = batch.seq
+FROM batch
+WHERE known.superseded_by_seq IS NULL
+    AND known.source_hash = batch.source_hash
+    AND known.parser = batch.parser
+    AND known.output_name = batch.output_name
+    AND known.sink_uri = batch.sink_uri
+
+-- name: insert_scout_files
+-- The files of this batch as they are now.
+INSERT INTO scout_files BY NAME SELECT * FROM batch
+
+-- name: insert_cf_jobs
+-- The jobs of this batch as they are now.
+INSERT INTO cf_jobs BY NAME SELECT * FROM batch
+
+-- name: insert_cf_runs
+-- The runs of this batch as they are now.
+INSERT INTO cf_runs BY NAME SELECT * FROM batch
+
+-- name: insert_cf_executors
+-- The executors of this batch as they are now.
+INSERT INTO cf_executors BY NAME SELECT * FROM batch
+
+-- name: insert_cf_plugin_manifest
+-- The artifacts of this batch's parsers as they are now.
+INSERT INTO cf_plugin_manifest BY NAME SELECT * FROM batch
+
+-- name: insert_cf_expected_outputs
+-- The declared outputs of this batch's parsers as they are now.
+INSERT INTO cf_expected_outputs BY NAME SELECT * FROM batch
+
+-- name: insert_cf_job_ranges
+-- The ranges of the newest balance sheets.
+INSERT INTO cf_job_ranges BY NAME SELECT * FROM batch
+
+-- name: insert_cf_job_events
+-- What happened to jobs in this batch.
+INSERT INTO cf_job_events BY NAME SELECT * FROM batch
+
+-- name: insert_cf_output_materializations
+-- The outputs recorded in this batch.
+INSERT INTO cf_output_materializations BY NAME SELECT * FROM batch

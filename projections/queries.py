@@ -1,0 +1,188 @@
+"""Owns the questions that front ends ask of a read model, as typed functions over a connection to one.
+
+Every function takes the connection of a `Reader` or of a `Projector`; none changes a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TypeVar
+
+import duckdb
+import pyarrow as pa
+from msgspec import Struct
+
+from eventlog.ids import JobId, MaterializationKey, OutputName, ParserName, RunId, SchemaHash
+from projections.arrow_rows import Parameters, registered, select
+from projections.rows import (
+    ExecutorRow,
+    FileRow,
+    JobEventRow,
+    JobRangeRow,
+    JobRow,
+    JobWord,
+    MaterializationRow,
+    ParserRow,
+    RunRow,
+)
+from projections.sql_blocks import sql_blocks
+
+Connection = duckdb.DuckDBPyConnection
+R = TypeVar("R", bound=Struct)
+
+JOBS_SHOWN = 50  # rows, where the caller names no limit
+FILES_SHOWN = 50
+RUNS_SHOWN = 50
+EXECUTORS_SHOWN = 50
+
+
+class JobDetail(Struct, frozen=True, kw_only=True):
+    """All that is known of one job: its row, its unreadable ranges, its outputs and its events, each in order."""
+
+    job: JobRow
+    ranges: list[JobRangeRow]
+    outputs: list[MaterializationRow]
+    events: list[JobEventRow]
+
+
+class RecordedFile(Struct, frozen=True, kw_only=True):
+    """A file with recorded rows, `file` being its name in the target; `current` if any of its rows are."""
+
+    parser: ParserName
+    output_name: OutputName
+    sink_uri: str
+    file: str
+    schema_hash: SchemaHash
+    current: bool
+
+
+class DeclaredOutput(Struct, frozen=True, kw_only=True):
+    """An output in its newest declaration; `columns` is JSON text: a list of eventlog.schema.Column."""
+
+    parser: ParserName
+    output_name: OutputName
+    columns: str
+    current: bool
+
+
+class _Count(Struct, frozen=True):
+    status: str
+    jobs: int
+
+
+class _Superseded(Struct, frozen=True):
+    superseded: int
+
+
+class _Id(Struct, frozen=True):
+    id: str
+
+
+def jobs(connection: Connection, *, status: JobWord | None = None, limit: int = JOBS_SHOWN) -> list[JobRow]:
+    """Return jobs, newest first."""
+    return _ask(connection, "jobs", JobRow, {"status": status, "limit": limit})
+
+
+def jobs_of_run(connection: Connection, run: RunId) -> list[JobRow]:
+    """Return the jobs that a run queued, oldest first."""
+    return _ask(connection, "jobs_of_run", JobRow, {"run_id": run})
+
+
+def job(connection: Connection, job_id: JobId) -> JobDetail | None:
+    """Return one job with its ranges, outputs and events, or None."""
+    found = _ask(connection, "job", JobRow, {"job_id": job_id})
+    if not found:
+        return None
+    return JobDetail(
+        job=found[0],
+        ranges=_ask(connection, "job_ranges", JobRangeRow, {"job_id": job_id}),
+        outputs=_ask(connection, "job_outputs", MaterializationRow, {"job_id": job_id}),
+        events=job_events(connection, job_id),
+    )
+
+
+def job_events(connection: Connection, job_id: JobId, *, after: int = 0) -> list[JobEventRow]:
+    """Return the events of one job numbered above `after`, in order; numbers have no gaps."""
+    return _ask(connection, "job_events", JobEventRow, {"job_id": job_id, "after": after})
+
+
+def job_counts(connection: Connection) -> dict[str, int]:
+    """Return how many jobs are in each status; a status without jobs is absent."""
+    return {each.status: each.jobs for each in _ask(connection, "job_counts", _Count)}
+
+
+def files(connection: Connection, *, limit: int = FILES_SHOWN) -> list[FileRow]:
+    """Return known paths, the ones seen last first, then by path."""
+    return _ask(connection, "files", FileRow, {"limit": limit})
+
+
+def files_of_run(connection: Connection, run: RunId) -> list[FileRow]:
+    """Return the paths whose last sight was in this run, by path."""
+    return _ask(connection, "files_of_run", FileRow, {"run_id": run})
+
+
+def runs(connection: Connection, *, limit: int = RUNS_SHOWN) -> list[RunRow]:
+    """Return runs, newest first."""
+    return _ask(connection, "runs", RunRow, {"limit": limit})
+
+
+def run(connection: Connection, run_id: RunId) -> RunRow | None:
+    """Return one run, or None."""
+    found = _ask(connection, "run", RunRow, {"run_id": run_id})
+    return found[0] if found else None
+
+
+def parsers(connection: Connection) -> list[ParserRow]:
+    """Return the current artifact of each parser, by name."""
+    return _ask(connection, "parsers", ParserRow)
+
+
+def executors(connection: Connection, *, limit: int = EXECUTORS_SHOWN) -> list[ExecutorRow]:
+    """Return executors, those alive first, then the newest."""
+    return _ask(connection, "executors", ExecutorRow, {"limit": limit})
+
+
+def materializations_of_jobs(connection: Connection, job_ids: Collection[JobId]) -> list[MaterializationRow]:
+    """Return the outputs that these jobs recorded, in the order of the log."""
+    return _ask_wanted(connection, "materializations_of_jobs", MaterializationRow, list(job_ids))
+
+
+def materializations_of(connection: Connection, keys: Collection[MaterializationKey]) -> list[MaterializationRow]:
+    """Return what was recorded under these keys, superseded or not, in the order of the log."""
+    return _ask_wanted(connection, "materializations_of_keys", MaterializationRow, list(keys))
+
+
+def superseded_by_run(connection: Connection, run_id: RunId) -> int:
+    """Return how many materializations are no longer current because of one that this run recorded."""
+    return _ask(connection, "superseded_by_run", _Superseded, {"run_id": run_id})[0].superseded
+
+
+def missing_keys(connection: Connection, keys: Collection[MaterializationKey]) -> set[MaterializationKey]:
+    """Return those of the keys under which nothing was ever recorded: what a run has to make.
+
+    A superseded materialization still exists. One anti-join: 100,000 keys against a million take about 0.3 s.
+    """
+    return {MaterializationKey(each.id) for each in _ask_wanted(connection, "missing_keys", _Id, list(keys))}
+
+
+def recorded_files(connection: Connection) -> list[RecordedFile]:
+    """Return every file that holds recorded rows, once, by parser and output, oldest first."""
+    return _ask(connection, "recorded_files", RecordedFile)
+
+
+def declared_outputs(connection: Connection) -> list[DeclaredOutput]:
+    """Return the newest declaration of each output that was ever declared, by parser and output."""
+    return _ask(connection, "declared_outputs", DeclaredOutput)
+
+
+def _ask(connection: Connection, name: str, row: type[R], parameters: Parameters | None = None) -> list[R]:
+    return select(connection, sql_blocks("queries.sql")[name], row, parameters)
+
+
+def _ask_wanted(
+    connection: Connection, name: str, row: type[R], ids: list[JobId] | list[MaterializationKey]
+) -> list[R]:
+    if not ids:
+        return []
+    with registered(connection, "wanted", pa.table({"id": ids})):
+        return _ask(connection, name, row)

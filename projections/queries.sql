@@ -1,0 +1,95 @@
+-- The questions that front ends ask of the read model. Values are bound, never written into the text.
+
+-- name: jobs
+-- Jobs, newest first, of one status or of all.
+SELECT * FROM cf_jobs
+WHERE $status::VARCHAR IS NULL OR status = $status
+ORDER BY job_id DESC
+LIMIT $limit
+
+-- name: jobs_of_run
+-- The jobs that a run queued, oldest first.
+SELECT * FROM cf_jobs WHERE run_id = $run_id ORDER BY job_id
+
+-- name: job
+-- One job.
+SELECT * FROM cf_jobs WHERE job_id = $job_id
+
+-- name: job_ranges
+-- The unreadable ranges of one job, in order.
+SELECT * FROM cf_job_ranges WHERE job_id = $job_id ORDER BY n
+
+-- name: job_events
+-- What happened to one job after a given number of its events, in order.
+SELECT * FROM cf_job_events WHERE job_id = $job_id AND job_seq > $after ORDER BY job_seq
+
+-- name: job_outputs
+-- The outputs that one job recorded, in order.
+SELECT * FROM cf_output_materializations WHERE job_id = $job_id ORDER BY recorded_seq
+
+-- name: job_counts
+-- How many jobs are in each status.
+SELECT status, count(*) AS jobs FROM cf_jobs GROUP BY status ORDER BY status
+
+-- name: files
+-- Known paths, the ones seen last first.
+SELECT * FROM scout_files ORDER BY last_seen_seq DESC, path LIMIT $limit
+
+-- name: files_of_run
+-- The paths whose last sight was in a run, by path.
+SELECT * FROM scout_files WHERE last_run = $run_id ORDER BY path
+
+-- name: runs
+-- Runs, newest first.
+SELECT * FROM cf_runs ORDER BY run_id DESC LIMIT $limit
+
+-- name: run
+-- One run.
+SELECT * FROM cf_runs WHERE run_id = $run_id
+
+-- name: parsers
+-- Current parsers, by name.
+SELECT * FROM cf_plugin_manifest WHERE current ORDER BY parser
+
+-- name: executors
+-- Executors, those alive first, then the newest.
+SELECT * FROM cf_executors ORDER BY status, joined_at DESC, executor LIMIT $limit
+
+-- name: materializations_of_jobs
+-- The outputs that the wanted jobs recorded, in order.
+SELECT * FROM cf_output_materializations WHERE job_id IN (SELECT id FROM wanted) ORDER BY recorded_seq
+
+-- name: materializations_of_keys
+-- What was recorded under the wanted keys, in order.
+SELECT * FROM cf_output_materializations
+WHERE materialization_key IN (SELECT id FROM wanted)
+ORDER BY recorded_seq
+
+-- name: superseded_by_run
+-- How many materializations are no longer current because of one that this run recorded.
+SELECT count(*) AS superseded FROM cf_output_materializations
+WHERE superseded_by_seq IN (SELECT recorded_seq FROM cf_output_materializations WHERE run_id = $run_id)
+
+-- name: missing_keys
+-- Which of the wanted keys nothing was ever recorded under.
+SELECT DISTINCT id FROM wanted WHERE id NOT IN (SELECT materialization_key FROM cf_output_materializations)
+
+-- name: recorded_files
+-- Every file that holds recorded rows, once, and whether any of its rows are current.
+SELECT parser, output_name, sink_uri, file, min(schema_hash) AS schema_hash, bool_or(superseded_by_seq IS NULL) AS current
+FROM cf_output_materializations
+WHERE file != ''
+GROUP BY parser, output_name, sink_uri, file
+ORDER BY parser, output_name, min(recorded_seq), file
+
+-- name: declared_outputs
+-- The newest declaration of each output; `current` says whether its parser's current artifact still declares it.
+SELECT expected.parser, expected.output_name, arg_max(expected.columns, expected.deployed_seq) AS columns,
+    bool_or(manifest.current) AS current
+FROM cf_expected_outputs AS expected
+JOIN cf_plugin_manifest AS manifest
+    ON manifest.parser = expected.parser
+    AND manifest.version = expected.version
+    AND manifest.artifact_hash = expected.artifact_hash
+GROUP BY expected.parser, expected.output_name
+ORDER BY expected.parser, expected.output_name

@@ -1,0 +1,217 @@
+"""Owns the shape of each read-model table as a typed row; the same row is folded, written and handed to readers.
+
+Field names and order are the column names and order of schema.sql; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from eventlog.events import FailureClass, JobStatus
+from eventlog.ids import (
+    ArtifactHash,
+    Digest,
+    EnvHash,
+    ExecutorId,
+    Instant,
+    JobId,
+    LogId,
+    MaterializationKey,
+    OutputName,
+    ParserName,
+    PathText,
+    RunId,
+    SchemaHash,
+    Seq,
+    Sha256,
+    SourceHash,
+    TargetKey,
+)
+
+JobWord = Literal["queued", "dispatched", "running", "promoting", "aborting", "completed", "failed", "aborted"]
+
+
+class Row(Struct, frozen=True, kw_only=True):
+    """Base of all rows."""
+
+
+class CheckpointRow(Row, frozen=True, kw_only=True):
+    log_id: LogId
+    seq: Seq
+    commit_no: int
+    hash: str
+    schema_digest: str
+
+
+class FileRow(Row, frozen=True, kw_only=True):
+    """A path as it was last seen. Refused and never read before: no size and no hashes."""
+
+    path: PathText
+    size: int | None
+    mtime_ns: int | None
+    file_uid: str | None
+    source_hash: SourceHash | None
+    sha256: Sha256 | None
+    first_seen_seq: Seq
+    last_seen_seq: Seq
+    last_run: RunId
+    refused_reason: str | None
+
+
+class JobRow(Row, frozen=True, kw_only=True):
+    """A job; the columns from `unit` to `ranges_total` are its last stated balance sheet."""
+
+    job_id: JobId
+    run_id: RunId
+    path: PathText
+    source_hash: SourceHash
+    sha256: Sha256
+    size: int
+    parser: ParserName
+    parser_version: str
+    artifact_hash: ArtifactHash
+    status: JobWord
+    completion_status: JobStatus | None = None
+    attempt: int = 0
+    executor: ExecutorId | None = None
+    queued_at: Instant
+    dispatched_at: Instant | None = None
+    started_at: Instant | None = None
+    finished_at: Instant | None = None
+    error_class: FailureClass | None = None
+    error_kind: str | None = None
+    error_reason: str | None = None
+    error_hint: str | None = None
+    log_tail: str | None = None
+    unit: str | None = None
+    found: int | None = None
+    written: int | None = None
+    quarantined: int | None = None
+    skipped: int | None = None
+    unreadable: int | None = None
+    ranges_total: int | None = None
+    rows_total: int = 0  # rows of all its recorded outputs
+    events: int = 0
+    queued_seq: Seq
+    last_seq: Seq
+
+
+class JobRangeRow(Row, frozen=True, kw_only=True):
+    """Bytes of the source that could not be read; byte_length is -1 where the decoder does not say."""
+
+    job_id: JobId
+    n: int  # from 1
+    byte_offset: int
+    byte_length: int
+    reason: str
+
+
+class JobEventRow(Row, frozen=True, kw_only=True):
+    job_id: JobId
+    job_seq: int  # from 1, without gaps
+    seq: Seq
+    type: str
+
+
+class MaterializationRow(Row, frozen=True, kw_only=True):
+    materialization_key: MaterializationKey
+    output_target_key: TargetKey
+    job_id: JobId
+    run_id: RunId
+    output_name: OutputName
+    source_hash: SourceHash
+    parser: ParserName
+    parser_version: str
+    artifact_hash: ArtifactHash
+    sink_uri: str
+    file: str
+    digest: str
+    bytes: int
+    row_first: int
+    rows: int
+    schema_hash: SchemaHash
+    status: Literal["success", "partial_success", "no_data"]
+    recorded_seq: Seq
+    superseded_by_seq: Seq | None = None
+
+
+class RunRow(Row, frozen=True, kw_only=True):
+    run_id: RunId
+    parser: ParserName
+    inputs: str  # JSON text: a list of paths
+    sink_uri: str
+    workers: int
+    status: Literal["running", "finished", "interrupted"]
+    exit: int | None = None
+    found: int | None = None
+    reused: int | None = None
+    queued: int | None = None
+    attached: int | None = None
+    refused: int | None = None
+    processed: int | None = None
+    failed: int | None = None
+    superseded: int | None = None
+    plan_digest: Digest | None = None
+    at_seq: Seq | None = None
+    reason: str | None = None
+    started_at: Instant
+    finished_at: Instant | None = None
+
+
+class ParserRow(Row, frozen=True, kw_only=True):
+    parser: ParserName
+    version: str
+    artifact_hash: ArtifactHash
+    env_hash: EnvHash
+    builtin: bool
+    outputs: str  # JSON text: a list of OutputSchema
+    components: str  # JSON text: an object
+    deployed_seq: Seq
+    deployed_at: Instant
+    current: bool
+
+
+class ExpectedOutputRow(Row, frozen=True, kw_only=True):
+    parser: ParserName
+    version: str
+    artifact_hash: ArtifactHash
+    output_name: OutputName
+    schema_hash: SchemaHash
+    columns: str  # JSON text: a list of Column
+    deployed_seq: Seq
+
+
+class ExecutorRow(Row, frozen=True, kw_only=True):
+    executor: ExecutorId
+    pid: int
+    host: str
+    version: str
+    capacity: int
+    status: Literal["alive", "lost"]
+    joined_at: Instant
+    lost_at: Instant | None = None
+    reason: str | None = None
+
+
+class Table(Struct, frozen=True, kw_only=True):
+    """A table of the read model: the row it holds and the columns that tell its rows apart, in their order."""
+
+    name: str
+    row: type[Row]
+    key: tuple[str, ...]
+
+
+TABLES: tuple[Table, ...] = (
+    Table(name="cf_checkpoint", row=CheckpointRow, key=("log_id",)),
+    Table(name="scout_files", row=FileRow, key=("path",)),
+    Table(name="cf_jobs", row=JobRow, key=("job_id",)),
+    Table(name="cf_job_ranges", row=JobRangeRow, key=("job_id", "n")),
+    Table(name="cf_job_events", row=JobEventRow, key=("job_id", "job_seq")),
+    Table(name="cf_output_materializations", row=MaterializationRow, key=("recorded_seq",)),
+    Table(name="cf_runs", row=RunRow, key=("run_id",)),
+    Table(name="cf_plugin_manifest", row=ParserRow, key=("parser", "version", "artifact_hash", "env_hash")),
+    Table(name="cf_expected_outputs", row=ExpectedOutputRow, key=("parser", "version", "artifact_hash", "output_name")),
+    Table(name="cf_executors", row=ExecutorRow, key=("executor",)),
+)

@@ -1,0 +1,170 @@
+-- The tables of the read model. Rebuilt from the log at any time; nothing here is evidence, the log is.
+-- No table has an index or a key constraint: rows are replaced by set-based DELETE and INSERT, which is faster than
+-- an index at every size tried, and the digest of every table in key order is what proves that keys are unique.
+
+-- How far the log has been folded: one row. `hash` is the commit hash of the frame that holds `seq`.
+CREATE TABLE cf_checkpoint (
+    log_id VARCHAR NOT NULL,
+    seq BIGINT NOT NULL,
+    commit_no BIGINT NOT NULL,
+    hash VARCHAR NOT NULL,
+    schema_digest VARCHAR NOT NULL
+);
+
+-- Every path that a scanner met, as it was last seen. A path that was only ever refused has no hashes.
+CREATE TABLE scout_files (
+    path VARCHAR NOT NULL,
+    size BIGINT,
+    mtime_ns BIGINT,
+    file_uid VARCHAR,
+    source_hash VARCHAR,
+    sha256 VARCHAR,
+    first_seen_seq BIGINT NOT NULL,
+    last_seen_seq BIGINT NOT NULL,
+    last_run BIGINT NOT NULL,
+    refused_reason VARCHAR
+);
+
+-- One row per job: where it stands, how it ended, and its balance sheet (found = written + quarantined + skipped +
+-- unreadable, null until an attempt has stated it). `events` counts its rows in cf_job_events.
+CREATE TABLE cf_jobs (
+    job_id BIGINT NOT NULL,
+    run_id BIGINT NOT NULL,
+    path VARCHAR NOT NULL,
+    source_hash VARCHAR NOT NULL,
+    sha256 VARCHAR NOT NULL,
+    size BIGINT NOT NULL,
+    parser VARCHAR NOT NULL,
+    parser_version VARCHAR NOT NULL,
+    artifact_hash VARCHAR NOT NULL,
+    status VARCHAR NOT NULL,
+    completion_status VARCHAR,
+    attempt BIGINT NOT NULL,
+    executor VARCHAR,
+    queued_at TIMESTAMPTZ NOT NULL,
+    dispatched_at TIMESTAMPTZ,
+    started_at TIMESTAMPTZ,
+    finished_at TIMESTAMPTZ,
+    error_class VARCHAR,
+    error_kind VARCHAR,
+    error_reason VARCHAR,
+    error_hint VARCHAR,
+    log_tail VARCHAR,
+    unit VARCHAR,
+    found BIGINT,
+    written BIGINT,
+    quarantined BIGINT,
+    skipped BIGINT,
+    unreadable BIGINT,
+    ranges_total BIGINT,
+    rows_total BIGINT NOT NULL,
+    events BIGINT NOT NULL,
+    queued_seq BIGINT NOT NULL,
+    last_seq BIGINT NOT NULL
+);
+
+-- The unreadable byte ranges of a job's source, in the order in which the parser stated them; at most 1,000 a job.
+CREATE TABLE cf_job_ranges (
+    job_id BIGINT NOT NULL,
+    n BIGINT NOT NULL,
+    byte_offset BIGINT NOT NULL,
+    byte_length BIGINT NOT NULL,
+    reason VARCHAR NOT NULL
+);
+
+-- What happened to a job, numbered 1, 2, 3 ... without gaps, with the position of each event in the log.
+CREATE TABLE cf_job_events (
+    job_id BIGINT NOT NULL,
+    job_seq BIGINT NOT NULL,
+    seq BIGINT NOT NULL,
+    type VARCHAR NOT NULL
+);
+
+-- One row per recorded output. It is current while superseded_by_seq is null; file is '' where it has no rows.
+CREATE TABLE cf_output_materializations (
+    materialization_key VARCHAR NOT NULL,
+    output_target_key VARCHAR NOT NULL,
+    job_id BIGINT NOT NULL,
+    run_id BIGINT NOT NULL,
+    output_name VARCHAR NOT NULL,
+    source_hash VARCHAR NOT NULL,
+    parser VARCHAR NOT NULL,
+    parser_version VARCHAR NOT NULL,
+    artifact_hash VARCHAR NOT NULL,
+    sink_uri VARCHAR NOT NULL,
+    file VARCHAR NOT NULL,
+    digest VARCHAR NOT NULL,
+    bytes BIGINT NOT NULL,
+    row_first BIGINT NOT NULL,
+    rows BIGINT NOT NULL,
+    schema_hash VARCHAR NOT NULL,
+    status VARCHAR NOT NULL,
+    recorded_seq BIGINT NOT NULL,
+    superseded_by_seq BIGINT
+);
+
+-- One row per run: what was asked (inputs is JSON text), what was planned at at_seq, how it ended.
+CREATE TABLE cf_runs (
+    run_id BIGINT NOT NULL,
+    parser VARCHAR NOT NULL,
+    inputs VARCHAR NOT NULL,
+    sink_uri VARCHAR NOT NULL,
+    workers BIGINT NOT NULL,
+    status VARCHAR NOT NULL,
+    exit BIGINT,
+    found BIGINT,
+    reused BIGINT,
+    queued BIGINT,
+    attached BIGINT,
+    refused BIGINT,
+    processed BIGINT,
+    failed BIGINT,
+    superseded BIGINT,
+    plan_digest VARCHAR,
+    at_seq BIGINT,
+    reason VARCHAR,
+    started_at TIMESTAMPTZ NOT NULL,
+    finished_at TIMESTAMPTZ
+);
+
+-- Every artifact of a parser that was deployed; the newest deployment of a name is current. outputs is JSON text.
+CREATE TABLE cf_plugin_manifest (
+    parser VARCHAR NOT NULL,
+    version VARCHAR NOT NULL,
+    artifact_hash VARCHAR NOT NULL,
+    env_hash VARCHAR NOT NULL,
+    builtin BOOLEAN NOT NULL,
+    outputs VARCHAR NOT NULL,
+    components VARCHAR NOT NULL,
+    deployed_seq BIGINT NOT NULL,
+    deployed_at TIMESTAMPTZ NOT NULL,
+    current BOOLEAN NOT NULL
+);
+
+-- The outputs that an artifact of a parser declares; columns is JSON text, without the host's lineage columns.
+CREATE TABLE cf_expected_outputs (
+    parser VARCHAR NOT NULL,
+    version VARCHAR NOT NULL,
+    artifact_hash VARCHAR NOT NULL,
+    output_name VARCHAR NOT NULL,
+    schema_hash VARCHAR NOT NULL,
+    columns VARCHAR NOT NULL,
+    deployed_seq BIGINT NOT NULL
+);
+
+-- Every executor that ever joined, and how it left.
+CREATE TABLE cf_executors (
+    executor VARCHAR NOT NULL,
+    pid BIGINT NOT NULL,
+    host VARCHAR NOT NULL,
+    version VARCHAR NOT NULL,
+    capacity BIGINT NOT NULL,
+    status VARCHAR NOT NULL,
+    joined_at TIMESTAMPTZ NOT NULL,
+    lost_at TIMESTAMPTZ,
+    reason VARCHAR
+);
+
+-- Other names under which the same rows are asked for.
+CREATE VIEW cf_materializations AS SELECT * FROM cf_output_materializations;
+CREATE VIEW cf_processing_queue AS SELECT * FROM cf_jobs;

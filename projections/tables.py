@@ -1,0 +1,547 @@
+"""Owns how events become rows: one function per event type, pure, in memory. Knows no database.
+
+A `Work` holds the rows that a batch of events touches: `touched` says which of them must be loaded first, `fold`
+applies the events in the order of the log, `Work` then holds what those rows have become. Cutting the same events
+into other batches gives the same rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from eventlog.events import (
+    BalanceSheet,
+    CancelAccepted,
+    CancelJob,
+    CommandRefused,
+    CommitRefused,
+    Event,
+    ExecutorJoined,
+    ExecutorLost,
+    FilesRefused,
+    FilesSeen,
+    JobAborted,
+    JobCompleted,
+    JobDeclined,
+    JobDispatched,
+    JobEvent,
+    JobFailed,
+    JobQueued,
+    JobRequeued,
+    JobStarted,
+    LoggedCommand,
+    LogRecovered,
+    MaterializationRecorded,
+    OutputsCommitted,
+    ParserDeployed,
+    PromotionAbandoned,
+    Record,
+    RefusedFile,
+    RunFinished,
+    RunInterrupted,
+    RunPlanned,
+    RunStarted,
+    SeenFile,
+    StartRun,
+    UnreadableRange,
+    WriterOpened,
+)
+from eventlog.ids import ExecutorId, JobId, ParserName, PathText, RunId, Seq
+from eventlog.schema import OutputSchema, schema_hash
+from projections.errors import UnhandledEventError, UnknownSubjectError
+from projections.rows import (
+    ExecutorRow,
+    ExpectedOutputRow,
+    FileRow,
+    JobEventRow,
+    JobRangeRow,
+    JobRow,
+    MaterializationRow,
+    ParserRow,
+    RunRow,
+)
+
+_json = msgspec.json.Encoder(order="deterministic")
+
+ParserKey = tuple[str, str, str, str]  # parser, version, artifact hash, env hash
+ExpectedKey = tuple[str, str, str, str]  # parser, version, artifact hash, output name
+OutputIdentity = tuple[str, str, str, str]  # source hash, parser, output name, target: what one table row set replaces
+
+
+class Touched(Struct, kw_only=True):
+    """The identities of existing rows that a batch may change. New jobs and runs are not among them."""
+
+    paths: set[PathText] = msgspec.field(default_factory=set)
+    jobs: set[JobId] = msgspec.field(default_factory=set)
+    runs: set[RunId] = msgspec.field(default_factory=set)
+    executors: set[ExecutorId] = msgspec.field(default_factory=set)
+    parsers: set[ParserName] = msgspec.field(default_factory=set)
+
+
+class Work(Struct, kw_only=True):
+    """The rows that a batch touches, by identity. `materializations`, `events` only ever grow: all theirs are new."""
+
+    files: dict[PathText, FileRow] = msgspec.field(default_factory=dict)
+    jobs: dict[JobId, JobRow] = msgspec.field(default_factory=dict)
+    runs: dict[RunId, RunRow] = msgspec.field(default_factory=dict)
+    executors: dict[ExecutorId, ExecutorRow] = msgspec.field(default_factory=dict)
+    parsers: dict[ParserKey, ParserRow] = msgspec.field(default_factory=dict)
+    expected: dict[ExpectedKey, ExpectedOutputRow] = msgspec.field(default_factory=dict)
+    ranges: dict[JobId, tuple[UnreadableRange, ...]] = msgspec.field(default_factory=dict)  # all of a job, replaced
+    events: list[JobEventRow] = msgspec.field(default_factory=list)
+    materializations: list[MaterializationRow] = msgspec.field(default_factory=list)
+
+
+Numbered = tuple[Seq, Event | LoggedCommand]
+
+
+def touched(records: Iterable[Numbered]) -> Touched:
+    """Return which existing rows these records may change."""
+    found = Touched()
+    for _seq, record in records:
+        match record:
+            case FilesSeen(files=files):
+                found.paths.update(file.path for file in files)
+            case FilesRefused(files=refused):
+                found.paths.update(file.path for file in refused)
+            case RunPlanned(run=run) | RunFinished(run=run) | RunInterrupted(run=run):
+                found.runs.add(run)
+            case ExecutorJoined(executor=executor) | ExecutorLost(executor=executor):
+                found.executors.add(executor)
+            case ParserDeployed(parser=parser):
+                found.parsers.add(parser)
+            case _ if type(record) in _JOB_TYPES and type(record) is not JobQueued:
+                found.jobs.add(record.job)  # type: ignore[union-attr]  # _JOB_TYPES are those that have a job
+    return found
+
+
+def fold(work: Work, records: Iterable[Numbered]) -> Work:
+    """Apply the records, in the order of the log, to the rows in `work`, and return it.
+
+    Raises UnhandledEventError for a type that is neither handled nor ignored, UnknownSubjectError for an event of a
+    job, run or executor that no earlier event introduced.
+    """
+    for seq, record in records:
+        kind = type(record)
+        apply = HANDLED.get(kind)
+        if apply is not None:
+            apply(work, seq, record)
+        elif kind not in IGNORED:
+            raise UnhandledEventError(
+                f"fold event {seq} into the read model: its type {kind.__name__} is not known there; "
+                "use the version of casparian that wrote the log"
+            )
+    return work
+
+
+# --- file -----------------------------------------------------------------------------------------------------------
+
+
+def files_seen(work: Work, seq: Seq, event: FilesSeen) -> None:
+    """Replace what is known of each path; only first_seen_seq survives."""
+    files = work.files
+    for seen in event.files:
+        files[seen.path] = _seen(files.get(seen.path), seq, event.run, seen)
+
+
+def _seen(known: FileRow | None, seq: Seq, run: RunId, seen: SeenFile) -> FileRow:
+    return FileRow(
+        path=seen.path,
+        size=seen.size,
+        mtime_ns=seen.mtime_ns,
+        file_uid=seen.file_uid,
+        source_hash=seen.source_hash,
+        sha256=seen.sha256,
+        first_seen_seq=known.first_seen_seq if known else seq,
+        last_seen_seq=seq,
+        last_run=run,
+        refused_reason=None,
+    )
+
+
+def files_refused(work: Work, seq: Seq, event: FilesRefused) -> None:
+    """Note why each path could not be read; what was known of its content before stays."""
+    for refused in event.files:
+        work.files[refused.path] = _refused(work.files.get(refused.path), seq, event.run, refused)
+
+
+def _refused(known: FileRow | None, seq: Seq, run: RunId, refused: RefusedFile) -> FileRow:
+    if known is not None:
+        return replace(known, last_seen_seq=seq, last_run=run, refused_reason=refused.reason)
+    return FileRow(
+        path=refused.path,
+        size=None,
+        mtime_ns=None,
+        file_uid=None,
+        source_hash=None,
+        sha256=None,
+        first_seen_seq=seq,
+        last_seen_seq=seq,
+        last_run=run,
+        refused_reason=refused.reason,
+    )
+
+
+# --- parser ---------------------------------------------------------------------------------------------------------
+
+
+def parser_deployed(work: Work, seq: Seq, event: ParserDeployed) -> None:
+    """Make this artifact the current one of its name, and declare its outputs."""
+    for key, row in work.parsers.items():
+        if row.parser == event.parser and row.current:
+            work.parsers[key] = replace(row, current=False)
+    work.parsers[(event.parser, event.version, event.artifact_hash, event.env_hash)] = ParserRow(
+        parser=event.parser,
+        version=event.version,
+        artifact_hash=event.artifact_hash,
+        env_hash=event.env_hash,
+        builtin=event.builtin,
+        outputs=_json.encode(event.outputs).decode(),
+        components=_json.encode(event.components).decode(),
+        deployed_seq=seq,
+        deployed_at=event.deployed_at,
+        current=True,
+    )
+    for output in event.outputs:
+        row_key = (event.parser, event.version, event.artifact_hash, output.output)
+        work.expected[row_key] = _expected(seq, event, output)
+
+
+def _expected(seq: Seq, event: ParserDeployed, output: OutputSchema) -> ExpectedOutputRow:
+    return ExpectedOutputRow(
+        parser=event.parser,
+        version=event.version,
+        artifact_hash=event.artifact_hash,
+        output_name=output.output,
+        schema_hash=schema_hash(output),
+        columns=_json.encode(output.columns).decode(),
+        deployed_seq=seq,
+    )
+
+
+# --- run ------------------------------------------------------------------------------------------------------------
+
+
+def run_started(work: Work, _seq: Seq, event: RunStarted) -> None:
+    work.runs[event.run] = RunRow(
+        run_id=event.run,
+        parser=event.parser,
+        inputs=_json.encode(event.inputs).decode(),
+        sink_uri=event.sink_uri,
+        workers=event.workers,
+        status="running",
+        started_at=event.started_at,
+    )
+
+
+def run_planned(work: Work, seq: Seq, event: RunPlanned) -> None:
+    _change_run(
+        work,
+        seq,
+        event.run,
+        found=event.found,
+        reused=event.reused,
+        queued=event.queued,
+        attached=event.attached,
+        refused=event.refused,
+        plan_digest=event.plan_digest,
+        at_seq=event.at_seq,
+    )
+
+
+def run_finished(work: Work, seq: Seq, event: RunFinished) -> None:
+    _change_run(
+        work,
+        seq,
+        event.run,
+        status="finished",
+        exit=event.exit,
+        processed=event.processed,
+        reused=event.reused,
+        failed=event.failed,
+        superseded=event.superseded,
+        finished_at=event.finished_at,
+    )
+
+
+def run_interrupted(work: Work, seq: Seq, event: RunInterrupted) -> None:
+    _change_run(work, seq, event.run, status="interrupted", reason=event.reason, finished_at=event.interrupted_at)
+
+
+def _change_run(work: Work, seq: Seq, run: RunId, **changes: object) -> None:
+    row = work.runs.get(run)
+    if row is None:
+        raise _unknown(seq, f"run {run} was never started")
+    work.runs[run] = replace(row, **changes)
+
+
+def _unknown(seq: Seq, why: str) -> UnknownSubjectError:
+    return UnknownSubjectError(f"fold event {seq} into the read model: {why}; run `casparian log verify`")
+
+
+# --- executor -------------------------------------------------------------------------------------------------------
+
+
+def executor_joined(work: Work, _seq: Seq, event: ExecutorJoined) -> None:
+    work.executors[event.executor] = ExecutorRow(
+        executor=event.executor,
+        pid=event.pid,
+        host=event.host,
+        version=event.version,
+        capacity=event.capacity,
+        status="alive",
+        joined_at=event.joined_at,
+    )
+
+
+def executor_lost(work: Work, seq: Seq, event: ExecutorLost) -> None:
+    known = work.executors.get(event.executor)
+    if known is None:
+        raise _unknown(seq, f"executor {event.executor} never joined")
+    work.executors[event.executor] = replace(known, status="lost", lost_at=event.lost_at, reason=event.reason)
+
+
+# --- job ------------------------------------------------------------------------------------------------------------
+
+
+def job_queued(work: Work, seq: Seq, event: JobQueued) -> None:
+    work.events.append(JobEventRow(job_id=event.job, job_seq=1, seq=seq, type="JobQueued"))
+    work.jobs[event.job] = JobRow(
+        job_id=event.job,
+        run_id=event.run,
+        path=event.path,
+        source_hash=event.source_hash,
+        sha256=event.sha256,
+        size=event.size,
+        parser=event.parser,
+        parser_version=event.parser_version,
+        artifact_hash=event.artifact_hash,
+        status="queued",
+        queued_at=event.queued_at,
+        events=1,
+        queued_seq=seq,
+        last_seq=seq,
+    )
+
+
+def job_dispatched(work: Work, seq: Seq, event: JobDispatched) -> None:
+    _change_job(
+        work,
+        seq,
+        event,
+        status="dispatched",
+        attempt=event.attempt,
+        executor=event.executor,
+        dispatched_at=event.dispatched_at,
+        started_at=None,
+    )
+
+
+def job_started(work: Work, seq: Seq, event: JobStarted) -> None:
+    _change_job(work, seq, event, status="running", started_at=event.started_at)
+
+
+def job_declined(work: Work, seq: Seq, event: JobDeclined) -> None:
+    """Put the job back; the reason stays readable until the job ends."""
+    _change_job(work, seq, event, **_BACK, error_reason=event.reason)
+
+
+def job_requeued(work: Work, seq: Seq, event: JobRequeued) -> None:
+    """Put the job back; the reason stays readable until the job ends."""
+    _change_job(work, seq, event, **_BACK, error_reason=event.reason)
+
+
+_BACK = {"status": "queued", "executor": None, "dispatched_at": None, "started_at": None}
+
+
+def commit_refused(work: Work, seq: Seq, event: CommitRefused) -> None:
+    """Note why the attempt may not publish; what becomes of the job is the next event's to say."""
+    _change_job(work, seq, event, error_kind=event.code, error_reason=event.why)
+
+
+def outputs_committed(work: Work, seq: Seq, event: OutputsCommitted) -> None:
+    _change_job(work, seq, event, status="promoting", **_sheet(work, event.job, event.sheet))
+
+
+def materialization_recorded(work: Work, seq: Seq, event: MaterializationRecorded) -> None:
+    """Record an output; that it supersedes earlier ones is settled for the whole batch (see `supersede`)."""
+    rows_before = _job(work, seq, event).rows_total
+    _change_job(work, seq, event, rows_total=rows_before + event.rows)
+    work.materializations.append(
+        MaterializationRow(
+            materialization_key=event.materialization_key,
+            output_target_key=event.target_key,
+            job_id=event.job,
+            run_id=event.run,
+            output_name=event.output,
+            source_hash=event.source_hash,
+            parser=event.parser,
+            parser_version=event.parser_version,
+            artifact_hash=work.jobs[event.job].artifact_hash,
+            sink_uri=event.sink_uri,
+            file=event.file,
+            digest=event.digest,
+            bytes=event.bytes,
+            row_first=event.row_first,
+            rows=event.rows,
+            schema_hash=event.schema_hash,
+            status=event.status,
+            recorded_seq=seq,
+        )
+    )
+
+
+def job_completed(work: Work, seq: Seq, event: JobCompleted) -> None:
+    _change_job(
+        work,
+        seq,
+        event,
+        status="completed",
+        completion_status=event.status,
+        attempt=event.attempt,
+        finished_at=event.finished_at,
+        error_kind=None,
+        error_reason=None,
+        **_sheet(work, event.job, event.sheet),
+    )
+
+
+def job_failed(work: Work, seq: Seq, event: JobFailed) -> None:
+    _change_job(
+        work,
+        seq,
+        event,
+        status="failed",
+        attempt=event.attempt,
+        finished_at=event.failed_at,
+        error_class=event.failure,
+        error_kind=event.kind,
+        error_reason=event.reason,
+        error_hint=event.hint,
+        log_tail=event.log_tail,
+        **_sheet(work, event.job, event.sheet),
+    )
+
+
+def cancel_accepted(work: Work, seq: Seq, event: CancelAccepted) -> None:
+    """Show an executor's job as aborting; one that waits in the queue has nothing to abort and ends at once."""
+    held = _job(work, seq, event).status in {"dispatched", "running"}
+    _change_job(work, seq, event, error_reason=event.reason, **({"status": "aborting"} if held else {}))
+
+
+def job_aborted(work: Work, seq: Seq, event: JobAborted) -> None:
+    _change_job(work, seq, event, status="aborted", finished_at=event.aborted_at, error_reason=event.reason)
+
+
+def promotion_abandoned(work: Work, seq: Seq, event: PromotionAbandoned) -> None:
+    """Note why nothing was published; the JobFailed that follows ends the job."""
+    _change_job(work, seq, event, error_reason=event.reason)
+
+
+def _job(work: Work, seq: Seq, event: JobEvent) -> JobRow:
+    row = work.jobs.get(event.job)
+    if row is None:
+        raise _unknown(seq, f"{type(event).__name__} speaks of job {event.job}, which was never queued")
+    return row
+
+
+def _change_job(work: Work, seq: Seq, event: JobEvent, **changes: object) -> None:
+    row = _job(work, seq, event)
+    number = row.events + 1
+    work.jobs[event.job] = replace(row, events=number, last_seq=seq, **changes)
+    work.events.append(JobEventRow(job_id=event.job, job_seq=number, seq=seq, type=type(event).__name__))
+
+
+_SHEET_COLUMNS = ("unit", "found", "written", "quarantined", "skipped", "unreadable", "ranges_total")
+
+
+def _sheet(work: Work, job: JobId, sheet: BalanceSheet | None) -> dict[str, object]:
+    """Return the columns of a balance sheet, null without one, and replace the job's ranges."""
+    work.ranges[job] = sheet.ranges if sheet else ()
+    return {name: getattr(sheet, name) if sheet else None for name in _SHEET_COLUMNS}
+
+
+# --- the batch as a whole -------------------------------------------------------------------------------------------
+
+
+def range_rows(work: Work) -> list[JobRangeRow]:
+    """Return the rows of all ranges in `work`, numbered from 1 in each job."""
+    return [
+        JobRangeRow(job_id=job, n=n, byte_offset=each.offset, byte_length=each.length, reason=each.reason)
+        for job, ranges in work.ranges.items()
+        for n, each in enumerate(ranges, start=1)
+    ]
+
+
+def identity(row: MaterializationRow) -> OutputIdentity:
+    """Return what a newer materialization must share with an older one to supersede it.
+
+    Files have no table inside their target, so the sink's URI names the target in full.
+    """
+    return (row.source_hash, row.parser, row.output_name, row.sink_uri)
+
+
+def supersede(new: list[MaterializationRow]) -> tuple[list[MaterializationRow], dict[OutputIdentity, Seq]]:
+    """Link each new row to the next one of its identity; `new` is in the order of the log.
+
+    Returns the rows, and per identity the position of its first new row: the one that supersedes what was current.
+    """
+    follower: dict[OutputIdentity, Seq] = {}
+    linked: list[MaterializationRow] = []
+    for row in reversed(new):
+        key = identity(row)
+        linked.append(replace(row, superseded_by_seq=follower.get(key)))
+        follower[key] = row.recorded_seq
+    return linked[::-1], follower
+
+
+# A handler only ever sees the type it is listed under, which the type checker cannot follow through a dictionary.
+HANDLED: dict[type[Record], Callable[[Work, Seq, Any], None]] = {
+    FilesSeen: files_seen,
+    FilesRefused: files_refused,
+    ParserDeployed: parser_deployed,
+    RunStarted: run_started,
+    RunPlanned: run_planned,
+    RunFinished: run_finished,
+    RunInterrupted: run_interrupted,
+    ExecutorJoined: executor_joined,
+    ExecutorLost: executor_lost,
+    JobQueued: job_queued,
+    JobDispatched: job_dispatched,
+    JobStarted: job_started,
+    JobDeclined: job_declined,
+    JobRequeued: job_requeued,
+    CommitRefused: commit_refused,
+    OutputsCommitted: outputs_committed,
+    MaterializationRecorded: materialization_recorded,
+    JobCompleted: job_completed,
+    JobFailed: job_failed,
+    CancelAccepted: cancel_accepted,
+    JobAborted: job_aborted,
+    PromotionAbandoned: promotion_abandoned,
+}
+# The log's own events and the wishes behind events change no row.
+IGNORED: frozenset[type[Record]] = frozenset({WriterOpened, LogRecovered, CommandRefused, StartRun, CancelJob})
+
+_JOB_TYPES: frozenset[type[Record]] = frozenset(
+    {
+        JobQueued,
+        JobDispatched,
+        JobStarted,
+        JobDeclined,
+        JobRequeued,
+        CommitRefused,
+        OutputsCommitted,
+        MaterializationRecorded,
+        JobCompleted,
+        JobFailed,
+        CancelAccepted,
+        JobAborted,
+        PromotionAbandoned,
+    }
+)

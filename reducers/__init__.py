@@ -1,0 +1,1 @@
+"""What is: pure folds of events into state, one module per noun. Imports eventlog only."""

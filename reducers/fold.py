@@ -1,0 +1,103 @@
+"""Owns the fold: the state of all hot nouns, and the one way in which an event reaches each of them.
+
+The same fold serves decisions, replay and every explanation. It reads no clock, no environment and no file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from eventlog.events import Event, Record, WriterOpened
+from eventlog.ids import ExecutorId, ParserName, RunId, Seq, TargetKey
+from reducers import executor, file, job, output, parser, run
+
+NOUNS = {"parser": parser, "run": run, "file": file, "executor": executor, "job": job, "output": output}
+
+# An event type -> the nouns that handle it. Built once, so that a new event costs one dictionary look-up.
+TABLE: dict[type[Record], tuple[str, ...]] = {}
+for _name, _noun in NOUNS.items():
+    for _type in _noun.HANDLES:
+        TABLE[_type] = (*TABLE.get(_type, ()), _name)
+
+
+class State:
+    """What is known at `seq`: the hot nouns. `changed` says at which seq each noun last changed."""
+
+    def __init__(self) -> None:
+        self.seq = Seq(0)
+        self.epoch = 0
+        self.changed: dict[str, Seq] = {}
+        self.parsers: dict[ParserName, parser.Parser] = {}
+        self.runs: dict[RunId, run.Run] = {}
+        self.next_run = RunId(1)
+        self.files: dict[RunId, file.RunFiles] = {}
+        self.executors: dict[ExecutorId, executor.Executor] = {}
+        self.jobs = job.JobTable()
+        self.outputs: dict[TargetKey, output.Output] = {}
+
+
+def apply(state: State, seq: Seq, event: Event) -> None:
+    """Fold one event into the state, in place. Events come in the order of the log."""
+    state.seq = seq
+    for noun in TABLE.get(type(event), ()):
+        _APPLY[noun](state, event)
+        state.changed[noun] = seq
+    if type(event) is WriterOpened:
+        state.epoch = event.epoch
+
+
+def fold(state: State, events: Iterable[tuple[Seq, Event]]) -> State:
+    """Fold events into the state and return it."""
+    for seq, event in events:
+        apply(state, seq, event)
+    return state
+
+
+def _put(table: dict[Any, Any], key: object, new: object | None) -> None:
+    if new is None:
+        table.pop(key, None)
+    else:
+        table[key] = new
+
+
+# The casts below are what TABLE promises: a noun only ever sees the events that it handles.
+def _parser(state: State, event: Any) -> None:
+    key = parser.parser_of(event)
+    _put(state.parsers, key, parser.evolve(state.parsers.get(key), event))
+
+
+def _run(state: State, event: Any) -> None:
+    key = run.run_of(event)
+    _put(state.runs, key, run.evolve(state.runs.get(key), event))
+    state.next_run = RunId(max(state.next_run, key + 1))
+
+
+def _file(state: State, event: Any) -> None:
+    key = file.run_of(event)
+    _put(state.files, key, file.evolve(state.files.get(key), event))
+
+
+def _executor(state: State, event: Any) -> None:
+    key = executor.executor_of(event)
+    _put(state.executors, key, executor.evolve(state.executors.get(key), event))
+
+
+def _job(state: State, event: Any) -> None:
+    key = job.job_of(event)
+    state.jobs.put(key, job.evolve(state.jobs.get(key), event))
+
+
+def _output(state: State, event: Any) -> None:
+    key = output.target_of(event)
+    _put(state.outputs, key, output.evolve(state.outputs.get(key), event))
+
+
+_APPLY: dict[str, Callable[[State, Any], None]] = {
+    "parser": _parser,
+    "run": _run,
+    "file": _file,
+    "executor": _executor,
+    "job": _job,
+    "output": _output,
+}

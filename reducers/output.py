@@ -1,0 +1,99 @@
+"""Owns what is known of targets: how much has been recorded there. Which materializations exist is a cold noun."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from eventlog.events import (
+    CancelAccepted,
+    CommandRefused,
+    CommitRefused,
+    ExecutorJoined,
+    ExecutorLost,
+    FilesRefused,
+    FilesSeen,
+    JobAborted,
+    JobCompleted,
+    JobDeclined,
+    JobDispatched,
+    JobFailed,
+    JobQueued,
+    JobRequeued,
+    JobStarted,
+    LogRecovered,
+    MaterializationRecorded,
+    OutputsCommitted,
+    ParserDeployed,
+    PromotionAbandoned,
+    Record,
+    RunFinished,
+    RunInterrupted,
+    RunPlanned,
+    RunStarted,
+    WriterOpened,
+)
+from eventlog.ids import TargetKey
+
+
+class Output(Struct, frozen=True, kw_only=True):
+    """The sum of what was recorded for one target key."""
+
+    materializations: int
+    rows: int
+    bytes: int
+
+
+NOTHING = Output(materializations=0, rows=0, bytes=0)
+
+HANDLES: frozenset[type[Record]] = frozenset({MaterializationRecorded})
+IGNORES: frozenset[type[Record]] = frozenset(
+    {
+        WriterOpened,
+        LogRecovered,
+        CommandRefused,
+        ParserDeployed,
+        RunStarted,
+        RunPlanned,
+        RunFinished,
+        RunInterrupted,
+        FilesSeen,
+        FilesRefused,
+        ExecutorJoined,
+        ExecutorLost,
+        JobQueued,
+        JobDispatched,
+        JobStarted,
+        JobDeclined,
+        JobRequeued,
+        CommitRefused,
+        OutputsCommitted,
+        JobCompleted,
+        JobFailed,
+        CancelAccepted,
+        JobAborted,
+        PromotionAbandoned,
+    }
+)
+
+
+def target_of(event: MaterializationRecorded) -> TargetKey:
+    """Return the target that an event of this noun speaks of."""
+    return event.target_key
+
+
+def evolve(output: Output | None, event: MaterializationRecorded) -> Output:
+    """Return the target's sums after the event."""
+    before = output or NOTHING
+    match event:
+        case MaterializationRecorded():
+            return replace(
+                before,
+                materializations=before.materializations + 1,
+                rows=before.rows + event.rows,
+                bytes=before.bytes + event.bytes,
+            )
+        case _:
+            assert_never(event)

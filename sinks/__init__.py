@@ -1,0 +1,1 @@
+"""Where rows land: stage, promote, discard. Imports eventlog's types only."""

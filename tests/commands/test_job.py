@@ -1,0 +1,285 @@
+"""What a job may do, told as given / when / then."""
+
+from __future__ import annotations
+
+import pytest
+
+from commands.decide import Command
+from commands.executor import LoseExecutor
+from commands.job import RETRIES_MAX, WithdrawJob
+from commands.outcome import Refused
+from eventlog.events import JobCompleted, JobFailed, JobRequeued, MaterializationRecorded, OutputsCommitted
+from eventlog.ids import Instant, JobId, LeaseId
+from reducers.job import Aborting, Promoting, Queued, Running
+from tests.support import (
+    E1,
+    J1,
+    L1,
+    L2,
+    LATER,
+    NOW,
+    abandon,
+    cancel,
+    code,
+    commit,
+    decide,
+    deploy,
+    dispatch,
+    enqueue,
+    fail,
+    given,
+    join,
+    plan,
+    planned_run,
+    promoted,
+    record,
+    release,
+    running_job,
+    sheet,
+    start,
+    started,
+    take,
+    types,
+)
+
+
+def test_enqueue_gives_out_job_ids_in_log_order() -> None:
+    state = given(*planned_run(1, 2, 3))
+    assert list(state.jobs) == [1, 2, 3]
+
+
+def test_a_file_whose_keys_are_claimed_is_not_queued_twice() -> None:
+    state = given(*planned_run(1))
+    assert decide(enqueue(1), state) == []
+
+
+def test_the_same_file_twice_in_one_batch_is_queued_once() -> None:
+    state = given(deploy(), start(), record(1), plan(1, 1))
+    assert types(decide(enqueue(1, 1), state)) == ["JobQueued"]
+
+
+def test_enqueue_before_the_plan_is_refused() -> None:
+    assert code(decide(enqueue(1), given(deploy(), start()))) == "run_not_planned"
+
+
+def test_a_key_is_free_again_when_its_job_has_ended() -> None:
+    state = given(*running_job(), fail())
+    assert types(decide(enqueue(1), state)) == ["JobQueued"]
+    assert given(*running_job(), fail(), enqueue(1)).jobs.next_id == 3
+
+
+def test_dispatch_counts_attempts_from_one() -> None:
+    state = given(*planned_run(1), join(), dispatch(), release(), dispatch(lease=L2))
+    job = state.jobs.get(J1)
+    assert job is not None
+    assert job.attempts == 2
+
+
+def test_dispatch_to_an_unknown_executor_is_refused() -> None:
+    assert code(decide(dispatch(), given(*planned_run(1)))) == "unknown_executor"
+
+
+def test_dispatch_of_a_running_job_is_refused() -> None:
+    assert code(decide(dispatch(lease=L2), given(*running_job()))) == "job_not_queued"
+
+
+def test_dispatch_before_the_job_is_due_is_refused() -> None:
+    state = given(*running_job(), fail(failure="transient"))
+    assert code(decide(dispatch(lease=L2, now=NOW), state)) == "job_not_due"
+    assert types(decide(dispatch(lease=L2, now=LATER), state)) == ["JobDispatched"]
+
+
+def test_a_commit_passes_the_commit_point_once() -> None:
+    state = given(*running_job())
+    (event,) = decide(commit(), state)  # type: ignore[misc]  # a refusal would fail the unpacking
+    assert isinstance(event, OutputsCommitted)
+    take(state, [event])
+    assert isinstance(state.jobs.get(J1), Promoting)
+    assert decide(commit(), state) == []
+
+
+def test_a_commit_by_a_dead_lease_is_refused() -> None:
+    state = given(*running_job(), release(), dispatch(lease=L2))
+    assert code(decide(commit(lease=L1), state)) == "stale_lease"
+
+
+def test_a_commit_of_a_finished_job_is_refused() -> None:
+    state = given(*running_job(), fail())
+    assert code(decide(commit(), state)) == "stale_lease"
+
+
+@pytest.mark.parametrize(
+    ("balance", "word"),
+    [
+        (sheet(found=11, written=10), "1 missing"),
+        (sheet(found=9, written=10), "1 too many"),
+        (sheet(found=100, written=10, quarantined=1, skipped=2, unreadable=3), "84 missing"),
+    ],
+)
+def test_a_sheet_that_does_not_add_up_fails_the_job_and_names_the_difference(balance: object, word: str) -> None:
+    state = given(*running_job())
+    decision = decide(commit(balance=balance), state)  # type: ignore[arg-type]  # parametrize erases the type
+    assert types(decision) == ["CommitRefused", "JobFailed"]
+    failed = decision[-1]  # type: ignore[index]
+    assert isinstance(failed, JobFailed)
+    assert failed.failure == "accounting"
+    assert word in failed.reason
+
+
+def test_rows_staged_that_the_sheet_does_not_count_fail_the_job() -> None:
+    state = given(*running_job())
+    decision = decide(commit(rows=9, balance=sheet(found=10, written=10)), state)
+    assert types(decision) == ["CommitRefused", "JobFailed"]
+
+
+def test_a_commit_without_a_declared_output_fails_the_job() -> None:
+    state = given(*running_job())
+    assert types(decide(commit(outputs=2), state)) == ["CommitRefused", "JobFailed"]
+
+
+def test_unreadable_records_make_a_partial_success() -> None:
+    state = given(*running_job())
+    (event,) = decide(commit(balance=sheet(found=12, written=10, unreadable=2)), state)  # type: ignore[misc]
+    assert isinstance(event, OutputsCommitted)
+    assert event.status == "partial_success"
+
+
+def test_promotion_records_every_output_and_completes_in_one_frame() -> None:
+    state = given(*running_job(), commit())
+    decision = decide(promoted(), state)
+    assert types(decision) == ["MaterializationRecorded", "MaterializationRecorded", "JobCompleted"]
+    rows, files, completed = decision  # type: ignore[misc]
+    assert isinstance(rows, MaterializationRecorded)
+    assert isinstance(files, MaterializationRecorded)
+    assert isinstance(completed, JobCompleted)
+    assert (rows.rows, rows.status) == (10, "success")
+    assert (files.rows, files.file, files.status) == (0, "", "no_data")
+
+
+def test_a_job_whose_outputs_are_all_empty_is_recorded_too() -> None:
+    state = given(*running_job(), commit(outputs=0))
+    assert types(decide(promoted(), state))[-1] == "JobCompleted"
+
+
+def test_promotion_told_twice_records_once() -> None:
+    state = given(*running_job(), commit(), promoted())
+    assert decide(promoted(), state) == []
+
+
+def test_promotion_of_another_commit_is_refused() -> None:
+    state = given(*running_job(), commit())
+    assert code(decide(promoted(attempt=2), state)) == "other_commit"
+
+
+def test_an_abandoned_promotion_fails_the_job_and_frees_its_key() -> None:
+    state = given(*running_job(), commit())
+    assert types(decide(abandon(), state)) == ["PromotionAbandoned", "JobFailed"]
+    assert types(decide(enqueue(1), given(*running_job(), commit(), abandon()))) == ["JobQueued"]
+
+
+def test_a_permanent_failure_is_final_at_once() -> None:
+    assert types(decide(fail(), given(*running_job()))) == ["JobFailed"]
+
+
+def test_transient_failures_wait_longer_each_time_and_end_with_the_budget() -> None:
+    state = given(*running_job())
+    waits: list[str] = []
+    for attempt in range(1, RETRIES_MAX + 2):
+        (event,) = decide(fail(lease=LeaseId(f"lease-{attempt}"), failure="transient"), state)  # type: ignore[misc]
+        take(state, [event])
+        if isinstance(event, JobFailed):
+            break
+        assert isinstance(event, JobRequeued)
+        waits.append(event.not_before)
+        take(state, decide(dispatch(lease=LeaseId(f"lease-{attempt + 1}"), now=LATER), state))  # type: ignore[arg-type]
+    assert waits == [
+        "2026-01-22T10:11:16.123456Z",
+        "2026-01-22T10:11:28.123456Z",
+        "2026-01-22T10:12:16.123456Z",
+    ]
+    assert state.jobs.get(J1) is None
+
+
+def test_a_declined_job_waits_again_without_cost() -> None:
+    state = given(*running_job(), release(declined=True))
+    job = state.jobs.get(J1)
+    assert isinstance(job, Queued)
+    assert job.charged == 0
+
+
+def test_a_cancel_of_a_waiting_job_ends_it() -> None:
+    assert types(decide(cancel(), given(*planned_run(1)))) == ["CancelAccepted", "JobAborted"]
+
+
+def test_a_cancel_of_a_running_job_is_accepted_and_then_confirmed() -> None:
+    state = given(*running_job(), cancel())
+    assert isinstance(state.jobs.get(J1), Aborting)
+    assert types(decide(release(), state)) == ["JobAborted"]
+
+
+@pytest.mark.parametrize("report", [commit(), fail(), fail(failure="transient"), release()])
+def test_nothing_of_a_cancelled_job_is_published(report: Command) -> None:
+    state = given(*running_job(), cancel())
+    assert types(decide(report, state))[-1] == "JobAborted"
+    assert "OutputsCommitted" not in types(decide(report, state))
+
+
+def test_a_second_cancel_changes_nothing() -> None:
+    assert decide(cancel(), given(*running_job(), cancel())) == []
+
+
+def test_a_cancel_after_the_commit_point_is_refused() -> None:
+    assert code(decide(cancel(), given(*running_job(), commit()))) == "already_committing"
+
+
+def test_a_cancel_of_a_finished_job_says_so() -> None:
+    assert code(decide(cancel(), given(*running_job(), commit(), promoted()))) == "already_completed"
+
+
+def test_a_cancel_of_a_job_that_never_was_says_so() -> None:
+    assert code(decide(cancel(99), given(*running_job()))) == "not_found"
+
+
+def test_a_start_told_twice_is_one_start() -> None:
+    assert decide(started(), given(*running_job())) == []
+
+
+def test_a_start_by_a_dead_lease_is_refused() -> None:
+    assert code(decide(started(lease=L2), given(*running_job()))) == "stale_lease"
+
+
+def test_a_lost_executor_gives_its_jobs_back_and_each_pays_an_attempt() -> None:
+    lose = LoseExecutor(executor=E1, reason="killed by signal 9", charged=True, now=NOW)
+    state = given(*running_job(), lose)
+    job = state.jobs.get(J1)
+    assert isinstance(job, Queued)
+    assert (job.charged, job.not_before) == (1, Instant("2026-01-22T10:11:16.123456Z"))
+
+
+def test_a_file_that_brings_down_every_executor_is_given_up() -> None:
+    state = given(*running_job())
+    for attempt in range(2, RETRIES_MAX + 3):
+        lost = decide(LoseExecutor(executor=E1, reason="killed", charged=True, now=NOW), state)
+        assert not isinstance(lost, Refused)
+        take(state, lost)
+        if state.jobs.get(J1) is None:
+            assert isinstance(lost[-1], JobFailed)
+            break
+        take(state, decide(join(), state))  # type: ignore[arg-type]
+        take(state, decide(dispatch(lease=LeaseId(f"lease-{attempt}"), now=LATER), state))  # type: ignore[arg-type]
+    assert state.jobs.get(J1) is None
+
+
+def test_losing_an_executor_changes_nothing_for_a_promoting_job() -> None:
+    lose = LoseExecutor(executor=E1, reason="killed", charged=True, now=NOW)
+    assert isinstance(given(*running_job(), commit(), lose).jobs.get(J1), Promoting)
+
+
+def test_only_a_waiting_job_can_be_withdrawn() -> None:
+    withdraw = WithdrawJob(job=JobId(1), reason="its parser changed", now=NOW)
+    assert types(decide(withdraw, given(*planned_run(1)))) == ["JobAborted"]
+    assert code(decide(withdraw, given(*running_job()))) == "job_not_queued"
+
+
+def test_a_running_job_is_running() -> None:
+    assert isinstance(given(*running_job()).jobs.get(J1), Running)

@@ -1,0 +1,109 @@
+"""What a run may do, and what its exit code says."""
+
+from __future__ import annotations
+
+import pytest
+
+from commands.epoch import BeginEpoch
+from commands.run import exit_code
+from eventlog.events import RunFinished, RunPlanned
+from tests.support import (
+    NOW,
+    code,
+    commit,
+    decide,
+    deploy,
+    fail,
+    finish,
+    given,
+    plan,
+    planned_run,
+    promoted,
+    record,
+    running_job,
+    start,
+    tally,
+    types,
+)
+
+
+def test_a_run_of_a_known_parser_starts() -> None:
+    assert types(decide(start(), given(deploy()))) == ["RunStarted"]
+
+
+def test_a_run_of_an_unknown_parser_names_the_known_ones() -> None:
+    refused = decide(start("evxt"), given(deploy()))
+    assert code(refused) == "unknown_parser"
+    assert "evtx" in refused.next_step  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("mode", ["replace", "error"])
+def test_a_sink_mode_that_is_not_built_is_refused_and_never_ignored(mode: str) -> None:
+    assert code(decide(start(sink_mode=mode), given(deploy()))) == "sink_mode_unsupported"
+
+
+def test_a_run_without_inputs_is_refused() -> None:
+    assert code(decide(start(inputs=()), given(deploy()))) == "no_inputs"
+
+
+def test_a_plan_carries_the_parser_that_the_state_knows() -> None:
+    (event,) = decide(plan(1, 1), given(deploy(), start(), record(1)))  # type: ignore[misc]
+    assert isinstance(event, RunPlanned)
+    assert event.artifact_hash == "a" * 64
+
+
+def test_a_plan_made_before_the_newest_output_is_refused() -> None:
+    history = [*running_job(), commit(), promoted(), start(), record(2, run=2)]
+    state = given(*history)
+    assert code(decide(plan(1, 1, run=2, at_seq=state.changed["output"] - 1), state)) == "stale_plan"
+    assert types(decide(plan(1, 1, run=2, at_seq=state.changed["output"]), state)) == ["RunPlanned"]
+
+
+def test_a_plan_that_forgets_a_file_is_refused() -> None:
+    assert code(decide(plan(1, 1), given(deploy(), start(), record(1, 2)))) == "plan_forgets_files"
+
+
+def test_a_plan_told_twice_is_one_plan() -> None:
+    assert decide(plan(1, 1), given(deploy(), start(), record(1), plan(1, 1))) == []
+
+
+def test_no_file_joins_a_run_after_its_plan() -> None:
+    assert code(decide(record(2), given(*planned_run(1)))) == "run_already_planned"
+
+
+def test_a_run_with_open_jobs_cannot_finish() -> None:
+    assert code(decide(finish(processed=1), given(*planned_run(1)))) == "jobs_open"
+
+
+def test_a_run_finishes_when_its_jobs_have_ended() -> None:
+    (event,) = decide(finish(failed=1), given(*running_job(), fail()))  # type: ignore[misc]
+    assert isinstance(event, RunFinished)
+    assert event.exit == 1
+
+
+@pytest.mark.parametrize(
+    ("counts", "code"),
+    [
+        ({"processed": 2}, 0),
+        ({"reused": 2}, 0),
+        ({"processed": 2, "partial": 1}, 3),
+        ({"reused": 2, "partial": 1}, 3),
+        ({"processed": 2, "failed": 1}, 1),
+        ({"processed": 2, "failed": 1, "partial": 1}, 1),
+        ({"processed": 2, "failed": 1, "unaccounted": 1}, 5),
+        ({}, 1),
+    ],
+)
+def test_the_exit_code_states_what_is(counts: dict[str, int], code: int) -> None:
+    assert exit_code(tally(**counts)) == code
+
+
+def test_a_new_epoch_interrupts_runs_and_puts_jobs_back_without_cost() -> None:
+    state = given(*running_job())
+    decision = decide(BeginEpoch(now=NOW), state)
+    assert types(decision) == ["ExecutorLost", "JobRequeued", "RunInterrupted"]
+
+
+def test_a_new_epoch_leaves_what_is_committed() -> None:
+    state = given(*running_job(), commit())
+    assert types(decide(BeginEpoch(now=NOW), state)) == ["ExecutorLost", "RunInterrupted"]

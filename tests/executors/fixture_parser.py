@@ -1,0 +1,303 @@
+"""A parser that does, by settings["mode"], what parsers do and what they should not. Guest code: run, never imported.
+
+Its input is a text file; a record is a line.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+outputs = {
+    "lines": {
+        "mode": "strict",
+        "columns": [
+            {"name": "n", "type": "int64", "nullable": False},
+            {"name": "text", "type": "string"},
+        ],
+    },
+    "notes": {"mode": "strict", "columns": [{"name": "note", "type": "string", "nullable": False}]},
+}
+
+Yielded = tuple[Any, Any]
+Parse = Generator[Yielded, None, dict[str, Any] | None]
+
+LINES = pa.schema([pa.field("n", pa.int64(), nullable=False), pa.field("text", pa.string())])
+
+
+class PermanentError(Exception):
+    kind = "not_lines"
+    hint = "give it a text file"
+
+
+class TransientError(Exception):
+    pass
+
+
+def parse(path: str, settings: dict[str, str]) -> Parse:
+    return MODES[settings["mode"]](path, settings)
+
+
+def rows(first: int, texts: list[str]) -> pa.RecordBatch:
+    return pa.record_batch([list(range(first, first + len(texts))), texts], schema=LINES)
+
+
+def stated(found: int, **more: Any) -> dict[str, Any]:
+    return {"unit": "lines", "output": "lines", "found": found, "skipped": 0, "unreadable": 0, "ranges": [], **more}
+
+
+def read_lines(path: str) -> list[str]:
+    return Path(path).read_text("utf-8").splitlines()
+
+
+def normal(path: str, settings: dict[str, str]) -> Parse:
+    lines = read_lines(path)
+    yield "lines", rows(0, lines)
+    return stated(len(lines))
+
+
+def damaged(path: str, settings: dict[str, str]) -> Parse:
+    lines = read_lines(path)
+    yield "lines", rows(0, lines)
+    ranges = [{"offset": at, "length": 1, "reason": f"bad \udcff\x1b byte {at} " + "x" * 500} for at in range(1500)]
+    return stated(len(lines) + 1500, unreadable=1500, ranges=ranges)
+
+
+def many(path: str, settings: dict[str, str]) -> Parse:
+    count = int(settings["rows"])
+    table = pa.table({"n": pa.array(range(count), pa.int64()), "text": pa.nulls(count, pa.string())}, schema=LINES)
+    yield "lines", table
+    return stated(count)
+
+
+def wide(path: str, settings: dict[str, str]) -> Parse:
+    yield "lines", rows(0, ["x" * int(settings["bytes"])] * int(settings["rows"]))
+    return stated(int(settings["rows"]))
+
+
+def slow(path: str, settings: dict[str, str]) -> Parse:
+    for n in range(600):
+        yield "lines", rows(n, [str(n)])
+        time.sleep(0.05)
+    return stated(600)
+
+
+def hang(path: str, settings: dict[str, str]) -> Parse:
+    yield "lines", rows(0, ["before the hang"])
+    while True:
+        time.sleep(60)
+
+
+def flood(path: str, settings: dict[str, str]) -> Parse:
+    line = b"flood " * 1000 + b"\n"
+    while True:
+        os.write(1, line)
+    yield
+
+
+def error(path: str, settings: dict[str, str]) -> Parse:
+    yield "lines", rows(0, ["before the error"])
+    raise KeyError("no such field")
+
+
+def permanent(path: str, settings: dict[str, str]) -> Parse:
+    raise PermanentError("the file holds no lines")
+    yield
+
+
+def transient(path: str, settings: dict[str, str]) -> Parse:
+    raise TransientError("the helper was busy")
+    yield
+
+
+def oom(path: str, settings: dict[str, str]) -> Parse:
+    raise MemoryError
+    yield
+
+
+def disk(path: str, settings: dict[str, str]) -> Parse:
+    raise OSError(errno.EIO, "Input/output error", path)
+    yield
+
+
+def leaves(path: str, settings: dict[str, str]) -> Parse:
+    sys.exit("I give up")
+    yield
+
+
+def crash(path: str, settings: dict[str, str]) -> Parse:
+    yield "lines", rows(0, ["before the crash"])
+    print("last words")
+    os.kill(os.getpid(), int(settings.get("signal", signal.SIGKILL)))
+    time.sleep(60)
+
+
+def vanish(path: str, settings: dict[str, str]) -> Parse:
+    os._exit(3)
+    yield
+
+
+def bad_shape(path: str, settings: dict[str, str]) -> Parse:
+    yield "lines", pa.record_batch({"text": ["x"], "n": ["1"], "more": [True]})
+    return stated(1)
+
+
+def null(path: str, settings: dict[str, str]) -> Parse:
+    yield "lines", rows(0, ["fine"] * 10)
+    yield "lines", pa.record_batch([pa.array([10, None, None]), ["a", "b", "c"]], names=["n", "text"])
+    return stated(13)
+
+
+def reserved(path: str, settings: dict[str, str]) -> Parse:
+    yield "lines", pa.record_batch({"n": [1], "text": ["x"], "_cf_source_hash": ["0" * 64]})
+    return stated(1)
+
+
+def corrupt_arrow(path: str, settings: dict[str, str]) -> Parse:
+    offsets = pa.array([0, 1_000_000, 3], pa.int32()).buffers()[1]
+    text = pa.Array.from_buffers(pa.string(), 2, [None, offsets, pa.py_buffer(b"abc")])
+    yield "lines", pa.record_batch([pa.array([0, 1]), text], names=["n", "text"])
+    return stated(2)
+
+
+def prints(path: str, settings: dict[str, str]) -> Parse:
+    print("to stdout")
+    print("to stderr", file=sys.stderr)
+    os.system("echo from a child")
+    os.write(2, b"from native code")
+    warnings.warn("a warning", stacklevel=1)
+    logging.getLogger("fixture").warning("through logging: %s", "\x1b[31mred")
+    yield "lines", rows(0, ["printed"])
+    return stated(1)
+
+
+def two_outputs_interleaved(path: str, settings: dict[str, str]) -> Parse:
+    for n in range(5):
+        yield "lines", rows(2 * n, ["a", "b"])
+        yield "notes", pa.record_batch([[f"note {n}"]], names=["note"])
+    return stated(10)
+
+
+def empty(path: str, settings: dict[str, str]) -> Parse:
+    yield "lines", rows(0, [])
+    return stated(0)
+
+
+def unknown_output(path: str, settings: dict[str, str]) -> Parse:
+    yield "surprise", rows(0, ["x"])
+
+
+def bad_yield(path: str, settings: dict[str, str]) -> Parse:
+    yield "lines", [1, 2, 3]
+
+
+def wrong_statement(path: str, settings: dict[str, str]) -> Parse:
+    yield "lines", rows(0, ["one"])
+    return stated(7)
+
+
+def senseless_statement(path: str, settings: dict[str, str]) -> Parse:
+    yield "lines", rows(0, ["one"])
+    return stated(-1)
+
+
+def foreign_statement(path: str, settings: dict[str, str]) -> Parse:
+    yield "lines", rows(0, ["one"])
+    return stated(1, output="elsewhere")
+
+
+def no_statement(path: str, settings: dict[str, str]) -> Parse:
+    yield "lines", rows(0, ["one"])
+    return None
+
+
+def spawns(path: str, settings: dict[str, str]) -> Parse:
+    """Leave a child that holds our output and our socket open."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"], pass_fds=[host_socket()])
+    yield "lines", rows(0, [str(child.pid)])
+    if settings.get("then") == "crash":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return stated(1)
+
+
+def writes_env(path: str, settings: dict[str, str]) -> Parse:
+    facts = [f"env {name}" for name in sorted(os.environ)]
+    facts.append(f"cwd {os.getcwd()}")
+    facts.append(f"tmpdir {os.environ['TMPDIR']}")
+    facts.append(f"stdin {sys.stdin.read()!r}")
+    facts.append(f"session {os.getsid(0) == os.getpid()}")
+    facts.append(f"hash {hash('a fixed seed')}")
+    facts.extend(f"open {name}" for name in open_files())
+    facts.extend(f"path {folder}" for folder in sys.path)
+    for name in ("eventlog", "executors.worker", "sinks"):
+        try:
+            __import__(name)
+        except ModuleNotFoundError as missing:
+            facts.append(f"hidden {missing.name}")
+    yield "lines", rows(0, facts)
+    return stated(len(facts))
+
+
+def gone_source(path: str, settings: dict[str, str]) -> Parse:
+    """Change the source while it is parsed."""
+    lines = read_lines(path)
+    yield "lines", rows(0, lines)
+    with Path(path).open("a") as source:
+        source.write("one more\n")
+    if settings.get("then") == "error":
+        raise ValueError("confused by the change")
+    return stated(len(lines))
+
+
+def raw(path: str, settings: dict[str, str]) -> Parse:
+    """Send any bytes to the host, around the shim."""
+    os.write(host_socket(), bytes.fromhex(settings["bytes_hex"]))
+    if settings.get("then") == "stay":
+        os.close(host_socket())
+        time.sleep(60)
+    if settings.get("then") == "hang":
+        time.sleep(60)
+    os._exit(0)
+    yield
+
+
+def host_socket() -> int:
+    return next(n for n in range(3, 64) if is_socket(n))
+
+
+def is_socket(number: int) -> bool:
+    try:
+        return stat.S_ISSOCK(os.fstat(number).st_mode)
+    except OSError:
+        return False
+
+
+def open_files() -> Iterator[str]:
+    for name in sorted(os.listdir("/proc/self/fd"), key=int):
+        try:
+            yield f"{name} {os.readlink(f'/proc/self/fd/{name}').partition(':')[0]}"
+        except FileNotFoundError:
+            continue  # the descriptor with which the folder was listed
+
+
+MODES: dict[str, Callable[[str, dict[str, str]], Parse]] = {
+    mode.__name__: mode
+    for mode in (
+        *(normal, damaged, many, wide, slow, hang, flood, error, permanent, transient, oom, disk, leaves, crash),
+        *(vanish, bad_shape, null, reserved, corrupt_arrow, prints, two_outputs_interleaved, empty, unknown_output),
+        *(bad_yield, wrong_statement, senseless_statement, foreign_statement, no_statement, spawns, writes_env),
+        *(gone_source, raw),
+    )
+}

@@ -1,0 +1,187 @@
+"""Helpers for tests of executors: a job over the fixture parser, and a sentinel of a few lines."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from eventlog.ids import (
+    ExecutorId,
+    Instant,
+    JobId,
+    LeaseId,
+    LogId,
+    OutputName,
+    ParserName,
+    SourceHash,
+    path_text,
+)
+from eventlog.schema import Column, OutputSchema
+from executors.guest.host import GuestTimes
+from executors.protocol import (
+    Ack,
+    Carry,
+    Conclude,
+    Discard,
+    Dispatch,
+    Fault,
+    Identify,
+    Idle,
+    Message,
+    OpCode,
+    Receipt,
+    Stop,
+    Welcome,
+    Working,
+    decode,
+    encode,
+    payload,
+)
+from executors.transport import PeerGoneError
+from executors.worker import WorkerTimes
+
+PARSER = Path(__file__).with_name("fixture_parser.py")
+LOG_ID = LogId("0123456789abcdef" * 2)
+LINES = OutputSchema(
+    output=OutputName("lines"),
+    columns=(Column(name="n", type="int64", nullable=False), Column(name="text", type="string")),
+)
+NOTES = OutputSchema(output=OutputName("notes"), columns=(Column(name="note", type="string", nullable=False),))
+IDENTITY = Identify(executor=ExecutorId("e1"), pid=1, host="here", version="0", capacity=1)
+TIMES = WorkerTimes(
+    request=2.0, gone_max=0.3, retry=0.02, poll_gap=0.01, pulse_delay=0.05, guest=GuestTimes(silence_seconds=20)
+)
+
+
+def make_source(folder: Path, text: str = "one\ntwo\nthree\n") -> Path:
+    """Write the file that jobs parse."""
+    source = folder / "source.txt"
+    source.write_text(text)
+    return source
+
+
+def make_dispatch(source: Path, mode: str, *, sink_uri: str = "memory:///", **settings: str) -> Dispatch:
+    """Return a dispatch of the source as it is now to the fixture parser in this mode."""
+    facts = source.stat()
+    return Dispatch(
+        lease=LeaseId(f"lease-{mode}"),
+        attempt=1,
+        log_id=LOG_ID,
+        path=path_text(str(source).encode()),
+        size=facts.st_size,
+        mtime_ns=facts.st_mtime_ns,
+        file_uid=f"unix:{facts.st_dev}:{facts.st_ino}",
+        source_hash=SourceHash("ab" * 32),
+        parser=ParserName("fixture"),
+        parser_version="1.2.3",
+        parser_file=str(PARSER),
+        settings={"mode": mode, **settings},
+        outputs=(LINES, NOTES),
+        sink_uri=sink_uri,
+        dispatched_at=Instant("2026-01-22T10:11:12.123456Z"),
+    )
+
+
+class FakeSentinel:
+    """Hands out the given jobs one by one, then sends the executor home. Doubles as its own client."""
+
+    def __init__(self, *dispatches: Dispatch) -> None:
+        self._waiting = list(enumerate(dispatches, start=1))
+        self.heard: list[Message] = []
+        self.acks: list[Ack] = []
+        self.beats: list[Working] = []
+        self.receipts: dict[int, Receipt] = {}
+        self.abort_after_beats: int | None = None
+        self.abort_job: int | None = None  # the job named in the abort; 0 sends the executor home
+        self.discard_acks = False
+        self.discard_receipts = False
+        self.dead = False
+        self.silent_requests = 0  # so many conclusions get no answer
+        self.refuse: Fault | None = None
+        self.on_ack: Callable[[Ack], None] = lambda _ack: None
+        self.closed = threading.Event()
+
+    def request(self, message: bytes, *, timeout_seconds: float) -> bytes:
+        if self.dead:
+            raise PeerGoneError("the sentinel is gone")
+        said = decode(message)
+        self.heard.append(said)
+        return self._answer(said)
+
+    def close(self) -> None:
+        self.closed.set()
+
+    def _answer(self, said: Message) -> bytes:
+        if self.refuse is not None:
+            return encode(OpCode.ERR, self.refuse)
+        match said.op:
+            case OpCode.IDENTIFY:
+                return encode(OpCode.IDENTIFY, Welcome(log_id=LOG_ID, epoch=1))
+            case OpCode.DISPATCH_ACK:
+                return self._acknowledge(payload(said, Ack))
+            case OpCode.CONCLUDE:
+                return self._conclude(said)
+            case _ if said.job:
+                return self._beat(said)
+        return self._hand_out(payload(said, Idle))
+
+    def _hand_out(self, _idle: Idle) -> bytes:
+        if not self._waiting:
+            return encode(OpCode.ABORT, Stop(reason="no more work"))
+        job, dispatch = self._waiting.pop(0)
+        return encode(OpCode.DISPATCH, dispatch, job=JobId(job))
+
+    def _acknowledge(self, ack: Ack) -> bytes:
+        self.acks.append(ack)
+        self.on_ack(ack)
+        return _discard() if self.discard_acks else _carry()
+
+    def _conclude(self, said: Message) -> bytes:
+        if self.silent_requests:
+            self.silent_requests -= 1
+            raise PeerGoneError("the answer was lost")
+        self.receipts[said.job] = payload(said, Conclude).receipt
+        return _discard() if self.discard_receipts else _carry()
+
+    def _beat(self, said: Message) -> bytes:
+        self.beats.append(payload(said, Working))
+        if self.abort_after_beats is not None and len(self.beats) >= self.abort_after_beats:
+            job = said.job if self.abort_job is None else JobId(self.abort_job)
+            return encode(OpCode.ABORT, Stop(reason="cancelled by a person"), job=job)
+        return _carry()
+
+
+def _carry() -> bytes:
+    return encode(OpCode.HEARTBEAT, Carry())
+
+
+def _discard() -> bytes:
+    return encode(OpCode.DISCARD, Discard(reason="the lease is dead"))
+
+
+def is_alive(pid: int) -> bool:
+    """Say whether a process runs; one that has ended and waits to be reaped does not."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return status.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def wait_until(condition: Callable[[], bool], *, seconds: float = 5.0) -> bool:
+    """Poll until it holds; False if it does not within the time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def with_changes(dispatch: Dispatch, **changes: object) -> Dispatch:
+    """Return the dispatch with some fields replaced."""
+    return msgspec.structs.replace(dispatch, **changes)

@@ -1,0 +1,359 @@
+"""given / when / then for deciders, ready-made values, and a strategy for whole histories."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+from hypothesis import strategies as st
+
+from commands import decide as router
+from commands.decide import Command
+from commands.epoch import BeginEpoch
+from commands.executor import JoinExecutor, LoseExecutor
+from commands.file import RecordFiles
+from commands.job import (
+    AbandonPromotion,
+    CommitJob,
+    DispatchJob,
+    EnqueueJobs,
+    FailJob,
+    NewJob,
+    RecordPromotion,
+    ReleaseJob,
+    StagedReport,
+    StartJob,
+    WithdrawJob,
+)
+from commands.outcome import Decision, Refused
+from commands.parser import DeployParser
+from commands.run import FinishRun, InterruptRun, PlanRun, RunTally
+from eventlog.events import (
+    BalanceSheet,
+    CancelJob,
+    Event,
+    JobKey,
+    SeenFile,
+    StartRun,
+    Target,
+)
+from eventlog.ids import (
+    ArtifactHash,
+    ConfigHash,
+    Digest,
+    EnvHash,
+    ExecutorId,
+    Instant,
+    JobId,
+    LeaseId,
+    LogId,
+    MaterializationKey,
+    OutputName,
+    ParserName,
+    PathText,
+    RunId,
+    SchemaHash,
+    Seq,
+    Sha256,
+    SourceHash,
+    TargetKey,
+    commit_key,
+)
+from eventlog.schema import Column, OutputSchema
+from reducers.fold import State, apply
+
+NOW = Instant("2026-01-22T10:11:12.123456Z")
+LATER = Instant("2026-01-22T11:11:12.123456Z")
+LOG_ID = LogId("0123456789abcdef0123456789abcdef")
+EVTX = ParserName("evtx")
+ROWS = OutputName("evtx_events")
+FILES = OutputName("evtx_files")
+E1 = ExecutorId("executor-1")
+L1 = LeaseId("lease-1")
+L2 = LeaseId("lease-2")
+J1 = JobId(1)
+R1 = RunId(1)
+
+
+def given(*commands: Command) -> State:
+    """Return the state after these commands; each must be accepted."""
+    state = State()
+    for command in commands:
+        events = decide(command, state)
+        assert not isinstance(events, Refused), f"{command} was refused: {events}"
+        take(state, events)
+    return state
+
+
+def decide(command: Command, state: State) -> Decision:
+    """Decide as the house does."""
+    return router.decide(command, state)
+
+
+def take(state: State, events: Iterable[Event]) -> None:
+    """Fold events into the state, in order."""
+    for event in events:
+        apply(state, Seq(state.seq + 1), event)
+
+
+def types(decision: Decision) -> list[str]:
+    """Return the names of the events that a decision brings about."""
+    assert not isinstance(decision, Refused), decision
+    return [type(event).__name__ for event in decision]
+
+
+def code(decision: Decision) -> str:
+    """Return the code of a refusal."""
+    assert isinstance(decision, Refused), decision
+    return decision.code
+
+
+def picture(state: State) -> Any:
+    """Return all of a state as plain values, for comparison."""
+    return msgspec.to_builtins(
+        {
+            "seq": state.seq,
+            "epoch": state.epoch,
+            "changed": state.changed,
+            "parsers": state.parsers,
+            "runs": {str(key): value for key, value in state.runs.items()},
+            "next_run": state.next_run,
+            "files": {str(key): value for key, value in state.files.items()},
+            "executors": state.executors,
+            "outputs": state.outputs,
+            "jobs": {str(job): [type(state.jobs.get(job)).__name__, state.jobs.get(job)] for job in state.jobs},
+            "indexes": [
+                sorted(state.jobs.queued),
+                sorted(state.jobs.leased),
+                sorted(state.jobs.promoting),
+                sorted(state.jobs.by_key.items()),
+                state.jobs.next_id,
+            ],
+        }
+    )
+
+
+# --- ready-made commands ----------------------------------------------------------------------------------------------
+
+
+def deploy(artifact: str = "a" * 64, version: str = "0.1.0") -> DeployParser:
+    columns = (Column(name="event_id", type="int64", nullable=False),)
+    return DeployParser(
+        parser=EVTX,
+        version=version,
+        artifact_hash=ArtifactHash(artifact),
+        env_hash=EnvHash("e" * 64),
+        builtin=True,
+        outputs=(OutputSchema(output=ROWS, columns=columns), OutputSchema(output=FILES, columns=columns)),
+        components={"parser.py": "1"},
+        now=NOW,
+    )
+
+
+def start(parser: str = "evtx", sink_mode: str = "append", inputs: Sequence[str] = ("/case",)) -> StartRun:
+    return StartRun(
+        parser=ParserName(parser),
+        inputs=tuple(PathText(name) for name in inputs),
+        sink_uri="parquet:///out",
+        sink_mode=sink_mode,
+        settings={},
+        workers=2,
+        now=NOW,
+    )
+
+
+def seen(number: int) -> SeenFile:
+    return SeenFile(
+        path=PathText(f"/case/{number}.evtx"),
+        size=69632,
+        mtime_ns=number,
+        file_uid=f"unix:1:{number}",
+        source_hash=SourceHash(f"{number:064x}"),
+        sha256=Sha256(f"{number + 1000:064x}"),
+    )
+
+
+def keys(number: int) -> tuple[JobKey, ...]:
+    return tuple(
+        JobKey(
+            output=output,
+            target_key=TargetKey(f"target-{output}"),
+            materialization_key=MaterializationKey(f"{output}-{number}"),
+        )
+        for output in (ROWS, FILES)
+    )
+
+
+def record(*numbers: int, run: int = 1) -> RecordFiles:
+    return RecordFiles(run=RunId(run), seen=tuple(seen(number) for number in numbers), refused=())
+
+
+def plan(found: int, queued: int, *, run: int = 1, at_seq: int = 10_000, attached: int = 0) -> PlanRun:
+    return PlanRun(
+        run=RunId(run),
+        at_seq=Seq(at_seq),
+        config_hash=ConfigHash("c" * 64),
+        targets=(
+            Target(output=ROWS, table_name="", schema_hash=SchemaHash("s"), target_key=TargetKey("target-evtx_events")),
+        ),
+        found=found,
+        reused=found - queued - attached,
+        queued=queued,
+        attached=attached,
+        refused=0,
+        plan_digest=Digest("d" * 64),
+        now=NOW,
+    )
+
+
+def enqueue(*numbers: int, run: int = 1) -> EnqueueJobs:
+    return EnqueueJobs(
+        run=RunId(run), jobs=tuple(NewJob(file=seen(number), keys=keys(number)) for number in numbers), now=NOW
+    )
+
+
+def join(executor: ExecutorId = E1) -> JoinExecutor:
+    return JoinExecutor(executor=executor, pid=7, host="h", version="0.1.0", capacity=1, now=NOW)
+
+
+def dispatch(job: int = 1, lease: LeaseId = L1, *, executor: ExecutorId = E1, now: Instant = NOW) -> DispatchJob:
+    return DispatchJob(job=JobId(job), executor=executor, lease=lease, now=now)
+
+
+def started(job: int = 1, lease: LeaseId = L1) -> StartJob:
+    return StartJob(job=JobId(job), lease=lease, now=NOW)
+
+
+def sheet(found: int = 10, written: int = 10, **counts: int) -> BalanceSheet:
+    return BalanceSheet(
+        unit="records",
+        output=ROWS,
+        found=found,
+        written=written,
+        quarantined=counts.get("quarantined", 0),
+        skipped=counts.get("skipped", 0),
+        unreadable=counts.get("unreadable", 0),
+        ranges_total=counts.get("ranges_total", 0),
+    )
+
+
+def staged(rows: int = 10, job: int = 1) -> StagedReport:
+    return StagedReport(
+        output=ROWS,
+        staged=f".stage-{job}",
+        final=f"evtx_events_{job}.parquet",
+        digest=Digest("9" * 64),
+        bytes=1234,
+        rows=rows,
+        schema_hash=SchemaHash("s"),
+    )
+
+
+def commit(
+    job: int = 1, lease: LeaseId = L1, *, balance: BalanceSheet | None = None, rows: int = 10, outputs: int = 1
+) -> CommitJob:
+    return CommitJob(
+        job=JobId(job),
+        lease=lease,
+        log_id=LOG_ID,
+        outputs=tuple(staged(rows, job) for _ in range(outputs)),
+        empty=(FILES,) if outputs else (ROWS, FILES),
+        sheet=balance or sheet(written=rows if outputs else 0, found=rows if outputs else 0),
+        now=NOW,
+    )
+
+
+def fail(job: int = 1, lease: LeaseId = L1, failure: Any = "permanent") -> FailJob:
+    return FailJob(
+        job=JobId(job),
+        lease=lease,
+        failure=failure,
+        kind="parser_error",
+        reason="read record 3: it is cut",
+        hint="look at the file",
+        log_tail="",
+        sheet=None,
+        now=NOW,
+    )
+
+
+def release(job: int = 1, lease: LeaseId = L1, *, declined: bool = False) -> ReleaseJob:
+    return ReleaseJob(job=JobId(job), lease=lease, declined=declined, reason="told to stop", now=NOW)
+
+
+def cancel(job: int = 1) -> CancelJob:
+    return CancelJob(job=JobId(job), reason="Cancelled by user", now=NOW)
+
+
+def promoted(job: int = 1, attempt: int = 1) -> RecordPromotion:
+    return RecordPromotion(job=JobId(job), commit_key=commit_key(LOG_ID, JobId(job), attempt), now=NOW)
+
+
+def abandon(job: int = 1, attempt: int = 1) -> AbandonPromotion:
+    return AbandonPromotion(
+        job=JobId(job), commit_key=commit_key(LOG_ID, JobId(job), attempt), reason="the staged file is gone", now=NOW
+    )
+
+
+def tally(**counts: int) -> RunTally:
+    names = ("processed", "reused", "failed", "partial", "unaccounted", "superseded")
+    return RunTally(**{name: counts.get(name, 0) for name in names})
+
+
+def finish(run: int = 1, **counts: int) -> FinishRun:
+    return FinishRun(run=RunId(run), tally=tally(**counts), now=NOW)
+
+
+def planned_run(*numbers: int) -> list[Command]:
+    """Return the commands of a run that has its jobs queued."""
+    count = len(numbers)
+    return [deploy(), start(), record(*numbers), plan(count, count), enqueue(*numbers)]
+
+
+def running_job() -> list[Command]:
+    """Return the commands that bring job 1 to Running."""
+    return [*planned_run(1), join(), dispatch(), started()]
+
+
+def any_command() -> st.SearchStrategy[Command]:
+    """Commands of every kind over few ids, so that random histories meet themselves."""
+    jobs = st.integers(1, 4)
+    leases = st.sampled_from([LeaseId(f"lease-{n}") for n in range(1, 5)])
+    executors = st.sampled_from([E1, ExecutorId("executor-2")])
+    runs = st.integers(1, 3)
+    numbers = st.lists(st.integers(1, 5), max_size=4, unique=True)
+    return st.one_of(
+        st.just(deploy()),
+        st.builds(deploy, st.sampled_from(["a" * 64, "b" * 64])),
+        st.builds(start),
+        st.builds(lambda ns, run: record(*ns, run=run), numbers, runs),
+        st.builds(lambda n, run: plan(n, n, run=run), st.integers(0, 4), runs),
+        st.builds(lambda ns, run: enqueue(*ns, run=run), numbers, runs),
+        st.builds(join, executors),
+        st.builds(
+            lambda e, charged: LoseExecutor(executor=e, reason="killed", charged=charged, now=NOW),
+            executors,
+            st.booleans(),
+        ),
+        st.just(BeginEpoch(now=NOW)),
+        st.builds(lambda j, lease, e: dispatch(j, lease, executor=e, now=LATER), jobs, leases, executors),
+        st.builds(started, jobs, leases),
+        st.builds(
+            lambda j, lease, rows, lost: commit(
+                j, lease, rows=rows, balance=sheet(found=rows + lost, written=rows) if lost else None
+            ),
+            jobs,
+            leases,
+            st.integers(1, 3),
+            st.sampled_from([0, 0, 1]),
+        ),
+        st.builds(fail, jobs, leases, st.sampled_from(["permanent", "transient"])),
+        st.builds(lambda j, lease, d: release(j, lease, declined=d), jobs, leases, st.booleans()),
+        st.builds(cancel, jobs),
+        st.builds(lambda j: WithdrawJob(job=JobId(j), reason="outdated", now=NOW), jobs),
+        st.builds(promoted, jobs, st.integers(1, 3)),
+        st.builds(abandon, jobs, st.integers(1, 3)),
+        st.builds(lambda run: finish(run, processed=1), runs),
+        st.builds(lambda run: InterruptRun(run=RunId(run), reason="stopped", now=NOW), runs),
+    )

@@ -1,0 +1,104 @@
+"""Rules of the house that are worth having are tests: layers, wheel names, purity, every event handled by name."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import subprocess
+import sys
+import typing
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from eventlog import events
+from reducers.fold import NOUNS
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = {"eventlog", "reducers", "commands", "sinks", "executors", "projections", "cli"}
+PURE = sorted((ROOT / "reducers").glob("*.py")) + sorted(
+    path for path in (ROOT / "commands").glob("*.py") if path.name != "handle.py"
+)
+IMPURE_MODULES = {
+    "asyncio", "datetime", "duckdb", "getpass", "io", "logging", "os", "pathlib", "pyarrow", "pynng", "queue", "random",
+    "secrets", "shutil", "socket", "subprocess", "sys", "tempfile", "threading", "time", "uuid",
+}  # fmt: skip
+IMPURE_CALLS = {"open", "print", "input", "exec", "eval", "__import__"}
+
+
+@pytest.mark.parametrize("path", PURE, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_decide_and_evolve_read_no_clock_environment_randomness_or_file(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    imported = {name.split(".")[0] for name in _imports(tree)}
+    called = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    assert imported & IMPURE_MODULES == set()
+    assert called & IMPURE_CALLS == set()
+
+
+def _imports(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+@pytest.mark.parametrize("noun", NOUNS.values(), ids=NOUNS.keys())
+def test_every_event_is_handled_or_ignored_by_name(noun: ModuleType) -> None:
+    every = set(typing.get_args(events.Event))
+    assert noun.HANDLES | noun.IGNORES == every
+    assert noun.HANDLES & noun.IGNORES == set()
+
+
+def test_every_shape_of_the_log_has_its_own_tag() -> None:
+    shapes = [*typing.get_args(events.Event), *typing.get_args(events.LoggedCommand)]
+    assert len({shape.__name__ for shape in shapes}) == len(shapes)
+
+
+def test_the_layers_hold() -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports")], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_host_never_imports_guest_code() -> None:
+    for package in PACKAGES:
+        for path in (ROOT / package).rglob("*.py"):
+            assert not any(name.split(".")[0] == "parsers" for name in _imports(ast.parse(path.read_text()))), path
+
+
+@pytest.fixture(scope="module")
+def wheel_names(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        return archive.namelist()
+
+
+def test_the_wheel_holds_our_packages_and_nothing_else(wheel_names: list[str]) -> None:
+    top = {name.split("/")[0] for name in wheel_names}
+    assert {name for name in top if not name.endswith(".dist-info")} == PACKAGES | {"parsers", "casparian.py"}
+
+
+def test_the_wheel_carries_what_is_read_at_run_time(wheel_names: list[str]) -> None:
+    needed = {"parsers/evtx/parser.py", "parsers/evtx/casparian.toml", "executors/guest/shim.py"}
+    needed |= {f"projections/{path.name}" for path in (ROOT / "projections").glob("*.sql")}
+    assert needed <= set(wheel_names)
+
+
+def test_no_dependency_owns_one_of_our_names() -> None:
+    owners = importlib.metadata.packages_distributions()
+    for name in PACKAGES | {"parsers"}:
+        assert set(owners.get(name, [])) <= {"casparian"}, name
+
+
+def test_every_test_folder_is_a_package() -> None:
+    # Without it `tests/commands` shadows `commands`.
+    folders = {path.parent for path in (ROOT / "tests").rglob("test_*.py")}
+    assert [folder for folder in folders if not (folder / "__init__.py").exists()] == []
