@@ -395,7 +395,7 @@ class Fleet:
     ) -> None:
         question.reply(protocol.encode(op, payload, job=job))
 
-    # --- time -----------------------------------------------------------------------------------------------------------
+    # --- time --------------------------------------------------------------------------------------------------------
 
     def _sweep_loop(self) -> None:
         while not self._stopping.wait(SWEEP_SECONDS):

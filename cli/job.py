@@ -88,9 +88,7 @@ def _show_sheet(detail: JobDetail) -> None:
 def _show_error(detail: JobDetail) -> None:
     job = detail.job
     if job.error_reason:
-        out(
-            f"  failed    {printable(job.error_class or '')}, {printable(job.error_kind or '')}: {printable(job.error_reason)}"
-        )
+        out(f"  failed    {printable(f'{job.error_class}, {job.error_kind}: {job.error_reason}')}")
     if job.error_hint:
         out(f"  next      {printable(job.error_hint)}")
     if job.log_tail:

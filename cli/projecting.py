@@ -45,7 +45,7 @@ class ProjectionThread:
 
     def feed(self, frame: Frame) -> None:
         """Take in one frame; those that the read model has already are passed over."""
-        if frame.last > self.at and self._fault is None:
+        if frame.records and frame.last > self.at and self._fault is None:
             self._queue.put(frame)
 
     def ask(self, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
@@ -55,7 +55,7 @@ class ProjectionThread:
         def run() -> None:
             try:
                 answer.set_result(question(self._projector.connection))
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001  # whatever it is, the asker must be told and not hang
                 answer.set_exception(error)
 
         if self._fault is not None:
@@ -72,20 +72,22 @@ class ProjectionThread:
         try:
             while self._turn():
                 pass
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001
             # The read model is disposable and the log is not: the fault is told to whoever asks next, and the next
             # start rebuilds. Waiting questions are answered with it, so that nobody hangs.
             self._fault = error
             self._refuse_waiting()
         finally:
-            self._projector.close()
+            self._projector.connection.close()
 
     def _turn(self) -> bool:
         frames: list[Frame] = []
+        events = 0
         item = self._queue.get()
         while isinstance(item, Frame):
             frames.append(item)
-            if sum(len(frame.records) for frame in frames[-1:]) + len(frames) >= BATCH_EVENTS_MAX:
+            events += len(item.records)
+            if events >= BATCH_EVENTS_MAX:
                 break
             try:
                 item = self._queue.get_nowait()

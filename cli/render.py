@@ -27,7 +27,7 @@ def printable(text: str) -> str:
 
 
 def shorten(text: str, characters_max: int = SHOWN_CHARACTERS_MAX) -> str:
-    """Return the text, its middle replaced by an ellipsis if it is too long for a column: both ends tell files apart."""
+    """Return the text, its middle replaced by an ellipsis if it is too long: both ends tell files apart."""
     if len(text) <= characters_max:
         return text
     half = (characters_max - 1) // 2

@@ -21,7 +21,7 @@ from cli.projecting import ProjectionThread
 from cli.promoter import Promoter
 from commands.epoch import BeginEpoch
 from commands.handle import Handler
-from commands.job import WithdrawJob
+from commands.job import DispatchJob, WithdrawJob
 from commands.parser import DeployParser
 from eventlog.blobs import FolderBlobStore
 from eventlog.frames import Frame
@@ -141,8 +141,8 @@ class Sentinel:
             exit_code=EXIT_VERIFICATION,
         )
 
-    def _manage(self, state: State) -> list[object]:
-        return list(self.fleet.plan(state))
+    def _manage(self, state: State) -> list[DispatchJob]:
+        return self.fleet.plan(state)
 
     def _resume(self) -> None:
         """Put back what the last epoch held, promote what it committed, end jobs whose parser is not here any more."""

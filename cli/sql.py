@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -13,10 +13,9 @@ from cli.options import HomeOption, JsonOption
 from cli.reading import reading
 from cli.render import out, out_json, shorten, table, talk
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 SHOWN_ROWS_MAX = 1000
+CELL_CHARACTERS_MAX = 120
+EXAMPLE = 'casparian sql "select * from cf_jobs limit 5"'
 
 
 def sql(
@@ -29,40 +28,25 @@ def sql(
 
     Example: `casparian sql "select channel, event_id, count(*) n from evtx_events group by all order by n desc limit 10"`
     """
-    from projections.errors import ProjectionError, SqlRefusedError
+    from projections.errors import SqlError, SqlRefusedError
     from projections.sql_guard import run_query
 
     text = sys.stdin.read() if query == "-" else query
     with reading(find_home(home)) as reader:
         try:
-            result = run_query(reader, text, limit_rows=limit + 1)
+            result = run_query(reader, text, limit_rows=limit)
+            rows = list(result.rows())
         except SqlRefusedError as error:
-            raise CliError(
-                "sql_refused", str(error), 'casparian sql "select * from cf_jobs limit 5"', exit_code=EXIT_USAGE
-            ) from error
-        except ProjectionError as error:
-            raise CliError("sql_failed", str(error)) from error
-        rows = _rows(result.table, limit)
-        if as_json:
-            out_json(
-                {
-                    "columns": result.columns,
-                    "types": result.types,
-                    "rows": rows,
-                    "truncated": result.table.num_rows > limit,
-                }
-            )
-            return
-        for line in table(result.columns, [[_shown(cell) for cell in row] for row in rows]):
-            out(line)
-        if result.table.num_rows > limit:
-            talk(f"only the first {limit} rows are shown; --limit shows more")
-
-
-def _rows(result: pa.Table, limit: int) -> list[list[object]]:
-    shown = result.slice(0, limit)
-    columns = [column.to_pylist() for column in shown.columns]
-    return [list(row) for row in zip(*columns, strict=True)] if columns else []
+            raise CliError("sql_refused", str(error), EXAMPLE, exit_code=EXIT_USAGE) from error
+        except SqlError as error:
+            raise CliError("sql_failed", str(error), EXAMPLE) from error
+    if as_json:
+        out_json({"columns": result.columns, "types": result.types, "rows": rows, "truncated": result.truncated})
+        return
+    for line in table(result.columns, [[_shown(cell) for cell in row] for row in rows]):
+        out(line)
+    if result.truncated:
+        talk(f"only the first {limit} rows are shown; --limit shows more")
 
 
 def _shown(cell: object) -> str:
@@ -70,4 +54,4 @@ def _shown(cell: object) -> str:
         return ""
     if isinstance(cell, bytes):
         return cell.hex()
-    return shorten(str(cell), 120)
+    return shorten(str(cell), CELL_CHARACTERS_MAX)

@@ -320,6 +320,7 @@ class NngServer:
         try:
             while True:
                 message = await context.arecv()
+                _heed_cancel()
                 answer = asyncio.get_running_loop().create_future()
                 _hand_over(handler, message, _OneReply(self._deliver_to(answer), bytes_max=self._bytes_max))
                 await context.asend(await answer)
@@ -341,6 +342,14 @@ class NngServer:
 def _settle(future: asyncio.Future[bytes], answer: bytes) -> None:
     if not future.done():  # cancelled, when the server closes
         future.set_result(answer)
+
+
+def _heed_cancel() -> None:
+    """Raise the cancellation that pynng swallows when it meets an operation that has just succeeded."""
+    task = asyncio.current_task()
+    assert task is not None, "called inside a task"
+    if task.cancelling():
+        raise asyncio.CancelledError
 
 
 class NngClient:
@@ -429,6 +438,7 @@ class NngClient:
         try:
             async with asyncio.timeout(timeout_seconds):
                 await context.asend(message)
+                _heed_cancel()
                 answer: bytes = await context.arecv()
         finally:
             context.close()

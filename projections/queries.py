@@ -152,6 +152,16 @@ def materializations_of(connection: Connection, keys: Collection[Materialization
     return _ask_wanted(connection, "materializations_of_keys", MaterializationRow, list(keys))
 
 
+def jobs_of_ids(connection: Connection, job_ids: Collection[JobId]) -> list[JobRow]:
+    """Return these jobs, oldest first; an id that never was is passed over."""
+    return _ask_wanted(connection, "jobs_of_ids", JobRow, list(job_ids))
+
+
+def ranges_of_jobs(connection: Connection, job_ids: Collection[JobId]) -> list[JobRangeRow]:
+    """Return the unreadable ranges of these jobs, by job and in order."""
+    return _ask_wanted(connection, "ranges_of_jobs", JobRangeRow, list(job_ids))
+
+
 def superseded_by_run(connection: Connection, run_id: RunId) -> int:
     """Return how many materializations are no longer current because of one that this run recorded."""
     return _ask(connection, "superseded_by_run", _Superseded, {"run_id": run_id})[0].superseded

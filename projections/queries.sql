@@ -93,3 +93,11 @@ JOIN cf_plugin_manifest AS manifest
     AND manifest.artifact_hash = expected.artifact_hash
 GROUP BY expected.parser, expected.output_name
 ORDER BY expected.parser, expected.output_name
+
+-- name: jobs_of_ids
+-- The wanted jobs, oldest first.
+SELECT * FROM cf_jobs WHERE job_id IN (SELECT id FROM wanted) ORDER BY job_id
+
+-- name: ranges_of_jobs
+-- The unreadable ranges of the wanted jobs, in order.
+SELECT * FROM cf_job_ranges WHERE job_id IN (SELECT id FROM wanted) ORDER BY job_id, n

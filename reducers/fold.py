@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from eventlog.events import Event, Record, WriterOpened
+from eventlog.events import Record, WriterOpened
 from eventlog.ids import ExecutorId, ParserName, RunId, Seq, TargetKey
 from reducers import executor, file, job, output, parser, run
 
@@ -37,17 +37,17 @@ class State:
         self.outputs: dict[TargetKey, output.Output] = {}
 
 
-def apply(state: State, seq: Seq, event: Event) -> None:
-    """Fold one event into the state, in place. Events come in the order of the log."""
+def apply(state: State, seq: Seq, event: Record) -> None:
+    """Fold one event into the state, in place, in the order of the log. A command in the log changes no noun."""
     state.seq = seq
     for noun in TABLE.get(type(event), ()):
         _APPLY[noun](state, event)
         state.changed[noun] = seq
-    if type(event) is WriterOpened:
+    if isinstance(event, WriterOpened):
         state.epoch = event.epoch
 
 
-def fold(state: State, events: Iterable[tuple[Seq, Event]]) -> State:
+def fold(state: State, events: Iterable[tuple[Seq, Record]]) -> State:
     """Fold events into the state and return it."""
     for seq, event in events:
         apply(state, seq, event)

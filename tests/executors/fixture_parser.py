@@ -34,7 +34,8 @@ outputs = {
 Yielded = tuple[Any, Any]
 Parse = Generator[Yielded, None, dict[str, Any] | None]
 
-LINES = pa.schema([pa.field("n", pa.int64(), nullable=False), pa.field("text", pa.string())])
+FIELDS: list[pa.Field[Any]] = [pa.field("n", pa.int64(), nullable=False), pa.field("text", pa.string())]
+LINES = pa.schema(FIELDS)
 
 
 class PermanentError(Exception):
@@ -104,7 +105,6 @@ def flood(path: str, settings: dict[str, str]) -> Parse:
     line = b"flood " * 1000 + b"\n"
     while True:
         os.write(1, line)
-    yield
 
 
 def error(path: str, settings: dict[str, str]) -> Parse:
@@ -114,27 +114,22 @@ def error(path: str, settings: dict[str, str]) -> Parse:
 
 def permanent(path: str, settings: dict[str, str]) -> Parse:
     raise PermanentError("the file holds no lines")
-    yield
 
 
 def transient(path: str, settings: dict[str, str]) -> Parse:
     raise TransientError("the helper was busy")
-    yield
 
 
 def oom(path: str, settings: dict[str, str]) -> Parse:
     raise MemoryError
-    yield
 
 
 def disk(path: str, settings: dict[str, str]) -> Parse:
     raise OSError(errno.EIO, "Input/output error", path)
-    yield
 
 
 def leaves(path: str, settings: dict[str, str]) -> Parse:
     sys.exit("I give up")
-    yield
 
 
 def crash(path: str, settings: dict[str, str]) -> Parse:
@@ -142,11 +137,11 @@ def crash(path: str, settings: dict[str, str]) -> Parse:
     print("last words")
     os.kill(os.getpid(), int(settings.get("signal", signal.SIGKILL)))
     time.sleep(60)
+    return None
 
 
 def vanish(path: str, settings: dict[str, str]) -> Parse:
     os._exit(3)
-    yield
 
 
 def bad_shape(path: str, settings: dict[str, str]) -> Parse:
@@ -197,10 +192,12 @@ def empty(path: str, settings: dict[str, str]) -> Parse:
 
 def unknown_output(path: str, settings: dict[str, str]) -> Parse:
     yield "surprise", rows(0, ["x"])
+    return None
 
 
 def bad_yield(path: str, settings: dict[str, str]) -> Parse:
     yield "lines", [1, 2, 3]
+    return None
 
 
 def wrong_statement(path: str, settings: dict[str, str]) -> Parse:
@@ -234,7 +231,7 @@ def spawns(path: str, settings: dict[str, str]) -> Parse:
 
 def writes_env(path: str, settings: dict[str, str]) -> Parse:
     facts = [f"env {name}" for name in sorted(os.environ)]
-    facts.append(f"cwd {os.getcwd()}")
+    facts.append(f"cwd {Path.cwd()}")
     facts.append(f"tmpdir {os.environ['TMPDIR']}")
     facts.append(f"stdin {sys.stdin.read()!r}")
     facts.append(f"session {os.getsid(0) == os.getpid()}")
@@ -270,7 +267,6 @@ def raw(path: str, settings: dict[str, str]) -> Parse:
     if settings.get("then") == "hang":
         time.sleep(60)
     os._exit(0)
-    yield
 
 
 def host_socket() -> int:
@@ -285,9 +281,9 @@ def is_socket(number: int) -> bool:
 
 
 def open_files() -> Iterator[str]:
-    for name in sorted(os.listdir("/proc/self/fd"), key=int):
+    for link in sorted(Path("/proc/self/fd").iterdir(), key=lambda link: int(link.name)):
         try:
-            yield f"{name} {os.readlink(f'/proc/self/fd/{name}').partition(':')[0]}"
+            yield f"{link.name} {link.readlink().name.partition(':')[0]}"
         except FileNotFoundError:
             continue  # the descriptor with which the folder was listed
 

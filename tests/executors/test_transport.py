@@ -375,6 +375,27 @@ def test_closing_a_client_ends_its_requests_and_leaves_the_server_to_others(wire
         assert kept.result(SECONDS) == b"answer"
 
 
+@pytest.mark.parametrize("closing", ["server", "client"])
+def test_an_end_that_closes_at_any_moment_of_a_request_neither_hangs_nor_ends_the_process(
+    wire: Wire, closing: str
+) -> None:
+    for round_number in range(60):
+        server = wire.server(echo if round_number % 2 else Held())
+        client = wire.client()
+        with ThreadPoolExecutor(2) as pool:
+            asked = [pool.submit(client.request, b"x", timeout_seconds=SECONDS) for _ in range(2)]
+            time.sleep(round_number % 15 / 10_000)
+            started = time.monotonic()
+            (server if closing == "server" else client).close()
+            for future in asked:
+                error = future.exception(SECONDS)
+                assert error is None or isinstance(error, TransportError)
+                assert not isinstance(error, RequestTimedOutError)
+            assert time.monotonic() - started < 1
+        client.close()
+        server.close()
+
+
 @settings(max_examples=20, deadline=None)
 @given(messages=st.lists(st.binary(min_size=1, max_size=2000), max_size=12))
 def test_any_bytes_come_back_as_they_were_from_several_threads(messages: list[bytes]) -> None:
@@ -436,6 +457,7 @@ def test_a_stopped_peer_times_out_and_answers_again_when_it_goes_on(
 ) -> None:
     process, address = peer
     client = NngClient(address)
+    assert client.request(b"w", timeout_seconds=SECONDS) == b"w"
     process.send_signal(signal.SIGSTOP)
     with pytest.raises(RequestTimedOutError):
         client.request(b"x", timeout_seconds=0.2)
@@ -561,7 +583,7 @@ def test_an_address_that_cannot_be_a_socket_file_is_refused(address: str, why: s
 
 
 def test_a_folder_that_does_not_exist_cannot_be_listened_in(folder: Path) -> None:
-    with pytest.raises(TransportError, match="listen on ipc:///.*/missing/socket: "):
+    with pytest.raises(TransportError, match=r"listen on ipc:///.*/missing/socket: "):
         NngServer(f"ipc://{folder}/missing/socket").serve(echo)
 
 
@@ -653,7 +675,7 @@ def test_a_socket_folder_of_another_user_is_refused(runtime: Path, monkeypatch: 
 def test_a_socket_folder_that_cannot_be_made_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     monkeypatch.setattr(tempfile, "tempdir", str(folder / "missing"))
-    with pytest.raises(TransportError, match="make the socket folder .*: No such file or directory"):
+    with pytest.raises(TransportError, match=r"make the socket folder .*: No such file or directory"):
         socket_address(Path("/home"))
 
 

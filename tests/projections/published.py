@@ -1,0 +1,80 @@
+"""Owns made-up published outputs for the tests of views: Parquet files on disk and the events that record them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from eventlog.events import Event
+from eventlog.ids import path_text
+from eventlog.schema import LINEAGE_COLUMNS, Column, OutputSchema
+from tests.projections import histories as h
+
+_ARROW = {
+    "boolean": pa.bool_(),
+    "int64": pa.int64(),
+    "float64": pa.float64(),
+    "string": pa.string(),
+    "binary": pa.binary(),
+    "timestamp_utc": pa.timestamp("us", tz="UTC"),
+}
+_VALUES: dict[str, object] = {
+    "boolean": True,
+    "int64": 4624,
+    "float64": 0.5,
+    "string": "text",
+    "binary": b"\x00\xff",
+    "timestamp_utc": datetime(2026, 1, 22, 10, 11, 12, 123456, tzinfo=UTC),
+}
+
+
+def uri_of(folder: Path) -> str:
+    """Return the sink URI of a folder."""
+    return "parquet://" + path_text(bytes(folder))
+
+
+def write_rows(path: Path, *, rows: int = 3, columns: Sequence[Column] = h.EVTX_COLUMNS, job: int = 1) -> None:
+    """Write rows of one made-up value per type, with the host's lineage columns."""
+    data: dict[str, pa.Array] = {}
+    for column in (*columns, *LINEAGE_COLUMNS):
+        value = str(job) if column.name == "_cf_job_id" else _VALUES[column.type]
+        data[column.name] = pa.array([value] * rows, type=_ARROW[column.type])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(data), path)
+
+
+def published(
+    folder: Path,
+    job: int,
+    *,
+    content: str = "a",
+    version: str = "1",
+    parser: str = "evtx",
+    schema: OutputSchema | None = None,
+    rows: int = 3,
+) -> list[Event]:
+    """Write the one output of a job into a folder and return the job's events."""
+    shape = schema or h.output()
+    file = f"{shape.output}_{job:016x}.parquet"
+    if rows:
+        write_rows(folder / file, rows=rows, columns=shape.columns, job=job)
+    return [
+        h.queued(job, content=content, version=version, parser=parser),
+        h.dispatched(job),
+        h.committed(job),
+        h.recorded(
+            job,
+            content=content,
+            version=version,
+            parser=parser,
+            name=shape.output,
+            sink_uri=uri_of(folder),
+            file=file if rows else "",
+            schema=shape,
+        ),
+        h.completed(job),
+    ]
