@@ -21,3 +21,33 @@ class CliError(Exception):
         self.message = message
         self.next_step = next_step
         self.exit_code = exit_code
+
+
+def as_cli_error(error: Exception) -> CliError | None:
+    """Return the error of a lower layer in the one shape; None for what is nobody's mistake but ours."""
+    from eventlog import errors as log
+    from executors.parser_catalog import ParserManifestError
+    from executors.transport import TransportError
+    from projections.errors import ReadModelUnavailableError
+
+    match error:
+        case CliError():
+            return error
+        case log.LogLockedError():
+            return CliError("home_in_use", error.message, error.next_step)
+        case log.LogStorageError():
+            return CliError("home_unusable", error.message, error.next_step)
+        case log.LogCorruptError():
+            return CliError("log_corrupt", error.message, error.next_step, exit_code=EXIT_VERIFICATION)
+        case log.LogRegressedError():
+            return CliError("log_regressed", error.message, error.next_step, exit_code=EXIT_VERIFICATION)
+        case log.LogError():
+            return CliError("log_unusable", error.message, error.next_step, exit_code=EXIT_VERIFICATION)
+        case TransportError():
+            return CliError("no_socket", str(error), "set TMPDIR to a folder of your own with a short name")
+        case ReadModelUnavailableError():
+            return CliError("read_model_unavailable", str(error), "name another --home, or make room there")
+        case ParserManifestError():
+            return CliError("bad_parser", str(error), "install Casparian again")
+        case _:
+            return None

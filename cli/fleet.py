@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 
 from msgspec import Struct
 
@@ -82,8 +84,16 @@ class Fleet:
     """Executor processes of one sentinel, spawned on this machine and reached over one server."""
 
     def __init__(
-        self, server: Server, handler: Handler, *, log_id: LogId, epoch: int, packages: dict[ParserName, ParserPackage]
+        self,
+        server: Server,
+        handler: Handler,
+        *,
+        log_id: LogId,
+        epoch: int,
+        packages: dict[ParserName, ParserPackage],
+        scratch: Path,
     ) -> None:
+        self._scratch = scratch
         self._server = server
         self._handler = handler
         self._log_id = log_id
@@ -156,7 +166,9 @@ class Fleet:
         # -P: a folder named like one of our packages in the working directory must not shadow it.
         command = [sys.executable, "-P", "-m", "executors.worker"]
         command += ["--connect", self._server.address, "--executor", executor]
-        child = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+        # Guests keep their scratch folders where they can be found and removed after a kill: in the home.
+        environment = {**os.environ, "TMPDIR": str(self._scratch)}
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, env=environment)
         self._children[executor] = child
         waiter = threading.Thread(target=self._wait, args=(executor, child), name=f"wait-{executor}", daemon=True)
         self._waiters.append(waiter)
@@ -266,8 +278,7 @@ class Fleet:
         try:
             self._route(protocol.decode(data), reply)
         except protocol.ProtocolError as error:
-            code = "version" if str(error).startswith("VersionMismatch") else "bad_message"
-            reply(protocol.encode(OpCode.ERR, protocol.Fault(code=code, message=str(error))))  # type: ignore[arg-type]  # both are of the literal
+            reply(protocol.encode(OpCode.ERR, _fault(error)))
 
     def _route(self, message: protocol.Message, reply: Reply) -> None:
         match message.op:
@@ -321,8 +332,19 @@ class Fleet:
 
     def _conclude(self, job: JobId, conclude: protocol.Conclude, reply: Reply) -> None:
         self._heard(job, conclude.lease)
+        self._let_go(job, conclude.lease)
         command = self._command(job, conclude)
         self._ask(command, job, reply, _carry_if_committed if isinstance(command, CommitJob) else _carry)
+
+    def _let_go(self, job: JobId, lease: LeaseId) -> None:
+        """Answer the heartbeat of a job that has concluded: it would hold a context of the server for nothing."""
+        with self._lock:
+            held = self._held.get(job)
+            parked = held.parked if held and held.lease == lease else None
+            if held and parked:
+                held.parked = None
+        if parked:
+            self._answer(parked, OpCode.HEARTBEAT, protocol.Carry(), job)
 
     def _command(self, job: JobId, conclude: protocol.Conclude) -> CommitJob | FailJob | ReleaseJob:
         now, lease = clock.now(), conclude.lease
@@ -439,6 +461,12 @@ def _carry_if_committed(outcome: Outcome) -> str:
     if outcome.events and not any(isinstance(event, OutputsCommitted) for event in outcome.events):
         return "the commit was refused"
     return ""
+
+
+def _fault(error: protocol.ProtocolError) -> protocol.Fault:
+    if str(error).startswith("VersionMismatch"):
+        return protocol.Fault(code="version", message=str(error))
+    return protocol.Fault(code="bad_message", message=str(error))
 
 
 def _ending(code: int) -> str:

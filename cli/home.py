@@ -25,6 +25,10 @@ class Home(Struct, frozen=True):
         return self.root / "blobs"
 
     @property
+    def scratch(self) -> Path:
+        return self.root / "tmp"
+
+    @property
     def output(self) -> Path:
         return self.root / "output"
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.errors import EXIT_VERIFICATION, CliError
+from cli.errors import EXIT_VERIFICATION
 from cli.home import find_home
 from cli.options import HomeOption, JsonOption
 from cli.reading import nothing_here
@@ -78,7 +78,7 @@ def show(
 
     Example: `casparian log show --tail 20`
     """
-    from eventlog.errors import LogError, LogMissingError
+    from eventlog.errors import LogMissingError
     from eventlog.reader import durable_head, read_frames
 
     place = find_home(home)
@@ -95,8 +95,6 @@ def show(
                 _print(record, ts=frame.ts, actor=frame.actor, as_json=as_json)
     except LogMissingError as error:
         raise nothing_here(place) from error
-    except LogError as error:
-        raise CliError("log_unreadable", str(error), error.next_step, exit_code=EXIT_VERIFICATION) from error
 
 
 def _print(record: LogRecord, *, ts: str, actor: str, as_json: bool) -> None:

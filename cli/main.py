@@ -8,7 +8,7 @@ import sys
 from typing import NoReturn
 
 from casparian import ROOT_LOGGER, __version__
-from cli.errors import EXIT_INTERRUPTED, EXIT_OK, CliError
+from cli.errors import EXIT_INTERRUPTED, EXIT_OK, as_cli_error
 
 
 def run() -> NoReturn:
@@ -23,9 +23,6 @@ def run() -> NoReturn:
 
     try:
         app(prog_name="casparian")
-    except CliError as error:
-        show_error(error, as_json="--json" in sys.argv)
-        sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(EXIT_INTERRUPTED)
@@ -34,4 +31,10 @@ def run() -> NoReturn:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         sys.stderr.close()
         sys.exit(EXIT_OK)
+    except Exception as error:
+        told = as_cli_error(error)
+        if told is None:
+            raise
+        show_error(told, as_json="--json" in sys.argv)
+        sys.exit(told.exit_code)
     sys.exit(EXIT_OK)

@@ -26,10 +26,9 @@ ACTOR = "sentinel"
 class Promoter:
     """One thread that promotes in the order of the log. `stuck` holds the jobs whose target cannot be reached."""
 
-    def __init__(self, handler: Handler, *, open_sink: Callable[[str], Sink], on_stuck: Callable[[], None]) -> None:
+    def __init__(self, handler: Handler, *, open_sink: Callable[[str], Sink]) -> None:
         self._handler = handler
         self._open_sink = open_sink
-        self._on_stuck = on_stuck
         self._sinks: dict[str, Sink] = {}
         self._queue: queue.Queue[tuple[OutputsCommitted, bool] | None] = queue.Queue(WAITING_COMMITS_MAX)
         self._thread = threading.Thread(target=self._loop, name="promoter", daemon=True)
@@ -74,7 +73,6 @@ class Promoter:
                 self._handler.submit(done, actor=ACTOR)
             case Unavailable(why=why):
                 self.stuck[committed.job] = why
-                self._on_stuck()
             case Missing(what=reason) | Conflict(why=reason):
                 self._abandon(committed, reason)
 
@@ -95,7 +93,6 @@ class Promoter:
                 sink.withdraw(_artifact(output))
         except OSError as error:
             self.stuck[committed.job] = f"{reason}; undoing it failed: {error}"
-            self._on_stuck()
             return
         command = AbandonPromotion(job=committed.job, commit_key=committed.commit_key, reason=reason, now=clock.now())
         self._handler.submit(command, actor=ACTOR)

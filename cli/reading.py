@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from cli.errors import EXIT_VERIFICATION, CliError
+from cli.errors import CliError
 from cli.home import Home
 
 if TYPE_CHECKING:
@@ -16,15 +16,13 @@ if TYPE_CHECKING:
 @contextlib.contextmanager
 def reading(home: Home) -> Iterator[Reader]:
     """Give a reader of the home's read model. Raises CliError when there is no log, or it cannot be read."""
-    from eventlog.errors import LogError, LogMissingError
+    from eventlog.errors import LogMissingError
     from projections.readmodel import open_reader
 
     try:
         reader = open_reader(home.root, home.log)
     except LogMissingError as error:
         raise nothing_here(home) from error
-    except LogError as error:
-        raise CliError("log_unreadable", str(error), error.next_step, exit_code=EXIT_VERIFICATION) from error
     with contextlib.closing(reader):
         yield reader
 

@@ -68,9 +68,10 @@ def run(
         raise CliError("sink_unwritable", reason, "name another folder: --sink parquet://./out")
     signal.signal(signal.SIGTERM, _as_interrupt)
     watch = JobWatch()
-    with make_talk() as progress, Sentinel(place, purpose=f"run {parser}", workers=workers or _cores()) as sentinel:
-        sentinel.handler.subscribe(watch.observe)
-        sentinel.start()
+    authority = Sentinel(
+        place, purpose=f"run {parser}", workers=workers or _cores(), sink_uri=target.uri, watch=watch.observe
+    )
+    with make_talk() as progress, authority as sentinel:
         _tell_resumed(sentinel)
         try:
             report = RunSession(sentinel, request, watch=watch, talk=progress).execute()
@@ -115,9 +116,8 @@ def _tell_resumed(sentinel: object) -> None:
         talk(f"recovered the log: {sentinel.log.recovered.reason}; kept as {sentinel.log.recovered.kept_as}")
     resumed = sentinel.resumed
     if resumed.requeued or resumed.promoting:
-        talk(
-            f"resumed from an earlier run: {count(resumed.requeued, 'job')} waiting, {resumed.promoting} being published"
-        )
+        waiting = count(resumed.requeued, "job")
+        talk(f"resumed from an earlier run: {waiting} waiting, {resumed.promoting} being published")
     if resumed.withdrawn:
         talk(f"ended {count(resumed.withdrawn, 'job')} of an earlier run: the parser has changed since")
 

@@ -7,7 +7,9 @@ model, and the log last, with its clean-close mark.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+import shutil
+from contextlib import ExitStack
 from types import TracebackType
 
 from msgspec import Struct
@@ -20,7 +22,7 @@ from cli.home import Home
 from cli.projecting import ProjectionThread
 from cli.promoter import Promoter
 from commands.epoch import BeginEpoch
-from commands.handle import Handler
+from commands.handle import Handler, Subscriber
 from commands.job import DispatchJob, WithdrawJob
 from commands.parser import DeployParser
 from eventlog.blobs import FolderBlobStore
@@ -32,6 +34,8 @@ from executors.transport import NngServer, socket_address
 from projections.readmodel import checkpoint, open_writer
 from reducers.fold import State
 from sinks.uri import open_sink
+
+logger = logging.getLogger("casparian.sentinel")
 
 ACTOR = "sentinel"
 CONTEXTS_PER_WORKER = 3  # a question that waits for work, a heartbeat, a report
@@ -48,48 +52,63 @@ class Resumed(Struct, frozen=True, kw_only=True):
 
 
 class Sentinel:
-    """One home's authority. Use as a context manager: leaving it closes the log cleanly."""
+    """One home's authority. Use as a context manager: entering resumes, leaving closes the log cleanly."""
 
-    def __init__(self, home: Home, *, purpose: str, workers: int, on_stuck: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, home: Home, *, purpose: str, workers: int, sink_uri: str, watch: Subscriber) -> None:
         self.home = home
         self.workers = workers
         self.blobs = FolderBlobStore(home.blobs)
         self.packages: dict[ParserName, ParserPackage] = builtin_parsers()
-        self._on_stuck = on_stuck
-        self.log = Log.open(
-            home.log, clock=clock.now, new_log_id=clock.new_log_id, version=__version__, purpose=purpose
-        )
         self.resumed = Resumed(requeued=0, promoting=0, interrupted_runs=0, withdrawn=0)
+        self._purpose = purpose
+        self._watch = watch
+        self._sink_uris = {sink_uri}
 
     def __enter__(self) -> Sentinel:
-        self.handler = Handler(self.log, manager=self._manage, actor=ACTOR)
-        self.projection = self._open_read_model()
-        self.promoter = Promoter(self.handler, open_sink=open_sink, on_stuck=self._on_stuck)
-        address = socket_address(self.home.root)
-        server = NngServer(address, contexts=self.workers * CONTEXTS_PER_WORKER + CONTEXTS_SPARE)
-        self.fleet = Fleet(server, self.handler, log_id=self.log.log_id, epoch=self.log.epoch, packages=self.packages)
-        self.handler.subscribe(self.projection.observe)
-        self.handler.subscribe(self.promoter.observe)
-        self.handler.subscribe(self.fleet.observe)
+        with ExitStack() as stack:
+            self._open(stack)
+            self._resume()
+            self._stack = stack.pop_all()
         return self
-
-    def start(self) -> None:
-        """Replay, decide, and go on with what the last epoch left open."""
-        self.projection.start()
-        self.handler.replay(self._replayed)
-        self._check_witness()
-        self.handler.start()
-        self.promoter.start()
-        self._resume()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.fleet.stop()
-        self.promoter.stop()
-        self.handler.stop()
-        self.projection.stop()
-        self.log.close()
+        self._stack.close()
+
+    def _open(self, stack: ExitStack) -> None:
+        """Start every part, and have it stopped in the opposite order, however far the start came."""
+        self.log = Log.open(
+            self.home.log, clock=clock.now, new_log_id=clock.new_log_id, version=__version__, purpose=self._purpose
+        )
+        stack.callback(self.log.close)
+        self.home.root.chmod(0o700)  # evidence and its history are the examiner's alone
+        self._clear_scratch()
+        stack.callback(self._clear_scratch)
+        self.handler = Handler(self.log, manager=self._manage, actor=ACTOR)
+        self.projection = self._open_read_model()
+        self.projection.start()
+        stack.callback(self.projection.stop)
+        self.handler.replay(self._replayed)
+        self._check_witness()
+        self.promoter = Promoter(self.handler, open_sink=open_sink)
+        server = NngServer(socket_address(self.home.root), contexts=self.workers * CONTEXTS_PER_WORKER + CONTEXTS_SPARE)
+        self.fleet = Fleet(
+            server,
+            self.handler,
+            log_id=self.log.log_id,
+            epoch=self.log.epoch,
+            packages=self.packages,
+            scratch=self.home.scratch,
+        )
+        for subscriber in (self.projection.observe, self.promoter.observe, self.fleet.observe, self._watch):
+            self.handler.subscribe(subscriber)
+        self.handler.start()
+        stack.callback(self.handler.stop)
+        stack.callback(self._sweep)  # an executor that had to be killed cannot have cleaned up behind itself
+        self.promoter.start()
+        stack.callback(self.promoter.stop)
+        stack.callback(self.fleet.stop)
 
     def hire(self) -> None:
         """Have the executors that the work needs: none while nothing is open, so that a rerun costs no process."""
@@ -99,22 +118,19 @@ class Sentinel:
         if open_jobs:
             self.fleet.grow(min(self.workers, open_jobs))
 
-    def deploy(self, name: ParserName) -> ParserPackage | None:
-        """Make the built-in parser of this name current; None if there is none."""
-        package = self.packages.get(name)
-        if package is not None:
-            command = DeployParser(
-                parser=package.name,
-                version=package.version,
-                artifact_hash=package.artifact_hash,
-                env_hash=package.env_hash,
-                builtin=True,
-                outputs=package.outputs,
-                components=package.components,
-                now=clock.now(),
-            )
-            self.handler.call(command, actor=ACTOR)
-        return package
+    def _deploy(self, package: ParserPackage) -> None:
+        """Make a built-in parser current under its name; its recorded hash is why it is trusted."""
+        command = DeployParser(
+            parser=package.name,
+            version=package.version,
+            artifact_hash=package.artifact_hash,
+            env_hash=package.env_hash,
+            builtin=True,
+            outputs=package.outputs,
+            components=package.components,
+            now=clock.now(),
+        )
+        self.handler.call(command, actor=ACTOR)
 
     def _open_read_model(self) -> ProjectionThread:
         projector = open_writer(self.home.root, self.log.log_id)
@@ -148,6 +164,10 @@ class Sentinel:
         """Put back what the last epoch held, promote what it committed, end jobs whose parser is not here any more."""
         before = self.handler.inspect(_open_work)
         self.handler.call(BeginEpoch(now=clock.now()), actor=ACTOR)
+        for package in self.packages.values():
+            self._deploy(package)
+        self._sink_uris |= self.handler.inspect(_open_sinks)
+        self._sweep()
         for committed in self.handler.inspect(lambda state: [job.committed for job in state.jobs.promoting.values()]):
             self.promoter.recover(committed)
         withdrawn = self._withdraw(self.handler.inspect(self._outdated), "its parser is not the one it was queued for")
@@ -158,6 +178,22 @@ class Sentinel:
     def _outdated(self, state: State) -> list[JobId]:
         hashes = {package.artifact_hash for package in self.packages.values()}
         return [job_id for job_id, job in state.jobs.queued.items() if job.spec.artifact_hash not in hashes]
+
+    def _clear_scratch(self) -> None:
+        """Remove what guests left in their scratch folders; only while no executor is alive."""
+        shutil.rmtree(self.home.scratch, ignore_errors=True)
+        self.home.scratch.mkdir(mode=0o700, exist_ok=True)
+
+    def _sweep(self) -> None:
+        """Remove staged artifacts of this log that no commit waits for. Only while no executor has a lease."""
+        kept = self.handler.inspect(_committed_stages)
+        for uri in self._sink_uris:
+            sink = open_sink(uri)
+            try:
+                for staged in set(sink.staged_names(self.log.log_id)) - kept:
+                    sink.discard(staged)
+            except OSError as error:  # they are hidden and in nobody's way; the next start sweeps again
+                logger.warning("sweep %s: %s; left for the next start", uri, error)
 
     def _withdraw(self, jobs: list[JobId], reason: str) -> int:
         answers = [
@@ -170,6 +206,14 @@ class Sentinel:
     def withdraw_all(self, reason: str) -> int:
         """End every job that waits; how many they were."""
         return self._withdraw(self.handler.inspect(lambda state: list(state.jobs.queued)), reason)
+
+
+def _open_sinks(state: State) -> set[str]:
+    return {job.spec.sink_uri for job in map(state.jobs.get, state.jobs) if job is not None}
+
+
+def _committed_stages(state: State) -> set[str]:
+    return {output.staged for job in state.jobs.promoting.values() for output in job.committed.outputs}
 
 
 def _open_work(state: State) -> tuple[int, int, int]:

@@ -159,10 +159,8 @@ class RunSession:
 
     def execute(self) -> RunReport:
         """Return the report. Raises CliError for a refused request, InterruptedRunError on Ctrl-C."""
-        package = self._sentinel.deploy(self._request.parser)
         started = self._start()
-        if package is None:
-            raise AssertionError("a run was started for a parser that is not in the catalog")
+        package = self._sentinel.packages[started.parser]
         try:
             files = self._scan(started, package)
             plan = self._plan(started, package, files)
@@ -222,7 +220,7 @@ class RunSession:
             else:
                 yield item
 
-    # --- plan -----------------------------------------------------------------------------------------------------------
+    # --- plan ---------------------------------------------------------------------------------------------------------
 
     def _plan(self, started: RunStarted, package: ParserPackage, files: list[SeenFile]) -> _Plan:
         targets = _targets(started, package)
@@ -303,7 +301,7 @@ class RunSession:
         self._sentinel.hire()
         self._watch.settle(self._sentinel.handler.inspect(lambda state: {job for job in jobs if state.jobs.get(job)}))
 
-    # --- wait -----------------------------------------------------------------------------------------------------------
+    # --- wait ---------------------------------------------------------------------------------------------------------
 
     def _wait(self, plan: _Plan) -> None:
         """Wait until every job has ended or cannot be published now."""
@@ -329,7 +327,7 @@ class RunSession:
         sentinel.handler.call(interrupt, actor=self._actor, cause=self._cause)
         return f"run {run} was interrupted: {withdrawn} jobs were stopped, what had been published stays"
 
-    # --- tell -----------------------------------------------------------------------------------------------------------
+    # --- tell ---------------------------------------------------------------------------------------------------------
 
     def _finish(self, started: RunStarted, plan: _Plan, package: ParserPackage) -> RunReport:
         files = tuple(

@@ -26,7 +26,7 @@ def sql(
 ) -> None:
     """Ask the tables of the case, and the read model's own (cf_jobs, scout_files, ...). Reading only.
 
-    Example: `casparian sql "select channel, event_id, count(*) n from evtx_events group by all order by n desc limit 10"`
+    Example: `casparian sql "select channel, event_id, count(*) n from evtx_events group by all order by n desc"`
     """
     from projections.errors import SqlError, SqlRefusedError
     from projections.sql_guard import run_query

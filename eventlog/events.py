@@ -134,7 +134,7 @@ FailureClass = Literal["permanent", "transient", "accounting", "promotion"]
 # --- the log itself -------------------------------------------------------------------------------------------------
 
 
-class WriterOpened(Record):
+class WriterOpened(Record, frozen=True, kw_only=True):
     """A process took the log: a new epoch begins, all leases of earlier epochs are dead."""
 
     epoch: int
@@ -145,7 +145,7 @@ class WriterOpened(Record):
     opened_at: Instant
 
 
-class LogRecovered(Record):
+class LogRecovered(Record, frozen=True, kw_only=True):
     """A torn tail was set aside and the committed prefix copied forward."""
 
     segment: str
@@ -156,7 +156,7 @@ class LogRecovered(Record):
     reason: str
 
 
-class CommandRefused(Record):
+class CommandRefused(Record, frozen=True, kw_only=True):
     """The command that opens this frame changed nothing: `code` is for programs, `why` is for people."""
 
     code: str
@@ -166,7 +166,7 @@ class CommandRefused(Record):
 # --- parser ---------------------------------------------------------------------------------------------------------
 
 
-class ParserDeployed(Record):
+class ParserDeployed(Record, frozen=True, kw_only=True):
     """A parser with this exact artifact may run. A built-in one is trusted by its recorded hash."""
 
     parser: ParserName
@@ -182,7 +182,7 @@ class ParserDeployed(Record):
 # --- run ------------------------------------------------------------------------------------------------------------
 
 
-class RunStarted(Record):
+class RunStarted(Record, frozen=True, kw_only=True):
     run: RunId
     parser: ParserName
     inputs: tuple[PathText, ...]
@@ -193,7 +193,7 @@ class RunStarted(Record):
     started_at: Instant
 
 
-class RunPlanned(Record):
+class RunPlanned(Record, frozen=True, kw_only=True):
     """What the run decided, at which position, from which components. The list of files is the blob `plan_digest`."""
 
     run: RunId
@@ -215,7 +215,7 @@ class RunPlanned(Record):
     planned_at: Instant
 
 
-class RunFinished(Record):
+class RunFinished(Record, frozen=True, kw_only=True):
     run: RunId
     exit: int
     processed: int
@@ -225,7 +225,7 @@ class RunFinished(Record):
     finished_at: Instant
 
 
-class RunInterrupted(Record):
+class RunInterrupted(Record, frozen=True, kw_only=True):
     """The run ended before its work was done; its open jobs stay open for the next start."""
 
     run: RunId
@@ -236,14 +236,14 @@ class RunInterrupted(Record):
 # --- file -----------------------------------------------------------------------------------------------------------
 
 
-class FilesSeen(Record):
+class FilesSeen(Record, frozen=True, kw_only=True):
     """Up to 1,000 files in the order in which the scanner met them."""
 
     run: RunId
     files: tuple[SeenFile, ...]
 
 
-class FilesRefused(Record):
+class FilesRefused(Record, frozen=True, kw_only=True):
     run: RunId
     files: tuple[RefusedFile, ...]
 
@@ -251,7 +251,7 @@ class FilesRefused(Record):
 # --- executor -------------------------------------------------------------------------------------------------------
 
 
-class ExecutorJoined(Record):
+class ExecutorJoined(Record, frozen=True, kw_only=True):
     executor: ExecutorId
     pid: int
     host: str
@@ -260,7 +260,7 @@ class ExecutorJoined(Record):
     joined_at: Instant
 
 
-class ExecutorLost(Record):
+class ExecutorLost(Record, frozen=True, kw_only=True):
     """The executor is gone, by its own word or because its process ended; its leases are dead."""
 
     executor: ExecutorId
@@ -271,7 +271,7 @@ class ExecutorLost(Record):
 # --- job ------------------------------------------------------------------------------------------------------------
 
 
-class JobQueued(Record):
+class JobQueued(Record, frozen=True, kw_only=True):
     """One file to be parsed by one parser; claims its materialization keys until it is finished."""
 
     job: JobId
@@ -292,7 +292,7 @@ class JobQueued(Record):
     queued_at: Instant
 
 
-class JobDispatched(Record):
+class JobDispatched(Record, frozen=True, kw_only=True):
     job: JobId
     attempt: int  # from 1
     executor: ExecutorId
@@ -300,14 +300,14 @@ class JobDispatched(Record):
     dispatched_at: Instant
 
 
-class JobStarted(Record):
+class JobStarted(Record, frozen=True, kw_only=True):
     job: JobId
     attempt: int
     lease: LeaseId
     started_at: Instant
 
 
-class JobDeclined(Record):
+class JobDeclined(Record, frozen=True, kw_only=True):
     """The executor gave the job back unstarted, for want of capacity: no attempt is charged."""
 
     job: JobId
@@ -317,7 +317,7 @@ class JobDeclined(Record):
     declined_at: Instant
 
 
-class JobRequeued(Record):
+class JobRequeued(Record, frozen=True, kw_only=True):
     """An attempt ended without a result and the job waits again. `charged` says whether it used up a retry."""
 
     job: JobId
@@ -328,7 +328,7 @@ class JobRequeued(Record):
     requeued_at: Instant
 
 
-class CommitRefused(Record):
+class CommitRefused(Record, frozen=True, kw_only=True):
     """A finished attempt may not publish: wrong lease, cancelled, unbalanced. Its staged outputs are discarded."""
 
     job: JobId
@@ -339,7 +339,7 @@ class CommitRefused(Record):
     refused_at: Instant
 
 
-class OutputsCommitted(Record):
+class OutputsCommitted(Record, frozen=True, kw_only=True):
     """The commit point of a job: from here on a cancel is too late, and recovery finishes the promotion.
 
     `outputs` are the artifacts to promote; `empty` are the outputs without rows, which have no artifact.
@@ -357,7 +357,7 @@ class OutputsCommitted(Record):
     committed_at: Instant
 
 
-class MaterializationRecorded(Record):
+class MaterializationRecorded(Record, frozen=True, kw_only=True):
     """An output exists. `file` is its name in the sink's folder, "" where the output has no rows (no_data)."""
 
     job: JobId
@@ -378,7 +378,7 @@ class MaterializationRecorded(Record):
     status: Literal["success", "partial_success", "no_data"]
 
 
-class JobCompleted(Record):
+class JobCompleted(Record, frozen=True, kw_only=True):
     job: JobId
     run: RunId
     attempt: int
@@ -387,7 +387,7 @@ class JobCompleted(Record):
     finished_at: Instant
 
 
-class JobFailed(Record):
+class JobFailed(Record, frozen=True, kw_only=True):
     """The job is over without outputs. `hint` says what a person can do; `log_tail` is the guest's last words."""
 
     job: JobId
@@ -402,7 +402,7 @@ class JobFailed(Record):
     failed_at: Instant
 
 
-class CancelAccepted(Record):
+class CancelAccepted(Record, frozen=True, kw_only=True):
     """No OutputsCommitted of this job may follow: the log itself is the proof."""
 
     job: JobId
@@ -410,14 +410,14 @@ class CancelAccepted(Record):
     accepted_at: Instant
 
 
-class JobAborted(Record):
+class JobAborted(Record, frozen=True, kw_only=True):
     job: JobId
     run: RunId
     reason: str
     aborted_at: Instant
 
 
-class PromotionAbandoned(Record):
+class PromotionAbandoned(Record, frozen=True, kw_only=True):
     """The sink answered that nothing of this commit key is published; its key is free again."""
 
     job: JobId
@@ -430,7 +430,7 @@ class PromotionAbandoned(Record):
 # --- commands that people give (logged as the first record of their frame) -------------------------------------------
 
 
-class StartRun(Record):
+class StartRun(Record, frozen=True, kw_only=True):
     parser: ParserName
     inputs: tuple[PathText, ...]
     sink_uri: str
@@ -440,7 +440,7 @@ class StartRun(Record):
     now: Instant
 
 
-class CancelJob(Record):
+class CancelJob(Record, frozen=True, kw_only=True):
     job: JobId
     reason: str
     now: Instant

@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-import weakref
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -47,7 +46,7 @@ class LogLock:
     def __init__(self, path: Path, fd: int) -> None:
         self.path = path
         self.fd = fd
-        _held.add(self)
+        _held.add(self)  # strongly: an object that is forgotten holds the log all the same
 
     @classmethod
     def acquire(cls, folder: Path, holder: LockHolder) -> LogLock:
@@ -75,6 +74,7 @@ class LogLock:
             fcntl.flock(self.fd, fcntl.LOCK_UN)  # explicitly: a forked child may still have the file open
             os.close(self.fd)
             self.fd = -1
+        _held.discard(self)
 
     def drop_inherited(self) -> None:
         """Close a forked child's copy, so that a child that outlives its parent does not keep the log locked."""
@@ -83,7 +83,7 @@ class LogLock:
             self.fd = -1
 
 
-_held: weakref.WeakSet[LogLock] = weakref.WeakSet()
+_held: set[LogLock] = set()
 
 
 def _drop_inherited_locks() -> None:

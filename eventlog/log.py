@@ -77,7 +77,6 @@ class Log:
         self._fd = os.open(active.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
         link = recovery.link
         self.head = Head(seq=link.seq, hash=link.hash, commit=link.commit, bytes=os.fstat(self._fd).st_size)
-        self._durable = link.seq  # recovery has synced all of it
         self._marked = True  # nothing was committed by this process yet
         self._ended = ""  # why no more frames are taken
         self._turn = threading.Lock()
@@ -204,7 +203,7 @@ class Log:
                 commit=commit + 1,
                 ts=ts,
                 epoch=self.epoch,
-                durable=self._durable,
+                durable=self.head.seq,  # the head is published after its sync, and recovery has synced what it found
                 prev=prev,
             )
             frames.append(frame)
@@ -212,7 +211,6 @@ class Log:
             commit, prev = frame.commit, frame.hash
         data = b"".join(pieces)
         self._write_and_sync(data)
-        self._durable = frames[-1].last
         self._marked = False
         self.head = Head(seq=frames[-1].last, hash=prev, commit=commit, bytes=self.head.bytes + len(data))
         return frames

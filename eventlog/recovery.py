@@ -229,7 +229,6 @@ def recover(folder: Path, genesis: Genesis, genesis_hash: str) -> Recovery:
 
     Raises LogCorruptError, LogRegressedError, UnknownEventError (before a byte is changed), LogStorageError.
     """
-    _remove_leftovers(folder)
     segments = list_segments(folder)
     if segments:
         sync_file(segments[-1].path)  # what is read below may still be in the page cache only
@@ -240,6 +239,7 @@ def recover(folder: Path, genesis: Genesis, genesis_hash: str) -> Recovery:
     waypoints = _scan_known(scan)
     judgement = judge(scan, closed)
     _refuse(folder, judgement)
+    _remove_leftovers(folder)
     epoch = scan.link.epoch + 1
     if judgement.verdict == "TORN":
         _set_aside(folder, scan, epoch=epoch)

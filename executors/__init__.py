@@ -1,1 +1,1 @@
-"""Who does the work: scanner, transport, worker, guest processes. Touches the world, reports, never appends to the log."""
+"""Who does the work: scanner, transport, worker, guests. Touches the world, reports, never appends to the log."""

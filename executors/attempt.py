@@ -249,8 +249,8 @@ class Stages:
                     self._sink.discard(self._finished[output].staged)
                 else:
                     writer.abandon()
-            except OSError:
-                logger.exception("discard output %s of job %d: left behind for sweeping", output, self._job)
+            except OSError as error:
+                logger.warning("discard output %s of job %d: %s; left for sweeping", output, self._job, error)
         self._open.clear()
 
     def _identity(self, schema: OutputSchema) -> ArtifactIdentity:

@@ -169,8 +169,11 @@ P = TypeVar("P", bound=Struct)
 
 
 def encode(op: OpCode, payload: Struct, *, job: JobId | None = None) -> bytes:
-    """Return header and payload as one message. Raises ProtocolError if it is larger than PAYLOAD_BYTES_MAX."""
-    body = _encoder.encode(payload)
+    """Return header and payload as one message. Raises ProtocolError: PayloadTooLarge, or text that is not Unicode."""
+    try:
+        body = _encoder.encode(payload)
+    except UnicodeEncodeError as error:
+        raise ProtocolError(f"BadPayload: {op.name} holds text that is not Unicode: {error}") from error
     if len(body) > PAYLOAD_BYTES_MAX:
         raise ProtocolError(f"PayloadTooLarge: {op.name} of {len(body)} bytes, at most {PAYLOAD_BYTES_MAX}")
     return HEADER.pack(PROTOCOL_VERSION, op, 0, job or 0, len(body)) + body
@@ -194,5 +197,5 @@ def payload(message: Message, shape: type[P]) -> P:
     """Decode the payload. Raises ProtocolError if it is not of this shape."""
     try:
         return msgspec.json.decode(message.payload, type=shape)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(f"BadPayload: {message.op.name} is not a {shape.__name__}: {error}") from error

@@ -4,7 +4,7 @@ Records nothing and decides nothing; every name that the walk meets comes out as
 not read is as visible as what was. Names are bytes until they become PathText.
 
 Cost: both hashes of one read go at 1.1 GB/s from the page cache, bound by SHA-256 (1.7 GB/s alone). A second thread for
-it gained nothing at 1 MiB a read and a fifth at 4 MiB, at the price of a core that the guests can use.
+it gained nothing at 1 MiB a read and a quarter at 4 MiB, at the price of a core that the guests can use.
 """
 
 from __future__ import annotations

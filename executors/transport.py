@@ -14,6 +14,7 @@ Never use a server or a client across `os.fork()`: nng aborts the child. Process
 from __future__ import annotations
 
 import asyncio
+import atexit
 import concurrent.futures
 import contextlib
 import logging
@@ -179,9 +180,7 @@ def socket_address(home: Path, *, purpose: str = "executors") -> str:
         if len(os.fsencode(path)) <= SOCKET_PATH_BYTES_MAX:
             _make_private(folder)
             return f"ipc://{path}"
-    raise TransportError(
-        f"choose a socket for {home}: every path is longer than {SOCKET_PATH_BYTES_MAX} bytes; set a shorter TMPDIR"
-    )
+    raise TransportError(f"choose a socket for {home}: every path is longer than {SOCKET_PATH_BYTES_MAX} bytes")
 
 
 def remove_socket(address: str) -> None:
@@ -204,6 +203,8 @@ def _socket_folders() -> list[Path]:
     # Under sudo the variable may still name another user's folder; a socket there would be found by nobody.
     if runtime.is_absolute() and runtime.is_dir() and runtime.stat().st_uid == os.geteuid():
         folders.insert(0, runtime / "casparian")
+    # A job's TMPDIR may be too long for AF_UNIX; the system's own temporary folder never is.
+    folders.append(Path("/tmp") / f"casparian-{os.geteuid()}")
     return folders
 
 
@@ -237,6 +238,18 @@ def _socket_path(address: str) -> Path:
 
 # --- nng -------------------------------------------------------------------------------------------------------------
 
+_open_ends: Final[set[NngServer | NngClient]] = set()
+
+
+@atexit.register
+def _close_open_ends() -> None:
+    """Close what a process that ends has left open: pynng takes nng down at exit, and nng aborts when it is in use.
+
+    Runs before pynng's own handler, which was registered earlier.
+    """
+    for end in tuple(_open_ends):
+        end.close()
+
 
 class NngServer:
     """Answer over one REP socket whose contexts are parked in an event loop on a thread of its own.
@@ -252,7 +265,7 @@ class NngServer:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = asyncio.Event()
-        self._gate = threading.Lock()  # held to speak to the loop, and to close it
+        self._gate = threading.RLock()  # held to speak to the loop, and to leave it; a signal handler may close
 
     @property
     def address(self) -> str:
@@ -266,6 +279,7 @@ class NngServer:
         self._thread = threading.Thread(
             target=self._run, args=(loop, socket, handler), name=f"serve {self._address}", daemon=True
         )
+        _open_ends.add(self)
         self._thread.start()
 
     def close(self) -> None:
@@ -301,6 +315,7 @@ class NngServer:
             with self._gate:
                 self._loop = None
             loop.close()
+            _open_ends.discard(self)
 
     async def _answer_all(self, socket: pynng.Rep0, handler: Handler) -> None:
         workers = [
@@ -373,10 +388,11 @@ class NngClient:
         self._bytes_max = message_bytes_max
         self._closed = False
         self._over = asyncio.Event()  # the peer has gone, or the client was closed
-        self._gate = threading.Lock()  # held to speak to the loop, and to close it
+        self._gate = threading.RLock()  # held to speak to the loop, and to leave it; a signal handler may close
         self._loop: asyncio.AbstractEventLoop | None = None
         self._socket = self._dial(dial_timeout_seconds)
         self._thread = threading.Thread(target=self._run, args=(self._loop,), name=f"ask {address}", daemon=True)
+        _open_ends.add(self)
         self._thread.start()
 
     def request(self, message: bytes, *, timeout_seconds: float) -> bytes:
@@ -449,6 +465,7 @@ class NngClient:
             loop.run_until_complete(self._live())
         finally:
             loop.close()
+            _open_ends.discard(self)
 
     async def _live(self) -> None:
         """Wait for the end, end what is under way, then close: nng itself would keep a queued request for ever."""

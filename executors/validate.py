@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from eventlog.ids import OutputName
 from eventlog.schema import RESERVED_PREFIXES, Column, OutputSchema
+from executors.guest.guest_log import plain_text
 from sinks.arrow_schema import arrow_schema, arrow_type
 
 NAMES_SHOWN_MAX: Final = 20  # of each list in a sentence; a guest may send any number of columns
@@ -135,12 +136,12 @@ def sentence(violation: Violation) -> str:
         return f"the columns of {violation.output} are not the declared ones: {'; '.join(_differences(violation))}"
     if isinstance(violation, ValueDoesNotFit):
         return (
-            f"a value in {violation.output}.{violation.column} does not fit its declared type "
+            f"a value in {violation.output}.{_shown(violation.column)} does not fit its declared type "
             f"{violation.declared}: {violation.why}"
         )
     return (
-        f"{violation.output}.{violation.column} is declared without nulls and has {violation.count:,} in one batch, "
-        f"the first in row {violation.first_row:,}"
+        f"{violation.output}.{_shown(violation.column)} is declared without nulls and has {violation.count:,} "
+        f"in one batch, the first in row {violation.first_row:,}"
     )
 
 
@@ -260,5 +261,4 @@ def _listed(names: tuple[str, ...]) -> str:
 
 
 def _shown(text: str) -> str:
-    line = text.partition("\n")[0]
-    return line if len(line) <= NAME_CHARS_MAX else line[: NAME_CHARS_MAX - 1] + "…"
+    return plain_text(text, chars_max=NAME_CHARS_MAX)

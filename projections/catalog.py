@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -26,7 +27,7 @@ from eventlog.schema import DUCKDB_TYPES, LINEAGE_COLUMNS, Column
 from projections.errors import AmbiguousNameError, MissingFileError, UnreachableFileError
 from projections.queries import Connection, DeclaredOutput, RecordedFile, declared_outputs, recorded_files
 from projections.rows import TABLES
-from projections.sql_text import exact_pattern, identifier, list_literal
+from projections.sql_text import exact_pattern, identifier, is_utf8, list_literal
 
 SCHEMA = "outputs"
 _SCHEME = "parquet://"
@@ -75,9 +76,16 @@ class Catalog:
     def create_all(self) -> None:
         """Create every view that is not there yet. Raises as `create_mentioned`."""
         for view in self.views:
-            self._create(f"{SCHEMA}.{identifier(view.qualified)}", view)
-            if view.bare is not None:
-                self._create(identifier(view.bare), view)
+            self._create_both(view)
+
+    def create_possible(self) -> None:
+        """Create every view that can be created, for a list of tables: one lost file must not hide all the others.
+
+        Who asks for a view that could not be created is told why by `create_mentioned`.
+        """
+        for view in self.views:
+            with suppress(MissingFileError, UnreachableFileError):
+                self._create_both(view)
 
     def explain_unknown(self, name: str) -> AmbiguousNameError | None:
         """Return why a name that DuckDB does not know has no view, if it is the name of outputs."""
@@ -92,6 +100,11 @@ class Catalog:
     def explain_unread(self) -> MissingFileError | None:
         """Return the sentence for a file of the created views that is gone, if one is."""
         return _missing(each for view in self._created.values() for each in view.files)
+
+    def _create_both(self, view: OutputView) -> None:
+        self._create(f"{SCHEMA}.{identifier(view.qualified)}", view)
+        if view.bare is not None:
+            self._create(identifier(view.bare), view)
 
     def _create(self, name: str, view: OutputView) -> None:
         if name in self._created:
@@ -134,13 +147,11 @@ def file_path(recorded: RecordedFile) -> str:
         )
     folder = os.fsdecode(path_bytes(PathText(recorded.sink_uri.removeprefix(_SCHEME))))
     path = f"{folder.rstrip('/')}/{recorded.file}"
-    try:
-        path.encode()
-    except UnicodeEncodeError as error:
+    if not is_utf8(path):
         raise UnreachableFileError(
             f"read {recorded.file} of {recorded.sink_uri}: the folder's name is not UTF-8 and DuckDB cannot open it; "
-            "rename the folder's copy, or read the file with another program"
-        ) from error
+            "read the file with another program, or parse into a folder whose name is UTF-8"
+        )
     return path
 
 

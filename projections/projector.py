@@ -1,6 +1,7 @@
 """Owns the writing of a read model: frames in, rows and checkpoint out, in one transaction. Knows no file names.
 
-Sketch, on 2 cores: a batch of 20,000 events costs about 0.2 s to fold and 0.2 s to write, one commit of DuckDB.
+Sketch, on 2 shared cores: 20,000 events of jobs take about 0.2 s to fold, 0.2 s to write and one commit; a single event
+takes 15 ms, nearly all of it DuckDB's.
 """
 
 from __future__ import annotations

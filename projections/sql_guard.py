@@ -20,7 +20,7 @@ from projections.catalog import Catalog, readable_paths
 from projections.errors import SqlError, SqlRefusedError, UnknownTableError
 from projections.readmodel import Reader
 from projections.rows import TABLES
-from projections.sql_text import exact_pattern, list_literal
+from projections.sql_text import exact_pattern, is_utf8, list_literal
 
 BATCH_ROWS = 10_000  # rows in memory at a time
 
@@ -30,12 +30,13 @@ _LISTING = re.compile(
 )
 _UNKNOWN_TABLE = re.compile(r"Table with name (.+?) does not exist")
 _UNKNOWN_FUNCTION = re.compile(r"Function with name (\w+) does not exist")
+_LOCKED = re.compile(r"the configuration has been locked")
 _ENVIRONMENT_FUNCTIONS = frozenset({"getenv"})
 _USE = "casparian sql runs one SELECT"
 
 
 class QueryResult:
-    """The answer to one query, read once, in batches: memory stays flat however many rows there are."""
+    """The answer to one query, read once and before the reader's next query, in batches: memory stays flat."""
 
     def __init__(self, *, relation: duckdb.DuckDBPyRelation, catalog: Catalog, limit_rows: int | None) -> None:
         self.columns: list[str] = list(relation.columns)
@@ -92,7 +93,7 @@ def run_query(reader: Reader, sql: str, *, limit_rows: int | None) -> QueryResul
     statement = _one_select(sql)
     catalog = _locked(reader)
     if _LISTING.search(sql):
-        catalog.create_all()
+        catalog.create_possible()
     catalog.create_mentioned(sql)
     try:
         return _run(reader, statement, catalog, limit_rows)
@@ -119,6 +120,8 @@ def _run(reader: Reader, statement: duckdb.Statement, catalog: Catalog, limit_ro
 
 def _one_select(sql: str) -> duckdb.Statement:
     """Return the one SELECT of a text. Raises SqlRefusedError for anything else, SqlError for what is not SQL."""
+    if not is_utf8(sql):
+        raise SqlError("read the query: it has bytes that are not UTF-8; type file names as the tables show them")
     try:
         statements = duckdb.extract_statements(sql)
     except duckdb.Error as error:
@@ -163,6 +166,8 @@ def _sentence(error: Exception, catalog: Catalog) -> SqlError:
         return catalog.explain_unknown(unknown[1]) or _unknown_table(unknown[1], catalog)
     if isinstance(error, duckdb.PermissionException) or text.startswith("Permission Error"):
         return SqlRefusedError(f"run the query: {_plain(error)}; queries reach recorded files and tables only")
+    if _LOCKED.search(text):
+        return SqlRefusedError(f"run the query: {_plain(error)}; queries cannot change settings")
     function = _UNKNOWN_FUNCTION.search(text)
     if function and function[1].lower() in _ENVIRONMENT_FUNCTIONS:
         return SqlRefusedError(f"run the query: {function[1]} reads the environment; queries reach tables only")

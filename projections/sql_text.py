@@ -23,3 +23,12 @@ def exact_pattern(path: str) -> str:
 def identifier(name: str) -> str:
     """Return any name as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def is_utf8(text: str) -> bool:
+    """Say whether a text can be handed to DuckDB: names of files that are not UTF-8 cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

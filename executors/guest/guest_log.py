@@ -15,7 +15,7 @@ _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff
 
 def plain_text(text: str, *, chars_max: int) -> str:
     """Return a guest's words in one line without control characters, cut to `chars_max` with an ellipsis."""
-    line = _UNPRINTABLE.sub("?", text[: chars_max + 1].replace("\n", " "))
+    line = _UNPRINTABLE.sub("?", text[: chars_max + 1].replace("\n", " ").replace("\t", " "))
     return line if len(line) <= chars_max else line[: chars_max - 1] + "…"
 
 

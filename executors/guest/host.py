@@ -2,8 +2,9 @@
 
 The guest gets one end of a socket pair, an empty environment but for GUEST_ENVIRONMENT, a private folder to work in,
 /dev/null to read and a pipe to write to; everything it prints ends in `Guest.log`. It is a process group of its own.
-Not a sandbox: a guest may still read files and open connections, and a process of its that starts a session of its own
-leaves the group.
+Not a sandbox: a guest may still read files and open connections, and a process of its own that starts a new session
+leaves the group. If the host itself is killed, the kernel kills the guest, but not the guest's children, and nobody is
+left to remove the private folder.
 """
 
 from __future__ import annotations
@@ -247,7 +248,7 @@ class Guest:
                 self._process.wait(timeout=KILL_SECONDS_MAX)
             except subprocess.TimeoutExpired:
                 # Stuck in the kernel, mostly on a dead network disk. It dies when the kernel lets go of it.
-                logger.exception("kill guest %d: still there after %.0f s", self.pid, KILL_SECONDS_MAX)
+                logger.error("kill guest %d: still there after %.0f s", self.pid, KILL_SECONDS_MAX)
 
     def bytes_read(self) -> int:
         """Return how many bytes the guest has read since it started its work, as far as the system tells."""

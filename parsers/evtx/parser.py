@@ -125,8 +125,8 @@ def parse(path: str, settings: dict[str, str]) -> Generator[Batch, None, Stateme
     """Yield the batches of both outputs in file order and return the statement of units.
 
     The unit is the record: found = rows of evtx_events + unreadable. Chunks that cannot be read hold an unknown number
-    of records; they are ranges, not units. Memory holds one chunk and one batch. Raises PermanentError if the file is
-    not an event log, OSError if it cannot be read.
+    of records; they are ranges, not units. Ranges are sorted by offset. Memory holds one chunk and one batch. Raises
+    PermanentError if the file is not an event log, OSError if it cannot be read.
     """
     del settings  # there are none yet
     with Path(path).open("rb") as stream:
@@ -401,7 +401,7 @@ class _Log:
             "found": self.written + self.unreadable,
             "skipped": 0,
             "unreadable": self.unreadable,
-            "ranges": self.ranges,
+            "ranges": sorted(self.ranges, key=lambda each: each["offset"]),
         }
 
 

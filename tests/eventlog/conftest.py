@@ -15,7 +15,7 @@ MEMORY = Path("/dev/shm")
 
 @pytest.fixture
 def quick(tmp_path: Path) -> Iterator[Path]:
-    """Give an empty folder where a sync costs nothing, if the machine has one: for tests that open thousands of logs."""
+    """Give an empty folder where a sync costs nothing, if there is one: for tests that open thousands of logs."""
     if not os.access(MEMORY, os.W_OK):
         yield tmp_path
         return

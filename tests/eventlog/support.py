@@ -1,4 +1,4 @@
-"""Owns what the tests of the log share: a way to open one, crash images of it, and frames built with the standard library."""
+"""Owns what the tests of the log share: opening one, images of crashes, frames built with the standard library."""
 
 from __future__ import annotations
 
@@ -35,6 +35,11 @@ def open_log(folder: Path, *, clock: Callable[[], Instant] = fixed_clock, purpos
     return Log.open(folder, clock=clock, new_log_id=lambda: LOG_ID, version="0.0.test", purpose=purpose, die=stop)
 
 
+def abandon(log: Log) -> None:
+    """Let go of a log without closing it, as the end of its process would."""
+    log._let_go("its process is over")
+
+
 def event(number: int, text: str = "a reason") -> RunInterrupted:
     return RunInterrupted(run=RunId(number), reason=text, interrupted_at=NOW)
 
@@ -52,7 +57,7 @@ def crash_image(folder: Path, target: Path) -> Path:
 
 
 def small_log(folder: Path, *, frames: int = 3, clean: bool = False) -> list[int]:
-    """Make a log of WriterOpened and `frames` commits; return where each frame ends. Without `clean`, as after a crash."""
+    """Make a log of WriterOpened and `frames` commits; return where each frame ends. Not `clean` is after a crash."""
     source = folder.with_name(folder.name + "-live")
     log = open_log(source)
     ends = [log.head.bytes]

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import eventlog.files
 import eventlog.log
 from eventlog.errors import (
     ForkedLogError,
@@ -21,6 +20,7 @@ from eventlog.errors import (
     InvalidRecordError,
     LogClosedError,
     LogCorruptError,
+    LogStorageError,
     UnknownEventError,
 )
 from eventlog.events import (
@@ -28,6 +28,8 @@ from eventlog.events import (
     CancelJob,
     CommandRefused,
     Event,
+    FilesRefused,
+    RefusedFile,
     RunInterrupted,
     RunStarted,
     StartRun,
@@ -35,12 +37,14 @@ from eventlog.events import (
 )
 from eventlog.frames import FRAME_EVENTS_MAX, FrameDraft
 from eventlog.ids import Instant, JobId, ParserName, PathText, RunId
+from eventlog.sealed import Closed
 from eventlog.verify import verify
 from tests.eventlog.support import (
     LOG_ID,
     NOW,
     SEGMENT,
     StoppedError,
+    abandon,
     append,
     draft,
     event,
@@ -251,6 +255,7 @@ def test_a_new_folder_and_its_files_are_private(tmp_path: Path) -> None:
         draft(RunInterrupted(run=RunId(cast(int, float("nan"))), reason="", interrupted_at=NOW)),
         draft(RunInterrupted(run=RunId(cast(int, float("inf"))), reason="", interrupted_at=NOW)),
         draft(CommandRefused(code="x", why=cast(str, None))),
+        draft(FilesRefused(run=RunId(1), files=cast(tuple[RefusedFile, ...], []))),
     ],
     ids=lambda refused: f"{refused.actor[:10]}-{refused.events}"[:50].encode("ascii", "replace").decode(),
 )
@@ -289,9 +294,11 @@ def test_a_frame_over_a_bound_is_refused_before_anything_is_written(tmp_path: Pa
 
 def test_frames_at_the_bounds_are_taken(quick: Path) -> None:
     log = open_log(quick / "log")
-    overhead = len(b'{"seq":2,"type":"RunInterrupted","data":{"run":1,"reason":"","interrupted_at":""}}\n') + len(NOW)
+    overhead = len(b'{"seq":4098,"type":"RunInterrupted","data":{"run":1,"reason":"","interrupted_at":""}}\n') + len(
+        NOW
+    )
     full_line = event(1, "x" * (1024 * 1024 - overhead))
-    frames = log.commit([draft(*[event(1)] * FRAME_EVENTS_MAX), draft(*[full_line] * 3), draft(full_line)])
+    frames = log.commit([draft(*[event(1)] * FRAME_EVENTS_MAX), draft(*[full_line] * 4)])
     assert list(log.replay(from_seq=2)) == frames
     log.close()
     assert verify(quick / "log").verdict == "OK"
@@ -430,7 +437,7 @@ def test_whatever_is_committed_in_whatever_batches_is_replayed(quick: Path, batc
 def test_short_writes_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = open_log(tmp_path / "log")
     write = os.write
-    monkeypatch.setattr(eventlog.files.os, "write", lambda fd, data: write(fd, bytes(data[:7])))
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, bytes(data[:7])))
     frames = log.commit([draft(event(1), event(2))])
     monkeypatch.undo()
     assert list(log.replay(2)) == frames
@@ -558,7 +565,7 @@ def test_a_record_of_another_version_stops_at_its_seq(
     log.commit([draft(event(1))])
     good = ("RunInterrupted", {"run": 1, "reason": "", "interrupted_at": NOW})
     frame, _ = stdlib_frame(prev=log.head.hash, commit=3, first=3, records=[good, record], durable=2)
-    log._let_go("crash")
+    abandon(log)
     append(folder / SEGMENT, frame)
     size = (folder / SEGMENT).stat().st_size
     with pytest.raises(UnknownEventError) as error:
@@ -582,3 +589,27 @@ def test_stdlib_frames_are_frames(tmp_path: Path) -> None:
     )
     mark, _ = stdlib_frame(prev=digest, commit=2, first=2, records=[], durable=1, actor="log")
     assert [rebuilt, mark] == frames
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("a file")
+    with pytest.raises(LogStorageError, match="log") as error:
+        open_log(tmp_path / "log")
+    assert error.value.next_step
+
+
+def test_a_clean_close_that_cannot_be_written_still_gives_the_log_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = open_log(tmp_path / "log")
+
+    def refuse(folder: Path, closed: Closed) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(eventlog.log, "write_closed", refuse)
+    with pytest.raises(LogStorageError, match="No space left"):
+        log.close()
+    monkeypatch.undo()
+    again = open_log(tmp_path / "log")
+    assert again.epoch == 2
+    again.close()

@@ -101,6 +101,12 @@ def hang(path: str, settings: dict[str, str]) -> Parse:
         time.sleep(60)
 
 
+def hang_after_reading(path: str, settings: dict[str, str]) -> Parse:
+    yield "lines", rows(0, [str(len(read_lines(path)))])
+    while True:
+        time.sleep(60)
+
+
 def flood(path: str, settings: dict[str, str]) -> Parse:
     line = b"flood " * 1000 + b"\n"
     while True:
@@ -291,7 +297,23 @@ def open_files() -> Iterator[str]:
 MODES: dict[str, Callable[[str, dict[str, str]], Parse]] = {
     mode.__name__: mode
     for mode in (
-        *(normal, damaged, many, wide, slow, hang, flood, error, permanent, transient, oom, disk, leaves, crash),
+        *(
+            normal,
+            damaged,
+            many,
+            wide,
+            slow,
+            hang,
+            hang_after_reading,
+            flood,
+            error,
+            permanent,
+            transient,
+            oom,
+            disk,
+            leaves,
+            crash,
+        ),
         *(vanish, bad_shape, null, reserved, corrupt_arrow, prints, two_outputs_interleaved, empty, unknown_output),
         *(bad_yield, wrong_statement, senseless_statement, foreign_statement, no_statement, spawns, writes_env),
         *(gone_source, raw),

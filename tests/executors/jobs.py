@@ -96,12 +96,14 @@ class FakeSentinel:
         self.beats: list[Working] = []
         self.receipts: dict[int, Receipt] = {}
         self.abort_after_beats: int | None = None
+        self.abort_rows_min = 0  # nor before so many rows were told
         self.abort_job: int | None = None  # the job named in the abort; 0 sends the executor home
         self.discard_acks = False
         self.discard_receipts = False
         self.dead = False
         self.silent_requests = 0  # so many conclusions get no answer
         self.refuse: Fault | None = None
+        self.idle_answer = encode(OpCode.ABORT, Stop(reason="no more work"))  # when there is no job left
         self.on_ack: Callable[[Ack], None] = lambda _ack: None
         self.closed = threading.Event()
 
@@ -131,7 +133,7 @@ class FakeSentinel:
 
     def _hand_out(self, _idle: Idle) -> bytes:
         if not self._waiting:
-            return encode(OpCode.ABORT, Stop(reason="no more work"))
+            return self.idle_answer
         job, dispatch = self._waiting.pop(0)
         return encode(OpCode.DISPATCH, dispatch, job=JobId(job))
 
@@ -148,8 +150,10 @@ class FakeSentinel:
         return _discard() if self.discard_receipts else _carry()
 
     def _beat(self, said: Message) -> bytes:
-        self.beats.append(payload(said, Working))
-        if self.abort_after_beats is not None and len(self.beats) >= self.abort_after_beats:
+        beat = payload(said, Working)
+        self.beats.append(beat)
+        enough = self.abort_after_beats is not None and len(self.beats) >= self.abort_after_beats
+        if enough and beat.rows >= self.abort_rows_min:
             job = said.job if self.abort_job is None else JobId(self.abort_job)
             return encode(OpCode.ABORT, Stop(reason="cancelled by a person"), job=job)
         return _carry()

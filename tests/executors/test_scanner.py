@@ -15,7 +15,7 @@ from pathlib import Path
 
 import blake3
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eventlog.events import RefusedFile, SeenFile
@@ -158,6 +158,7 @@ def test_a_path_reached_through_overlapping_inputs_comes_out_once(tmp_path: Path
     ]
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.sampled_from(["", "a", "a/b", "a/b/2", "a/1", "c", "c/3", "missing"]), max_size=6))
 def test_every_list_of_inputs_reports_each_path_below_it_exactly_once(inputs: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -380,6 +381,7 @@ def test_stop_ends_the_iteration_with_whole_results_only(tmp_path: Path, after: 
 # --- batches ---------------------------------------------------------------------------------------------------------
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(min_value=0, max_value=50)), st.integers(1, 7), st.integers(0, 60))
 def test_batches_keep_order_and_bounds_and_are_as_large_as_allowed(
     sizes: list[int], count_max: int, bytes_max: int

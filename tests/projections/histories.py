@@ -69,7 +69,7 @@ from reducers.job import MOVES, Job, evolve
 
 SINK = "parquet:///case/output"
 EVTX_COLUMNS = (Column(name="event_id", type="int64", nullable=False), Column(name="at_time", type="timestamp_utc"))
-HOSTILE_TEXT = "it's \"quoted\"\nline\ttab \0 nul \u2028 \U0001f600 %4 \\x41"
+HOSTILE_TEXT = 'it\'s "quoted"\nline\ttab \0 nul \u2028 \U0001f600 %4 \\x41'
 
 
 def now(second: int = 0) -> Instant:
@@ -118,7 +118,9 @@ def opened() -> WriterOpened:
     return WriterOpened(epoch=1, version="0", host="h", pid=1, boot_id="b", opened_at=now())
 
 
-def deployed(parser: str = "evtx", *, version: str = "1", outputs: Sequence[OutputSchema] | None = None) -> ParserDeployed:
+def deployed(
+    parser: str = "evtx", *, version: str = "1", outputs: Sequence[OutputSchema] | None = None
+) -> ParserDeployed:
     return ParserDeployed(
         parser=ParserName(parser),
         version=version,
@@ -200,9 +202,7 @@ def files_refused(*paths: str, run: int = 1, reason: str = "permission denied") 
 
 
 def joined(executor: str = "exec-1") -> ExecutorJoined:
-    return ExecutorJoined(
-        executor=ExecutorId(executor), pid=7, host="h", version="0", capacity=1, joined_at=now()
-    )
+    return ExecutorJoined(executor=ExecutorId(executor), pid=7, host="h", version="0", capacity=1, joined_at=now())
 
 
 def lost(executor: str = "exec-1") -> ExecutorLost:
@@ -413,7 +413,7 @@ class _Walk:
 
     def _end_run(self) -> None:
         run = self._open_runs.pop(self._random.randrange(len(self._open_runs)))
-        self.events.append(self._random.choice([run_finished, run_interrupted])(run))
+        self.events.append(run_finished(run) if self._random.random() < 0.5 else run_interrupted(run))
 
     def _executor(self) -> None:
         name = f"exec-{self._random.randrange(1, 4)}"

@@ -14,7 +14,7 @@ from eventlog.ids import path_text
 from eventlog.schema import LINEAGE_COLUMNS, Column, OutputSchema
 from tests.projections import histories as h
 
-_ARROW = {
+_ARROW: dict[str, pa.DataType] = {
     "boolean": pa.bool_(),
     "int64": pa.int64(),
     "float64": pa.float64(),
@@ -39,12 +39,12 @@ def uri_of(folder: Path) -> str:
 
 def write_rows(path: Path, *, rows: int = 3, columns: Sequence[Column] = h.EVTX_COLUMNS, job: int = 1) -> None:
     """Write rows of one made-up value per type, with the host's lineage columns."""
-    data: dict[str, pa.Array] = {}
-    for column in (*columns, *LINEAGE_COLUMNS):
-        value = str(job) if column.name == "_cf_job_id" else _VALUES[column.type]
-        data[column.name] = pa.array([value] * rows, type=_ARROW[column.type])
+    declared = (*columns, *LINEAGE_COLUMNS)
+    row = {column.name: str(job) if column.name == "_cf_job_id" else _VALUES[column.type] for column in declared}
+    schema = pa.schema([(column.name, _ARROW[column.type]) for column in declared])
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table(data), path)
+    with path.open("wb") as file:  # Arrow itself cannot open a name that is not UTF-8
+        pq.write_table(pa.Table.from_pylist([row] * rows, schema=schema), file)
 
 
 def published(

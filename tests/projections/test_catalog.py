@@ -48,7 +48,7 @@ def test_a_file_that_no_event_records_is_not_shown(projector: Projector, tmp_pat
 
 def test_a_declared_output_without_files_is_an_empty_table_of_its_types(projector: Projector) -> None:
     types: tuple[PrimitiveType, ...] = tuple(DUCKDB_TYPES)
-    columns = tuple(Column(name=f"{each} \"column\"", type=each) for each in types)
+    columns = tuple(Column(name=f'{each} "column"', type=each) for each in types)
     catalog_of(projector, h.deployed(outputs=[h.output(columns=columns)])).create_all()
     described = projector.connection.execute("DESCRIBE evtx_events").fetchall()
     words = {"TIMESTAMPTZ": "TIMESTAMP WITH TIME ZONE"}
@@ -92,9 +92,7 @@ def test_a_name_of_two_parsers_is_not_created_and_both_full_names_are(projector:
     assert "evtx_events" not in catalog.names()
     told = catalog.explain_unknown("EVTX_events")
     assert isinstance(told, AmbiguousNameError)
-    assert 'outputs.evtx__evtx_events, outputs."Other__evtx_events"' in str(told) or (
-        'outputs."Other__evtx_events", outputs.evtx__evtx_events' in str(told)
-    )
+    assert 'it can be any of outputs."Other__evtx_events", outputs.evtx__evtx_events;' in str(told)
 
 
 def test_an_output_named_like_the_twin_of_another_is_ambiguous(projector: Projector) -> None:
@@ -105,14 +103,14 @@ def test_an_output_named_like_the_twin_of_another_is_ambiguous(projector: Projec
 
 
 def test_an_output_cannot_take_the_name_of_a_read_model_table(projector: Projector) -> None:
-    catalog_of(projector, h.deployed(outputs=[h.output("cf_jobs")]), *h.whole_job(1)).create_all()
+    catalog_of(projector, h.deployed(outputs=[h.output("cf_jobs")]), h.queued(1)).create_all()
     assert count(projector, "cf_jobs") == 1
     assert count(projector, "outputs.evtx__cf_jobs_all") == 0
 
 
 def test_only_views_whose_name_stands_in_the_text_are_created(projector: Projector) -> None:
     catalog = catalog_of(projector, h.deployed(outputs=[h.output("one"), h.output("two"), h.output("one_more")]))
-    catalog.create_mentioned('select * from "ONE" where x = \'two_all\'')
+    catalog.create_mentioned("select * from \"ONE\" where x = 'two_all'")
     names = projector.connection.execute(
         "SELECT view_name FROM duckdb_views() WHERE NOT internal AND view_name NOT LIKE 'cf_%' ORDER BY 1"
     ).fetchall()
@@ -121,7 +119,19 @@ def test_only_views_whose_name_stands_in_the_text_are_created(projector: Project
 
 @pytest.mark.parametrize(
     "name",
-    ["it's", 'a "quoted" one', "new\nline", "a[1]", "st*r", "q?x", "host=A", "back\\slash", "semi;--", "{a,b}", "é\u2028"],
+    [
+        "it's",
+        'a "quoted" one',
+        "new\nline",
+        "a[1]",
+        "st*r",
+        "q?x",
+        "host=A",
+        "back\\slash",
+        "semi;--",
+        "{a,b}",
+        "é\u2028",
+    ],
 )
 def test_hostile_folder_names_are_read_as_they_are(projector: Projector, tmp_path: Path, name: str) -> None:
     catalog_of(projector, h.deployed(), *published(tmp_path / name, 1)).create_all()

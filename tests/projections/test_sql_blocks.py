@@ -17,7 +17,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_block_keeps_its_comment_and_its_statement(folder: Path) -> None:
-    (folder / "kept.sql").write_text("-- A file.\n\n-- name: one\n-- The number one.\nSELECT 1\n\n-- name: two\n-- 2.\nSELECT 2\n")
+    (folder / "kept.sql").write_text(
+        "-- A file.\n\n-- name: one\n-- The number one.\nSELECT 1\n\n-- name: two\n-- 2.\nSELECT 2\n"
+    )
     assert sql_blocks("kept.sql") == {"one": "-- The number one.\nSELECT 1", "two": "-- 2.\nSELECT 2"}
 
 

@@ -35,7 +35,7 @@ def test_no_event_type_is_both_handled_and_ignored() -> None:
 
 
 def test_a_type_that_is_neither_handled_nor_ignored_is_named() -> None:
-    class Unheard(Record):
+    class Unheard(Record, frozen=True, kw_only=True):
         pass
 
     with pytest.raises(UnhandledEventError, match="Unheard"):
@@ -66,15 +66,24 @@ def test_open_jobs_show_the_state_that_decisions_see(events: list[Event]) -> Non
 def test_touched_names_every_row_that_existed_and_changes(events: list[Event]) -> None:
     work = Work()
     for number, event in enumerate(events, start=1):
-        before = (dict(work.files), dict(work.jobs), dict(work.runs), dict(work.executors))
+        before = identified(work)
         needed = touched([(Seq(number), event)])
         fold(work, [(Seq(number), event)])
-        after = (work.files, work.jobs, work.runs, work.executors)
-        for known, now, named in zip(
-            before, after, (needed.paths, needed.jobs, needed.runs, needed.executors), strict=True
-        ):
-            changed = {key for key in known if known[key] != now[key]}  # type: ignore[index]  # four maps in one loop
-            assert changed <= named  # type: ignore[operator]  # likewise
+        after = identified(work)
+        changed = {key for key in before if before[key] != after[key]}
+        numbered = {("job", job) for job in needed.jobs} | {("run", run) for run in needed.runs}
+        assert changed <= needed.paths | needed.executors | needed.parsers | numbered
+
+
+def identified(work: Work) -> dict[object, object]:
+    """Return all rows by identity; jobs and runs are both numbers and are told apart by a word."""
+    rows: dict[object, object] = {("job", job): row for job, row in work.jobs.items()}
+    rows |= {("run", run): row for run, row in work.runs.items()}
+    rows |= {row.path: row for row in work.files.values()}
+    rows |= {row.executor: row for row in work.executors.values()}
+    for deployment in work.parsers.values():
+        rows[deployment.parser] = [each for each in work.parsers.values() if each.parser == deployment.parser]
+    return rows
 
 
 def test_a_file_seen_again_keeps_the_seq_at_which_it_was_first_seen() -> None:

@@ -1,0 +1,229 @@
+"""Bad input from the first day: each a sentence, the other files are still done, the exit code is right."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.conftest import write_log
+from tests.acceptance.terminal import COMMAND, Terminal
+
+pytestmark = pytest.mark.acceptance
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> Path:
+    """A folder with one good log; tests put something bad beside it."""
+    write_log(tmp_path / "logs" / "good.evtx", records=5)
+    return tmp_path / "logs"
+
+
+def by_name(report: Any) -> dict[str, Any]:
+    return {file["path"].rsplit("/", 1)[-1]: file for file in report["files"]}
+
+
+def assert_good_one_was_done(report: Any) -> None:
+    good = by_name(report)["good.evtx"]
+    assert (good["action"], good["written"]) == ("run", 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("empty.evtx", b"", "empty"),
+        ("text.evtx", b"this is a text file, whatever its name says\n" * 200, "ElfFile"),
+        ("short.evtx", b"ElfFile\0" + bytes(100), "4,096"),
+    ],
+)
+def test_a_file_that_is_no_event_log_fails_alone(
+    terminal: Terminal, logs: Path, name: str, content: bytes, words: str
+) -> None:
+    (logs / name).write_bytes(content)
+    done = terminal.run_evtx(logs)
+    assert done.code == 1
+    assert_good_one_was_done(done.json)
+    bad = by_name(done.json)[name]
+    assert bad["action"] == "failed"
+    assert words in bad["reason"]
+    assert bad["next_step"]
+    assert bad["job"] is not None
+    shown = terminal.casparian("job", "show", str(bad["job"]))
+    assert words in shown.out
+
+
+def test_a_log_cut_in_the_middle_gives_its_whole_chunks_and_names_the_rest(terminal: Terminal, logs: Path) -> None:
+    whole = write_log(logs / "cut.evtx", records=400).read_bytes()
+    cut_at = 4096 + 65536 + 1000
+    (logs / "cut.evtx").write_bytes(whole[:cut_at])
+    done = terminal.run_evtx(logs)
+    assert done.code == 3
+    assert_good_one_was_done(done.json)
+    cut = by_name(done.json)["cut.evtx"]
+    assert 0 < cut["written"] < 400
+    assert any(r["offset"] == 4096 + 65536 and r["length"] == 1000 for r in cut["ranges"])
+
+
+def test_names_with_spaces_newlines_and_stray_bytes_are_carried(terminal: Terminal, logs: Path) -> None:
+    names = [
+        b"with space.evtx",
+        b"with\nnewline.evtx",
+        b"stray\xff\xfebytes.evtx",
+        b"back\\slash.evtx",
+        b"\x1b[31mred.evtx",
+    ]
+    for number, name in enumerate(names):
+        path = logs / f"tmp{number}.evtx"
+        write_log(path, records=3 + number)
+        path.rename(logs / os.fsdecode(name))
+    done = terminal.run_evtx(logs)
+    assert done.code == 0, done.err
+    assert {file["action"] for file in done.json["files"]} == {"run"}
+    assert len(done.json["files"]) == 6
+    stray = next(file for file in done.json["files"] if "stray" in file["path"])
+    assert stray["path"].endswith("stray\\xff\\xfebytes.evtx")
+    assert terminal.sql("select count(*) from scout_files") == [[6]]
+    human = terminal.casparian("files")
+    assert "\x1b" not in human.out  # a file name must not move the cursor
+    assert human.out.count("\n") == 6 + 2
+    # An explicitly named file with such a name works as well.
+    assert terminal.run_evtx(logs / os.fsdecode(names[2])).json["files"][0]["action"] == "reused"
+
+
+def test_a_link_inside_a_folder_is_refused_and_not_followed(terminal: Terminal, logs: Path, tmp_path: Path) -> None:
+    outside = write_log(tmp_path / "elsewhere" / "secret.evtx", records=2)
+    (logs / "link.evtx").symlink_to(outside)
+    done = terminal.run_evtx(logs)
+    assert done.code == 1
+    assert_good_one_was_done(done.json)
+    assert "symbolic link" in by_name(done.json)["link.evtx"]["reason"]
+
+
+def test_a_pipe_named_like_a_log_does_not_hang_the_run(terminal: Terminal, logs: Path) -> None:
+    os.mkfifo(logs / "pipe.evtx")
+    done = terminal.run_evtx(logs)
+    assert done.code == 1
+    assert_good_one_was_done(done.json)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user to be denied")
+def test_a_file_without_permission_fails_alone(logs: Path, tmp_path: Path) -> None:
+    secret = write_log(logs / "secret.evtx", records=2)
+    secret.chmod(0)
+    for folder in [tmp_path, *tmp_path.parents]:  # nobody must be able to walk here
+        if folder.owner() == "root" and folder != Path("/"):
+            folder.chmod(folder.stat().st_mode | 0o005)
+    home = tmp_path / "nobody"
+    home.mkdir()
+    os.chown(home, 65534, 65534)
+    words = [COMMAND, "run", "evtx", str(logs), "--sink", f"parquet://{home}/out", "--home", f"{home}/home", "--json"]
+    code = "import os,sys; os.setgid(65534); os.setuid(65534); os.execv(sys.argv[1], sys.argv[1:])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, words)],
+        capture_output=True,
+        env={"PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(home)},
+        cwd=home,
+        timeout=90,
+        check=False,
+    )
+    if b"Permission denied" in done.stderr and not done.stdout:
+        pytest.skip("the interpreter cannot be reached by another user here")
+    import json
+
+    assert done.returncode == 1, done.stderr
+    report = json.loads(done.stdout)
+    assert_good_one_was_done(report)
+    assert "permission denied" in by_name(report)["secret.evtx"]["reason"].lower()
+
+
+def test_an_unknown_parser_is_a_usage_error_that_names_the_known_ones(terminal: Terminal, logs: Path) -> None:
+    done = terminal.casparian("run", "evxt", str(logs), "--json")
+    assert done.code == 2
+    assert done.json["error"]["code"] == "unknown_parser"
+    assert "evtx" in done.json["error"]["next_step"]
+
+
+@pytest.mark.parametrize(
+    "uri", ["ftp://x", "parquet://", "out", "parquet:///a/b.parquet", "parquet:///tmp/x?mode=replace"]
+)
+def test_a_bad_sink_is_a_usage_error(terminal: Terminal, logs: Path, uri: str) -> None:
+    done = terminal.casparian("run", "evtx", str(logs), "--sink", uri, "--json")
+    assert done.code == 2
+    assert done.json["error"]["code"] == "bad_sink_uri"
+    assert not terminal.home.exists()
+
+
+def test_a_file_where_the_sink_folder_should_be_is_told(terminal: Terminal, logs: Path, tmp_path: Path) -> None:
+    (tmp_path / "occupied").write_text("a file")
+    done = terminal.casparian("run", "evtx", str(logs), "--sink", f"parquet://{tmp_path}/occupied/out", "--json")
+    assert done.code == 1
+    assert done.json["error"]["code"] == "sink_unwritable"
+    assert "occupied" in done.json["error"]["message"]
+
+
+def test_a_sink_that_cannot_be_written_is_told(terminal: Terminal, logs: Path) -> None:
+    done = terminal.casparian("run", "evtx", str(logs), "--sink", "parquet:///proc/casparian", "--json")
+    assert done.code == 1
+    assert done.json["error"]["code"] == "sink_unwritable"
+
+
+def test_a_file_where_the_home_should_be_is_told(terminal: Terminal, logs: Path, tmp_path: Path) -> None:
+    (tmp_path / "occupied").write_text("a file")
+    done = terminal.casparian("run", "evtx", str(logs), "--home", str(tmp_path / "occupied"), "--json")
+    assert done.code == 1
+    assert "occupied" in done.json["error"]["message"]
+    assert done.json["error"]["next_step"]
+
+
+def test_an_input_that_does_not_exist_is_told(terminal: Terminal) -> None:
+    done = terminal.casparian("run", "evtx", "./nothing here", "--json")
+    assert done.code == 1
+    assert "nothing here" in done.json["error"]["message"]
+
+
+def test_one_missing_input_does_not_stop_the_others(terminal: Terminal, logs: Path, tmp_path: Path) -> None:
+    done = terminal.run_evtx(logs, tmp_path / "gone")
+    assert done.code == 1
+    assert_good_one_was_done(done.json)
+    assert "does not exist" in by_name(done.json)["gone"]["reason"]
+
+
+def test_a_folder_without_any_log_does_not_look_like_success(terminal: Terminal, tmp_path: Path) -> None:
+    (tmp_path / "papers").mkdir()
+    (tmp_path / "papers" / "notes.txt").write_text("nothing to parse")
+    done = terminal.run_evtx(tmp_path / "papers")
+    assert done.code == 1
+    assert done.json["files"] == []
+    assert done.json["passed_over"] == 1
+
+
+def test_a_damaged_log_of_the_house_is_refused_and_not_touched(terminal: Terminal, logs: Path) -> None:
+    terminal.run_evtx(logs)
+    segment = terminal.home / "log" / "00000000000000000001.ndjson"
+    content = bytearray(segment.read_bytes())
+    content[len(content) // 2] ^= 1
+    segment.write_bytes(content)
+    verified = terminal.casparian("log", "verify", "--json")
+    assert verified.code == 5
+    assert verified.json["verdict"] == "CORRUPT"
+    done = terminal.run_evtx(logs)
+    assert done.code == 5
+    assert done.json["error"]["next_step"]
+    assert segment.read_bytes() == content
+
+
+def test_a_log_that_was_cut_after_a_clean_end_is_refused(terminal: Terminal, logs: Path) -> None:
+    terminal.run_evtx(logs)
+    segment = terminal.home / "log" / "00000000000000000001.ndjson"
+    whole = segment.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    for kept in (len(lines) // 2, len(lines) - 4):
+        segment.write_bytes(b"".join(lines[:kept]))
+        assert terminal.casparian("log", "verify").code == 5
+        assert terminal.run_evtx(logs).code == 5
+    segment.write_bytes(whole)
+    assert terminal.run_evtx(logs).code == 0

@@ -1,0 +1,63 @@
+"""Owns the writers that the tests run in processes of their own: `python -m tests.eventlog.child MODE FOLDER [N]`."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+
+from eventlog.log import Log
+from tests.eventlog.support import LOG_ID, NOW, draft, event
+
+
+def opened(folder: Path) -> Log:
+    """Open a log with the `die` of the product."""
+    return Log.open(folder, clock=lambda: NOW, new_log_id=lambda: LOG_ID, version="0.0.test", purpose="child")
+
+
+def acks(folder: Path, count: int) -> None:
+    """Commit `count` times and say so after each, in one write."""
+    log = opened(folder)
+    for number in range(1, count + 1):
+        (frame,) = log.commit([draft(event(number, "x" * 200))])
+        os.write(1, f"ACK {frame.last}\n".encode())
+    log.close()
+
+
+def hold(folder: Path) -> None:
+    """Hold the log until standard input ends."""
+    log = opened(folder)
+    os.write(1, b"OPEN\n")
+    sys.stdin.read()
+    log.close()
+
+
+def limited(folder: Path, count: int) -> None:
+    """Commit until the file may grow no further."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (count, count))
+    acks(folder, 1000)
+
+
+def orphan(folder: Path) -> None:
+    """Leave a forked child alive behind a writer that is about to be killed."""
+    log = opened(folder)
+    assert log.epoch == 1
+    if os.fork() == 0:
+        os.write(1, b"OPEN\n")
+        time.sleep(60)
+    time.sleep(60)
+
+
+if __name__ == "__main__":
+    mode, where, *rest = sys.argv[1:]
+    if mode == "acks":
+        acks(Path(where), int(rest[0]))
+    elif mode == "hold":
+        hold(Path(where))
+    elif mode == "limited":
+        limited(Path(where), int(rest[0]))
+    else:
+        assert mode == "orphan", mode
+        orphan(Path(where))

@@ -1,0 +1,164 @@
+"""Tests of the log in real processes: locks, signals, limits, failing disks, and the order of system calls."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from eventlog.errors import LogLockedError
+from eventlog.lock import is_locked
+from eventlog.log import EXIT_STORAGE
+from eventlog.verify import verify
+from tests.eventlog.support import ROOT, SEGMENT, draft, event, open_log
+
+SECONDS_MAX = 60
+
+
+def command(mode: str, folder: Path, *rest: str) -> list[str]:
+    return [sys.executable, "-m", "tests.eventlog.child", mode, str(folder), *rest]
+
+
+def traced(arguments: list[str], *options: str) -> list[str]:
+    """Put a command under strace, or skip where that cannot be done."""
+    strace = shutil.which("strace")
+    if strace is None:
+        pytest.skip("strace is not installed: failing system calls cannot be injected")
+    probe = subprocess.run([strace, "-e", "trace=none", "true"], capture_output=True, check=False, timeout=SECONDS_MAX)
+    if probe.returncode != 0:
+        pytest.skip(f"strace may not trace here: {probe.stderr.decode().strip()}")
+    return [strace, "-f", *options, *arguments]
+
+
+def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=False, timeout=SECONDS_MAX)
+
+
+def start(mode: str, folder: Path) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(command(mode, folder), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"OPEN\n"
+    return process
+
+
+def acked(output: str) -> list[int]:
+    return [int(line.split()[1]) for line in output.splitlines() if line.startswith("ACK ")]
+
+
+def recovered_seqs(folder: Path) -> list[int]:
+    """Open a log after its writer has died; return the seqs of all records before the new epoch."""
+    log = open_log(folder)
+    seqs: list[int] = [record.seq for frame in log.replay() for record in frame.records if frame.epoch < log.epoch]
+    log.close()
+    assert verify(folder).verdict == "OK"
+    return seqs
+
+
+def test_a_second_opener_in_another_process_is_refused_by_name(tmp_path: Path) -> None:
+    with start("hold", tmp_path / "log") as holder:
+        with pytest.raises(LogLockedError, match=rf"process {holder.pid} on .* \(child\) .* since 2026-01-22") as error:
+            open_log(tmp_path / "log")
+        assert error.value.next_step
+        assert is_locked(tmp_path / "log")
+        holder.communicate(timeout=SECONDS_MAX)
+    assert not is_locked(tmp_path / "log")
+    log = open_log(tmp_path / "log")
+    assert log.epoch == 2
+    log.close()
+
+
+def test_a_second_opener_in_the_same_process_is_refused(tmp_path: Path) -> None:
+    log = open_log(tmp_path / "log")
+    with pytest.raises(LogLockedError, match=f"process {os.getpid()} on .* holds it"):
+        open_log(tmp_path / "log")
+    assert log.commit([draft(event(1))])[0].first == 2
+    log.close()
+
+
+def test_a_killed_writer_leaves_no_lock(tmp_path: Path) -> None:
+    with start("hold", tmp_path / "log") as holder:
+        holder.kill()
+        holder.communicate(timeout=SECONDS_MAX)
+    log = open_log(tmp_path / "log")
+    assert log.epoch == 2
+    log.close()
+
+
+def test_a_forked_child_of_a_killed_writer_does_not_keep_the_lock(tmp_path: Path) -> None:
+    with start("orphan", tmp_path / "log") as writer:
+        children = Path(f"/proc/{writer.pid}/task/{writer.pid}/children")
+        if not children.exists():
+            pytest.skip("this system does not list child processes under /proc")
+        (child,) = [int(pid) for pid in children.read_text().split()]
+        try:
+            writer.kill()
+            writer.wait(timeout=SECONDS_MAX)
+            open_log(tmp_path / "log").close()
+        finally:
+            os.kill(child, signal.SIGKILL)
+
+
+def test_a_writer_that_may_write_no_more_ends_with_70(tmp_path: Path) -> None:
+    result = run(command("limited", tmp_path / "log", "5000"))
+    assert result.returncode == EXIT_STORAGE, result.stderr
+    assert "File too large" in result.stderr
+    assert (tmp_path / "log" / SEGMENT).stat().st_size == 5000, "a short write went before"
+    assert (tmp_path / "log" / "POISON").exists()
+    assert verify(tmp_path / "log").verdict == "TORN"
+    assert recovered_seqs(tmp_path / "log") == [1, *acked(result.stdout)]
+
+
+def test_a_failing_sync_ends_the_process_and_acknowledges_nothing(tmp_path: Path) -> None:
+    arguments = command("acks", tmp_path / "log", "5")
+    options = ("-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=4", "-o", str(tmp_path / "trace"))
+    result = run(traced(arguments, *options))
+    assert result.returncode == EXIT_STORAGE, result.stderr
+    assert acked(result.stdout) == [2, 3], "the first sync is that of the new epoch"
+    assert (tmp_path / "trace").read_text().count("fdatasync(") == 4, "it was not tried again"
+    assert "Input/output error" in (tmp_path / "log" / "POISON").read_text()
+    inode = (tmp_path / "log" / SEGMENT).stat().st_ino
+    assert recovered_seqs(tmp_path / "log")[:3] == [1, 2, 3]
+    assert (tmp_path / "log" / SEGMENT).stat().st_ino != inode, "copied forward"
+    assert not (tmp_path / "log" / "POISON").exists()
+
+
+def test_a_failing_write_ends_the_process_and_acknowledges_nothing(tmp_path: Path) -> None:
+    arguments = command("acks", tmp_path / "log", "5")
+    segment = tmp_path / "log" / SEGMENT
+    options = ("-P", str(segment), "-e", "trace=write", "-e", "inject=write:error=ENOSPC:when=3")
+    result = run(traced(arguments, *options))
+    assert result.returncode == EXIT_STORAGE, result.stderr
+    assert acked(result.stdout) == [2]
+    assert "No space left on device" in result.stderr
+    assert recovered_seqs(tmp_path / "log") == [1, 2]
+
+
+def test_an_answer_is_given_only_after_write_and_sync(tmp_path: Path) -> None:
+    arguments = command("acks", tmp_path / "log", "5")
+    result = run(traced(arguments, "-y", "-s", "16", "-e", "trace=write,fdatasync", "-o", str(tmp_path / "trace")))
+    assert acked(result.stdout) == [2, 3, 4, 5, 6], result.stderr
+    steps = ""
+    for line in (tmp_path / "trace").read_text().splitlines():
+        if re.search(rf"write\(\d+<[^>]*{SEGMENT}>", line):
+            steps += "W"
+        elif re.search(rf"fdatasync\(\d+<[^>]*{SEGMENT}>\)\s+= 0", line):
+            steps += "S"
+        elif "write(1<" in line and '"ACK ' in line:
+            steps += "A"
+    assert steps == "WS" + "WSA" * 5 + "WS"
+
+
+@pytest.mark.parametrize("when", [2, 3, 4])
+def test_a_writer_killed_between_write_and_sync_loses_nothing_that_it_answered(tmp_path: Path, when: int) -> None:
+    arguments = command("acks", tmp_path / "log", "5")
+    result = run(traced(arguments, "-e", "trace=fdatasync", "-e", f"inject=fdatasync:signal=KILL:when={when}"))
+    assert acked(result.stdout) == list(range(2, when)), "one sync is that of the new epoch"
+    seqs = recovered_seqs(tmp_path / "log")
+    assert seqs[: 1 + len(acked(result.stdout))] == [1, *acked(result.stdout)]
+    assert seqs == list(range(1, len(seqs) + 1))

@@ -1,0 +1,554 @@
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from eventlog.ids import JobId
+from eventlog.schema import LINEAGE_COLUMNS, schema_hash
+from executors.attempt import Attempt
+from executors.errors import ExecutorRefusedError, ServerGoneError
+from executors.protocol import (
+    Aborted,
+    Carry,
+    Declined,
+    Dispatch,
+    Failed,
+    Fault,
+    Identify,
+    OpCode,
+    Receipt,
+    Succeeded,
+    encode,
+    payload,
+)
+from executors.transport import NngServer
+from executors.worker import Worker, WorkerTimes
+from sinks.memory import MemorySink, Step
+from sinks.uri import open_sink
+from tests.executors.jobs import (
+    IDENTITY,
+    LINES,
+    TIMES,
+    FakeSentinel,
+    is_alive,
+    make_dispatch,
+    make_source,
+    wait_until,
+    with_changes,
+)
+
+ROOT = Path(__file__).parents[2]
+
+
+def make_worker(sentinel: FakeSentinel, sink: MemorySink, times: WorkerTimes = TIMES) -> Worker:
+    return Worker(identity=IDENTITY, client_factory=lambda: sentinel, sink_factory=lambda _uri: sink, times=times)
+
+
+def run(sentinel: FakeSentinel, sink: MemorySink | None = None) -> str:
+    return make_worker(sentinel, sink if sink is not None else MemorySink()).run()
+
+
+def receipt_of(dispatch: Dispatch, sink: MemorySink | None = None) -> Receipt:
+    """Run one job; whatever did not succeed has left nothing in the sink."""
+    sentinel = FakeSentinel(dispatch)
+    used = sink if sink is not None else MemorySink()
+    run(sentinel, used)
+    receipt = sentinel.receipts[1]
+    if not isinstance(receipt, Succeeded):
+        assert used.staged == {}
+    return receipt
+
+
+def failed(receipt: Receipt) -> Failed:
+    assert isinstance(receipt, Failed), receipt
+    return receipt
+
+
+def succeeded(receipt: Receipt) -> Succeeded:
+    assert isinstance(receipt, Succeeded), receipt
+    return receipt
+
+
+def staged_table(sink: MemorySink, receipt: Succeeded, index: int = 0) -> pa.Table:
+    return pa.ipc.open_stream(sink.staged[receipt.outputs[index].staged]).read_all()
+
+
+# --- what a job becomes ---------------------------------------------------------------------------------------------
+
+
+def test_a_job_stages_its_rows_with_lineage_and_states_its_balance(tmp_path: Path) -> None:
+    sink = MemorySink()
+    dispatch = make_dispatch(make_source(tmp_path), "normal")
+    receipt = succeeded(receipt_of(dispatch, sink))
+    table = staged_table(sink, receipt)
+    assert table.column_names == ["n", "text", *(column.name for column in LINEAGE_COLUMNS)]
+    assert table["text"].to_pylist() == ["one", "two", "three"]
+    assert table["_cf_row_seq"].to_pylist() == [0, 1, 2]
+    assert set(table["_cf_source_hash"].to_pylist()) == {dispatch.source_hash}
+    assert set(table["_cf_job_id"].to_pylist()) == {"1"}
+    assert set(table["_cf_parser_version"].to_pylist()) == {"1.2.3"}
+    assert [str(moment) for moment in table["_cf_processed_at"].to_pylist()] == ["2026-01-22 10:11:12.123456+00:00"] * 3
+    assert [(artifact.output, artifact.rows) for artifact in receipt.outputs] == [("lines", 3)]
+    assert receipt.outputs[0].schema_hash == schema_hash(LINES)
+    assert receipt.empty == ("notes",)
+    sheet = receipt.sheet
+    assert (sheet.unit, sheet.output, sheet.found, sheet.written, sheet.skipped) == ("lines", "lines", 3, 3, 0)
+
+
+def test_the_artifact_says_where_it_comes_from(tmp_path: Path) -> None:
+    sink = MemorySink()
+    dispatch = make_dispatch(make_source(tmp_path), "normal")
+    metadata = staged_table(sink, succeeded(receipt_of(dispatch, sink))).schema.metadata
+    facts = {name.decode(): value.decode() for name, value in (metadata or {}).items()}
+    expected = {
+        "source_hash": dispatch.source_hash,
+        "path": dispatch.path,
+        "parser": "fixture",
+        "parser_version": "1.2.3",
+        "dispatched_at": dispatch.dispatched_at,
+    }
+    assert {f"casparian.{name}": value for name, value in expected.items()}.items() <= facts.items()
+
+
+def test_interleaved_outputs_are_staged_apart_and_numbered_apart(tmp_path: Path) -> None:
+    sink = MemorySink()
+    receipt = succeeded(receipt_of(make_dispatch(make_source(tmp_path), "two_outputs_interleaved"), sink))
+    assert [(artifact.output, artifact.rows) for artifact in receipt.outputs] == [("lines", 10), ("notes", 5)]
+    assert staged_table(sink, receipt, 0)["_cf_row_seq"].to_pylist() == list(range(10))
+    assert staged_table(sink, receipt, 1)["_cf_row_seq"].to_pylist() == list(range(5))
+    assert receipt.empty == ()
+
+
+def test_an_output_without_rows_is_empty_and_has_no_artifact(tmp_path: Path) -> None:
+    sink = MemorySink()
+    receipt = succeeded(receipt_of(make_dispatch(make_source(tmp_path), "empty"), sink))
+    assert (receipt.outputs, receipt.empty) == ((), ("lines", "notes"))
+    assert sink.staged == {}
+
+
+def test_without_a_statement_the_sheet_is_unaccounted(tmp_path: Path) -> None:
+    sheet = succeeded(receipt_of(make_dispatch(make_source(tmp_path), "no_statement"))).sheet
+    assert (sheet.unit, sheet.output, sheet.found, sheet.written) == ("", "", 0, 0)
+
+
+def test_a_wrong_statement_is_reported_beside_what_was_written(tmp_path: Path) -> None:
+    sheet = succeeded(receipt_of(make_dispatch(make_source(tmp_path), "wrong_statement"))).sheet
+    assert (sheet.found, sheet.written) == (7, 1)
+
+
+def test_unreadable_ranges_are_kept_up_to_their_bound(tmp_path: Path) -> None:
+    sheet = succeeded(receipt_of(make_dispatch(make_source(tmp_path), "damaged"))).sheet
+    assert (sheet.unreadable, len(sheet.ranges), sheet.ranges_total) == (1500, 1000, 1500)
+    assert len(msgspec.json.encode(sheet)) < 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("mode", "failure", "kind", "words"),
+    [
+        ("error", "permanent", "parser_error", "KeyError"),
+        ("permanent", "permanent", "not_lines", "holds no lines"),
+        ("transient", "transient", "parser_error", "busy"),
+        ("oom", "transient", "out_of_memory", "MemoryError"),
+        ("crash", "transient", "guest_killed", "SIGKILL"),
+        ("bad_shape", "permanent", "schema_mismatch", "not declared: more"),
+        ("null", "permanent", "null_not_allowed", "has 2 in one batch, the first in row 11"),
+        ("reserved", "permanent", "reserved_column", "_cf_source_hash"),
+        ("corrupt_arrow", "permanent", "bad_frame", "corrupt"),
+        ("foreign_statement", "permanent", "bad_statement", "'elsewhere'"),
+    ],
+)
+def test_every_failure_is_told_and_leaves_nothing(
+    tmp_path: Path, mode: str, failure: str, kind: str, words: str
+) -> None:
+    receipt = failed(receipt_of(make_dispatch(make_source(tmp_path), mode)))
+    assert (receipt.failure, receipt.kind) == (failure, kind)
+    assert words in receipt.reason
+    assert receipt.hint
+
+
+def test_the_last_words_of_a_guest_are_in_the_receipt(tmp_path: Path) -> None:
+    dispatch = make_dispatch(make_source(tmp_path), "crash", signal=str(int(signal.SIGABRT)))
+    assert failed(receipt_of(dispatch)).log_tail == "last words"
+
+
+def test_several_jobs_are_run_one_after_the_other(tmp_path: Path) -> None:
+    source = make_source(tmp_path)
+    sentinel = FakeSentinel(*(make_dispatch(source, mode) for mode in ("normal", "error", "normal")))
+    assert run(sentinel) == "no more work"
+    assert [type(sentinel.receipts[job]) for job in (1, 2, 3)] == [Succeeded, Failed, Succeeded]
+
+
+# --- the source -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "word"), [({"size": 1}, "size"), ({"mtime_ns": 1}, "modification time"), ({"file_uid": "x"}, "identity")]
+)
+def test_a_source_that_is_not_the_dispatched_one_is_not_parsed(
+    tmp_path: Path, change: dict[str, object], word: str
+) -> None:
+    sentinel = FakeSentinel(with_changes(make_dispatch(make_source(tmp_path), "normal"), **change))
+    run(sentinel)
+    receipt = failed(sentinel.receipts[1])
+    assert (receipt.failure, receipt.kind) == ("transient", "source_changed")
+    assert f"another {word} than" in receipt.reason
+    assert "run again" in receipt.hint
+    assert sentinel.acks == []
+
+
+def test_a_source_that_is_gone_is_told(tmp_path: Path) -> None:
+    source = make_source(tmp_path)
+    dispatch = make_dispatch(source, "normal")
+    source.unlink()
+    receipt = failed(receipt_of(dispatch))
+    assert (receipt.failure, receipt.kind) == ("transient", "source_changed")
+    assert "no longer there" in receipt.reason
+
+
+@pytest.mark.parametrize("then", ["", "error"])
+def test_a_source_that_changes_while_it_is_parsed_has_no_outputs(tmp_path: Path, then: str) -> None:
+    receipt = failed(receipt_of(make_dispatch(make_source(tmp_path), "gone_source", then=then)))
+    assert (receipt.failure, receipt.kind) == ("transient", "source_changed")
+
+
+def test_a_source_that_cannot_be_looked_at_is_permanent(tmp_path: Path) -> None:
+    dispatch = make_dispatch(make_source(tmp_path), "normal")
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    receipt = failed(receipt_of(with_changes(dispatch, path=str(loop))))
+    assert (receipt.failure, receipt.kind) == ("permanent", "source_unreadable")
+
+
+# --- the sink -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", ["open_stage", "write", "finish"])
+def test_a_sink_that_gives_out_is_transient_and_named(tmp_path: Path, step: Step) -> None:
+    sink = MemorySink()
+    sink.raise_next(step, OSError(errno.ENOSPC, "No space left on device"))
+    receipt = failed(receipt_of(make_dispatch(make_source(tmp_path), "two_outputs_interleaved"), sink))
+    assert (receipt.failure, receipt.kind) == ("transient", "sink_unavailable")
+    assert "No space left on device" in receipt.reason
+
+
+class SecondFinishFails(MemorySink):
+    """The disk gives out between two outputs of one job."""
+
+    finishes = 0
+
+    def raise_if_told(self, step: Step) -> None:
+        self.finishes += step == "finish"
+        if step == "finish" and self.finishes == 2:
+            raise OSError(errno.EIO, "Input/output error")
+
+
+def test_a_sink_that_fails_at_the_second_output_leaves_no_first(tmp_path: Path) -> None:
+    sink = SecondFinishFails()
+    receipt = failed(receipt_of(make_dispatch(make_source(tmp_path), "two_outputs_interleaved"), sink))
+    assert (receipt.kind, sink.finishes) == ("sink_unavailable", 2)
+
+
+def test_discarding_is_idempotent_and_outlives_a_disk_that_refuses(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sink = MemorySink()
+    dispatch = make_dispatch(make_source(tmp_path), "two_outputs_interleaved")
+    attempt = Attempt(JobId(1), dispatch, sink_factory=lambda _uri: sink)
+    assert isinstance(attempt.run(lambda _pid: True), Succeeded)
+    assert len(sink.staged) == 2
+    sink.raise_next("discard", OSError(errno.EROFS, "Read-only file system"))
+    attempt.discard()
+    attempt.discard()
+    assert len(sink.staged) == 1
+    assert "left for sweeping" in caplog.text
+
+
+def test_a_sink_that_cannot_be_named_is_permanent(tmp_path: Path) -> None:
+    sentinel = FakeSentinel(make_dispatch(make_source(tmp_path), "normal", sink_uri="nonsense"))
+    Worker(identity=IDENTITY, client_factory=lambda: sentinel, sink_factory=open_sink, times=TIMES).run()
+    receipt = failed(sentinel.receipts[1])
+    assert (receipt.failure, receipt.kind) == ("permanent", "bad_sink")
+
+
+def test_an_error_of_ours_is_that_job_s_failure_only(tmp_path: Path) -> None:
+    def broken(uri: str) -> MemorySink:
+        raise RuntimeError("a bug")
+
+    source = make_source(tmp_path)
+    sentinel = FakeSentinel(make_dispatch(source, "normal"), make_dispatch(source, "normal"))
+    Worker(identity=IDENTITY, client_factory=lambda: sentinel, sink_factory=broken, times=TIMES).run()
+    assert [failed(sentinel.receipts[job]).kind for job in (1, 2)] == ["executor_error"] * 2
+    assert "RuntimeError: a bug" in failed(sentinel.receipts[1]).reason
+
+
+# --- the sentinel's word --------------------------------------------------------------------------------------------
+
+
+def test_the_guest_is_acknowledged_before_its_first_batch_is_kept(tmp_path: Path) -> None:
+    sink = MemorySink()
+    sentinel = FakeSentinel(make_dispatch(make_source(tmp_path), "normal"))
+    staged_at_ack: list[int] = []
+    sentinel.on_ack = lambda ack: staged_at_ack.append(len(sink.staged)) if is_alive(ack.guest_pid) else None
+    run(sentinel, sink)
+    assert staged_at_ack == [0]
+    order = [said.op for said in sentinel.heard if said.op is not OpCode.HEARTBEAT]
+    assert order == [OpCode.IDENTIFY, OpCode.DISPATCH_ACK, OpCode.CONCLUDE]
+    assert payload(sentinel.heard[0], Identify) == IDENTITY
+
+
+def test_a_dead_lease_at_the_start_kills_the_guest_and_is_not_concluded(tmp_path: Path) -> None:
+    sentinel = FakeSentinel(make_dispatch(make_source(tmp_path), "slow"))
+    sentinel.discard_acks = True
+    sink = MemorySink()
+    run(sentinel, sink)
+    assert sentinel.receipts == {}
+    assert sink.staged == {}
+    assert not is_alive(sentinel.acks[0].guest_pid)
+
+
+def test_a_conclusion_that_comes_too_late_discards_what_was_staged(tmp_path: Path) -> None:
+    sentinel = FakeSentinel(make_dispatch(make_source(tmp_path), "two_outputs_interleaved"))
+    sentinel.discard_receipts = True
+    sink = MemorySink()
+    run(sentinel, sink)
+    assert isinstance(sentinel.receipts[1], Succeeded)
+    assert sink.staged == {}
+
+
+def test_a_conclusion_is_repeated_until_it_is_answered(tmp_path: Path) -> None:
+    sentinel = FakeSentinel(make_dispatch(make_source(tmp_path), "normal"))
+    sentinel.silent_requests = 3
+    run(sentinel)
+    assert isinstance(sentinel.receipts[1], Succeeded)
+    assert sum(said.op is OpCode.CONCLUDE for said in sentinel.heard) == 4
+
+
+def test_a_conclusion_without_any_answer_keeps_what_may_have_been_committed(tmp_path: Path) -> None:
+    sentinel = FakeSentinel(make_dispatch(make_source(tmp_path), "normal"))
+    sentinel.silent_requests = 1_000_000
+    sink = MemorySink()
+    with pytest.raises(ServerGoneError):
+        run(sentinel, sink)
+    assert len(sink.staged) == 1
+
+
+def test_progress_is_told_while_the_guest_works_and_an_abort_ends_it(tmp_path: Path) -> None:
+    sentinel = FakeSentinel(make_dispatch(make_source(tmp_path), "slow"))
+    sentinel.abort_after_beats, sentinel.abort_rows_min = 3, 2
+    sink = MemorySink()
+    began = time.monotonic()
+    run(sentinel, sink)
+    assert time.monotonic() - began < 20  # the job itself takes 30 s
+    assert sentinel.receipts[1] == Aborted(reason="cancelled by a person")
+    assert sink.staged == {}
+    assert not is_alive(sentinel.acks[0].guest_pid)
+    assert {beat.lease for beat in sentinel.beats} == {"lease-slow"}
+    assert [beat.rows for beat in sentinel.beats] == sorted(beat.rows for beat in sentinel.beats)
+
+
+def test_an_abort_ends_a_guest_that_hangs(tmp_path: Path) -> None:
+    sentinel = FakeSentinel(make_dispatch(make_source(tmp_path), "hang"))
+    sentinel.abort_after_beats = 1
+    run(sentinel)
+    assert isinstance(sentinel.receipts[1], Aborted)
+
+
+def test_an_abort_of_no_job_sends_the_executor_home_without_a_receipt(tmp_path: Path) -> None:
+    source = make_source(tmp_path)
+    sentinel = FakeSentinel(make_dispatch(source, "slow"), make_dispatch(source, "normal"))
+    sentinel.abort_after_beats, sentinel.abort_job = 1, 0
+    sink = MemorySink()
+    assert run(sentinel, sink) == "cancelled by a person"
+    assert sentinel.receipts == {}
+    assert sink.staged == {}
+    assert not is_alive(sentinel.acks[0].guest_pid)
+
+
+def test_leaving_in_the_middle_kills_the_guest_and_reports_nothing(tmp_path: Path) -> None:
+    sentinel = FakeSentinel(make_dispatch(make_source(tmp_path), "hang"))
+    sink = MemorySink()
+    worker = make_worker(sentinel, sink)
+    sentinel.on_ack = lambda _ack: threading.Timer(0.1, worker.leave, ["the parent has ended"]).start()
+    assert worker.run() == "the parent has ended"
+    assert sentinel.receipts == {}
+    assert sink.staged == {}
+    assert not is_alive(sentinel.acks[0].guest_pid)
+
+
+def test_a_sentinel_that_goes_away_ends_the_executor_and_its_guest(tmp_path: Path) -> None:
+    sentinel = FakeSentinel(make_dispatch(make_source(tmp_path), "hang"))
+
+    def die(_ack: object) -> None:
+        sentinel.dead = True
+
+    sentinel.on_ack = die
+    sink = MemorySink()
+    reason = run(sentinel, sink)
+    assert "see whether it still runs" in reason
+    assert not is_alive(sentinel.acks[0].guest_pid)
+    assert sink.staged == {}
+
+
+def test_a_sentinel_that_was_never_there_is_an_error() -> None:
+    sentinel = FakeSentinel()
+    sentinel.dead = True
+    with pytest.raises(ServerGoneError, match="the sentinel is gone"):
+        run(sentinel)
+
+
+def test_a_sentinel_that_does_not_know_the_executor_is_an_error() -> None:
+    sentinel = FakeSentinel()
+    sentinel.refuse = Fault(code="version", message="speak version 6")
+    with pytest.raises(ExecutorRefusedError, match=r"\(version\): speak version 6"):
+        run(sentinel)
+
+
+def test_a_machine_without_room_declines_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room(*_arguments: object, **_options: object) -> None:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("executors.guest.host.subprocess.Popen", no_room)
+    receipt = receipt_of(make_dispatch(make_source(tmp_path), "normal"))
+    assert receipt == Declined(reason="start a guest: Resource temporarily unavailable")
+
+
+# --- real connections and processes ---------------------------------------------------------------------------------
+
+
+class Process:
+    """An executor's process and the sentinel that it talks to."""
+
+    def __init__(self, folder: Path, sentinel: FakeSentinel) -> None:
+        self.sentinel = sentinel
+        self._server = NngServer(f"ipc://{folder}/socket")
+        self._server.serve(lambda message, reply: reply(sentinel.request(message, timeout_seconds=1.0)))
+        self.popen = subprocess.Popen(
+            [sys.executable, "-m", "executors.worker", "--connect", self._server.address, "--executor", "e1"],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=ROOT,
+            env={**os.environ, "TMPDIR": str(folder)},  # a killed executor leaves its guest's folder
+        )
+
+    def end_of_parent(self) -> None:
+        assert self.popen.stdin is not None
+        self.popen.stdin.close()
+
+    def left(self) -> tuple[int, str]:
+        """Wait for the process; its exit code and what it said."""
+        assert self.popen.stderr is not None
+        said = self.popen.stderr.read().decode()
+        return self.popen.wait(timeout=10), said
+
+    def close(self) -> None:
+        self.popen.kill()
+        self.popen.wait(timeout=10)
+        for pipe in (self.popen.stdin, self.popen.stderr):
+            assert pipe is not None
+            pipe.close()
+        self._server.close()
+
+
+@contextmanager
+def executor_process(sentinel: FakeSentinel) -> Iterator[Process]:
+    with tempfile.TemporaryDirectory(prefix="casparian-test-") as folder:  # short: sockets have 107 bytes of path
+        process = Process(Path(folder), sentinel)
+        try:
+            yield process
+        finally:
+            process.close()
+
+
+def parquet_dispatch(folder: Path, mode: str) -> tuple[Dispatch, Path]:
+    out = folder / "out"
+    out.mkdir()
+    return make_dispatch(make_source(folder), mode, sink_uri=f"parquet://{out}"), out
+
+
+def test_a_process_stages_a_file_and_leaves_when_sent_home(tmp_path: Path) -> None:
+    dispatch, out = parquet_dispatch(tmp_path, "normal")
+    sentinel = FakeSentinel(dispatch)
+    with executor_process(sentinel) as process:
+        assert process.left() == (0, "")
+    receipt = succeeded(sentinel.receipts[1])
+    assert [path.name for path in out.iterdir()] == [receipt.outputs[0].staged]
+    table = pq.ParquetFile(out / receipt.outputs[0].staged).read()
+    assert table["text"].to_pylist() == ["one", "two", "three"]
+    assert payload(sentinel.heard[0], Identify).pid == process.popen.pid
+
+
+def test_a_process_aborts_a_job_when_told(tmp_path: Path) -> None:
+    dispatch, out = parquet_dispatch(tmp_path, "slow")
+    sentinel = FakeSentinel(dispatch)
+    sentinel.abort_after_beats = 1
+    with executor_process(sentinel) as process:
+        assert process.left() == (0, "")
+    assert sentinel.receipts[1] == Aborted(reason="cancelled by a person")
+    assert not is_alive(sentinel.acks[0].guest_pid)
+    assert list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize("how", ["parent ends", "SIGTERM"])
+def test_a_process_that_must_leave_kills_its_guest_and_cleans_up(tmp_path: Path, how: str) -> None:
+    dispatch, out = parquet_dispatch(tmp_path, "hang")
+    sentinel = FakeSentinel(dispatch)
+    with executor_process(sentinel) as process:
+        assert wait_until(lambda: any(out.iterdir()))
+        if how == "SIGTERM":
+            process.popen.send_signal(signal.SIGTERM)
+        else:
+            process.end_of_parent()
+        assert process.left() == (0, "")
+    assert sentinel.receipts == {}
+    assert not is_alive(sentinel.acks[0].guest_pid)
+    assert list(out.iterdir()) == []
+
+
+def test_an_idle_process_leaves_when_its_parent_ends() -> None:
+    sentinel = FakeSentinel()
+    sentinel.idle_answer = encode(OpCode.HEARTBEAT, Carry())
+    with executor_process(sentinel) as process:
+        assert wait_until(lambda: len(sentinel.heard) > 2)
+        process.end_of_parent()
+        assert process.left() == (0, "")
+
+
+def test_a_killed_process_takes_its_guest_along(tmp_path: Path) -> None:
+    dispatch, _out = parquet_dispatch(tmp_path, "hang")
+    sentinel = FakeSentinel(dispatch)
+    with executor_process(sentinel) as process:
+        assert wait_until(lambda: bool(sentinel.acks))
+        process.popen.kill()
+        assert wait_until(lambda: not is_alive(sentinel.acks[0].guest_pid))
+
+
+def test_a_person_s_interrupt_is_left_to_the_sentinel(tmp_path: Path) -> None:
+    dispatch, _out = parquet_dispatch(tmp_path, "normal")
+    sentinel = FakeSentinel(dispatch)
+    with executor_process(sentinel) as process:
+        sentinel.on_ack = lambda _ack: process.popen.send_signal(signal.SIGINT)
+        assert process.left() == (0, "")
+    assert isinstance(sentinel.receipts[1], Succeeded)
+
+
+def test_a_process_that_is_refused_says_why_in_one_line() -> None:
+    sentinel = FakeSentinel()
+    sentinel.refuse = Fault(code="version", message="speak version 6")
+    with executor_process(sentinel) as process:
+        code, said = process.left()
+    assert code == 1
+    assert said == "executor e1: the sentinel refuses this executor (version): speak version 6\n"

@@ -1,0 +1,143 @@
+"""Tests that the questions of front ends are answered in the promised order, and keys by sets."""
+
+from __future__ import annotations
+
+import time
+
+import duckdb
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eventlog.ids import JobId, LogId, MaterializationKey, RunId
+from projections import queries
+from projections.projector import Projector, create_tables
+from tests.projections import histories as h
+
+
+@pytest.fixture
+def told(projector: Projector) -> queries.Connection:
+    """Return a read model of two runs: one job done and superseded, one failed, one queued, one that supersedes."""
+    projector.apply(
+        h.frames_of(
+            [
+                [h.opened(), h.deployed(), h.joined(), h.joined("exec-0")],
+                [h.run_started(1), h.files_seen(h.seen("/case/b"), h.seen("/case/a")), h.files_refused("/case/c")],
+                [*h.whole_job(1), h.queued(2, content="b"), h.dispatched(2), h.failed(2), h.queued(3, content="c")],
+                [h.run_finished(1), h.run_started(2), h.files_seen(h.seen("/case/a"), run=2), h.lost("exec-0")],
+                [*h.whole_job(4, run=2, version="2")],
+            ]
+        )
+    )
+    return projector.connection
+
+
+def key(content: str, version: str = "1") -> MaterializationKey:
+    return MaterializationKey(f"key-evtx-{version}-{content}-evtx_events")
+
+
+def test_jobs_come_newest_first(told: queries.Connection) -> None:
+    assert [row.job_id for row in queries.jobs(told)] == [4, 3, 2, 1]
+    assert [row.job_id for row in queries.jobs(told, limit=2)] == [4, 3]
+
+
+def test_jobs_can_be_asked_for_by_status(told: queries.Connection) -> None:
+    assert [row.job_id for row in queries.jobs(told, status="completed")] == [4, 1]
+    assert queries.jobs(told, status="running") == []
+
+
+def test_jobs_of_a_run_come_oldest_first(told: queries.Connection) -> None:
+    assert [row.job_id for row in queries.jobs_of_run(told, RunId(1))] == [1, 2, 3]
+
+
+def test_a_job_comes_with_its_outputs_and_its_events(told: queries.Connection) -> None:
+    detail = queries.job(told, JobId(1))
+    assert detail is not None
+    assert (detail.job.status, [row.output_name for row in detail.outputs]) == ("completed", ["evtx_events"])
+    assert [(event.job_seq, event.type) for event in detail.events] == [
+        (1, "JobQueued"),
+        (2, "JobDispatched"),
+        (3, "JobStarted"),
+        (4, "OutputsCommitted"),
+        (5, "MaterializationRecorded"),
+        (6, "JobCompleted"),
+    ]
+
+
+def test_events_of_a_job_can_be_followed(told: queries.Connection) -> None:
+    assert [event.job_seq for event in queries.job_events(told, JobId(1), after=4)] == [5, 6]
+
+
+def test_a_job_that_does_not_exist_is_none(told: queries.Connection) -> None:
+    assert queries.job(told, JobId(99)) is None
+
+
+def test_jobs_are_counted_by_status(told: queries.Connection) -> None:
+    assert queries.job_counts(told) == {"completed": 2, "failed": 1, "queued": 1}
+
+
+def test_files_seen_last_come_first(told: queries.Connection) -> None:
+    assert [(row.path, row.refused_reason) for row in queries.files(told)] == [
+        ("/case/a", None),
+        ("/case/c", "permission denied"),
+        ("/case/b", None),
+    ]
+    assert [row.path for row in queries.files_of_run(told, RunId(1))] == ["/case/b", "/case/c"]
+
+
+def test_runs_come_newest_first(told: queries.Connection) -> None:
+    assert [(row.run_id, row.status) for row in queries.runs(told)] == [(2, "running"), (1, "finished")]
+
+
+def test_a_run_is_found_by_its_number(told: queries.Connection) -> None:
+    found = queries.run(told, RunId(1))
+    assert found is not None
+    assert (found.inputs, found.exit) == ('["/case"]', 0)
+    assert queries.run(told, RunId(9)) is None
+
+
+def test_parsers_and_executors_are_listed(told: queries.Connection) -> None:
+    assert [(row.parser, row.version) for row in queries.parsers(told)] == [("evtx", "1")]
+    assert [(row.executor, row.status) for row in queries.executors(told)] == [("exec-1", "alive"), ("exec-0", "lost")]
+
+
+def test_superseded_outputs_are_counted_by_the_run_that_did_it(told: queries.Connection) -> None:
+    assert (queries.superseded_by_run(told, RunId(1)), queries.superseded_by_run(told, RunId(2))) == (0, 1)
+
+
+def test_materializations_are_found_by_job_and_by_key(told: queries.Connection) -> None:
+    (by_job,) = queries.materializations_of_jobs(told, [JobId(1), JobId(2)])
+    assert queries.materializations_of(told, [key("a"), key("zzz")]) == [by_job]
+    assert by_job.superseded_by_seq is not None
+
+
+def test_a_superseded_output_is_not_missing(told: queries.Connection) -> None:
+    assert queries.missing_keys(told, [key("a"), key("a", "2"), key("b"), key("b")]) == {key("b")}
+
+
+def test_no_keys_asks_nothing(told: queries.Connection) -> None:
+    assert (queries.missing_keys(told, []), queries.materializations_of(told, [])) == (set(), [])
+
+
+@given(recorded=st.sets(st.integers(1, 30), max_size=20), asked=st.lists(st.integers(1, 30), max_size=40))
+@settings(max_examples=6, deadline=None)
+def test_missing_keys_are_those_asked_for_less_those_recorded(recorded: set[int], asked: list[int]) -> None:
+    with duckdb.connect(":memory:") as connection:
+        create_tables(connection, LogId("0" * 32))
+        events = [event for job in sorted(recorded) for event in (h.queued(job), h.recorded(job, content=str(job)))]
+        Projector(connection).apply(h.frames_of([[h.opened(), *events]]))
+        missing = queries.missing_keys(connection, [key(str(job)) for job in asked])
+    assert missing == {key(str(job)) for job in set(asked) - recorded}
+
+
+def test_a_hundred_thousand_keys_are_one_join(told: queries.Connection) -> None:
+    keys = [MaterializationKey(f"{number:064x}") for number in range(100_000)]
+    begun = time.monotonic()
+    assert len(queries.missing_keys(told, keys)) == 100_000
+    assert time.monotonic() - begun < 5  # a query a key takes over a minute
+
+
+def test_a_hostile_value_is_only_a_value(told: queries.Connection) -> None:
+    hostile = MaterializationKey("'); DROP TABLE cf_jobs; --")
+    assert queries.missing_keys(told, [hostile]) == {hostile}
+    assert len(queries.jobs(told)) == 4
