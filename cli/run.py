@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from cli.report import FileReport, RunReport
 
 SHOWN_FILES_MAX = 20
+PATH_CHARACTERS_MAX = 110
 WORKERS_MAX = 64
 
 
@@ -124,32 +126,55 @@ def _tell_resumed(sentinel: object) -> None:
 
 def _show(report: RunReport) -> None:
     """Print the summary: what was found and done, the tables, what failed and why, what to type next."""
+    base = _common_folder(report.files)
     out(f"run {report.run}: {report.parser} {report.parser_version}, {report.seconds:.1f} s")
     out(
         f"files: {report.found} found, {report.processed} processed, {report.reused} reused, {report.failed} failed"
         + (f"; {report.passed_over} others not for this parser" if report.passed_over else "")
+        + (f"; in {printable(base)}" if base else "")
     )
-    for line in _reused_lines(report.files):
-        out(line)
+    _show_files("reused", [file for file in report.files if file.action == "reused"], base, lambda file: file.reason)
     out()
     for line in _output_lines(report):
         out(line)
-    _show_damage(report.files)
-    _show_failures(report.files)
+    damaged = [file for file in report.files if file.action != "failed" and file.status == "partial_success"]
+    _show_files("could not be read in full", damaged, base, _damage)
+    _show_files("failed", [file for file in report.files if file.action == "failed"], base, _failure)
     out()
-    out(
-        f"tables in {printable(report.sink)}"
-        + (f"; {report.superseded} earlier outputs superseded" if report.superseded else "")
-    )
+    superseded = f"; {report.superseded} earlier outputs superseded" if report.superseded else ""
+    out(f"tables in {printable(report.sink)}{superseded}")
     out(f"next: {_next_command(report)}")
 
 
-def _reused_lines(files: tuple[FileReport, ...]) -> list[str]:
-    reused = [file for file in files if file.action == "reused"]
-    lines = [f"  reused {shorten(printable(file.path))}: {file.reason}" for file in reused[:SHOWN_FILES_MAX]]
-    if len(reused) > SHOWN_FILES_MAX:
-        lines.append(f"  … and {len(reused) - SHOWN_FILES_MAX} more reused files: --json lists them all")
-    return lines
+def _common_folder(files: tuple[FileReport, ...]) -> str:
+    """Return the folder that all files share, for showing their paths without it; "" for a single file."""
+    if len(files) < 2:
+        return ""
+    return os.path.commonpath([file.path for file in files])
+
+
+def _show_files(what: str, files: list[FileReport], base: str, tell: Callable[[FileReport], str]) -> None:
+    if not files:
+        return
+    out()
+    out(f"{count(len(files), 'file')} {what}:")
+    for file in files[:SHOWN_FILES_MAX]:
+        out(f"  {shorten(printable(file.path.removeprefix(base).lstrip('/')), PATH_CHARACTERS_MAX)}")
+        for line in tell(file).split("\n"):
+            out(f"    {printable(line)}")
+    if len(files) > SHOWN_FILES_MAX:
+        out(f"  … and {len(files) - SHOWN_FILES_MAX} more: --json lists them all")
+
+
+def _damage(file: FileReport) -> str:
+    first = file.ranges[0] if file.ranges else None
+    where = f"; at byte {first.offset:,}: {first.reason}" if first else ""
+    more = f" (and {len(file.ranges) - 1} more places: {file.next_step})" if len(file.ranges) > 1 else ""
+    return f"{file.written} records written, {file.unreadable} known to be unreadable{where}{more}"
+
+
+def _failure(file: FileReport) -> str:
+    return f"{file.reason}\nnext: {file.next_step}" if file.next_step else file.reason
 
 
 def _output_lines(report: RunReport) -> list[str]:
@@ -168,31 +193,6 @@ def _output_lines(report: RunReport) -> list[str]:
         for name, made in sorted(sums.items())
     ]
     return table(("output", "rows", "size", "artifacts"), rows, right=(1, 2, 3)) if rows else ["no outputs"]
-
-
-def _show_damage(files: tuple[FileReport, ...]) -> None:
-    damaged = [file for file in files if file.action != "failed" and file.status == "partial_success"]
-    if damaged:
-        out()
-        out(f"{count(len(damaged), 'file')} with records that could not be read:")
-    for file in damaged[:SHOWN_FILES_MAX]:
-        first = f": {file.ranges[0].reason} (offset {file.ranges[0].offset})" if file.ranges else ""
-        out(f"  {shorten(printable(file.path))}: {file.written} of {file.found} written{printable(first)}")
-    if len(damaged) > SHOWN_FILES_MAX:
-        out(f"  … and {len(damaged) - SHOWN_FILES_MAX} more: --json lists them all")
-
-
-def _show_failures(files: tuple[FileReport, ...]) -> None:
-    failed = [file for file in files if file.action == "failed"]
-    if failed:
-        out()
-        out(f"{count(len(failed), 'file')} failed:")
-    for file in failed[:SHOWN_FILES_MAX]:
-        out(f"  {shorten(printable(file.path))}: {printable(file.reason)}")
-        if file.next_step:
-            out(f"    next: {printable(file.next_step)}")
-    if len(failed) > SHOWN_FILES_MAX:
-        out(f"  … and {len(failed) - SHOWN_FILES_MAX} more: --json lists them all")
 
 
 def _next_command(report: RunReport) -> str:

@@ -57,8 +57,8 @@ def make_folder(folder: Path) -> None:
     """Create a folder with its parents, private and durably; one that exists is left as it is."""
     if folder.is_dir():
         return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    folder.mkdir(mode=FOLDER_MODE)
+    make_folder(folder.parent)  # as deep as the path is; the root exists
+    folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
     sync_folder(folder.parent)
 
 

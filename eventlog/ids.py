@@ -34,7 +34,7 @@ Digest = NewType("Digest", str)  # blake3 of an artifact's bytes, 64 hex digits
 PathText = NewType("PathText", str)  # a file name as text; see path_text
 Instant = NewType("Instant", str)  # "2026-01-22T10:11:12.123456Z": fixed width, so text order is time order
 
-_PATH_PIECE = re.compile(r"(\\\\|\\x[89a-f][0-9a-f])")  # what path_text writes for a backslash and a stray byte
+_PATH_PIECE = re.compile(r"(\\\\|\\x[0-9a-f]{2})")  # a backslash, and any byte by its number
 _canonical = msgspec.json.Encoder(order="deterministic")
 
 
@@ -95,7 +95,7 @@ def path_text(name: bytes) -> PathText:
 
 
 def path_bytes(text: PathText) -> bytes:
-    """Return the file name that `path_text` was given. Raises ValueError for text it cannot have produced."""
+    r"""Return the file name of a text form; any byte may be written as `\xHH`. Raises ValueError for other text."""
     pieces = _PATH_PIECE.split(text)
     if any("\\" in plain for plain in pieces[::2]):
         raise ValueError(f"not the text form of a file name: {text!r}")

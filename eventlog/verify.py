@@ -171,9 +171,12 @@ class _Audit:
         return self.writer_active or segment.path.stat().st_size != segment.size
 
     def _reopened_meanwhile(self, closed: Closed) -> bool:
-        """Return whether a writer has come since CLOSED was read: it removes CLOSED before it appends."""
+        """Return whether a writer has come since CLOSED was read: it removes CLOSED before it appends.
+
+        It may have left again by now, with another CLOSED behind it, so the lock says nothing.
+        """
         self.writer_active = self.writer_active or is_locked(self.folder)
-        return self.writer_active and read_closed(self.folder) != closed
+        return read_closed(self.folder) != closed
 
     def _result(self, log_id: LogId, segments: Sequence[Segment], link: Link) -> Verification:
         return Verification(

@@ -40,7 +40,7 @@ def test_percent_signs_and_newlines_are_left_alone() -> None:
     assert path_text(b"a\\b\xff") == "a\\\\b\\xff"
 
 
-@pytest.mark.parametrize("text", ["\\", "\\x4", "\\x41", "\\xFF", "\\x+f", "\\x f", "a\\qb"])
+@pytest.mark.parametrize("text", ["\\", "\\x4", "\\xFF", "\\x+f", "\\x f", "a\\qb"])
 def test_text_that_no_name_has_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not the text form"):
         path_bytes(PathText(text))

@@ -1,0 +1,27 @@
+"""`python -m benchmarks [NAME...]`: run the measurements and print one line for each ratio and its bar."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks import bench_append, bench_evtx, bench_rerun
+
+ALL = {"append": bench_append.run, "evtx": bench_evtx.run, "rerun": bench_rerun.run}
+
+
+def main() -> int:
+    """Run the named measurements, or all of them."""
+    names = sys.argv[1:] or list(ALL)
+    unknown = [name for name in names if name not in ALL]
+    if unknown:
+        sys.stderr.write(f"no measurement named {', '.join(unknown)}; there are: {', '.join(ALL)}\n")
+        return 2
+    for name in names:
+        for ratio in ALL[name]():
+            sys.stdout.write(ratio.line() + "\n")
+            sys.stdout.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""Interleaves two sides round by round, so that a noisy machine is noisy for both, and tells their ratio."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+from msgspec import Struct
+
+
+class Ratio(Struct, frozen=True, kw_only=True):
+    """Paired ratios of one comparison. `bar` is what they should reach: at least it, or at most if `lower`."""
+
+    name: str
+    ours_seconds: float
+    theirs_seconds: float
+    ratios: tuple[float, ...]
+    bar: float
+    lower: bool = False
+
+    def line(self) -> str:
+        """Return one line: the median ratio with its range, both sides' medians, the bar and whether it is met."""
+        median = statistics.median(self.ratios)
+        met = median <= self.bar if self.lower else median >= self.bar
+        sign = "<=" if self.lower else ">="
+        verdict = "met" if met else "MISSED"
+        return (
+            f"{self.name:<44} {median:7.3f} ({min(self.ratios):.3f}..{max(self.ratios):.3f})  bar {sign} {self.bar}"
+            f"  {verdict:<6}  ours {self.ours_seconds * 1e3:.2f} ms, theirs {self.theirs_seconds * 1e3:.2f} ms"
+        )
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Return the seconds that one call takes."""
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+def speed_ratio(
+    name: str, *, ours: Callable[[], object], theirs: Callable[[], object], rounds: int, bar: float
+) -> Ratio:
+    """Return how fast ours is, as a fraction of theirs: 1 is as fast, above is faster."""
+    times = [(timed(ours), timed(theirs)) for _ in range(rounds)]
+    return Ratio(
+        name=name,
+        ours_seconds=statistics.median(own for own, _ in times),
+        theirs_seconds=statistics.median(other for _, other in times),
+        ratios=tuple(other / own for own, other in times),
+        bar=bar,
+    )
+
+
+def cost_ratio(
+    name: str, *, ours: Callable[[], object], theirs: Callable[[], object], rounds: int, bar: float
+) -> Ratio:
+    """Return how long ours takes, as a multiple of theirs: the less the better."""
+    times = [(timed(ours), timed(theirs)) for _ in range(rounds)]
+    return Ratio(
+        name=name,
+        ours_seconds=statistics.median(own for own, _ in times),
+        theirs_seconds=statistics.median(other for _, other in times),
+        ratios=tuple(own / other for own, other in times),
+        bar=bar,
+        lower=True,
+    )
