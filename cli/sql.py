@@ -15,6 +15,7 @@ from cli.render import out, out_json, shorten, table, talk
 
 SHOWN_ROWS_MAX = 1000
 CELL_CHARACTERS_MAX = 120
+NUMBER_TYPES = ("BIGINT", "INTEGER", "SMALLINT", "TINYINT", "HUGEINT", "UBIGINT", "DOUBLE", "FLOAT", "DECIMAL")
 EXAMPLE = 'casparian sql "select * from cf_jobs limit 5"'
 
 
@@ -43,7 +44,8 @@ def sql(
     if as_json:
         out_json({"columns": result.columns, "types": result.types, "rows": rows, "truncated": result.truncated})
         return
-    for line in table(result.columns, [[_shown(cell) for cell in row] for row in rows]):
+    numbers = [place for place, kind in enumerate(result.types) if kind.startswith(NUMBER_TYPES)]
+    for line in table(result.columns, [[_shown(cell) for cell in row] for row in rows], right=numbers):
         out(line)
     if result.truncated:
         talk(f"only the first {limit} rows are shown; --limit shows more")
