@@ -7,6 +7,9 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from eventlog.ids import LogId
+from eventlog.recovery import Witness
+
 HOME_VARIABLE = "CASPARIAN_HOME"
 DEFAULT_HOME = "~/.casparian_flow"
 
@@ -37,3 +40,11 @@ def find_home(option: Path | None) -> Home:
     """Return the home named by the option, else by CASPARIAN_HOME, else the default; always absolute."""
     named = option or Path(os.environ.get(HOME_VARIABLE) or DEFAULT_HOME).expanduser()
     return Home(Path(os.path.normpath(Path.cwd() / named)))
+
+
+def read_model_witness(home: Home, log_id: LogId) -> Witness | None:
+    """Return what the home's read model has seen of the log: a log that ends before it has lost records."""
+    from projections.readmodel import peek_checkpoint
+
+    at = peek_checkpoint(home.root, log_id)
+    return None if at is None else Witness(name="the read model", seq=at.seq, hash=at.hash)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.errors import EXIT_VERIFICATION
-from cli.home import find_home
+from cli.home import find_home, read_model_witness
 from cli.options import HomeOption, JsonOption
 from cli.reading import nothing_here
 from cli.render import count, out, out_json, printable
@@ -37,7 +37,7 @@ def verify(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
     place = find_home(home)
     try:
-        verification = verify_log(place.log)
+        verification = verify_log(place.log, witness_of=lambda log_id: read_model_witness(place, log_id))
     except LogMissingError as error:
         raise nothing_here(place) from error
     if as_json:

@@ -37,7 +37,7 @@ from eventlog.frames import (
 )
 from eventlog.ids import Instant, LogId
 from eventlog.lock import LockHolder, LogLock, boot_id, names_inode
-from eventlog.recovery import POISON_NAME, WHAT_TO_DO, Recovery, recover, require_genesis
+from eventlog.recovery import POISON_NAME, WHAT_TO_DO, Recovery, Witness, recover, require_genesis
 from eventlog.sealed import CLOSED_NAME, GENESIS_NAME, Closed, Genesis, write_closed, write_genesis
 
 __all__ = ["EXIT_STORAGE", "Frame", "FrameDraft", "Head", "Log", "exit_process"]
@@ -90,10 +90,13 @@ class Log:
         new_log_id: Callable[[], LogId],
         version: str,
         purpose: str,
+        witness_of: Callable[[LogId], Witness | None] = lambda _: None,
         die: Callable[[str], NoReturn] = exit_process,
     ) -> Log:
         """Take the log in `folder`, creating it if there is none, recover it and begin a new epoch, durably.
 
+        `witness_of` is asked, under the lock, who has seen the log of this id from outside: a log that is behind its
+        witness is refused before a byte of it is changed.
         `clock` gives the commit lines' `ts`; `new_log_id` is asked for a new log only; `purpose` is told to those who
         find the log locked. Raises LogLockedError, LogCorruptError, LogRegressedError, LogFormatError,
         UnknownEventError, LogStorageError; each says what to do next, and leaves the log unlocked and as it was.
@@ -107,7 +110,7 @@ class Log:
             lock = LogLock.acquire(folder, holder)
             _create_if_absent(folder, new_log_id=new_log_id, clock=clock)
             genesis, genesis_hash = require_genesis(folder)
-            recovery = recover(folder, genesis, genesis_hash)
+            recovery = recover(folder, genesis, genesis_hash, witness=witness_of(genesis.log_id))
             remove_durably(folder / CLOSED_NAME)  # before the first append: the mark must never be behind the log
             log = cls(folder, lock=lock, genesis=genesis, recovery=recovery, clock=clock, die=die)
             log._begin_epoch(recovery.repairs, version=version, holder=holder)

@@ -79,6 +79,37 @@ class Judgement(Struct, frozen=True, kw_only=True):
     finding: Finding | None = None
 
 
+class Witness(Struct, frozen=True, kw_only=True):
+    """Somebody outside of the log who was told of `seq` when it was durable, in the commit with this hash."""
+
+    name: str  # for sentences, e.g. "the read model"
+    seq: int
+    hash: str
+
+
+class Hearing:
+    """Compares a log with its witness while the chain is walked: `hear` every frame, then `verdict`."""
+
+    def __init__(self, witness: Witness | None) -> None:
+        self._witness = witness
+        self._hash_there = ""
+
+    def hear(self, line: CommitLine) -> None:
+        """Take in one commit of the chain; empty ones end at the seq of the one before them and are passed over."""
+        if self._witness is not None and line.last == self._witness.seq and line.first <= line.last:
+            self._hash_there = line.hash
+
+    def verdict(self, scan: ChainScan) -> Judgement | None:
+        """Return REGRESSED if the log that was walked to its end is not the one that the witness saw; else None."""
+        witness = self._witness
+        if witness is None or witness.seq == 0 or self._hash_there == witness.hash:
+            return None
+        expected = f"commit {witness.hash[:16]}… with record {witness.seq}, which {witness.name} has seen"
+        behind = witness.seq > scan.link.seq
+        actual = f"an end at record {scan.link.seq}" if behind else "another history"
+        return _found("REGRESSED", scan, check="witness", expected=expected, actual=actual)
+
+
 class Recovery(Struct, frozen=True, kw_only=True):
     """A log whose chain is whole and synced: where it ends, and what was done to it for that."""
 
@@ -224,8 +255,10 @@ def _testimony(line: CommitLine, link: Link) -> str | None:
 # --- repairing ------------------------------------------------------------------------------------------------------
 
 
-def recover(folder: Path, genesis: Genesis, genesis_hash: str) -> Recovery:
+def recover(folder: Path, genesis: Genesis, genesis_hash: str, *, witness: Witness | None = None) -> Recovery:
     """Bring a log to a whole, synced chain; the caller holds the lock. Repeating it after a crash changes nothing more.
+
+    A torn tail looks the same whether its records were acknowledged or not: only a witness can tell.
 
     Raises LogCorruptError, LogRegressedError, UnknownEventError (before a byte is changed), LogStorageError.
     """
@@ -236,9 +269,11 @@ def recover(folder: Path, genesis: Genesis, genesis_hash: str) -> Recovery:
     closed = read_closed(folder)
     start = Waypoint(link=genesis_link(genesis_hash), index=0, offset=0)
     scan = ChainScan(log_id=genesis.log_id, segments=segments, start=start)
-    waypoints = _scan_known(scan)
+    hearing = Hearing(witness)
+    waypoints = _scan_known(scan, hearing)
     judgement = judge(scan, closed)
     _refuse(folder, judgement)
+    _refuse(folder, hearing.verdict(scan) or judgement)
     _remove_leftovers(folder)
     epoch = scan.link.epoch + 1
     if judgement.verdict == "TORN":
@@ -256,11 +291,12 @@ def recover(folder: Path, genesis: Genesis, genesis_hash: str) -> Recovery:
     )
 
 
-def _scan_known(scan: ChainScan) -> tuple[Waypoint, ...]:
+def _scan_known(scan: ChainScan, hearing: Hearing) -> tuple[Waypoint, ...]:
     """Walk the whole chain, refuse types of a newer version, and return the sparse index that replay starts from."""
     waypoints = [scan.waypoint()]
     for raw in scan.frames():
         refuse_unknown_tags(raw.lines)
+        hearing.hear(raw.line)
         if raw.line.commit % WAYPOINT_COMMITS == 0:
             waypoints.append(scan.waypoint())
     return tuple(waypoints)

@@ -6,7 +6,7 @@ record decodes, epochs and durable marks only go up, and no job commits outputs 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, get_args
 
@@ -26,7 +26,7 @@ from eventlog.frames import RawFrame
 from eventlog.ids import JobId, LogId
 from eventlog.lock import is_locked
 from eventlog.records import COMMAND_TYPES, LogRecord, decode_records, misplaced_line
-from eventlog.recovery import WHAT_TO_DO, Finding, Judgement, Verdict, judge, require_genesis
+from eventlog.recovery import WHAT_TO_DO, Finding, Hearing, Judgement, Verdict, Witness, judge, require_genesis
 from eventlog.sealed import CLOSED_NAME, GENESIS_NAME, Closed, read_closed
 
 FINDINGS_MAX: Final = 100  # later ones are counted in `findings_total`
@@ -54,10 +54,13 @@ class Verification(Struct, frozen=True, kw_only=True):
     findings_total: int
 
 
-def verify(folder: Path) -> Verification:
-    """Read the whole log and report. Raises LogMissingError if there is none, LogStorageError if it cannot be read."""
+def verify(folder: Path, *, witness_of: Callable[[LogId], Witness | None] = lambda _: None) -> Verification:
+    """Read the whole log and report; `witness_of` is asked who has seen the log of this id from outside.
+
+    Raises LogMissingError if there is no log, LogStorageError if it cannot be read.
+    """
     try:
-        return _Audit(folder).run()
+        return _Audit(folder, witness_of).run()
     except LogError:
         raise
     except OSError as error:
@@ -69,8 +72,9 @@ def verify(folder: Path) -> Verification:
 class _Audit:
     """One walk over the log; memory holds the findings and the ids of cancelled jobs, nothing else that grows."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, witness_of: Callable[[LogId], Witness | None]) -> None:
         self.folder = folder
+        self.witness_of = witness_of
         self.verdict: Verdict = "OK"
         self.findings: list[Finding] = []
         self.findings_total = 0
@@ -90,10 +94,12 @@ class _Audit:
             return self._result(LogId(""), (), genesis_link(""))
         closed = self._read_closed()  # before the sizes: a log that is closed in between is then not a regressed one
         self.writer_active = is_locked(self.folder)
+        hearing = Hearing(self.witness_of(genesis.log_id))  # before the sizes: a witness is never ahead of the log
         scan = self._scan(genesis.log_id, genesis_hash)
         for raw in scan.frames():
             self._check_frame(raw, scan)
-        self._judge_end(scan, closed)
+            hearing.hear(raw.line)
+        self._judge_end(scan, closed, hearing)
         return self._result(genesis.log_id, scan.segments, scan.link)
 
     def _scan(self, log_id: LogId, genesis_hash: str) -> _AuditScan:
@@ -156,7 +162,10 @@ class _Audit:
 
     # --- the end ---
 
-    def _judge_end(self, scan: ChainScan, closed: Closed | None) -> None:
+    def _judge_end(self, scan: ChainScan, closed: Closed | None, hearing: Hearing) -> None:
+        contradicted = hearing.verdict(scan)
+        if contradicted is not None:
+            self._note(contradicted)
         judgement = judge(scan, closed)
         if closed is not None and judgement.verdict == "CORRUPT" and self._reopened_meanwhile(closed):
             judgement = judge(scan, None)

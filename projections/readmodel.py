@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
 import duckdb
+import msgspec
 
 from eventlog.ids import LogId, Seq, path_text
 from projections.errors import ReadModelUnavailableError
@@ -43,6 +44,14 @@ import sys, duckdb
 connection = duckdb.connect(sys.argv[1])
 connection.execute("SELECT seq FROM cf_checkpoint").fetchall()
 connection.close()
+"""
+
+_PEEK = """
+import json, sys, duckdb
+connection = duckdb.connect(sys.argv[1], read_only=True)
+names = ["log_id", "seq", "commit_no", "hash", "schema_digest"]
+row = connection.execute("SELECT " + ", ".join(names) + " FROM cf_checkpoint").fetchall()[0]
+print(json.dumps(dict(zip(names, row))))
 """
 
 
@@ -84,6 +93,31 @@ def discard(projector: Projector, home: Path, log_id: LogId) -> Projector:
     projector.connection.close()
     _delete(readmodel_path(home))
     return open_writer(home, log_id)
+
+
+def peek_checkpoint(home: Path, log_id: LogId) -> CheckpointRow | None:
+    """Return how far the read model of this log has come, without opening it for writing; None where nobody can say.
+
+    A file that was not closed is asked in a child process: what DuckDB does with it can end the process.
+    """
+    path = readmodel_path(home)
+    try:
+        if not path.exists():
+            return None
+        at = _checkpoint_by_child(path) if _wal(path).exists() else _checkpoint_read_only(path)
+    except (OSError, duckdb.Error, UnicodeEncodeError, IndexError, msgspec.MsgspecError):
+        return None
+    return at if at is not None and at.log_id == log_id else None
+
+
+def _checkpoint_read_only(path: Path) -> CheckpointRow:
+    with duckdb.connect(str(path), read_only=True) as connection:
+        return read_checkpoint(connection)
+
+
+def _checkpoint_by_child(path: Path) -> CheckpointRow | None:
+    child = _in_child(_PEEK, path)
+    return msgspec.json.decode(child.stdout, type=CheckpointRow) if child is not None else None
 
 
 def checkpoint(projector: Projector) -> tuple[Seq, str]:
@@ -129,17 +163,22 @@ def _is_ours(connection: duckdb.DuckDBPyConnection, log_id: LogId) -> bool:
 
 def _survives_opening(path: Path) -> bool:
     """Open, in a child process, a file that was not closed: what DuckDB does then can end the process."""
+    return _in_child(_PROBE, path) is not None
+
+
+def _in_child(program: str, path: Path) -> subprocess.CompletedProcess[bytes] | None:
+    """Run a program on the file in a process of its own; None if it failed, died, or took too long."""
     try:
         child = subprocess.run(
-            [sys.executable, "-I", "-c", _PROBE, str(path)],
+            [sys.executable, "-I", "-c", program, str(path)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=PROBE_SECONDS_MAX,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return False
-    return child.returncode == 0
+        return None
+    return child if child.returncode == 0 else None
 
 
 def _connect_patiently(path: Path) -> duckdb.DuckDBPyConnection | None:

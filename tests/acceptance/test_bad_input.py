@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -227,3 +228,23 @@ def test_a_log_that_was_cut_after_a_clean_end_is_refused(terminal: Terminal, log
         assert terminal.run_evtx(logs).code == 5
     segment.write_bytes(whole)
     assert terminal.run_evtx(logs).code == 0
+
+
+def test_an_older_log_under_a_newer_read_model_is_refused_and_not_changed(
+    terminal: Terminal, logs: Path, tmp_path: Path
+) -> None:
+    terminal.run_evtx(logs)
+    older = tmp_path / "older"
+    shutil.copytree(terminal.home / "log", older)
+    write_log(logs / "more.evtx", records=9)
+    terminal.run_evtx(logs)
+    shutil.rmtree(terminal.home / "log")
+    shutil.copytree(older, terminal.home / "log")
+    before = {path.name: path.read_bytes() for path in (terminal.home / "log").iterdir() if path.name != "LOCK"}
+    for _ in range(2):
+        done = terminal.run_evtx(logs)
+        assert done.code == 5
+        assert done.json["error"]["code"] == "log_regressed"
+        verified = terminal.casparian("log", "verify", "--json")
+        assert (verified.code, verified.json["verdict"]) == (5, "REGRESSED")
+    assert {p.name: p.read_bytes() for p in (terminal.home / "log").iterdir() if p.name != "LOCK"} == before
