@@ -47,8 +47,10 @@ logger = logging.getLogger("casparian.fleet")
 LEASE_SECONDS = 30.0  # an executor that is not heard of for so long is killed and its job given to another
 SWEEP_SECONDS = 0.5
 LEAVE_SECONDS = 5.0  # how long executors get to leave before they are killed
-RESPAWNS_MAX = 20  # of one fleet: a machine that kills every executor must not be fought for ever
+LOSSES_MAX = 20  # of one fleet: a machine that ends every executor must not be fought for ever
 ACTOR = "sentinel"
+# -P: a folder named like one of our packages in the working directory must not shadow it.
+WORKER = (sys.executable, "-P", "-m", "executors.worker")
 
 Reply = Callable[[bytes], None]
 
@@ -92,7 +94,9 @@ class Fleet:
         epoch: int,
         packages: dict[ParserName, ParserPackage],
         scratch: Path,
+        command: Sequence[str] = WORKER,
     ) -> None:
+        self._worker = command
         self._scratch = scratch
         self._server = server
         self._handler = handler
@@ -106,7 +110,8 @@ class Fleet:
         self._children: dict[ExecutorId, subprocess.Popen[bytes]] = {}
         self._waiters: list[threading.Thread] = []
         self._number = 0
-        self._respawns = 0
+        self._losses = 0
+        self._last_ending = ""
         self._stopping = threading.Event()
         self._sweeper = threading.Thread(target=self._sweep_loop, name="fleet-sweeper", daemon=True)
 
@@ -119,13 +124,18 @@ class Fleet:
 
     def grow(self, workers: int) -> None:
         """Bring the number of executor processes to `workers`."""
-        while len(self._children) < workers and not self._stopping.is_set():
+        while len(self._children) < workers and not self._stopping.is_set() and not self.exhausted:
             self._spawn()
 
     @property
     def size(self) -> int:
         """How many executor processes are alive."""
         return len(self._children)
+
+    @property
+    def exhausted(self) -> str:
+        """Return why no more executors are started: too many have ended by themselves; "" while there is hope."""
+        return self._last_ending if self._losses >= LOSSES_MAX else ""
 
     def stop(self) -> None:
         """Tell every executor to leave, wait LEAVE_SECONDS, kill the rest, close the server."""
@@ -163,9 +173,7 @@ class Fleet:
     def _spawn(self) -> None:
         self._number += 1
         executor = clock.new_executor(self._number)
-        # -P: a folder named like one of our packages in the working directory must not shadow it.
-        command = [sys.executable, "-P", "-m", "executors.worker"]
-        command += ["--connect", self._server.address, "--executor", executor]
+        command = [*self._worker, "--connect", self._server.address, "--executor", executor]
         # Guests keep their scratch folders where they can be found and removed after a kill: in the home.
         environment = {**os.environ, "TMPDIR": str(self._scratch)}
         child = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, env=environment)
@@ -177,6 +185,8 @@ class Fleet:
     def _wait(self, executor: ExecutorId, child: subprocess.Popen[bytes]) -> None:
         """Wait for the process to end, tell the log, and put another in its place while there is work."""
         code = child.wait()
+        if child.stdin:
+            child.stdin.close()
         self._children.pop(executor, None)
         with self._lock:
             self._idle.pop(executor, None)
@@ -185,10 +195,11 @@ class Fleet:
         reason = _ending(code)
         lost = LoseExecutor(executor=executor, reason=reason, charged=not self._stopping.is_set(), now=clock.now())
         self._handler.submit(lost, actor=ACTOR)
-        if not self._stopping.is_set() and self._respawns < RESPAWNS_MAX:
-            self._respawns += 1
-            logger.warning("%s ended: %s; another takes its place", executor, reason)
-            self._spawn()
+        if not self._stopping.is_set():  # `hire` puts another in its place while there is work
+            with self._lock:
+                self._losses += 1
+                self._last_ending = f"{self._losses} executors ended by themselves, the last one {reason}"
+            logger.warning("%s %s", executor, reason)
 
     # --- what the log says (told by the deciding thread) --------------------------------------------------------------
 

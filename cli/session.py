@@ -89,6 +89,10 @@ class InterruptedRunError(Exception):
         self.summary = summary
 
 
+class ExhaustedFleetError(Exception):
+    """No executor stays alive, so the open jobs wait for a later start."""
+
+
 class JobWatch:
     """Knows which jobs have ended, as told by the log."""
 
@@ -169,6 +173,12 @@ class RunSession:
             return self._finish(started, plan, package)
         except KeyboardInterrupt as error:
             raise InterruptedRunError(started.run, self._interrupt(started.run)) from error
+        except ExhaustedFleetError as error:
+            self._call(InterruptRun(run=started.run, reason=str(error), now=clock.now()))
+            why = f"process the files of run {started.run}: {error}; the jobs that are open wait for the next start"
+            raise CliError(
+                "no_executors", why, "casparian jobs; then look at memory, limits and the messages above"
+            ) from error
 
     # --- start and scan -----------------------------------------------------------------------------------------------
 
@@ -313,6 +323,8 @@ class RunSession:
             if not waiting:
                 return
             self._sentinel.hire()
+            if self._sentinel.fleet.exhausted and not self._sentinel.fleet.size:
+                raise ExhaustedFleetError(self._sentinel.fleet.exhausted)
 
     def _interrupt(self, run: RunId) -> str:
         """Abort what runs, end what waits, leave what is committed; return a sentence about it."""
