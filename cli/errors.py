@@ -49,5 +49,10 @@ def as_cli_error(error: Exception) -> CliError | None:
             return CliError("read_model_unavailable", str(error), "name another --home, or make room there")
         case ParserManifestError():
             return CliError("bad_parser", str(error), "install Casparian again")
+        case OSError():
+            what = f"{error.filename}: " if error.filename else ""
+            return CliError(
+                "io_error", f"{what}{error.strerror or error}", "look at the disk and the rights, then try again"
+            )
         case _:
             return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cli.home import find_home
 from cli.options import HomeOption, JsonOption, LimitOption
 from cli.reading import reading
-from cli.render import out, out_json, shorten, size, table
+from cli.render import out, out_json, shorten, size, table, talk
 
 
 def files(limit: LimitOption = 50, home: HomeOption = None, as_json: JsonOption = False) -> None:
@@ -16,9 +16,10 @@ def files(limit: LimitOption = 50, home: HomeOption = None, as_json: JsonOption 
     from projections import queries
 
     with reading(find_home(home)) as reader:
-        rows = queries.files(reader.connection, limit=limit)
+        rows = queries.files(reader.connection, limit=limit + 1)
+    truncated, rows = len(rows) > limit, rows[:limit]
     if as_json:
-        out_json({"files": rows})
+        out_json({"files": rows, "truncated": truncated})
         return
     lines = [
         (
@@ -32,5 +33,7 @@ def files(limit: LimitOption = 50, home: HomeOption = None, as_json: JsonOption 
     ]
     for line in table(("file", "size", "blake3 (first 16)", "run", "state"), lines, right=(1, 3)):
         out(line)
+    if truncated:
+        talk(f"only {limit} files are shown; --limit shows more")
     if not rows:
         out("no files")

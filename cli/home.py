@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 from msgspec import Struct
@@ -18,6 +19,13 @@ class Home(Struct, frozen=True):
     """The folders of one home. Nothing is created by naming them."""
 
     root: Path
+    named: bool = False  # by --home: then every command that we tell people to type must name it too
+
+    def hint(self, text: str) -> str:
+        """Return a next step with the --home that it needs, if it is a command of ours."""
+        if not self.named or not text.startswith("casparian "):
+            return text
+        return f"{text} --home {shlex.quote(os.fsdecode(bytes(self.root)))}"
 
     @property
     def log(self) -> Path:
@@ -39,7 +47,7 @@ class Home(Struct, frozen=True):
 def find_home(option: Path | None) -> Home:
     """Return the home named by the option, else by CASPARIAN_HOME, else the default; always absolute."""
     named = option or Path(os.environ.get(HOME_VARIABLE) or DEFAULT_HOME).expanduser()
-    return Home(Path(os.path.normpath(Path.cwd() / named)))
+    return Home(Path(os.path.normpath(Path.cwd() / named)), named=option is not None)
 
 
 def read_model_witness(home: Home, log_id: LogId) -> Witness | None:

@@ -10,7 +10,7 @@ import typer
 from cli.home import find_home
 from cli.options import HomeOption, JsonOption, LimitOption
 from cli.reading import reading
-from cli.render import out, out_json, shorten, table
+from cli.render import out, out_json, shorten, table, talk
 
 
 class Status(StrEnum):
@@ -39,9 +39,10 @@ def jobs(
     from projections import queries
 
     with reading(find_home(home)) as reader:
-        rows = queries.jobs(reader.connection, status=status.value if status else None, limit=limit)
+        rows = queries.jobs(reader.connection, status=status.value if status else None, limit=limit + 1)
+    truncated, rows = len(rows) > limit, rows[:limit]
     if as_json:
-        out_json({"jobs": rows})
+        out_json({"jobs": rows, "truncated": truncated})
         return
     lines = [
         (
@@ -49,13 +50,15 @@ def jobs(
             row.run_id,
             row.parser,
             row.completion_status or row.status,
-            row.rows_total,
+            row.written,
             shorten(row.path),
             row.error_reason or "",
         )
         for row in rows
     ]
-    for line in table(("job", "run", "parser", "status", "rows", "file", "why"), lines, right=(0, 1, 4)):
+    for line in table(("job", "run", "parser", "status", "records", "file", "why"), lines, right=(0, 1, 4)):
         out(line)
+    if truncated:
+        talk(f"only the newest {limit} jobs are shown; --limit shows more")
     if not rows:
         out("no jobs" + (f" with status {status.value}" if status else ""))

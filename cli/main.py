@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import signal
+import os
 import sys
 from typing import NoReturn
 
@@ -13,28 +13,34 @@ from cli.errors import EXIT_INTERRUPTED, EXIT_OK, as_cli_error
 
 def run() -> NoReturn:
     """Run the command line and end the process with its exit code."""
+    _prepare_streams()
     if sys.argv[1:] in (["--version"], ["version"]):  # without importing typer: scripts ask for it often
         sys.stdout.write(f"casparian {__version__}\n")
         sys.exit(EXIT_OK)
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     logging.getLogger(ROOT_LOGGER).setLevel(logging.WARNING)
     from cli.app import app
-    from cli.render import show_error
+    from cli.render import let_go_of_stdout, show_error
 
     try:
         app(prog_name="casparian")
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        # Whoever read our output has left (`| head`): that is their right, and no error.
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-        sys.stderr.close()
-        sys.exit(EXIT_OK)
     except Exception as error:
         told = as_cli_error(error)
         if told is None:
             raise
+        if isinstance(error, OSError):  # it may be stdout itself that failed, and it would fail again at the exit
+            let_go_of_stdout()
         show_error(told, as_json="--json" in sys.argv)
         sys.exit(told.exit_code)
     sys.exit(EXIT_OK)
+
+
+def _prepare_streams() -> None:
+    """Have both streams, whatever was closed before us, and never fail on a character that they cannot show."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123  # open as long as the process lives
+        getattr(sys, name).reconfigure(errors="backslashreplace")

@@ -7,9 +7,18 @@ from typing import Annotated
 
 import typer
 
+
+def _folder(text: str) -> Path:
+    if not text:
+        raise typer.BadParameter("an empty name is no folder")
+    return Path(text)
+
+
 HomeOption = Annotated[
     Path | None,
-    typer.Option("--home", help="The case's home folder. Default: $CASPARIAN_HOME, else ~/.casparian_flow."),
+    typer.Option(
+        "--home", parser=_folder, metavar="FOLDER", help="The home. Default: $CASPARIAN_HOME, else ~/.casparian_flow."
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print data as JSON on stdout; talk stays on stderr.")]
 LimitOption = Annotated[int, typer.Option("--limit", min=1, help="How many rows at most.")]

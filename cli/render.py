@@ -6,6 +6,7 @@ the cursor nor break a table.
 
 from __future__ import annotations
 
+import os
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -35,8 +36,19 @@ def shorten(text: str, characters_max: int = SHOWN_CHARACTERS_MAX) -> str:
 
 
 def out(line: str = "") -> None:
-    """Print one line of data."""
-    sys.stdout.write(line + "\n")
+    """Print one line of data. Whoever reads it may leave (`| head`): that is their right, and no error."""
+    try:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        let_go_of_stdout()
+
+
+def let_go_of_stdout() -> None:
+    """Send what is still buffered, and all that follows, nowhere: stdout has failed or has no reader any more."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def talk(line: str) -> None:
@@ -47,8 +59,7 @@ def talk(line: str) -> None:
 
 def out_json(value: object) -> None:
     """Print one JSON value on one line."""
-    sys.stdout.write(_encoder.encode(value).decode() + "\n")
-    sys.stdout.flush()
+    out(_encoder.encode(value).decode())
 
 
 def count(number: int, noun: str) -> str:

@@ -57,6 +57,7 @@ class RunReport(Struct, frozen=True, kw_only=True):
     reused: int
     failed: int
     superseded: int
-    passed_over: int
+    passed_over: int  # names in the folders that the parser does not claim
+    patterns: tuple[str, ...]
     seconds: float
     resumed: int

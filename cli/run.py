@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.errors import EXIT_INTERRUPTED, EXIT_USAGE, CliError
-from cli.home import find_home
+from cli.home import Home, find_home
 from cli.options import HomeOption, JsonOption
 from cli.render import count, out, out_json, printable, shorten, size, table, talk
 
@@ -28,7 +28,10 @@ def run(
     parser: Annotated[str, typer.Argument(help="A parser's name, e.g. evtx.")],
     inputs: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files or folders.")],
     sink: Annotated[
-        str | None, typer.Option("--sink", help="Where the tables go, e.g. parquet://./out. Default: <home>/output.")
+        str | None,
+        typer.Option(
+            "--sink", help="Where the tables go, e.g. parquet://./out. Default: the folder output in the home."
+        ),
     ] = None,
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, max=WORKERS_MAX, help="Executor processes. Default: the cores.")
@@ -67,7 +70,8 @@ def run(
     _check_inputs(request.inputs)
     reason = open_sink(target.uri).check()
     if reason is not None:
-        raise CliError("sink_unwritable", reason, "name another folder: --sink parquet://./out")
+        next_step = "name another folder: --sink parquet://./out" if sink else "name another home: --home ./home"
+        raise CliError("sink_unwritable", reason, next_step)
     signal.signal(signal.SIGTERM, _as_interrupt)
     watch = JobWatch()
     authority = Sentinel(
@@ -84,7 +88,7 @@ def run(
     if as_json:
         out_json(report)
     else:
-        _show(report)
+        _show(report, place)
     raise typer.Exit(report.exit)
 
 
@@ -124,26 +128,27 @@ def _tell_resumed(sentinel: object) -> None:
         talk(f"ended {count(resumed.withdrawn, 'job')} of an earlier run: the parser has changed since")
 
 
-def _show(report: RunReport) -> None:
+def _show(report: RunReport, home: Home) -> None:
     """Print the summary: what was found and done, the tables, what failed and why, what to type next."""
     base = _common_folder(report.files)
     out(f"run {report.run}: {report.parser} {report.parser_version}, {report.seconds:.1f} s")
     out(
         f"files: {report.found} found, {report.processed} processed, {report.reused} reused, {report.failed} failed"
-        + (f"; {report.passed_over} others not for this parser" if report.passed_over else "")
+        + (f"; {report.passed_over} others are not named {' or '.join(report.patterns)}" if report.passed_over else "")
         + (f"; in {printable(base)}" if base else "")
     )
-    _show_files("reused", [file for file in report.files if file.action == "reused"], base, lambda file: file.reason)
+    _show_reused([file for file in report.files if file.action == "reused"], base)
     out()
     for line in _output_lines(report):
         out(line)
     damaged = [file for file in report.files if file.action != "failed" and file.status == "partial_success"]
-    _show_files("could not be read in full", damaged, base, _damage)
-    _show_files("failed", [file for file in report.files if file.action == "failed"], base, _failure)
+    _show_files("could not be read in full", damaged, base, lambda file: _damage(file, home))
+    _show_files("failed", [f for f in report.files if f.action == "failed"], base, lambda file: _failure(file, home))
     out()
     superseded = f"; {report.superseded} earlier outputs superseded" if report.superseded else ""
-    out(f"tables in {printable(report.sink)}{superseded}")
-    out(f"next: {_next_command(report)}")
+    if any(file.outputs for file in report.files):
+        out(f"tables in {printable(report.sink)}{superseded}")
+    out(f"next: {home.hint(_next_command(report))}")
 
 
 def _common_folder(files: tuple[FileReport, ...]) -> str:
@@ -159,22 +164,37 @@ def _show_files(what: str, files: list[FileReport], base: str, tell: Callable[[F
     out()
     out(f"{count(len(files), 'file')} {what}:")
     for file in files[:SHOWN_FILES_MAX]:
-        out(f"  {shorten(printable(file.path.removeprefix(base).lstrip('/')), PATH_CHARACTERS_MAX)}")
+        out(f"  {_shown_path(file, base)}")
         for line in tell(file).split("\n"):
             out(f"    {printable(line)}")
     if len(files) > SHOWN_FILES_MAX:
         out(f"  … and {len(files) - SHOWN_FILES_MAX} more: --json lists them all")
 
 
-def _damage(file: FileReport) -> str:
-    first = file.ranges[0] if file.ranges else None
-    where = f"; at byte {first.offset:,}: {first.reason}" if first else ""
-    more = f" (and {len(file.ranges) - 1} more places: {file.next_step})" if len(file.ranges) > 1 else ""
-    return f"{file.written} records written, {file.unreadable} known to be unreadable{where}{more}"
+def _show_reused(files: list[FileReport], base: str) -> None:
+    if files:
+        out()
+        out(f"{count(len(files), 'file')} reused:")
+    for file in files[:SHOWN_FILES_MAX]:
+        out(f"  {_shown_path(file, base)}: {printable(file.reason)}")
+    if len(files) > SHOWN_FILES_MAX:
+        out(f"  … and {len(files) - SHOWN_FILES_MAX} more: --json lists them all")
 
 
-def _failure(file: FileReport) -> str:
-    return f"{file.reason}\nnext: {file.next_step}" if file.next_step else file.reason
+def _shown_path(file: FileReport, base: str) -> str:
+    path = file.path.removeprefix(base + "/") if base else file.path
+    return shorten(printable(path), PATH_CHARACTERS_MAX)
+
+
+def _damage(file: FileReport, home: Home) -> str:
+    said = f"{count(file.written or 0, 'record')} written; {count(len(file.ranges), 'place')} could not be read"
+    if file.ranges:
+        said += f", the first at byte {file.ranges[0].offset:,}: {file.ranges[0].reason}"
+    return f"{said}\nnext: {home.hint(file.next_step)}"
+
+
+def _failure(file: FileReport, home: Home) -> str:
+    return f"{file.reason}\nnext: {home.hint(file.next_step)}" if file.next_step else file.reason
 
 
 def _output_lines(report: RunReport) -> list[str]:

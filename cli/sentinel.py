@@ -77,6 +77,10 @@ class Sentinel:
 
     def _open(self, stack: ExitStack) -> None:
         """Start every part, and have it stopped in the opposite order, however far the start came."""
+        if not self.home.root.exists():
+            self.home.root.mkdir(
+                parents=True, exist_ok=True, mode=0o700
+            )  # evidence and its history are the examiner's alone
         self.log = Log.open(
             self.home.log,
             clock=clock.now,
@@ -86,7 +90,6 @@ class Sentinel:
             witness_of=lambda log_id: read_model_witness(self.home, log_id),
         )
         stack.callback(self.log.close)
-        self.home.root.chmod(0o700)  # evidence and its history are the examiner's alone
         self._clear_scratch()
         stack.callback(self._clear_scratch)
         self.handler = Handler(self.log, manager=self._manage, actor=ACTOR)

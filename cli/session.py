@@ -54,6 +54,8 @@ from eventlog.schema import schema_hash
 from executors.parser_catalog import ParserPackage
 from executors.scanner import PassedOver, batches, scan
 from projections import queries
+from projections.catalog import lost_reason
+from projections.queries import RecordedFile
 from projections.rows import JobRow, MaterializationRow
 from sinks.uri import open_sink
 
@@ -368,6 +370,7 @@ class RunSession:
             failed=tally.failed,
             superseded=superseded,
             passed_over=self._passed_over,
+            patterns=package.patterns,
             seconds=round(time.monotonic() - self._began, 3),
             resumed=self._sentinel.resumed.requeued + self._sentinel.resumed.promoting,
         )
@@ -389,6 +392,9 @@ class RunSession:
         if len(recorded) < len(made):
             return self._unfinished(item, results)
         job = results.jobs[recorded[0].job_id]
+        lost = next(filter(None, map(_lost, recorded)), "")
+        if lost:
+            return self._lost_report(item, job, lost)
         reused = item.file.path in plan.reused
         action: Action = "reused" if reused else "run"
         outputs = tuple(
@@ -414,6 +420,18 @@ class RunSession:
             status=job.completion_status or "success",
             reason=_why(item, job, reused=reused),
             next_step=f"casparian job show {job.job_id}",
+        )
+
+    @staticmethod
+    def _lost_report(item: _Wanted, job: JobRow, lost: str) -> FileReport:
+        """Return the report of a file whose outputs were published and are not there any more: no silent reuse."""
+        return _failed_report(
+            item.file.path,
+            item.file,
+            reason=f"its output was published by job {job.job_id}, but {lost}",
+            next_step="put it back from a copy, or run into another --sink",
+            job=job.job_id,
+            status="lost",
         )
 
     def _unfinished(self, item: _Wanted, results: Results) -> FileReport:
@@ -515,6 +533,23 @@ def _why(item: _Wanted, job: JobRow, *, reused: bool) -> str:
     return "no outputs were recorded for this content, parser, settings and target"
 
 
+def _lost(row: MaterializationRow) -> str:
+    """Return what is wrong with a published output, as far as a look at its size tells; "" if nothing is."""
+    if not row.file:
+        return ""
+    recorded = RecordedFile(
+        parser=row.parser,
+        output_name=row.output_name,
+        sink_uri=row.sink_uri,
+        file=row.file,
+        bytes=row.bytes,
+        schema_hash=row.schema_hash,
+        current=True,
+    )
+    why = lost_reason(recorded)
+    return f"{row.file}: {why}" if why else ""
+
+
 def _place(row: MaterializationRow) -> str | None:
     return open_sink(row.sink_uri).locate(row.file) if row.file else None
 
@@ -526,6 +561,6 @@ def _tally(files: Sequence[FileReport], superseded: int) -> RunTally:
         reused=sum(file.action == "reused" for file in files),
         failed=len(files) - len(done),
         partial=sum(file.status == "partial_success" for file in done),
-        unaccounted=sum(file.status == "accounting" for file in files),
+        unaccounted=sum(file.status in ("accounting", "lost") for file in files),
         superseded=superseded,
     )

@@ -16,7 +16,7 @@ from cli.render import out, out_json, shorten, table, talk
 SHOWN_ROWS_MAX = 1000
 CELL_CHARACTERS_MAX = 120
 NUMBER_TYPES = ("BIGINT", "INTEGER", "SMALLINT", "TINYINT", "HUGEINT", "UBIGINT", "DOUBLE", "FLOAT", "DECIMAL")
-EXAMPLE = 'casparian sql "select * from cf_jobs limit 5"'
+EXAMPLE = 'casparian sql "describe evtx_events"'
 
 
 def sql(
@@ -29,18 +29,21 @@ def sql(
 
     Example: `casparian sql "select channel, event_id, count(*) n from evtx_events group by all order by n desc"`
     """
-    from projections.errors import SqlError, SqlRefusedError
+    from projections.errors import MissingFileError, SqlError, SqlRefusedError, UnreachableFileError
     from projections.sql_guard import run_query
 
     text = sys.stdin.read() if query == "-" else query
-    with reading(find_home(home)) as reader:
+    home_folder = find_home(home)
+    with reading(home_folder) as reader:
         try:
             result = run_query(reader, text, limit_rows=limit)
             rows = list(result.rows())
         except SqlRefusedError as error:
-            raise CliError("sql_refused", str(error), EXAMPLE, exit_code=EXIT_USAGE) from error
+            raise CliError("sql_refused", str(error), home_folder.hint(EXAMPLE), exit_code=EXIT_USAGE) from error
+        except (MissingFileError, UnreachableFileError) as error:
+            raise CliError("output_lost", str(error)) from error
         except SqlError as error:
-            raise CliError("sql_failed", str(error), EXAMPLE) from error
+            raise CliError("sql_failed", str(error), home_folder.hint(EXAMPLE), exit_code=EXIT_USAGE) from error
     if as_json:
         out_json({"columns": result.columns, "types": result.types, "rows": rows, "truncated": result.truncated})
         return

@@ -35,7 +35,7 @@ class RunTally(Struct, frozen=True, kw_only=True):
     reused: int
     failed: int
     partial: int  # of processed and reused: rows quarantined or records unreadable
-    unaccounted: int  # of failed: the balance sheet did not add up
+    unaccounted: int  # of failed: the balance sheet did not add up, or a published output is not there any more
     superseded: int  # earlier materializations that are no longer current
 
 

@@ -109,6 +109,9 @@ class Catalog:
     def _create(self, name: str, view: OutputView) -> None:
         if name in self._created:
             return
+        lost = _missing(view.files)
+        if lost is not None:
+            raise lost
         body = _select(view)
         try:
             self._connection.execute(f"CREATE VIEW {name} AS {body}")
@@ -116,7 +119,7 @@ class Catalog:
             reason = (
                 f"make the table {name} from its recorded files: {_first_line(error)}; see cf_output_materializations"
             )
-            raise _missing(view.files) or UnreachableFileError(reason) from error
+            raise UnreachableFileError(reason) from error
         self._created[name] = view
 
 
@@ -127,15 +130,28 @@ def _mentions(text: str, name: str) -> bool:
 
 
 def _missing(recorded: Iterable[RecordedFile]) -> MissingFileError | None:
-    """Return the sentence that names the first recorded file that is not there, or None."""
-    gone = [path for path in readable_paths(recorded) if not Path(path).exists()]
-    if not gone:
+    """Return the sentence that names the first recorded file that is not as it was published, or None."""
+    lost = [(each, why) for each in recorded if (why := lost_reason(each))]
+    if not lost:
         return None
-    more = f" (and {len(gone) - 1} more)" if len(gone) > 1 else ""
+    first, why = lost[0]
+    more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
     return MissingFileError(
-        f"read the recorded file {gone[0]}: it is not there{more}, although the log says that it was published; "
-        "put it back from a copy, its BLAKE3 digest is in cf_output_materializations"
+        f"read the recorded file {file_path(first)}: {why}{more}, although the log says that it was published; put it "
+        "back from a copy (its BLAKE3 digest is in cf_output_materializations), or run into another --sink"
     )
+
+
+def lost_reason(recorded: RecordedFile) -> str:
+    """Return why a recorded file is not there as it was published, as far as a look at its size tells; "" if it is."""
+    path = _path_or_none(recorded)
+    if path is None:
+        return ""
+    try:
+        size = Path(path).stat().st_size
+    except OSError as error:
+        return "it is not there" if isinstance(error, FileNotFoundError) else f"it cannot be looked at: {error}"
+    return "" if size == recorded.bytes else f"it has {size} bytes where {recorded.bytes} were published"
 
 
 def file_path(recorded: RecordedFile) -> str:

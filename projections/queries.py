@@ -52,6 +52,7 @@ class RecordedFile(Struct, frozen=True, kw_only=True):
     output_name: OutputName
     sink_uri: str
     file: str
+    bytes: int
     schema_hash: SchemaHash
     current: bool
 

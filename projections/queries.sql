@@ -75,9 +75,16 @@ WHERE superseded_by_seq IN (SELECT recorded_seq FROM cf_output_materializations 
 SELECT DISTINCT id FROM wanted WHERE id NOT IN (SELECT materialization_key FROM cf_output_materializations)
 
 -- name: recorded_files
--- Every file that holds recorded rows, once, and whether any of its rows are current.
-SELECT parser, output_name, sink_uri, file, min(schema_hash) AS schema_hash, bool_or(superseded_by_seq IS NULL) AS current
-FROM cf_output_materializations
+-- Every file that holds recorded rows, once, and whether any of its rows are current: not superseded, and the newest
+-- of its content, parser and output. A case that was written to two targets is shown once.
+WITH ranked AS (
+    SELECT *, superseded_by_seq IS NULL AND recorded_seq = max(recorded_seq) FILTER (superseded_by_seq IS NULL)
+        OVER (PARTITION BY source_hash, parser, output_name) AS is_newest
+    FROM cf_output_materializations
+)
+SELECT parser, output_name, sink_uri, file, min(bytes) AS bytes, min(schema_hash) AS schema_hash,
+    bool_or(coalesce(is_newest, false)) AS current
+FROM ranked
 WHERE file != ''
 GROUP BY parser, output_name, sink_uri, file
 ORDER BY parser, output_name, min(recorded_seq), file

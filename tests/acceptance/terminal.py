@@ -50,7 +50,7 @@ class Terminal:
             "LANG": "C.UTF-8",
         }
 
-    def casparian(self, *words: str | bytes, stdin: str = "") -> Done:
+    def casparian(self, *words: str | bytes | Path, stdin: str = "") -> Done:
         """Run a command to its end."""
         done = subprocess.run(
             [COMMAND, *words],
@@ -63,7 +63,7 @@ class Terminal:
         )
         return Done(done)
 
-    def start(self, *words: str | bytes) -> subprocess.Popen[bytes]:
+    def start(self, *words: str | bytes | Path) -> subprocess.Popen[bytes]:
         """Start a command and leave it running, in a session of its own."""
         return subprocess.Popen(
             [COMMAND, *words],

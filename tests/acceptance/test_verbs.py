@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.conftest import write_log
-from tests.acceptance.terminal import Terminal
+from tests.acceptance.terminal import COMMAND, Terminal
 
 pytestmark = pytest.mark.acceptance
 
@@ -91,7 +93,7 @@ def test_sql_reads_the_case_and_nothing_else(done: Terminal, query: str) -> None
 
 def test_sql_names_the_tables_when_one_is_not_known(done: Terminal) -> None:
     shown = done.casparian("sql", "select * from evtx_event")
-    assert shown.code == 1
+    assert shown.code == 2
     assert "evtx_events" in shown.err
 
 
@@ -120,13 +122,60 @@ def test_a_deleted_read_model_costs_nothing_but_time(done: Terminal, tmp_path: P
 
 
 def test_output_can_be_cut_off_by_a_reader_that_leaves(done: Terminal) -> None:
-    import subprocess
-
     shown = subprocess.run(
         ["sh", "-c", "casparian log show | head -1"],
-        env=done.env | {"PATH": f"{Path(__import__('sys').executable).parent}:{done.env['PATH']}"},
+        env=done.env | {"PATH": f"{Path(sys.executable).parent}:{done.env['PATH']}"},
         capture_output=True,
         check=False,
     )
-    assert b"Traceback" not in shown.stderr
+    assert shown.stderr == b""
     assert b"WriterOpened" in shown.stdout
+
+
+def test_a_full_disk_behind_stdout_is_a_sentence(done: Terminal) -> None:
+    with Path("/dev/full").open("wb") as full:
+        shown = subprocess.run([COMMAND, "jobs"], env=done.env, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert shown.returncode == 1
+    assert b"Traceback" not in shown.stderr
+    assert b"No space left" in shown.stderr
+
+
+def test_a_terminal_that_knows_no_unicode_still_gets_an_answer(terminal: Terminal, tmp_path: Path) -> None:
+    write_log(tmp_path / "logs" / "\u00fcn\u00ef.evtx", records=3)
+    terminal.env |= {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+    assert terminal.casparian("run", "evtx", tmp_path / "logs").code == 0
+    assert "\\xfcn\\xef.evtx" in terminal.casparian("jobs").out
+
+
+def test_next_steps_name_the_home_that_they_need(terminal: Terminal, tmp_path: Path) -> None:
+    write_log(tmp_path / "logs" / "one.evtx", records=3)
+    shown = terminal.casparian("run", "evtx", tmp_path / "logs", "--home", tmp_path / "other home")
+    assert "--home" in shown.out.rsplit("next:", 1)[1]
+
+
+def test_an_existing_folder_keeps_its_rights_when_it_becomes_a_home(terminal: Terminal, tmp_path: Path) -> None:
+    write_log(tmp_path / "logs" / "one.evtx", records=3)
+    (tmp_path / "mine").mkdir(mode=0o755)
+    assert terminal.casparian("run", "evtx", tmp_path / "logs", "--home", tmp_path / "mine").code == 0
+    assert (tmp_path / "mine").stat().st_mode & 0o777 == 0o755
+    assert terminal.casparian("jobs", "--home", "").code == 2
+
+
+def test_a_case_written_to_two_targets_is_counted_once(done: Terminal, tmp_path: Path) -> None:
+    assert done.casparian("run", "evtx", tmp_path / "logs", "--sink", f"parquet://{tmp_path}/second").code == 0
+    assert done.sql("select count(*) from evtx_events") == [[3]]
+    assert done.sql("select count(*) from evtx_events_all") == [[6]]
+
+
+def test_a_lost_output_is_never_reused_in_silence(done: Terminal, tmp_path: Path) -> None:
+    (lost,) = done.out.glob("evtx_events_*.parquet")
+    lost.unlink()
+    asked = done.casparian("sql", "select count(*) from evtx_events")
+    assert asked.code == 1
+    assert f"{lost}: it is not there" in asked.err
+    again = done.run_evtx(tmp_path / "logs")
+    assert again.code == 5
+    assert "it is not there" in again.json["files"][0]["reason"]
+    elsewhere = done.casparian("run", "evtx", tmp_path / "logs", "--sink", f"parquet://{tmp_path}/second")
+    assert elsewhere.code == 0
+    assert done.sql("select count(*) from evtx_events") == [[3]]

@@ -303,6 +303,7 @@ def recorded(
     name: str = "evtx_events",
     sink_uri: str = SINK,
     file: str | None = None,
+    size: int = 100,
     schema: OutputSchema | None = None,
 ) -> MaterializationRecorded:
     shape = schema_hash(schema) if schema is not None else schema_hash(output())
@@ -318,7 +319,7 @@ def recorded(
         sink_uri=sink_uri,
         file=f"{name}_{job:016x}.parquet" if file is None else file,
         digest="d" * 64,
-        bytes=100,
+        bytes=size,
         row_first=0,
         rows=3 if file != "" else 0,
         schema_hash=SchemaHash(shape),

@@ -74,6 +74,7 @@ def published(
             name=shape.output,
             sink_uri=uri_of(folder),
             file=file if rows else "",
+            size=(folder / file).stat().st_size if rows else 0,
             schema=shape,
         ),
         h.completed(job),

@@ -40,6 +40,20 @@ def test_a_view_shows_current_rows_and_its_twin_shows_all_with_their_jobs(projec
     assert jobs == [("1",), ("2",), ("3",)]
 
 
+def test_a_case_written_to_two_targets_is_shown_once(projector: Projector, tmp_path: Path) -> None:
+    catalog = catalog_of(projector, h.deployed(), *published(tmp_path / "a", 1), *published(tmp_path / "b", 2))
+    catalog.create_all()
+    assert count(projector, "evtx_events") == 3
+    assert count(projector, "evtx_events_all") == 6
+
+
+def test_a_recorded_file_of_another_size_is_refused_by_name(projector: Projector, tmp_path: Path) -> None:
+    catalog = catalog_of(projector, h.deployed(), *published(tmp_path, 1))
+    next(tmp_path.iterdir()).write_bytes(b"")
+    with pytest.raises(MissingFileError, match="it has 0 bytes where"):
+        catalog.create_mentioned("select * from evtx_events")
+
+
 def test_a_file_that_no_event_records_is_not_shown(projector: Projector, tmp_path: Path) -> None:
     write_rows(tmp_path / "evtx_events_stray.parquet")
     catalog_of(projector, h.deployed(), *published(tmp_path, 1)).create_all()
@@ -177,7 +191,8 @@ def test_a_recorded_file_that_is_gone_is_named(projector: Projector, tmp_path: P
 
 def test_a_recorded_file_that_is_not_parquet_is_refused_in_a_sentence(projector: Projector, tmp_path: Path) -> None:
     catalog = catalog_of(projector, h.deployed(), *published(tmp_path, 1))
-    next(tmp_path.iterdir()).write_bytes(b"no")
+    published_file = next(tmp_path.iterdir())
+    published_file.write_bytes(b"n" * published_file.stat().st_size)
     with pytest.raises(UnreachableFileError, match=r"make the table outputs\.\"evtx__evtx_events\" from its recorded"):
         catalog.create_all()
 
@@ -187,7 +202,7 @@ def test_a_thousand_files_are_one_view(projector: Projector, tmp_path: Path) -> 
     template = tmp_path / "template"
     write_rows(template, rows=1)
     for job in range(1, 1001):
-        made = h.recorded(job, content=f"{job:04d}", sink_uri=uri_of(tmp_path))
+        made = h.recorded(job, content=f"{job:04d}", sink_uri=uri_of(tmp_path), size=template.stat().st_size)
         (tmp_path / made.file).hardlink_to(template)
         events += [h.queued(job), made]
     catalog = catalog_of(projector, h.deployed(), *events)
