@@ -8,7 +8,7 @@ import sys
 from typing import NoReturn
 
 from casparian import ROOT_LOGGER, __version__
-from cli.errors import EXIT_INTERRUPTED, EXIT_OK, as_cli_error
+from cli.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, CliError, as_cli_error
 
 
 def run() -> NoReturn:
@@ -23,19 +23,31 @@ def run() -> NoReturn:
     from cli.render import let_go_of_stdout, show_error
 
     try:
-        app(prog_name="casparian")
+        code = app(prog_name="casparian", standalone_mode=False)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(EXIT_INTERRUPTED)
     except Exception as error:
-        told = as_cli_error(error)
+        told = as_cli_error(error) or _usage_error(error)
         if told is None:
             raise
         if isinstance(error, OSError):  # it may be stdout itself that failed, and it would fail again at the exit
             let_go_of_stdout()
         show_error(told, as_json="--json" in sys.argv)
         sys.exit(told.exit_code)
-    sys.exit(EXIT_OK)
+    sys.exit(code if isinstance(code, int) else EXIT_OK)
+
+
+def _usage_error(error: Exception) -> CliError | None:
+    """Return what the command line library has to say of the words it was given, in the one error shape."""
+    import typer
+
+    say = getattr(error, "format_message", None)
+    if say is None or not isinstance(error, typer.BadParameter.__mro__[2]):  # the base of its errors is not public
+        return None
+    context = getattr(error, "ctx", None)
+    next_step = f"{context.command_path} --help" if context is not None else "casparian --help"
+    return CliError("usage", say(), next_step, exit_code=EXIT_USAGE)
 
 
 def _prepare_streams() -> None:

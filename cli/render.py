@@ -100,6 +100,7 @@ def show_error(error: CliError, *, as_json: bool) -> None:
                 "exit": error.exit_code,
             }
         )
-    talk(f"error: {printable(error.message)}")
+    message = error.message if error.code == "usage" else printable(error.message)
+    talk(f"error: {message}")
     if error.next_step:
         talk(f"next:  {printable(error.next_step)}")

@@ -25,8 +25,8 @@ WORKERS_MAX = 64
 
 
 def run(
-    parser: Annotated[str, typer.Argument(help="A parser's name, e.g. evtx.")],
-    inputs: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files or folders.")],
+    parser: Annotated[str, typer.Argument(metavar="PARSER", help="A parser's name, e.g. evtx.")],
+    inputs: Annotated[list[str], typer.Argument(metavar="PATH", help="Files or folders.")],
     sink: Annotated[
         str | None,
         typer.Option(

@@ -30,6 +30,7 @@ from eventlog.events import (
     JobFailed,
     JobKey,
     JobQueued,
+    JobRequeued,
     RefusedFile,
     RunStarted,
     SeenFile,
@@ -62,6 +63,7 @@ from sinks.uri import open_sink
 TICK_SECONDS = 0.2
 ABORT_SECONDS = 10.0  # how long running guests get to be killed and reported after an interrupt
 FILES_BYTES_MAX = 256 * 1024
+SETBACKS_MAX = 100  # told of between two ticks
 
 
 class Request(Struct, frozen=True, kw_only=True):
@@ -101,9 +103,11 @@ class JobWatch:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._open: set[JobId] = set()
+        self._setbacks: list[JobRequeued] = []
 
     def observe(self, frames: Sequence[Frame]) -> None:
         """Take in what became durable."""
+        self._note_setbacks(frames)
         ended = [
             record.data.job
             for frame in frames
@@ -114,6 +118,23 @@ class JobWatch:
             with self._changed:
                 self._open.difference_update(ended)
                 self._changed.notify_all()
+
+    def _note_setbacks(self, frames: Sequence[Frame]) -> None:
+        setbacks = [
+            record.data
+            for frame in frames
+            for record in frame.events
+            if isinstance(record.data, JobRequeued) and record.data.charged
+        ]
+        if setbacks:
+            with self._changed:
+                self._setbacks = (self._setbacks + setbacks)[-SETBACKS_MAX:]
+
+    def setbacks(self) -> list[JobRequeued]:
+        """Return the attempts that failed and will be made again, each once, the newest SETBACKS_MAX of them."""
+        with self._changed:
+            told, self._setbacks = self._setbacks, []
+        return told
 
     def expect(self, jobs: Iterable[JobId]) -> None:
         """Wait for these as well; those that have ended by now must be taken out again with `settle`."""
@@ -320,6 +341,9 @@ class RunSession:
         total = len(plan.new) + len(plan.attached_jobs)
         while True:
             still_open = self._watch.wait(TICK_SECONDS)
+            for setback in self._watch.setbacks():
+                again = f"tried again at {setback.not_before}"
+                self._talk.note(f"job {setback.job}, attempt {setback.attempt}: {setback.reason}; {again}")
             waiting = still_open - self._sentinel.promoter.stuck.keys()
             self._talk.working(done=total - len(still_open), total=total, rows=self._sentinel.fleet.progress().rows)
             if not waiting:

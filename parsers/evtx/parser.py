@@ -504,7 +504,7 @@ def _columns(records: Sequence[Record], systems: list[_System], bad: Bad) -> dic
         "event_record_id": _int64(record_ids, "EventRecordID", bad),
         "timestamp": _created(systems, header_times, bad),
         "provider_name": _text([p.name for p in providers]),
-        "provider_guid": _text([p.guid for p in providers]),
+        "provider_guid": _guid([p.guid for p in providers]),
         "provider_event_source_name": _text([p.source for p in providers]),
         "channel": _text([s.channel for s in systems]),
         "computer": _text([s.computer for s in systems]),
@@ -518,8 +518,8 @@ def _columns(records: Sequence[Record], systems: list[_System], bad: Bad) -> dic
         "execution_process_id": _int64([e.process for e in executions], "ProcessID", bad),
         "execution_thread_id": _int64([e.thread for e in executions], "ThreadID", bad),
         "security_user_id": _text([s.security.attributes.user if s.security else None for s in systems]),
-        "correlation_activity_id": _text([c.activity for c in correlations]),
-        "correlation_related_activity_id": _text([c.related for c in correlations]),
+        "correlation_activity_id": _guid([c.activity for c in correlations]),
+        "correlation_related_activity_id": _guid([c.related for c in correlations]),
         "raw_event_json": _text([record["data"] for record in records]),
         "raw_event_xml": pa.nulls(len(records), pa.string()),
         "header_record_id": _int64(header_ids, "record id in the header", bad),
@@ -529,6 +529,14 @@ def _columns(records: Sequence[Record], systems: list[_System], bad: Bad) -> dic
 
 def _text(values: list[str | None] | list[str]) -> Column:
     return pa.array(values, pa.string())
+
+
+def _guid(values: list[str | None]) -> Column:
+    """Return GUIDs in one spelling, lower case without braces: real logs hold all of them, and joins must meet.
+
+    raw_event_json keeps the spelling of the record.
+    """
+    return pc.utf8_lower(pc.utf8_trim(_text(values), characters="{}"))
 
 
 def _int64(values: Sequence[Number], what: str, bad: Bad) -> Column:

@@ -229,6 +229,13 @@ def test_absent_parts_are_null_and_never_empty_text(tmp_path: Path, forwarded: b
     assert row["event_record_id"] == 1
 
 
+@pytest.mark.parametrize("spelling", ["{54849625-5478-4994-A5BA-3E3B0328C30D}", "54849625-5478-4994-a5ba-3e3b0328c30d"])
+def test_guids_have_one_spelling_however_the_record_spells_them(tmp_path: Path, spelling: str) -> None:
+    data, _ = written([a_logon(1, provider_guid=spelling, forwarded=True)])
+    (row,) = read(data, tmp_path).rows()
+    assert row["provider_guid"] == "54849625-5478-4994-a5ba-3e3b0328c30d"
+
+
 def test_columns_stand_in_the_declared_order_with_the_declared_nulls(tmp_path: Path) -> None:
     result = read(whole_log()[0], tmp_path)
     arrow = {
