@@ -118,9 +118,10 @@ class Fleet:
     # --- life -------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Listen and watch. Raises TransportError if the address is taken."""
-        self._server.serve(self._receive)
-        self._sweeper.start()
+        """Listen and watch; a second time changes nothing. Raises TransportError if the address is taken."""
+        if not self._sweeper.is_alive():
+            self._server.serve(self._receive)
+            self._sweeper.start()
 
     def grow(self, workers: int) -> None:
         """Bring the number of executor processes to `workers`."""

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from cli.errors import EXIT_USAGE, CliError
 from eventlog.ids import LogId
 from eventlog.recovery import Witness
 
 HOME_VARIABLE = "CASPARIAN_HOME"
 DEFAULT_HOME = "~/.casparian_flow"
+OUR_NAMES = frozenset({"readmodel", "blobs", "tmp", "output", "config.toml"})
 
 
 class Home(Struct, frozen=True):
@@ -51,8 +53,41 @@ def find_home(option: Path | None) -> Home:
 
 
 def read_model_witness(home: Home, log_id: LogId) -> Witness | None:
-    """Return what the home's read model has seen of the log: a log that ends before it has lost records."""
+    """Return what the home's read model has seen: a log that ends before it has lost records, or was exchanged."""
     from projections.readmodel import peek_checkpoint
 
-    at = peek_checkpoint(home.root, log_id)
-    return None if at is None else Witness(name="the read model", seq=at.seq, hash=at.hash)
+    at = peek_checkpoint(home.root)
+    if at is None:
+        return None
+    name = "the read model" if at.log_id == log_id else f"the read model, which is of log {at.log_id},"
+    return Witness(name=name, seq=at.seq, hash=at.hash)
+
+
+def prepare_home(home: Home) -> None:
+    """Make a new home's folder, for its owner alone; an existing folder keeps its rights.
+
+    Raises CliError for a folder that is neither empty nor a home: nothing of it may be touched.
+    """
+    if not home.root.exists():
+        home.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not home.root.is_dir() or home.log.is_dir():
+        return  # a file in its place is told of by whoever opens the log
+    strangers = sorted(entry.name for entry in home.root.iterdir() if entry.name not in OUR_NAMES)
+    if strangers:
+        raise CliError(
+            "not_a_home",
+            f"use {home.root} as a home: it holds other things ({', '.join(strangers[:3])}) and no log",
+            "name a new or empty folder: --home ./home",
+        )
+
+
+def refuse_own_folder(home: Home, target: Path) -> None:
+    """Raise CliError for a sink inside the folders that the home keeps for itself."""
+    for kept in (home.log, home.blobs, home.scratch, home.root / "readmodel"):
+        if target == kept or kept in target.parents:
+            raise CliError(
+                "bad_sink_uri",
+                f"write tables to {target}: {kept} is the home's own folder",
+                "name another folder: --sink parquet://./out",
+                exit_code=EXIT_USAGE,
+            )

@@ -20,7 +20,7 @@ def run() -> NoReturn:
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     logging.getLogger(ROOT_LOGGER).setLevel(logging.WARNING)
     from cli.app import app
-    from cli.render import let_go_of_stdout, show_error
+    from cli.render import show_error
 
     try:
         code = app(prog_name="casparian", standalone_mode=False)
@@ -31,8 +31,6 @@ def run() -> NoReturn:
         told = as_cli_error(error) or _usage_error(error)
         if told is None:
             raise
-        if isinstance(error, OSError):  # it may be stdout itself that failed, and it would fail again at the exit
-            let_go_of_stdout()
         show_error(told, as_json="--json" in sys.argv)
         sys.exit(told.exit_code)
     sys.exit(code if isinstance(code, int) else EXIT_OK)

@@ -53,14 +53,16 @@ class ProjectionThread:
         answer: Future[T] = Future()
 
         def run() -> None:
+            if self._fault is not None:
+                return
             try:
                 answer.set_result(question(self._projector.connection))
             except BaseException as error:  # noqa: BLE001  # whatever it is, the asker must be told and not hang
                 answer.set_exception(error)
 
-        if self._fault is not None:
-            raise self._fault
         self._queue.put(run)
+        if self._fault is not None and not answer.done():  # set between two looks: nobody takes from the queue any more
+            answer.set_exception(self._fault)
         return answer.result()
 
     def stop(self) -> None:

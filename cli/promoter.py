@@ -6,6 +6,7 @@ BACKOFF_SECONDS; then the job stays in Promoting, `stuck` names it, and every la
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ from sinks.sink import AlreadyPromoted, Conflict, Missing, Promoted, PromoteResu
 BACKOFF_SECONDS = (0.1, 0.5, 2.0)
 WAITING_COMMITS_MAX = 100_000
 ACTOR = "sentinel"
+logger = logging.getLogger("casparian.promoter")
 
 
 class Promoter:
@@ -58,7 +60,11 @@ class Promoter:
 
     def _loop(self) -> None:
         while (item := self._queue.get()) is not None:
-            self._promote(*item)
+            try:
+                self._promote(*item)
+            except Exception as error:  # one commit that cannot be handled must not keep others from being published
+                logger.exception("promote the outputs of job %d", item[0].job)
+                self.stuck[item[0].job] = f"{type(error).__name__}: {error}"
 
     def _promote(self, committed: OutputsCommitted, verify_staged: bool) -> None:
         result = self._attempt(committed, verify_staged)

@@ -42,6 +42,9 @@ def out(line: str = "") -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         let_go_of_stdout()
+    except OSError:
+        let_go_of_stdout()  # it would fail again at the exit, and its error would hide this one
+        raise
 
 
 def let_go_of_stdout() -> None:
@@ -80,7 +83,7 @@ def size(bytes_: int) -> str:
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[int] = ()) -> list[str]:
     """Return the lines of a plain table; the columns whose positions are in `right` are set to the right."""
     cells = [[printable("" if cell is None else str(cell)) for cell in row] for row in rows]
-    widths = [max([len(heading), *(len(row[i]) for row in cells)]) for i, heading in enumerate(headings)]
+    widths = [max([len(printable(heading)), *(len(row[i]) for row in cells)]) for i, heading in enumerate(headings)]
 
     def line(row: Sequence[str]) -> str:
         parts = [
@@ -88,6 +91,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, right: S
         ]
         return "  ".join(parts).rstrip()
 
+    headings = [printable(heading) for heading in headings]
     return [line(headings), "  ".join("-" * width for width in widths), *(line(row) for row in cells)]
 
 

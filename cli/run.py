@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.errors import EXIT_INTERRUPTED, EXIT_USAGE, CliError
-from cli.home import Home, find_home
+from cli.home import Home, find_home, prepare_home, refuse_own_folder
 from cli.options import HomeOption, JsonOption
 from cli.render import count, out, out_json, printable, shorten, size, table, talk
 
@@ -68,6 +68,8 @@ def run(
         settings={},
     )
     _check_inputs(request.inputs)
+    refuse_own_folder(place, target.path)
+    prepare_home(place)
     reason = open_sink(target.uri).check()
     if reason is not None:
         next_step = "name another folder: --sink parquet://./out" if sink else "name another home: --home ./home"
@@ -77,18 +79,19 @@ def run(
     authority = Sentinel(
         place, purpose=f"run {parser}", workers=workers or _cores(), sink_uri=target.uri, watch=watch.observe
     )
-    with make_talk() as progress, authority as sentinel:
-        _tell_resumed(sentinel)
-        try:
-            report = RunSession(sentinel, request, watch=watch, talk=progress).execute()
-        except InterruptedRunError as error:
-            raise CliError(
-                "interrupted", error.summary, "run the same command again to go on", exit_code=EXIT_INTERRUPTED
-            ) from error
-    if as_json:
-        out_json(report)
-    else:
-        _show(report, place)
+    with authority as sentinel:
+        with make_talk() as progress:
+            _tell_resumed(sentinel)
+            try:
+                report = RunSession(sentinel, request, watch=watch, talk=progress).execute()
+            except InterruptedRunError as error:
+                raise CliError(
+                    "interrupted", error.summary, "run the same command again to go on", exit_code=EXIT_INTERRUPTED
+                ) from error
+        if as_json:  # told before the home is closed: a disk that fails then must not cost the summary
+            out_json(report)
+        else:
+            _show(report, place)
     raise typer.Exit(report.exit)
 
 

@@ -17,7 +17,7 @@ from msgspec import Struct
 from casparian import __version__
 from cli import clock
 from cli.fleet import Fleet
-from cli.home import Home, read_model_witness
+from cli.home import Home, prepare_home, read_model_witness
 from cli.projecting import ProjectionThread
 from cli.promoter import Promoter
 from commands.epoch import BeginEpoch
@@ -29,7 +29,7 @@ from eventlog.frames import Frame
 from eventlog.ids import JobId, ParserName
 from eventlog.log import Log
 from executors.parser_catalog import ParserPackage, builtin_parsers
-from executors.transport import NngServer, socket_address
+from executors.transport import NngServer, remove_socket, socket_address
 from projections.readmodel import checkpoint, open_writer
 from reducers.fold import State
 from sinks.uri import open_sink
@@ -37,6 +37,7 @@ from sinks.uri import open_sink
 logger = logging.getLogger("casparian.sentinel")
 
 ACTOR = "sentinel"
+GUEST_FOLDER_PREFIX = "casparian-guest-"  # as executors/guest/host.py names them
 CONTEXTS_PER_WORKER = 3  # a question that waits for work, a heartbeat, a report
 CONTEXTS_SPARE = 4
 
@@ -77,10 +78,7 @@ class Sentinel:
 
     def _open(self, stack: ExitStack) -> None:
         """Start every part, and have it stopped in the opposite order, however far the start came."""
-        if not self.home.root.exists():
-            self.home.root.mkdir(
-                parents=True, exist_ok=True, mode=0o700
-            )  # evidence and its history are the examiner's alone
+        prepare_home(self.home)
         self.log = Log.open(
             self.home.log,
             clock=clock.now,
@@ -98,7 +96,10 @@ class Sentinel:
         stack.callback(self.projection.stop)
         self.handler.replay(self._replayed)
         self.promoter = Promoter(self.handler, open_sink=open_sink)
-        server = NngServer(socket_address(self.home.root), contexts=self.workers * CONTEXTS_PER_WORKER + CONTEXTS_SPARE)
+        address = socket_address(self.home.root)
+        remove_socket(address)  # we hold the lock: whatever is there is of a process that is gone
+        stack.callback(remove_socket, address)
+        server = NngServer(address, contexts=self.workers * CONTEXTS_PER_WORKER + CONTEXTS_SPARE)
         self.fleet = Fleet(
             server,
             self.handler,
@@ -169,20 +170,21 @@ class Sentinel:
         return [job_id for job_id, job in state.jobs.queued.items() if job.spec.artifact_hash not in hashes]
 
     def _clear_scratch(self) -> None:
-        """Remove what guests left in their scratch folders; only while no executor is alive."""
-        shutil.rmtree(self.home.scratch, ignore_errors=True)
+        """Remove what guests left, by its name: the folder is ours, but what somebody put there is not."""
         self.home.scratch.mkdir(mode=0o700, exist_ok=True)
+        for left in self.home.scratch.glob(f"{GUEST_FOLDER_PREFIX}*"):
+            shutil.rmtree(left, ignore_errors=True)
 
     def _sweep(self) -> None:
         """Remove staged artifacts of this log that no commit waits for. Only while no executor has a lease."""
         kept = self.handler.inspect(_committed_stages)
         for uri in self._sink_uris:
             sink = open_sink(uri)
-            try:
-                for staged in set(sink.staged_names(self.log.log_id)) - kept:
+            for staged in set(sink.staged_names(self.log.log_id)) - kept:
+                try:
                     sink.discard(staged)
-            except OSError as error:  # they are hidden and in nobody's way; the next start sweeps again
-                logger.warning("sweep %s: %s; left for the next start", uri, error)
+                except OSError as error:  # it is hidden and in nobody's way; the next start sweeps again
+                    logger.warning("sweep %s: %s; left for the next start", uri, error)
 
     def _withdraw(self, jobs: list[JobId], reason: str) -> int:
         answers = [

@@ -63,6 +63,9 @@ from sinks.uri import open_sink
 TICK_SECONDS = 0.2
 ABORT_SECONDS = 10.0  # how long running guests get to be killed and reported after an interrupt
 FILES_BYTES_MAX = 256 * 1024
+JOBS_BYTES_MAX = 1024 * 1024  # of one EnqueueJobs: a frame holds four times as much
+JOB_OVERHEAD_BYTES = 1024
+INPUTS_SHOWN_MAX = 100  # in the event; a longer list of inputs is a blob
 SETBACKS_MAX = 100  # told of between two ticks
 
 
@@ -207,9 +210,14 @@ class RunSession:
 
     def _start(self) -> RunStarted:
         request = self._request
+        inputs = tuple(path_text(name) for name in request.inputs)
         command = StartRun(
             parser=request.parser,
-            inputs=tuple(path_text(name) for name in request.inputs),
+            inputs=inputs[:INPUTS_SHOWN_MAX],
+            inputs_total=len(inputs),
+            inputs_digest=self._sentinel.blobs.put(msgspec.json.encode(inputs))
+            if len(inputs) > INPUTS_SHOWN_MAX
+            else "",
             sink_uri=request.sink_uri,
             sink_mode="append",
             settings=request.settings,
@@ -324,9 +332,8 @@ class RunSession:
     def _enqueue(self, started: RunStarted, plan: _Plan) -> None:
         jobs: list[JobId] = list(plan.attached_jobs)
         self._watch.expect(jobs)
-        for first in range(0, len(plan.new), JOBS_MAX // 2):
-            chunk = plan.new[first : first + JOBS_MAX // 2]
-            outcome = self._call(EnqueueJobs(run=started.run, jobs=chunk, now=clock.now()))
+        for chunk in batches(plan.new, count_max=JOBS_MAX, bytes_max=JOBS_BYTES_MAX, size_of=_job_bytes):
+            outcome = self._call(EnqueueJobs(run=started.run, jobs=tuple(chunk), now=clock.now()))
             queued = [event.job for event in outcome.events if isinstance(event, JobQueued)]
             self._watch.expect(queued)
             jobs.extend(queued)
@@ -477,7 +484,12 @@ class RunSession:
 
 
 def _event_bytes(item: SeenFile | RefusedFile) -> int:
-    return len(item.path) * 2 + 300
+    return len(msgspec.json.encode(item))
+
+
+def _job_bytes(job: NewJob) -> int:
+    """Return the size of the job's event, from above: the file and its keys, and what the run adds to them."""
+    return len(msgspec.json.encode(job)) + JOB_OVERHEAD_BYTES
 
 
 def _targets(started: RunStarted, package: ParserPackage) -> tuple[Target, ...]:

@@ -49,7 +49,7 @@ class _Request(Struct, frozen=True):
     answer: Future[Outcome]
 
 
-Look = Callable[[State], None]
+Look = Callable[[State | None], None]  # None when there is no state to be looked at any more
 Subscriber = Callable[[Sequence[Frame]], None]
 # Looks at the state between two batches and returns what should happen next; called on the deciding thread.
 ProcessManager = Callable[[State], Sequence[Command]]
@@ -106,10 +106,18 @@ class Handler:
         """Return what `look` makes of the state, called on the deciding thread between two batches."""
         answer: Future[T] = Future()
 
-        def ask(state: State) -> None:
-            answer.set_result(look(state))
+        def ask(state: State | None) -> None:
+            if state is None:
+                answer.set_exception(self._fault or RuntimeError("the decider has ended"))
+                return
+            try:
+                answer.set_result(look(state))
+            except Exception as error:  # noqa: BLE001  # the question's own fault: its asker is told, nobody else
+                answer.set_exception(error)
 
         self._inbox.put(ask)
+        if self._fault is not None and not answer.done():
+            answer.set_exception(self._fault)
         return answer.result()
 
     def wake(self) -> None:
@@ -145,6 +153,8 @@ class Handler:
                 return
             if isinstance(item, _Request):
                 item.answer.set_exception(error)
+            elif item is not None:
+                item(None)
 
     def _turn(self, pending: list[_Request]) -> bool:
         """Decide one batch of what waits, then what the process manager wants; False when told to stop."""
@@ -211,7 +221,7 @@ class Handler:
         return outcome, _draft(request, logged, events)
 
 
-def _nothing(state: State) -> None:
+def _nothing(state: State | None) -> None:
     """Look at nothing: what is put into the inbox to wake the loop."""
 
 

@@ -83,6 +83,8 @@ def decide_start(command: StartRun, state: State) -> Decision:
             run=state.next_run,
             parser=command.parser,
             inputs=command.inputs,
+            inputs_total=command.inputs_total,
+            inputs_digest=command.inputs_digest,
             sink_uri=command.sink_uri,
             sink_mode=command.sink_mode,
             settings=command.settings,

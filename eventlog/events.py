@@ -185,7 +185,9 @@ class ParserDeployed(Record, frozen=True, kw_only=True):
 class RunStarted(Record, frozen=True, kw_only=True):
     run: RunId
     parser: ParserName
-    inputs: tuple[PathText, ...]
+    inputs: tuple[PathText, ...]  # the first ones; all of them are the blob `inputs_digest`, where it is not ""
+    inputs_total: int
+    inputs_digest: str
     sink_uri: str
     sink_mode: str
     settings: dict[str, str]
@@ -432,7 +434,9 @@ class PromotionAbandoned(Record, frozen=True, kw_only=True):
 
 class StartRun(Record, frozen=True, kw_only=True):
     parser: ParserName
-    inputs: tuple[PathText, ...]
+    inputs: tuple[PathText, ...]  # see RunStarted
+    inputs_total: int
+    inputs_digest: str
     sink_uri: str
     sink_mode: str
     settings: dict[str, str]

@@ -95,8 +95,8 @@ def discard(projector: Projector, home: Path, log_id: LogId) -> Projector:
     return open_writer(home, log_id)
 
 
-def peek_checkpoint(home: Path, log_id: LogId) -> CheckpointRow | None:
-    """Return how far the read model of this log has come, without opening it for writing; None where nobody can say.
+def peek_checkpoint(home: Path) -> CheckpointRow | None:
+    """Return how far the home's read model has come, without opening it for writing; None where nobody can say.
 
     A file that was not closed is asked in a child process: what DuckDB does with it can end the process.
     """
@@ -104,10 +104,9 @@ def peek_checkpoint(home: Path, log_id: LogId) -> CheckpointRow | None:
     try:
         if not path.exists():
             return None
-        at = _checkpoint_by_child(path) if _wal(path).exists() else _checkpoint_read_only(path)
+        return _checkpoint_by_child(path) if _wal(path).exists() else _checkpoint_read_only(path)
     except (OSError, duckdb.Error, UnicodeEncodeError, IndexError, msgspec.MsgspecError):
         return None
-    return at if at is not None and at.log_id == log_id else None
 
 
 def _checkpoint_read_only(path: Path) -> CheckpointRow:

@@ -65,7 +65,10 @@ class QueryResult:
         """Yield the rows as Python values: instants as text in UTC, whole numbers of any size as int."""
         for batch in self.batches():
             table = with_text_instants(pa.Table.from_batches([batch]))
-            columns = [map(_python_value, column.to_pylist()) for column in table.columns]
+            try:
+                columns = [map(_python_value, column.to_pylist()) for column in table.columns]
+            except (pa.ArrowException, ValueError, OverflowError) as error:
+                raise SqlError(f"show the rows: {error}; cast that column to VARCHAR in the query") from error
             yield from zip(*columns, strict=True)
 
     def _next(self) -> pa.RecordBatch | None:

@@ -155,6 +155,8 @@ def start(parser: str = "evtx", sink_mode: str = "append", inputs: Sequence[str]
     return StartRun(
         parser=ParserName(parser),
         inputs=tuple(PathText(name) for name in inputs),
+        inputs_total=len(inputs),
+        inputs_digest="",
         sink_uri="parquet:///out",
         sink_mode=sink_mode,
         settings={},

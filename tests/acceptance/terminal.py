@@ -41,7 +41,7 @@ class Terminal:
         self.home = folder / "home"
         self.out = folder / "out"
         user = folder / "user"
-        user.mkdir(exist_ok=True)
+        user.mkdir(parents=True, exist_ok=True)
         self.env = {
             "PATH": os.environ["PATH"],
             "HOME": str(user),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.conftest import write_log
-from tests.acceptance.terminal import COMMAND, Terminal
+from tests.acceptance.terminal import COMMAND, Terminal, eventually
 
 pytestmark = pytest.mark.acceptance
 
@@ -133,7 +134,6 @@ def test_a_file_without_permission_fails_alone(logs: Path, tmp_path: Path) -> No
     )
     if b"Permission denied" in done.stderr and not done.stdout:
         pytest.skip("the interpreter cannot be reached by another user here")
-    import json
 
     assert done.returncode == 1, done.stderr
     report = json.loads(done.stdout)
@@ -248,3 +248,68 @@ def test_an_older_log_under_a_newer_read_model_is_refused_and_not_changed(
         verified = terminal.casparian("log", "verify", "--json")
         assert (verified.code, verified.json["verdict"]) == (5, "REGRESSED")
     assert {p.name: p.read_bytes() for p in (terminal.home / "log").iterdir() if p.name != "LOCK"} == before
+
+
+def test_a_folder_with_other_things_is_never_taken_for_a_home(terminal: Terminal, logs: Path, tmp_path: Path) -> None:
+    (tmp_path / "evidence" / "tmp").mkdir(parents=True)
+    kept = tmp_path / "evidence" / "tmp" / "notes.txt"
+    kept.write_text("do not touch")
+    (tmp_path / "evidence" / "disk.dd").write_text("an image")
+    done = terminal.casparian("run", "evtx", logs, "--home", tmp_path / "evidence", "--json")
+    assert done.code == 1
+    assert done.json["error"]["code"] == "not_a_home"
+    assert kept.read_text() == "do not touch"
+    assert sorted(path.name for path in (tmp_path / "evidence").iterdir()) == ["disk.dd", "tmp"]
+
+
+@pytest.mark.parametrize("inside", ["tmp", "log", "blobs/x", "readmodel"])
+def test_tables_never_go_into_the_homes_own_folders(terminal: Terminal, logs: Path, inside: str) -> None:
+    done = terminal.casparian("run", "evtx", logs, "--sink", f"parquet://{terminal.home}/{inside}", "--json")
+    assert done.code == 2
+    assert done.json["error"]["code"] == "bad_sink_uri"
+
+
+def test_a_file_that_changes_after_it_was_hashed_gives_no_rows_under_the_old_hash(
+    terminal: Terminal, many_logs: Path
+) -> None:
+    victim = many_logs / "log29.evtx"
+    before = victim.stat()
+    run = terminal.start("run", "evtx", many_logs, "--sink", f"parquet://{terminal.out}", "--workers", "1", "--json")
+    eventually(lambda: terminal.out.exists() and bool(list(terminal.out.glob("*.parquet"))), what="the first table")
+    content = bytearray(victim.read_bytes())
+    content[9000:9100] = bytes(100)
+    victim.write_bytes(content)  # in place, same size
+    os.utime(victim, ns=(before.st_atime_ns, before.st_mtime_ns))
+    out, _ = run.communicate(timeout=90)
+    assert run.returncode == 1
+    changed = by_name(json.loads(out))["log29.evtx"]
+    assert changed["action"] == "failed"
+    assert "other bytes" in changed["reason"]
+
+
+def test_very_long_paths_and_many_inputs_fit_the_log(terminal: Terminal, tmp_path: Path) -> None:
+    folder = tmp_path / "deep"
+    for _ in range(12):
+        folder = folder / os.fsdecode(b"\xff" * 200)
+    folder.mkdir(parents=True)
+    template = write_log(tmp_path / "template.evtx", records=1).read_bytes()
+    for number in range(60):
+        (folder / f"{number}.evtx").write_bytes(template)
+    done = terminal.run_evtx(tmp_path / "deep")
+    assert done.code == 0, done.err
+    assert len(done.json["files"]) == 60
+    one = write_log(tmp_path / "one.evtx", records=2)
+    many = terminal.run_evtx(*[one] * 300, *[tmp_path / f"missing {n} {'x' * 200}" for n in range(3000)])
+    assert many.code == 1
+    assert by_name(many.json)["one.evtx"]["written"] == 2
+
+
+def test_the_log_of_another_home_is_not_taken_for_this_ones(terminal: Terminal, logs: Path, tmp_path: Path) -> None:
+    terminal.run_evtx(logs)
+    other = Terminal(tmp_path / "other")
+    other.run_evtx(logs)
+    shutil.rmtree(terminal.home / "log")
+    shutil.copytree(other.home / "log", terminal.home / "log")
+    done = terminal.run_evtx(logs)
+    assert done.code == 5
+    assert done.json["error"]["code"] == "log_regressed"

@@ -344,6 +344,8 @@ def test_hostile_text_round_trips(tmp_path: Path, text: str) -> None:
         run=RunId(2**53 + 1),
         parser=ParserName(text),
         inputs=(PathText(text), PathText(text * 2)),
+        inputs_total=1,
+        inputs_digest="",
         sink_uri=text,
         sink_mode="append",
         settings={"commit": "1", text: text, "__proto__": text},
@@ -364,7 +366,15 @@ def test_settings_are_written_in_one_order(tmp_path: Path) -> None:
     log = open_log(tmp_path / "log")
     for settings_ in ({"b": "1", "a": "2"}, {"a": "2", "b": "1"}):
         command = StartRun(
-            parser=ParserName("evtx"), inputs=(), sink_uri="", sink_mode="", settings=settings_, workers=1, now=NOW
+            parser=ParserName("evtx"),
+            inputs=(),
+            inputs_total=1,
+            inputs_digest="",
+            sink_uri="",
+            sink_mode="",
+            settings=settings_,
+            workers=1,
+            now=NOW,
         )
         log.commit([FrameDraft(events=(), actor="a", command=command, command_id="x")])
     lines = [line for line in (tmp_path / "log" / SEGMENT).read_bytes().split(b"\n") if b"StartRun" in line]
@@ -376,7 +386,15 @@ def test_a_callers_dictionary_is_not_shared_with_the_frame(tmp_path: Path) -> No
     log = open_log(tmp_path / "log")
     settings_ = {"a": "1"}
     command = StartRun(
-        parser=ParserName("evtx"), inputs=(), sink_uri="", sink_mode="", settings=settings_, workers=1, now=NOW
+        parser=ParserName("evtx"),
+        inputs=(),
+        inputs_total=1,
+        inputs_digest="",
+        sink_uri="",
+        sink_mode="",
+        settings=settings_,
+        workers=1,
+        now=NOW,
     )
     (frame,) = log.commit([FrameDraft(events=(), actor="a", command=command, command_id="x")])
     settings_["a"] = "changed later"
@@ -395,6 +413,8 @@ events = st.one_of(
         run=st.integers(0, 9),
         parser=texts,
         inputs=st.lists(texts, max_size=3).map(tuple),
+        inputs_total=st.integers(0, 9),
+        inputs_digest=texts,
         sink_uri=texts,
         sink_mode=texts,
         settings=st.dictionaries(texts, texts, max_size=3),

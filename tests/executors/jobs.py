@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import blake3
 import msgspec
 
 from eventlog.ids import (
@@ -75,7 +76,7 @@ def make_dispatch(source: Path, mode: str, *, sink_uri: str = "memory:///", **se
         size=facts.st_size,
         mtime_ns=facts.st_mtime_ns,
         file_uid=f"unix:{facts.st_dev}:{facts.st_ino}",
-        source_hash=SourceHash("ab" * 32),
+        source_hash=SourceHash(blake3.blake3(source.read_bytes()).hexdigest()),
         parser=ParserName("fixture"),
         parser_version="1.2.3",
         parser_file=str(PARSER),

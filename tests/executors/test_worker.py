@@ -204,7 +204,7 @@ def test_a_source_that_is_not_the_dispatched_one_is_not_parsed(
     sentinel = FakeSentinel(with_changes(make_dispatch(make_source(tmp_path), "normal"), **change))
     run(sentinel)
     receipt = failed(sentinel.receipts[1])
-    assert (receipt.failure, receipt.kind) == ("transient", "source_changed")
+    assert (receipt.failure, receipt.kind) == ("permanent", "source_changed")
     assert f"another {word} than" in receipt.reason
     assert "run again" in receipt.hint
     assert sentinel.acks == []
@@ -215,14 +215,14 @@ def test_a_source_that_is_gone_is_told(tmp_path: Path) -> None:
     dispatch = make_dispatch(source, "normal")
     source.unlink()
     receipt = failed(receipt_of(dispatch))
-    assert (receipt.failure, receipt.kind) == ("transient", "source_changed")
+    assert (receipt.failure, receipt.kind) == ("permanent", "source_changed")
     assert "no longer there" in receipt.reason
 
 
 @pytest.mark.parametrize("then", ["", "error"])
 def test_a_source_that_changes_while_it_is_parsed_has_no_outputs(tmp_path: Path, then: str) -> None:
     receipt = failed(receipt_of(make_dispatch(make_source(tmp_path), "gone_source", then=then)))
-    assert (receipt.failure, receipt.kind) == ("transient", "source_changed")
+    assert (receipt.failure, receipt.kind) == ("permanent", "source_changed")
 
 
 def test_a_source_that_cannot_be_looked_at_is_permanent(tmp_path: Path) -> None:

@@ -142,6 +142,8 @@ def run_started(run: int = 1, *, parser: str = "evtx") -> RunStarted:
         run=RunId(run),
         parser=ParserName(parser),
         inputs=(PathText("/case"),),
+        inputs_total=1,
+        inputs_digest="",
         sink_uri=SINK,
         sink_mode="append",
         settings={},
