@@ -6,13 +6,23 @@ Every function takes the connection of a `Reader` or of a `Projector`; none chan
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import duckdb
 import pyarrow as pa
 from msgspec import Struct
 
-from eventlog.ids import JobId, MaterializationKey, OutputName, ParserName, RunId, SchemaHash
+from eventlog.events import FailureClass, JobStatus
+from eventlog.ids import (
+    JobId,
+    MaterializationKey,
+    OutputName,
+    ParserName,
+    PathText,
+    RunId,
+    SchemaHash,
+    SourceHash,
+)
 from projections.arrow_rows import Parameters, registered, select
 from projections.rows import (
     ExecutorRow,
@@ -64,6 +74,30 @@ class DeclaredOutput(Struct, frozen=True, kw_only=True):
     output_name: OutputName
     columns: str
     current: bool
+
+
+class BalanceRow(Struct, frozen=True, kw_only=True):
+    """How one path is accounted for by one parser; no job and no counts where none has ended.
+
+    `unit` is "" where the parser states no units. `first_of_job` is true for one path of each job: copies count once.
+    """
+
+    path: PathText
+    source_hash: SourceHash | None
+    parser: ParserName | None
+    job_id: JobId | None
+    status: Literal["completed", "failed", "refused", "not processed"]
+    completion_status: JobStatus | None
+    error_class: FailureClass | None
+    reason: str | None
+    unit: str | None
+    found: int | None
+    written: int | None
+    quarantined: int | None
+    skipped: int | None
+    unreadable: int | None
+    ranges_total: int | None
+    first_of_job: bool
 
 
 class _Count(Struct, frozen=True):
@@ -161,6 +195,11 @@ def jobs_of_ids(connection: Connection, job_ids: Collection[JobId]) -> list[JobR
 def ranges_of_jobs(connection: Connection, job_ids: Collection[JobId]) -> list[JobRangeRow]:
     """Return the unreadable ranges of these jobs, by job and in order."""
     return _ask_wanted(connection, "ranges_of_jobs", JobRangeRow, list(job_ids))
+
+
+def balance(connection: Connection) -> list[BalanceRow]:
+    """Return how every known path is accounted for, by path and parser."""
+    return _ask(connection, "balance", BalanceRow)
 
 
 def superseded_by_run(connection: Connection, run_id: RunId) -> int:

@@ -108,3 +108,22 @@ SELECT * FROM cf_jobs WHERE job_id IN (SELECT id FROM wanted) ORDER BY job_id
 -- name: ranges_of_jobs
 -- The unreadable ranges of the wanted jobs, in order.
 SELECT * FROM cf_job_ranges WHERE job_id IN (SELECT id FROM wanted) ORDER BY job_id, n
+
+-- name: balance
+-- Every known path with the sheet of the job that accounts for its content, per parser: the newest that completed, else
+-- the newest that failed. `first_of_job` is true for one path of each job, so that copies are counted once.
+WITH ranked AS (
+    SELECT *, row_number() OVER (
+        PARTITION BY source_hash, parser ORDER BY status = 'completed' DESC, job_id DESC
+    ) AS place
+    FROM cf_jobs
+    WHERE status IN ('completed', 'failed')
+)
+SELECT files.path, files.source_hash, job.parser, job.job_id,
+    coalesce(job.status, CASE WHEN files.refused_reason IS NULL THEN 'not processed' ELSE 'refused' END) AS status,
+    job.completion_status, job.error_class, coalesce(job.error_reason, files.refused_reason) AS reason,
+    job.unit, job.found, job.written, job.quarantined, job.skipped, job.unreadable, job.ranges_total,
+    row_number() OVER (PARTITION BY job.job_id ORDER BY files.path) = 1 AS first_of_job
+FROM scout_files AS files
+LEFT JOIN ranked AS job ON job.source_hash = files.source_hash AND job.place = 1
+ORDER BY files.path, job.parser

@@ -1,0 +1,239 @@
+"""The verb `balance`: every record of the case, accounted for, with the places that could not be read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from msgspec import Struct
+
+from cli.errors import EXIT_ERROR, EXIT_OK, EXIT_PARTIAL, EXIT_VERIFICATION, CliError
+from cli.home import find_home
+from cli.options import HomeOption, JsonOption, LimitOption
+from cli.reading import reading
+from cli.render import count, out, out_json, printable, shorten, table, talk
+
+if TYPE_CHECKING:
+    from projections.queries import BalanceRow, Connection
+
+PLACES_SHOWN_MAX = 3  # of one file, in the view of the whole case
+
+Accounting = Literal["balanced", "unaccounted", "unbalanced", "failed", "refused", "not processed"]
+
+
+class Place(Struct, frozen=True, kw_only=True):
+    """Bytes that could not be read; length -1 where the decoder does not say."""
+
+    offset: int
+    length: int
+    reason: str
+
+
+class FileBalance(Struct, frozen=True, kw_only=True):
+    """One path and one parser. Counts are null where nothing was counted or the parser states no units."""
+
+    path: str
+    parser: str | None
+    job: int | None
+    accounting: Accounting
+    unit: str | None
+    found: int | None
+    written: int | None
+    quarantined: int | None
+    skipped: int | None
+    unreadable: int | None
+    reason: str
+    places_total: int
+    places: tuple[Place, ...]
+    counted: bool  # false for a copy of a content that another path stands for
+
+
+class UnitTotal(Struct, frozen=True, kw_only=True):
+    """The sum over all balanced files of one unit, each content once."""
+
+    unit: str
+    found: int
+    written: int
+    quarantined: int
+    skipped: int
+    unreadable: int
+
+
+class Balance(Struct, frozen=True, kw_only=True):
+    exit: int
+    totals: tuple[UnitTotal, ...]
+    files: tuple[FileBalance, ...]
+
+
+def balance(
+    file: Annotated[
+        Path | None, typer.Option("--file", metavar="PATH", help="Only this file, with every place.")
+    ] = None,
+    job: Annotated[int | None, typer.Option("--job", min=1, help="Only what this job accounts for.")] = None,
+    limit: LimitOption = 50,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show that nothing is missing: found = written + quarantined + skipped + unreadable, per file and in all.
+
+    Example: `casparian balance --file ./case/Security.evtx`
+
+    Exit codes: 0 everything found was written, 1 a file failed or was not processed, 3 records could not be read or
+    were quarantined, 5 a sheet does not add up or a parser states none.
+    """
+    from eventlog.ids import path_text
+    from projections import queries
+
+    with reading(find_home(home)) as reader:
+        rows = queries.balance(reader.connection)
+        if file is not None:
+            wanted = path_text(os.fsencode(os.path.abspath(file)))  # noqa: PTH100  as scanned: links are not resolved
+            rows = [row for row in rows if row.path == wanted]
+        if job is not None:
+            rows = [row for row in rows if row.job_id == job]
+        if not rows:
+            what = f"file {file}" if file is not None else f"job {job}" if job is not None else "case"
+            raise CliError("not_found", f"balance the {what}: nothing that was read answers to it", "casparian files")
+        report = _report(reader.connection, rows)
+    if as_json:
+        out_json(report)
+    else:
+        _show(report, limit=limit, places=None if file is not None or job is not None else PLACES_SHOWN_MAX)
+    raise typer.Exit(report.exit)
+
+
+def _report(connection: Connection, rows: Sequence[BalanceRow]) -> Balance:
+    from projections import queries
+
+    damaged = {row.job_id for row in rows if row.job_id is not None and row.ranges_total}
+    places: dict[int, list[Place]] = {}
+    for each in queries.ranges_of_jobs(connection, damaged):
+        place = Place(offset=each.byte_offset, length=each.byte_length, reason=each.reason)
+        places.setdefault(each.job_id, []).append(place)
+    files = tuple(_file(row, tuple(places.get(row.job_id or 0, ()))) for row in rows)
+    return Balance(exit=_exit(files), totals=_totals(files), files=files)
+
+
+def _file(row: BalanceRow, places: tuple[Place, ...]) -> FileBalance:
+    stated = bool(row.unit)
+    return FileBalance(
+        path=row.path,
+        parser=row.parser,
+        job=row.job_id,
+        accounting=_accounting(row),
+        unit=row.unit if stated else None,
+        found=row.found if stated else None,
+        written=row.written if stated else None,
+        quarantined=row.quarantined if stated else None,
+        skipped=row.skipped if stated else None,
+        unreadable=row.unreadable if stated else None,
+        reason=row.reason or "",
+        places_total=row.ranges_total or 0,
+        places=places,
+        counted=row.first_of_job,
+    )
+
+
+def _accounting(row: BalanceRow) -> Accounting:
+    if row.status == "failed":
+        return "unbalanced" if row.error_class == "accounting" else "failed"
+    if row.status != "completed":
+        return row.status
+    if not row.unit:
+        return "unaccounted"
+    parts = (row.written, row.quarantined, row.skipped, row.unreadable)
+    return "balanced" if row.found == sum(part or 0 for part in parts) else "unbalanced"
+
+
+def _totals(files: Sequence[FileBalance]) -> tuple[UnitTotal, ...]:
+    """Sum each content once: a copy at another path has no records of its own."""
+    balanced = [file for file in files if file.accounting == "balanced" and file.counted]
+    return tuple(
+        UnitTotal(
+            unit=unit,
+            found=sum(file.found or 0 for file in balanced if file.unit == unit),
+            written=sum(file.written or 0 for file in balanced if file.unit == unit),
+            quarantined=sum(file.quarantined or 0 for file in balanced if file.unit == unit),
+            skipped=sum(file.skipped or 0 for file in balanced if file.unit == unit),
+            unreadable=sum(file.unreadable or 0 for file in balanced if file.unit == unit),
+        )
+        for unit in sorted({file.unit for file in balanced if file.unit})
+    )
+
+
+def _exit(files: Sequence[FileBalance]) -> int:
+    kinds = {file.accounting for file in files}
+    if kinds & {"unbalanced", "unaccounted"}:
+        return EXIT_VERIFICATION
+    if kinds - {"balanced"}:
+        return EXIT_ERROR
+    return EXIT_OK if all(map(_is_clean, files)) else EXIT_PARTIAL
+
+
+# --- for people -----------------------------------------------------------------------------------------------------
+
+
+def _show(report: Balance, *, limit: int, places: int | None) -> None:
+    _show_totals(report)
+    out()
+    shown = sorted(report.files, key=_is_clean)[:limit]  # what needs a look comes first
+    headings = ("file", "unit", "found", "written", "quarantined", "skipped", "unreadable", "places", "accounting")
+    rows = [
+        (
+            shorten(file.path), file.unit, file.found, file.written, file.quarantined, file.skipped, file.unreadable,
+            file.places_total or None, file.accounting if file.counted or file.job is None else "copy",
+        )
+        for file in shown
+    ]  # fmt: skip
+    for line in table(headings, rows, right=(2, 3, 4, 5, 6, 7)):
+        out(line)
+    for file in shown:
+        _show_places(file, places)
+    if len(report.files) > limit:
+        talk(f"only {limit} of {len(report.files)} files are shown; --limit shows more")
+
+
+def _show_totals(report: Balance) -> None:
+    copies = sum(file.accounting == "balanced" and not file.counted for file in report.files)
+    for total in report.totals:
+        out(
+            f"{total.found:,} {total.unit} found = {total.written:,} written + {total.quarantined:,} quarantined"
+            f" + {total.skipped:,} skipped + {total.unreadable:,} unreadable"
+        )
+    balanced = sum(file.accounting == "balanced" for file in report.files)
+    said = f"{balanced} of {count(len(report.files), 'file')} balanced"
+    out(said + (f", {copies} of them copies of a content that is counted once" if copies else ""))
+    for kind in ("unbalanced", "unaccounted", "failed", "refused", "not processed"):
+        if number := sum(file.accounting == kind for file in report.files):
+            out(f"{count(number, 'file')} {kind}: {_MEANING[kind]}")
+
+
+def _is_clean(file: FileBalance) -> bool:
+    return file.accounting == "balanced" and not file.quarantined and not file.unreadable and not file.places_total
+
+
+_MEANING = {
+    "unbalanced": "the sums differ, so nothing of them is in a table",
+    "unaccounted": "their parser states no units, so nobody can say whether all of them is in the tables",
+    "failed": "their records are in no table",
+    "refused": "they could not be read at all",
+    "not processed": "no parser has run on them",
+}
+
+
+def _show_places(file: FileBalance, places_max: int | None) -> None:
+    if not file.places and not file.reason:
+        return
+    out()
+    out(printable(file.path))
+    if file.reason:
+        out(f"  {printable(file.reason)}")
+    for place in file.places[:places_max]:
+        extent = f"{place.length:,} bytes" if place.length >= 0 else "length unknown"
+        out(f"  at byte {place.offset:,}, {extent}: {printable(place.reason)}")
+    left = file.places_total - len(file.places[:places_max])
+    if left:
+        out(f"  … and {count(left, 'place')} more")

@@ -1,0 +1,68 @@
+"""The balance of a case: every record found is accounted for, and the places that could not be read are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.conftest import Case, write_log
+from tests.acceptance.terminal import Terminal
+
+pytestmark = pytest.mark.acceptance
+
+
+def test_the_case_balances_per_file_and_in_all(terminal: Terminal, case: Case) -> None:
+    run = terminal.run_evtx(case.folder).json
+    done = terminal.casparian("balance", "--json")
+    assert done.code == 3  # one log of the case is cut
+    files = {file["path"]: file for file in done.json["files"]}
+    assert set(files) == {file["path"] for file in run["files"]}
+    for file in files.values():
+        assert file["accounting"] == "balanced"
+        assert file["found"] == file["written"] + file["quarantined"] + file["skipped"] + file["unreadable"]
+    (total,) = done.json["totals"]
+    assert total["unit"] == "records"
+    assert terminal.sql("select count(*) from evtx_events") == [[total["written"]]]  # a copy is counted once
+    assert sum(not file["counted"] for file in files.values()) == 1
+
+
+def test_damaged_places_are_named_by_offset_and_length(terminal: Terminal, case: Case) -> None:
+    run = terminal.run_evtx(case.folder).json
+    (damaged,) = [file for file in run["files"] if file["ranges"]]
+    done = terminal.casparian("balance", "--file", damaged["path"], "--json")
+    assert done.code == 3
+    (file,) = done.json["files"]
+    assert file["places"] == damaged["ranges"]
+    shown = terminal.casparian("balance", "--file", damaged["path"])
+    assert f"at byte {damaged['ranges'][0]['offset']:,}" in shown.out
+    by_job = terminal.casparian("balance", "--job", str(damaged["job"]), "--json")
+    assert by_job.json["files"] == [file]
+
+
+def test_what_needs_a_look_comes_first(terminal: Terminal, case: Case) -> None:
+    run = terminal.run_evtx(case.folder).json
+    (damaged,) = [file["path"] for file in run["files"] if file["ranges"]]
+    shown = terminal.casparian("balance", "--limit", "1")
+    assert damaged in shown.out
+    assert "only 1 of" in shown.err
+
+
+def test_a_file_that_failed_is_not_balanced(terminal: Terminal, tmp_path: Path) -> None:
+    write_log(tmp_path / "logs" / "good.evtx", records=2)
+    (tmp_path / "logs" / "bad.evtx").write_text("not an event log")
+    terminal.run_evtx(tmp_path / "logs")
+    done = terminal.casparian("balance", "--json")
+    assert done.code == 1
+    kinds = {Path(file["path"]).name: file["accounting"] for file in done.json["files"]}
+    assert kinds == {"good.evtx": "balanced", "bad.evtx": "failed"}
+    (total,) = done.json["totals"]
+    assert (total["found"], total["written"]) == (2, 2)
+
+
+def test_a_file_that_was_never_read_says_so(terminal: Terminal, tmp_path: Path) -> None:
+    write_log(tmp_path / "logs" / "good.evtx", records=2)
+    terminal.run_evtx(tmp_path / "logs")
+    done = terminal.casparian("balance", "--file", tmp_path / "other.evtx", "--json")
+    assert done.code == 1
+    assert done.json["error"]["code"] == "not_found"
