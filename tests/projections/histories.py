@@ -12,6 +12,7 @@ from eventlog.events import (
     BalanceSheet,
     CancelAccepted,
     CancelJob,
+    CommandRefused,
     CommitRefused,
     Event,
     ExecutorJoined,
@@ -28,6 +29,7 @@ from eventlog.events import (
     JobRequeued,
     JobStarted,
     LoggedCommand,
+    LogRecovered,
     MaterializationRecorded,
     OutputsCommitted,
     ParserDeployed,
@@ -39,6 +41,7 @@ from eventlog.events import (
     RunPlanned,
     RunStarted,
     SeenFile,
+    StartRun,
     UnreadableRange,
     WriterOpened,
 )
@@ -500,3 +503,53 @@ def frame_lists(draw: st.DrawFn, *, steps_max: int = 60) -> list[Frame]:
 
 def cancel_command() -> CancelJob:
     return CancelJob(job=JobId(1), reason="asked", now=now())
+
+
+def one_of_each() -> list[Event | LoggedCommand]:
+    """Return a record of every type that can stand in the log."""
+    return [
+        opened(),
+        LogRecovered(
+            segment="1.ndjson",
+            kept_bytes=1,
+            removed_bytes=2,
+            removed_sha256=Sha256("0" * 64),
+            kept_as="q",
+            reason="cut",
+        ),
+        CommandRefused(code="not_found", why="there is no job 9"),
+        deployed(),
+        run_started(),
+        run_planned(),
+        run_finished(),
+        run_interrupted(),
+        files_seen(seen("/case/a.evtx")),
+        files_refused("/case/b.evtx"),
+        joined(),
+        lost(),
+        queued(1),
+        dispatched(1),
+        started(1),
+        declined(1),
+        requeued(1),
+        commit_refused(1),
+        committed(1),
+        recorded(1),
+        completed(1),
+        failed(1),
+        cancel_accepted(1),
+        aborted(1),
+        abandoned(1),
+        cancel_command(),
+        StartRun(
+            parser=ParserName("evtx"),
+            inputs=(PathText("/case"),),
+            inputs_total=1,
+            inputs_digest="",
+            sink_uri=SINK,
+            sink_mode="append",
+            settings={"raw_xml": "true"},
+            workers=2,
+            now=now(),
+        ),
+    ]

@@ -1,0 +1,237 @@
+"""The verb `explain` (alias `why`): where an object came from and why it is as it is, each line citing the log."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.errors import CliError
+from cli.home import Home, find_home
+from cli.options import HomeOption, JsonOption
+from cli.reading import nothing_here
+from cli.render import out, out_json, printable
+
+if TYPE_CHECKING:
+    from reducers.explain import Component, Decision, Fact, Interest
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Say where something came from and why, from the log alone; each line cites its position there. "
+    "Example: `casparian explain decision ./case/Security.evtx`",
+)
+
+PathArgument = Annotated[Path, typer.Argument(metavar="PATH", help="The file, as a run read it.")]
+
+
+@app.callback()
+def main() -> None:
+    """Group the questions."""
+
+
+@app.command("job")
+def job(
+    job_id: Annotated[int, typer.Argument(metavar="ID", min=1, help="The job's number.")],
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Explain one job: who asked, what was read, by which parser, what was made, how it ended.
+
+    Example: `casparian explain job 17`
+    """
+    from eventlog.ids import JobId
+    from reducers.explain import Interest
+
+    place = find_home(home)
+    facts = _facts(place, Interest(jobs=[JobId(job_id)]))
+    if not facts:
+        raise CliError("not_found", f"explain job {job_id}: there is no such job in this home", "casparian jobs")
+    own = [fact for fact in facts if getattr(fact.record, "job", None) == job_id]
+    _tell(place, f"job {job_id}", _end_of(own), facts, next_step=f"casparian balance --job {job_id}", as_json=as_json)
+
+
+@app.command("run")
+def run(
+    run_id: Annotated[int, typer.Argument(metavar="ID", min=1, help="The run's number.")],
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Explain one run: who asked for what, what was planned and why, how it ended.
+
+    Example: `casparian explain run 3`
+    """
+    from eventlog.ids import RunId
+    from reducers.explain import Interest
+
+    place = find_home(home)
+    facts = _facts(place, Interest(runs=[RunId(run_id)]))
+    if not facts:
+        raise CliError("not_found", f"explain run {run_id}: there is no such run in this home", "casparian jobs")
+    _tell(place, f"run {run_id}", _end_of(facts), facts, next_step="casparian jobs", as_json=as_json)
+
+
+@app.command("file")
+def file(path: PathArgument, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Explain one file: when it was read, with which content, and every job that its content went through.
+
+    Example: `casparian explain file ./case/Security.evtx`
+    """
+    place = find_home(home)
+    name, facts = _facts_of_path(place, path)
+    _tell(place, name, _end_of(facts), facts, next_step=f"casparian explain decision {_quoted(path)}", as_json=as_json)
+
+
+@app.command("decision")
+def decision(path: PathArgument, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Explain why the newest run processed a file again or reused its tables: every component of the key, compared.
+
+    Example: `casparian explain decision ./case/Security.evtx`
+    """
+    from reducers.explain import decisions, lines
+
+    place = find_home(home)
+    name, facts = _facts_of_path(place, path)
+    made = decisions(name, facts)
+    if as_json:
+        out_json({"subject": name, "decisions": [_as_json(each) for each in made], "lines": lines(facts)})
+        return
+    if not made:
+        out(f"{printable(name)}: no plan has decided on it")
+    for each in made:
+        _show_decision(each)
+    out(f"next: {place.hint(f'casparian explain file {_quoted(path)}')}")
+
+
+@app.command("output")
+def output(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The file name, or the digest, of a published output.")],
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Explain one published file: the job that made it, from which bytes, asked for by whom.
+
+    Example: `casparian explain output evtx_events_0123456789abcdef.parquet`
+    """
+    from reducers.explain import Interest
+
+    place = find_home(home)
+    finding = Interest(file=Path(name).name)
+    _pass(place, finding.widen)
+    if not finding.jobs:
+        raise CliError(
+            "not_found",
+            f"explain the output {name}: nothing of that name or digest was ever published from this home",
+            "casparian job show ID lists the files of a job",
+        )
+    facts = _facts(place, Interest(jobs=finding.jobs))
+    made = [
+        fact for fact in facts if Path(name).name in (getattr(fact.record, part, "") for part in ("file", "digest"))
+    ]
+    _tell(place, Path(name).name, _end_of(made), facts, next_step="casparian log verify", as_json=as_json)
+
+
+# --- the facts ------------------------------------------------------------------------------------------------------
+
+
+def _facts(place: Home, interest: Interest) -> list[Fact]:
+    """Return what the log says of the interest: one pass to widen it, one to collect."""
+    from eventlog.reader import read_frames
+    from reducers.explain import collect
+
+    _pass(place, interest.widen)
+    return collect(interest, read_frames(place.log))
+
+
+def _pass(place: Home, see: Any) -> None:
+    from eventlog.errors import LogMissingError
+    from eventlog.reader import read_frames
+    from reducers.explain import facts_of
+
+    try:
+        for fact in facts_of(read_frames(place.log)):
+            see(fact)
+    except LogMissingError as error:
+        raise nothing_here(place) from error
+
+
+def _facts_of_path(place: Home, path: Path) -> tuple[Any, list[Fact]]:
+    from eventlog.ids import path_text
+    from reducers.explain import Interest
+
+    name = path_text(os.fsencode(os.path.abspath(path)))  # noqa: PTH100  as scanned: links are not resolved
+    facts = _facts(place, Interest(paths=[name]))
+    if not facts:
+        raise CliError("not_found", f"explain {name}: no run of this home has met that file", "casparian files")
+    return name, facts
+
+
+def _end_of(facts: Sequence[Fact]) -> str:
+    """Return the newest thing that happened, which is how the object stands."""
+    from reducers.say import say
+
+    return say(facts[-1].record)
+
+
+# --- the answer -----------------------------------------------------------------------------------------------------
+
+
+def _tell(place: Home, subject: str, answer: str, facts: Iterable[Fact], *, next_step: str, as_json: bool) -> None:
+    from reducers.explain import Explanation, lines
+
+    explanation = Explanation(subject=subject, answer=answer, lines=tuple(lines(facts)))
+    if as_json:
+        out_json(explanation)
+        return
+    out(printable(answer if answer.startswith(subject) else f"{subject}: {answer}"))
+    out()
+    width = len(str(explanation.lines[-1].seq))
+    for line in explanation.lines:
+        out(f"  [{line.seq:>{width}}] {line.facts['ts'][:19]}Z  {printable(line.said)}")
+    out()
+    out(f"next: {place.hint(next_step)}")
+
+
+def _show_decision(decision: Decision) -> None:
+    made = decision.compared_with
+    differing = [component.name for component in decision.components if not component.same]
+    if made is None:
+        why = f"nothing was recorded for it up to {decision.at_seq}"
+    elif decision.action == "reused":
+        why = f"every component of its key equals that of job {made.job} [{decision.compared_seq}]"
+    else:
+        why = f"{', '.join(differing)} differ{'s' if len(differing) == 1 else ''} from job {made.job} "
+        why += f"[{decision.compared_seq}]"
+    out(f"{decision.output}: {decision.action}, because {why}")
+    out(f"  key {decision.key}, decided on what was recorded up to [{decision.at_seq}]")
+    for component in decision.components:
+        out(f"  {_component_line(component)}")
+    out()
+
+
+def _component_line(component: Component) -> str:
+    value = printable(component.value) or '""'
+    now = f"{component.name:<13} {value} [{component.seq}]"
+    if component.before is None:
+        return f"  {now}"
+    if component.same:
+        return f"= {now}, as in [{component.before_seq}]"
+    before = printable(component.before) or '""'
+    return f"≠ {now}, was {before} [{component.before_seq}]"
+
+
+def _as_json(decision: Decision) -> dict[str, Any]:
+    import msgspec
+
+    shown: dict[str, Any] = msgspec.to_builtins(decision)
+    for component, each in zip(decision.components, shown["components"], strict=True):
+        each["same"] = component.same
+    return shown
+
+
+def _quoted(path: Path) -> str:
+    import shlex
+
+    return shlex.quote(str(path))

@@ -1,0 +1,214 @@
+"""Owns the sentence for each record of the log: one per type, the same on a screen, in an explanation and in a tape.
+
+Pure. Sentences name things in full (hashes are never shortened: they are evidence); layout is the front end's.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from eventlog.events import (
+    BalanceSheet,
+    CancelAccepted,
+    CancelJob,
+    CommandRefused,
+    CommitRefused,
+    Event,
+    ExecutorEvent,
+    ExecutorJoined,
+    ExecutorLost,
+    FileEvent,
+    FilesRefused,
+    FilesSeen,
+    JobAborted,
+    JobCompleted,
+    JobDeclined,
+    JobDispatched,
+    JobEvent,
+    JobFailed,
+    JobQueued,
+    JobRequeued,
+    JobStarted,
+    LogEvent,
+    LoggedCommand,
+    LogRecovered,
+    MaterializationRecorded,
+    OutputsCommitted,
+    ParserDeployed,
+    PromotionAbandoned,
+    RunEvent,
+    RunFinished,
+    RunInterrupted,
+    RunPlanned,
+    RunStarted,
+    StartRun,
+    WriterOpened,
+)
+
+
+def say(record: Event | LoggedCommand) -> str:
+    """Return what happened, as one sentence without its position."""
+    match record:
+        case WriterOpened() | LogRecovered() | CommandRefused():
+            return _log(record)
+        case ParserDeployed():
+            origin = "built in, trusted by this hash" if record.builtin else "not built in"
+            return (
+                f"parser {record.parser} {record.version} was deployed ({origin}): artifact {record.artifact_hash}, "
+                f"environment {record.env_hash}"
+            )
+        case RunStarted() | RunPlanned() | RunFinished() | RunInterrupted():
+            return _run(record)
+        case FilesSeen() | FilesRefused():
+            return _files(record)
+        case ExecutorJoined() | ExecutorLost():
+            return _executor(record)
+        case StartRun() | CancelJob():
+            return _command(record)
+        case _:
+            return _job(record)
+
+
+def say_sheet(sheet: BalanceSheet) -> str:
+    """Return the balance of one job's input."""
+    if not sheet.unit:
+        return "the parser states no units, so its input is unaccounted"
+    places = f"; {sheet.ranges_total} places could not be read" if sheet.ranges_total else ""
+    return (
+        f"{sheet.found} {sheet.unit} found = {sheet.written} written + {sheet.quarantined} quarantined "
+        f"+ {sheet.skipped} skipped + {sheet.unreadable} unreadable{places}"
+    )
+
+
+def _log(event: LogEvent) -> str:
+    match event:
+        case WriterOpened():
+            return f"process {event.pid} on {event.host} opened the log: epoch {event.epoch}, version {event.version}"
+        case LogRecovered():
+            return f"{event.removed_bytes} bytes at the end of {event.segment} were set aside: {event.reason}"
+        case CommandRefused():
+            return f"the command was refused ({event.code}): {event.why}"
+        case _:
+            assert_never(event)
+
+
+def _settings(settings: dict[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in sorted(settings.items())) or "none"
+
+
+def _command(command: LoggedCommand) -> str:
+    match command:
+        case StartRun():
+            inputs = ", ".join(command.inputs)
+            return (
+                f"asked to run {command.parser} on {inputs} into {command.sink_uri}, "
+                f"settings: {_settings(command.settings)}"
+            )
+        case CancelJob():
+            return f"asked to cancel job {command.job}: {command.reason}"
+        case _:
+            assert_never(command)
+
+
+def _run(event: RunEvent) -> str:
+    match event:
+        case RunStarted():
+            return f"run {event.run} of {event.parser} began, {event.workers} workers, into {event.sink_uri}"
+        case RunPlanned():
+            return (
+                f"run {event.run} was planned on what was recorded up to {event.at_seq}: {event.found} files found, "
+                f"{event.queued} queued, {event.reused} reused, {event.attached} attached to other jobs, "
+                f"{event.refused} refused"
+            )
+        case RunFinished():
+            return (
+                f"run {event.run} finished with exit code {event.exit}: {event.processed} processed, "
+                f"{event.reused} reused, {event.failed} failed, {event.superseded} outputs superseded"
+            )
+        case RunInterrupted():
+            return f"run {event.run} was interrupted: {event.reason}"
+        case _:
+            assert_never(event)
+
+
+def _files(event: FileEvent) -> str:
+    match event:
+        case FilesSeen(files=(file,)):
+            return (
+                f"{file.path} was read: {file.size} bytes, blake3 {file.source_hash}, sha256 {file.sha256}, "
+                f"of the same bytes in one read"
+            )
+        case FilesSeen():
+            return f"run {event.run} read {len(event.files)} files"
+        case FilesRefused(files=(refused,)):
+            return f"{refused.path} could not be read: {refused.reason}"
+        case FilesRefused():
+            return f"run {event.run} could not read {len(event.files)} paths"
+        case _:
+            assert_never(event)
+
+
+def _executor(event: ExecutorEvent) -> str:
+    match event:
+        case ExecutorJoined():
+            return f"executor {event.executor} joined: process {event.pid} on {event.host}"
+        case ExecutorLost():
+            return f"executor {event.executor} is gone: {event.reason}"
+        case _:
+            assert_never(event)
+
+
+_Attempt = JobQueued | JobDispatched | JobStarted | JobDeclined | JobRequeued
+
+
+def _job(event: JobEvent) -> str:
+    match event:
+        case JobQueued() | JobDispatched() | JobStarted() | JobDeclined() | JobRequeued():
+            return _attempt(event)
+        case CommitRefused():
+            return f"attempt {event.attempt} of job {event.job} may not publish ({event.code}): {event.why}"
+        case OutputsCommitted():
+            return f"job {event.job} passed its commit point ({event.status}): {say_sheet(event.sheet)}"
+        case MaterializationRecorded():
+            return _materialization(event)
+        case JobCompleted():
+            return f"job {event.job} completed: {event.status}"
+        case JobFailed():
+            return f"job {event.job} failed at attempt {event.attempt} ({event.failure}, {event.kind}): {event.reason}"
+        case CancelAccepted():
+            return f"the cancel of job {event.job} was accepted, nothing of it may be published: {event.reason}"
+        case JobAborted():
+            return f"job {event.job} was aborted: {event.reason}"
+        case PromotionAbandoned():
+            return f"the promotion of job {event.job} was abandoned: {event.reason}"
+        case _:
+            assert_never(event)
+
+
+def _attempt(event: _Attempt) -> str:
+    match event:
+        case JobQueued():
+            return (
+                f"job {event.job} was queued: {event.parser} {event.parser_version}, artifact {event.artifact_hash}, "
+                f"on {event.path} (blake3 {event.source_hash}), settings: {_settings(event.settings)}"
+            )
+        case JobDispatched():
+            return f"attempt {event.attempt} of job {event.job} was given to executor {event.executor}"
+        case JobStarted():
+            return f"attempt {event.attempt} of job {event.job} began to parse"
+        case JobDeclined():
+            return f"job {event.job} was given back unstarted: {event.reason}"
+        case JobRequeued():
+            charged = "one retry used up" if event.charged else "no retry used up"
+            return f"job {event.job} waits again, at the earliest at {event.not_before} ({charged}): {event.reason}"
+        case _:
+            assert_never(event)
+
+
+def _materialization(event: MaterializationRecorded) -> str:
+    if not event.file:
+        return f"output {event.output} of job {event.job} has no rows, so there is no file"
+    return (
+        f"output {event.output} of job {event.job} exists: {event.rows} rows, {event.bytes} bytes, "
+        f"{event.sink_uri}/{event.file}, blake3 {event.digest}"
+    )
