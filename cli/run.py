@@ -36,6 +36,10 @@ def run(
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, max=WORKERS_MAX, help="Executor processes. Default: the cores.")
     ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A setting of the parser; part of what decides a reuse."),
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -65,7 +69,7 @@ def run(
         parser=ParserName(parser),
         inputs=tuple(os.fsencode(name) for name in inputs),
         sink_uri=target.uri,
-        settings={},
+        settings=_settings(settings or []),
     )
     _check_inputs(request.inputs)
     refuse_own_folder(place, target.path)
@@ -93,6 +97,18 @@ def run(
         else:
             _show(report, place)
     raise typer.Exit(report.exit)
+
+
+def _settings(words: list[str]) -> dict[str, str]:
+    """Read NAME=VALUE words; whether the parser has such a setting is the run's decision."""
+    settings: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name or name in settings:
+            why = "it is set twice" if name in settings else "it is not of the form NAME=VALUE"
+            raise CliError("usage", f"read --set {word}: {why}", "--set raw_xml=true", exit_code=EXIT_USAGE)
+        settings[name] = value
+    return settings
 
 
 def _cores() -> int:

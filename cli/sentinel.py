@@ -134,6 +134,7 @@ class Sentinel:
             env_hash=package.env_hash,
             builtin=True,
             outputs=package.outputs,
+            settings=package.settings,
             components=package.components,
             now=clock.now(),
         )

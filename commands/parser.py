@@ -20,6 +20,7 @@ class DeployParser(Struct, frozen=True, kw_only=True):
     env_hash: EnvHash
     builtin: bool
     outputs: tuple[OutputSchema, ...]
+    settings: dict[str, str]
     components: dict[str, str]
     now: Instant
 
@@ -45,6 +46,7 @@ def decide(command: DeployParser, state: State) -> Decision:
             env_hash=command.env_hash,
             builtin=command.builtin,
             outputs=command.outputs,
+            settings=command.settings,
             components=command.components,
             deployed_at=command.now,
         )

@@ -10,6 +10,7 @@ from eventlog.ids import ConfigHash, Digest, Instant, RunId, Seq
 from reducers.fold import State
 
 EXIT_OK, EXIT_ERROR, EXIT_PARTIAL, EXIT_ACCOUNTING = 0, 1, 3, 5
+SWITCH = ("true", "false")  # what a setting takes whose default is one of them
 
 
 class PlanRun(Struct, frozen=True, kw_only=True):
@@ -76,6 +77,9 @@ def decide_start(command: StartRun, state: State) -> Decision:
             f"sink mode {command.sink_mode!r} cannot be honoured yet",
             "use append, the default",
         )
+    settings = _settings(command.settings, state.parsers[command.parser].deployed.settings)
+    if isinstance(settings, Refused):
+        return settings
     if not command.inputs:
         return Refused("no_inputs", "no file or folder was named", "casparian run evtx ./case")
     return [
@@ -87,11 +91,28 @@ def decide_start(command: StartRun, state: State) -> Decision:
             inputs_digest=command.inputs_digest,
             sink_uri=command.sink_uri,
             sink_mode=command.sink_mode,
-            settings=command.settings,
+            settings=settings,
             workers=command.workers,
             started_at=command.now,
         )
     ]
+
+
+def _settings(given: dict[str, str], declared: dict[str, str]) -> dict[str, str] | Refused:
+    """Return every declared setting with its value; all of them are part of the key, so a default is no accident."""
+    for name, value in given.items():
+        if name not in declared:
+            known = ", ".join(f"{each} (default {default})" for each, default in sorted(declared.items()))
+            return Refused(
+                "unknown_setting",
+                f"the parser has no setting named {name!r}",
+                f"it has: {known}" if known else "it has no settings: leave --set away",
+            )
+        if declared[name] in SWITCH and value not in SWITCH:
+            return Refused(
+                "bad_setting", f"setting {name} is {value!r}, which is neither true nor false", f"--set {name}=true"
+            )
+    return declared | given
 
 
 def decide_plan(command: PlanRun, state: State) -> Decision:

@@ -175,6 +175,7 @@ class ParserDeployed(Record, frozen=True, kw_only=True):
     env_hash: EnvHash
     builtin: bool
     outputs: tuple[OutputSchema, ...]
+    settings: dict[str, str]  # what a run may set, with the defaults
     components: dict[str, str]  # what the artifact hash covers: file names and package versions
     deployed_at: Instant
 
@@ -190,7 +191,7 @@ class RunStarted(Record, frozen=True, kw_only=True):
     inputs_digest: str
     sink_uri: str
     sink_mode: str
-    settings: dict[str, str]
+    settings: dict[str, str]  # every declared one, as given or by default
     workers: int
     started_at: Instant
 

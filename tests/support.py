@@ -137,7 +137,7 @@ def picture(state: State) -> Any:
 # --- ready-made commands ----------------------------------------------------------------------------------------------
 
 
-def deploy(artifact: str = "a" * 64, version: str = "0.1.0") -> DeployParser:
+def deploy(artifact: str = "a" * 64, version: str = "0.1.0", settings: dict[str, str] | None = None) -> DeployParser:
     columns = (Column(name="event_id", type="int64", nullable=False),)
     return DeployParser(
         parser=EVTX,
@@ -146,12 +146,18 @@ def deploy(artifact: str = "a" * 64, version: str = "0.1.0") -> DeployParser:
         env_hash=EnvHash("e" * 64),
         builtin=True,
         outputs=(OutputSchema(output=ROWS, columns=columns), OutputSchema(output=FILES, columns=columns)),
+        settings=settings or {},
         components={"parser.py": "1"},
         now=NOW,
     )
 
 
-def start(parser: str = "evtx", sink_mode: str = "append", inputs: Sequence[str] = ("/case",)) -> StartRun:
+def start(
+    parser: str = "evtx",
+    sink_mode: str = "append",
+    inputs: Sequence[str] = ("/case",),
+    settings: dict[str, str] | None = None,
+) -> StartRun:
     return StartRun(
         parser=ParserName(parser),
         inputs=tuple(PathText(name) for name in inputs),
@@ -159,7 +165,7 @@ def start(parser: str = "evtx", sink_mode: str = "append", inputs: Sequence[str]
         inputs_digest="",
         sink_uri="parquet:///out",
         sink_mode=sink_mode,
-        settings={},
+        settings=settings or {},
         workers=2,
         now=NOW,
     )

@@ -46,6 +46,29 @@ def test_a_run_without_inputs_is_refused() -> None:
     assert code(decide(start(inputs=()), given(deploy()))) == "no_inputs"
 
 
+def test_a_run_has_every_declared_setting_as_given_or_by_default() -> None:
+    state = given(deploy(settings={"raw_xml": "false", "depth": "3"}))
+    (started,) = decide(start(settings={"raw_xml": "true"}), state)  # type: ignore[misc]
+    assert started.settings == {"raw_xml": "true", "depth": "3"}  # type: ignore[union-attr]
+
+
+def test_a_default_that_is_given_is_the_same_run() -> None:
+    state = given(deploy(settings={"raw_xml": "false"}))
+    assert decide(start(settings={"raw_xml": "false"}), state) == decide(start(), state)
+
+
+def test_a_setting_that_the_parser_does_not_declare_is_refused_and_the_known_ones_are_named() -> None:
+    refused = decide(start(settings={"raw_xlm": "true"}), given(deploy(settings={"raw_xml": "false"})))
+    assert code(refused) == "unknown_setting"
+    assert "raw_xml" in refused.next_step  # type: ignore[union-attr]
+
+
+def test_a_switch_takes_true_or_false_only() -> None:
+    assert (
+        code(decide(start(settings={"raw_xml": "yes"}), given(deploy(settings={"raw_xml": "false"})))) == "bad_setting"
+    )
+
+
 def test_a_plan_carries_the_parser_that_the_state_knows() -> None:
     (event,) = decide(plan(1, 1), given(deploy(), start(), record(1)))  # type: ignore[misc]
     assert isinstance(event, RunPlanned)

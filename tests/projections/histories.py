@@ -131,6 +131,7 @@ def deployed(
         env_hash=EnvHash("env"),
         builtin=True,
         outputs=tuple(outputs if outputs is not None else (output(),)),
+        settings={"raw": "false"},
         components={"parser.py": "x"},
         deployed_at=now(),
     )
