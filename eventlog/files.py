@@ -104,12 +104,12 @@ def remove_durably(path: Path) -> None:
 
 def write_all(fd: int, data: bytes) -> None:
     """Write all bytes, however few the system takes at a time. Raises OSError."""
-    view = memoryview(data)
-    while view:  # at most len(data) rounds: a write of nothing is an error
-        written = os.write(fd, view)
-        if written == 0:
+    written = os.write(fd, data)
+    while written < len(data):  # at most len(data) rounds: a write of nothing is an error
+        more = os.write(fd, memoryview(data)[written:])
+        if more == 0:
             raise OSError("the system wrote 0 bytes of a file and gave no reason")
-        view = view[written:]
+        written += more
 
 
 def temporary(path: Path) -> Path:

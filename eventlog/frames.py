@@ -15,21 +15,22 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 
-from eventlog.errors import FrameTooLargeError, InvalidRecordError, LogCorruptError, UnknownEventError
+from eventlog.errors import FrameTooLargeError, InvalidRecordError, LogCorruptError
 from eventlog.events import Event, LoggedCommand
 from eventlog.ids import Instant, LogId
 from eventlog.records import (
     COMMAND_TYPES,
     LogRecord,
+    Records,
     decode_records,
     encode_records,
-    misplaced_line,
-    refuse_changed,
 )
 
 __all__ = ["CommitLine", "Frame", "FrameDraft", "FrameHash", "Head", "LogRecord", "PreparedFrame", "RawFrame"]
@@ -86,10 +87,10 @@ class Frame(Struct, frozen=True, kw_only=True):
     durable: int
     prev: str
     hash: str
-    records: tuple[LogRecord, ...]
+    records: Sequence[LogRecord]
 
     @property
-    def events(self) -> tuple[LogRecord, ...]:
+    def events(self) -> Sequence[LogRecord]:
         """Return the records without the command that opens the frame, if there is one."""
         has_command = bool(self.records) and self.records[0].type in COMMAND_TYPES
         return self.records[1:] if has_command else self.records
@@ -137,7 +138,6 @@ class PreparedFrame(Struct, frozen=True, kw_only=True):
     first: int
     last: int
     lines: bytes
-    records: tuple[LogRecord, ...]
 
 
 class FrameHash:
@@ -196,16 +196,11 @@ def decode_frame(raw: RawFrame) -> Frame:
     """Return the frame with its records. Raises UnknownEventError; LogCorruptError if a seq is not in its place."""
     line = raw.line
     records = decode_records(raw.lines)
-    misplaced = misplaced_line(raw.lines, first=line.first, last=line.last)
-    if misplaced is not None or len(records) != line.last - line.first + 1:
+    if [record.seq for record in records] != list(range(line.first, line.last + 1)):
         raise LogCorruptError(
             f"Read commit {line.commit} of the log: its lines are not the records {line.first} to {line.last}.",
             next_step="Run `casparian log verify` and keep the folder as it is.",
         )
-    return _frame(line, records)
-
-
-def _frame(line: CommitLine, records: tuple[LogRecord, ...]) -> Frame:
     return Frame(
         commit=line.commit,
         first=line.first,
@@ -228,6 +223,9 @@ def _frame(line: CommitLine, records: tuple[LogRecord, ...]) -> Frame:
 def prepare_frame(draft: FrameDraft, *, first: int) -> PreparedFrame:
     """Encode a draft and check everything that can refuse it. Raises FrameTooLargeError, InvalidRecordError."""
     _refuse_malformed(draft)
+    count = len(draft.events) + (draft.command is not None)
+    last = first + count - 1
+    _refuse_reference(draft, last=last)
     if len(draft.events) > FRAME_EVENTS_MAX:
         raise _too_large(f"{len(draft.events)} events in one frame, at most {FRAME_EVENTS_MAX}")
     lines = encode_records(draft.events, first=first, command=draft.command, command_id=draft.command_id)
@@ -235,11 +233,7 @@ def prepare_frame(draft: FrameDraft, *, first: int) -> PreparedFrame:
         raise _too_large(f"{len(lines)} bytes in one frame, at most {FRAME_BYTES_MAX}")
     if len(lines) > LINE_BYTES_MAX and (longest := max(map(len, lines.split(b"\n"))) + 1) > LINE_BYTES_MAX:
         raise _too_large(f"{longest} bytes in one line, at most {LINE_BYTES_MAX}")
-    records = _read_back(lines)
-    refuse_changed(records, draft.events if draft.command is None else (draft.command, *draft.events))
-    last = first + len(records) - 1
-    _refuse_reference(draft, last=last)
-    return PreparedFrame(draft=draft, first=first, last=last, lines=lines, records=records)
+    return PreparedFrame(draft=draft, first=first, last=last, lines=lines)
 
 
 def seal_frame(
@@ -248,39 +242,46 @@ def seal_frame(
     """Return the frame and its bytes. Raises InvalidRecordError if the clock's instant is not in the one form."""
     if _INSTANT.fullmatch(ts) is None:
         raise _malformed(f"the clock gave {ts!r}, which is not an instant such as 2026-01-22T10:11:12.123456Z")
-    draft = prepared.draft
+    draft, first, last, lines = prepared.draft, prepared.first, prepared.last, prepared.lines
     start = (
-        f'{{"commit":{commit},"first":{prepared.first},"last":{prepared.last},"bytes":{len(prepared.lines)}'
+        f'{{"commit":{commit},"first":{first},"last":{last},"bytes":{len(lines)}'
         f',"ts":"{ts}","actor":{_quoted(draft.actor)},"cause":{draft.cause},"corr":{draft.corr}'
         f',"epoch":{epoch},"durable":{durable},"prev":"{prev}",'
     ).encode()
-    hash_ = hasher.of(prepared.lines, start)
-    line = CommitLine(
-        commit, prepared.first, prepared.last, len(prepared.lines), ts, draft.actor, draft.cause, draft.corr,
-        epoch, durable, prev, hash_,
-    )  # fmt: skip
-    data = b"".join((prepared.lines, start, _HASH_KEY, hash_.encode(), b'"}\n'))
-    return _frame(line, prepared.records), data
+    hash_ = hasher.of(lines, start)
+    frame = Frame(
+        commit=commit,
+        first=first,
+        last=last,
+        ts=ts,
+        actor=draft.actor,
+        cause=draft.cause,
+        corr=draft.corr,
+        epoch=epoch,
+        durable=durable,
+        prev=prev,
+        hash=hash_,
+        records=Records(lines, count=last - first + 1),
+    )
+    return frame, b'%b%b"hash":"%b"}\n' % (lines, start, hash_.encode())
 
 
+@lru_cache(maxsize=256)
 def _quoted(actor: str) -> str:
+    """Return the actor as JSON. Raises InvalidRecordError for one that the commit line cannot carry."""
+    if not 1 <= len(actor) <= ACTOR_CHARACTERS_MAX or not actor.isprintable():
+        raise _malformed(f"the actor must be 1 to {ACTOR_CHARACTERS_MAX} printable characters, not {actor!r:.80}")
     return msgspec.json.encode(actor).decode()
 
 
-def _read_back(lines: bytes) -> tuple[LogRecord, ...]:
-    try:
-        return decode_records(lines)
-    except UnknownEventError as error:
-        raise _malformed(f"a record would not read back: {error}") from error
-
-
 def _refuse_malformed(draft: FrameDraft) -> None:
-    if not 1 <= len(draft.actor) <= ACTOR_CHARACTERS_MAX or not draft.actor.isprintable():
-        raise _malformed(f"the actor must be 1 to {ACTOR_CHARACTERS_MAX} printable characters, not {draft.actor!r:.80}")
+    _quoted(draft.actor)
     if bool(draft.command_id) != (draft.command is not None):
         raise _malformed("a command needs an id, and an id needs a command")
-    if len(draft.command_id) > ID_CHARACTERS_MAX:
-        raise _malformed(f"a command id has at most {ID_CHARACTERS_MAX} characters, not {len(draft.command_id)}")
+    if type(draft.command_id) is not str or len(draft.command_id) > ID_CHARACTERS_MAX:
+        raise _malformed(
+            f"a command id is text of at most {ID_CHARACTERS_MAX} characters, not {draft.command_id!r:.300}"
+        )
     if not draft.events and draft.command is None:
         raise _malformed("it holds neither an event nor a command")
 
@@ -288,7 +289,7 @@ def _refuse_malformed(draft: FrameDraft) -> None:
 def _refuse_reference(draft: FrameDraft, *, last: int) -> None:
     """Cause and correlation point at what is in the log up to this frame, never ahead of it."""
     for name, seq in (("cause", draft.cause), ("corr", draft.corr)):
-        if not 0 <= seq <= last:
+        if type(seq) is not int or not 0 <= seq <= last:
             raise _malformed(f"{name} is {seq}, which is not a position up to {last}")
 
 

@@ -36,7 +36,7 @@ from eventlog.frames import (
     seal_frame,
 )
 from eventlog.ids import Instant, LogId
-from eventlog.lock import LockHolder, LogLock, boot_id, names_inode
+from eventlog.lock import LockHolder, LogLock, boot_id, identity, identity_of_name
 from eventlog.recovery import POISON_NAME, WHAT_TO_DO, Recovery, Witness, recover, require_genesis
 from eventlog.sealed import CLOSED_NAME, GENESIS_NAME, Closed, Genesis, write_closed, write_genesis
 
@@ -231,10 +231,10 @@ class Log:
 
     def _foreign_change(self) -> str:
         """Return what somebody else did to the log, "" if nothing: a second writer must not be written over."""
-        size = os.fstat(self._fd).st_size
-        if size != self.head.bytes:
-            return f"the file has {size} bytes and must have {self.head.bytes}: somebody else wrote to it"
-        if not names_inode(self._active.path, self._fd):
+        ours = os.fstat(self._fd)
+        if ours.st_size != self.head.bytes:
+            return f"the file has {ours.st_size} bytes and must have {self.head.bytes}: somebody else wrote to it"
+        if identity_of_name(self._active.path) != identity(ours):
             return "its name leads to another file: somebody else moved or replaced it"
         if not self._lock.still_ours():
             return "its lock file was replaced: another process may hold the log"
@@ -268,7 +268,7 @@ class Log:
             return
         seq = self.head.seq
         draft = FrameDraft(events=(), actor=_LOG_ACTOR)
-        self._append([PreparedFrame(draft=draft, first=seq + 1, last=seq, lines=b"", records=())])
+        self._append([PreparedFrame(draft=draft, first=seq + 1, last=seq, lines=b"")])
         self._marked = True
 
     def _write_closed(self) -> None:

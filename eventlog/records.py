@@ -6,14 +6,15 @@ is the class name. Lines are split on the byte 0x0A and on nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final, Union, get_args
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, Union, get_args, overload
 
 import msgspec
 from msgspec import Struct
 
 from eventlog.errors import InvalidRecordError, UnknownEventError
 from eventlog.events import Event, LoggedCommand
+from eventlog.guard import Proof, proof_of
 from eventlog.ids import Seq
 
 
@@ -68,6 +69,9 @@ class _Position(Struct):
     type: str = "?"
 
 
+# By type, not by name: a class of ours that only has an event's name has no tag.
+_EVENT_TAGS: Final[dict[type, str]] = {shape: tag for tag, shape in EVENT_TYPES.items()}
+_PROOFS: Final[dict[type, Proof]] = {shape: proof_of(shape) for shape in RECORD_TYPES.values()}
 _TAG_OF_LINE: Final[dict[type[Struct], str]] = {_line_shape(tag, shape): tag for tag, shape in RECORD_TYPES.items()}
 _encoder = msgspec.json.Encoder(order="deterministic")  # dicts and sets come out in one order, whatever the hash seed
 _decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(type=Union[tuple(_TAG_OF_LINE)])  # noqa: UP007 - built at run time
@@ -79,18 +83,29 @@ _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 def encode_records(
     events: Sequence[Event], *, first: int, command: LoggedCommand | None = None, command_id: str = ""
 ) -> bytes:
-    """Return the lines of one frame, the command first. Raises InvalidRecordError for what JSON cannot carry."""
+    """Return the lines of one frame, the command first.
+
+    Raises InvalidRecordError for what JSON cannot carry and for what would not read back as it is: a record that could
+    not be replayed must never get a position.
+    """
     lines: list[Struct] = []
     if command is not None:
-        lines.append(_CommandLine(first, _tag(command, COMMAND_TYPES), command_id, command))
-    for event in events:
-        lines.append(_EventLine(first + len(lines), _tag(event, EVENT_TYPES), event))
+        lines.append(_CommandLine(first, _command_tag(command), command_id, command))
     try:
-        return _encoder.encode_lines(lines)
+        lines += [
+            _EventLine(seq, _EVENT_TAGS[type(event)], event) for seq, event in enumerate(events, first + len(lines))
+        ]
+        data = _encoder.encode_lines(lines)
+    except KeyError as error:
+        raise _refusal(f"{error.args[0].__name__} is not an event of the log") from error
     except UnicodeEncodeError as error:
         raise _refusal(f"text holds half a surrogate pair, which is not a character ({error})") from error
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise _refusal(str(error)) from error
+    originals = events if command is None else (command, *events)
+    if not all([_PROOFS[type(record)](record) for record in originals]):  # noqa: C419 - a list is a third faster
+        _refuse_changed(data, originals)
+    return data
 
 
 def decode_records(lines: bytes) -> tuple[LogRecord, ...]:
@@ -124,22 +139,61 @@ def misplaced_line(lines: bytes, *, first: int, last: int) -> tuple[int, bytes] 
     return (last + 1, rest[:80]) if rest or len(pieces) != count + 1 else None
 
 
-def refuse_changed(records: Sequence[LogRecord], originals: Sequence[Event | LoggedCommand]) -> None:
-    """Raise InvalidRecordError unless every record reads back as what it was made from.
+class Records(Sequence[LogRecord]):
+    """The records of a frame that was just written, decoded when somebody looks at them and not before.
 
-    JSON has no NaN or infinity (msgspec writes null), and the encoder does not check types: a record that could not be
-    replayed must never get a position.
+    They are read from the bytes that are in the log, so nothing that a caller holds is shared with them.
     """
+
+    __slots__ = ("_count", "_decoded", "_lines")
+
+    def __init__(self, lines: bytes, *, count: int) -> None:
+        self._lines = lines
+        self._count = count
+        self._decoded: tuple[LogRecord, ...] | None = None
+
+    def _all(self) -> tuple[LogRecord, ...]:
+        if self._decoded is None:  # two threads may both decode it, to equal values
+            self._decoded = decode_records(self._lines)
+        return self._decoded
+
+    @overload
+    def __getitem__(self, index: int) -> LogRecord: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[LogRecord, ...]: ...
+    def __getitem__(self, index: int | slice) -> LogRecord | tuple[LogRecord, ...]:
+        return self._all()[index]
+
+    def __iter__(self) -> Iterator[LogRecord]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __eq__(self, other: object) -> bool:
+        return self._all() == (other._all() if isinstance(other, Records) else other)
+
+    __hash__ = None  # type: ignore[assignment]  # as for every sequence that is compared by its items
+
+    def __repr__(self) -> str:
+        return repr(self._all())
+
+
+def _refuse_changed(lines: bytes, originals: Sequence[Event | LoggedCommand]) -> None:
+    """Raise InvalidRecordError unless every line reads back as what it was made from."""
+    try:
+        records = decode_records(lines)
+    except UnknownEventError as error:
+        raise _refusal(f"a record would not read back: {error}") from error
     for record, original in zip(records, originals, strict=True):
         if record.data != original:
             raise _refusal(f"{record.type} reads back as {record.data!r:.200}, it was {original!r:.200}")
 
 
-def _tag(record: Struct, registry: dict[str, type[Struct]]) -> str:
-    tag = type(record).__name__
-    if registry.get(tag) is not type(record):
-        kind = "a command" if registry is COMMAND_TYPES else "an event"
-        raise _refusal(f"{tag} is not {kind} of the log")
+def _command_tag(command: Struct) -> str:
+    tag = type(command).__name__
+    if COMMAND_TYPES.get(tag) is not type(command):
+        raise _refusal(f"{tag} is not a command of the log")
     return tag
 
 
