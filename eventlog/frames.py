@@ -239,7 +239,10 @@ def prepare_frame(draft: FrameDraft, *, first: int) -> PreparedFrame:
 def seal_frame(
     prepared: PreparedFrame, *, hasher: FrameHash, commit: int, ts: Instant, epoch: int, durable: int, prev: str
 ) -> tuple[Frame, bytes]:
-    """Return the frame and its bytes. Raises InvalidRecordError if the clock's instant is not in the one form."""
+    """Return the frame and its commit line, which stands after the frame's lines.
+
+    Raises InvalidRecordError if the clock's instant is not in the one form.
+    """
     if _INSTANT.fullmatch(ts) is None:
         raise _malformed(f"the clock gave {ts!r}, which is not an instant such as 2026-01-22T10:11:12.123456Z")
     draft, first, last, lines = prepared.draft, prepared.first, prepared.last, prepared.lines
@@ -263,7 +266,7 @@ def seal_frame(
         hash=hash_,
         records=Records(lines, count=last - first + 1),
     )
-    return frame, b'%b%b"hash":"%b"}\n' % (lines, start, hash_.encode())
+    return frame, b'%b"hash":"%b"}\n' % (start, hash_.encode())
 
 
 @lru_cache(maxsize=256)

@@ -58,8 +58,9 @@ class LogLock:
             _flock_exclusive(fd, folder)
             if not names_inode(path, fd):  # removed and made anew while we waited for it
                 raise _locked(folder)
-            os.ftruncate(fd, 0)
-            write_all(fd, msgspec.json.encode(holder) + b"\n")
+            note = msgspec.json.encode(holder) + b"\n"
+            write_all(fd, note)  # over the last holder's, in its place: that works on a full disk too
+            os.ftruncate(fd, len(note))
         except BaseException:
             os.close(fd)
             raise

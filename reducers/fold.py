@@ -40,10 +40,10 @@ class State:
 def apply(state: State, seq: Seq, event: Record) -> None:
     """Fold one event into the state, in place, in the order of the log. A command in the log changes no noun."""
     state.seq = seq
-    for noun in TABLE.get(type(event), ()):
-        _APPLY[noun](state, event)
+    for noun, put in _STEPS.get(type(event), ()):
+        put(state, event)
         state.changed[noun] = seq
-    if isinstance(event, WriterOpened):
+    if type(event) is WriterOpened:
         state.epoch = event.epoch
 
 
@@ -101,3 +101,5 @@ _APPLY: dict[str, Callable[[State, Any], None]] = {
     "job": _job,
     "output": _output,
 }
+
+_STEPS = {shape: tuple((noun, _APPLY[noun]) for noun in nouns) for shape, nouns in TABLE.items()}
