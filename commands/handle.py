@@ -221,17 +221,18 @@ class Handler:
         return self._full is None
 
     def _speculate(self, request: Request) -> tuple[Outcome, FrameDraft | None]:
-        decision = decide(request.command, self._state)
-        logged = request.command if isinstance(request.command, (StartRun, CancelJob)) else None
+        state, command = self._state, request.command
+        decision = decide(command, state)
+        logged = command if isinstance(command, (StartRun, CancelJob)) else None
         refused = decision if isinstance(decision, Refused) else None
-        events = _events(decision, logged)
+        events = tuple(decision) if not isinstance(decision, Refused) else _refusal(decision, logged)
         if not events and logged is None:
-            return Outcome(seq=self._state.seq, events=(), refused=refused), None
+            return Outcome(seq=state.seq, events=(), refused=refused), None
         if logged is not None:
-            self._state.seq = Seq(self._state.seq + 1)  # the command is the frame's first record
+            state.seq = Seq(state.seq + 1)  # the command is the frame's first record
         for event in events:
-            apply(self._state, Seq(self._state.seq + 1), event)
-        outcome = Outcome(seq=self._state.seq, events=events, refused=refused)
+            apply(state, Seq(state.seq + 1), event)
+        outcome = Outcome(seq=state.seq, events=events, refused=refused)
         return outcome, _draft(request, logged, events)
 
 
@@ -239,11 +240,9 @@ def _nothing(state: State | None) -> None:
     """Look at nothing: what is put into the inbox to wake the loop."""
 
 
-def _events(decision: Sequence[Event] | Refused, logged: LoggedCommand | None) -> tuple[Event, ...]:
-    """Return the events to append: a person's refused command is history too, a machine's is not."""
-    if not isinstance(decision, Refused):
-        return tuple(decision)
-    return (CommandRefused(code=decision.code, why=decision.why),) if logged is not None else ()
+def _refusal(refused: Refused, logged: LoggedCommand | None) -> tuple[Event, ...]:
+    """Return what is appended of a refusal: a person's refused command is history too, a machine's is not."""
+    return (CommandRefused(code=refused.code, why=refused.why),) if logged is not None else ()
 
 
 def _draft(request: Request, logged: LoggedCommand | None, events: tuple[Event, ...]) -> FrameDraft:

@@ -80,26 +80,28 @@ class AsyncPort:
     def _settle(self, answers: Sequence[Answer]) -> None:
         self._waiting -= len(answers)
         for request, result in answers:
-            settle_one(request.answer, result)
+            if not request.answer.done():  # a task that was cancelled meanwhile
+                _set(request.answer, result)
 
 
 def settle(answers: Iterable[Answer]) -> None:
     """Tell everybody what became of their commands: threads at once, each loop with one wake."""
     ports: dict[AsyncPort, list[Answer]] = {}
     for answer in answers:
-        request, result = answer
-        if request.port is None:
-            settle_one(request.answer, result)
+        port = answer[0].port
+        if port is None:
+            with contextlib.suppress(InvalidStateError):  # its caller has given up, or was told already
+                _set(answer[0].answer, answer[1])
+        elif port in ports:
+            ports[port].append(answer)
         else:
-            ports.setdefault(request.port, []).append(answer)
+            ports[port] = [answer]
     for port, batch in ports.items():
         port.deliver(batch)
 
 
-def settle_one(answer: Future[Outcome] | asyncio.Future[Outcome], result: Outcome | BaseException) -> None:
-    """Set a result or an error; one who has given up waiting, or was told already, is passed over."""
-    with contextlib.suppress(InvalidStateError, asyncio.InvalidStateError):
-        if isinstance(result, BaseException):
-            answer.set_exception(result)
-        else:
-            answer.set_result(result)
+def _set(answer: Future[Outcome] | asyncio.Future[Outcome], result: Outcome | BaseException) -> None:
+    if isinstance(result, BaseException):
+        answer.set_exception(result)
+    else:
+        answer.set_result(result)

@@ -146,11 +146,11 @@ class FrameHash:
     def __init__(self, log_id: LogId) -> None:
         self._base = hashlib.sha256(FORMAT.encode() + b"\0" + bytes.fromhex(log_id))
 
-    def of(self, *pieces: bytes | memoryview) -> str:
+    def of(self, lines: bytes | memoryview, rest: bytes = b"") -> str:
         """Return the hash of a frame's bytes through the comma before `"hash"`, in hexadecimal."""
         digest = self._base.copy()
-        for piece in pieces:
-            digest.update(piece)
+        digest.update(lines)
+        digest.update(rest)
         return digest.hexdigest()
 
 
@@ -225,7 +225,8 @@ def prepare_frame(draft: FrameDraft, *, first: int) -> PreparedFrame:
     _refuse_malformed(draft)
     count = len(draft.events) + (draft.command is not None)
     last = first + count - 1
-    _refuse_reference(draft, last=last)
+    _refuse_reference(draft.cause, "cause", last=last)
+    _refuse_reference(draft.corr, "corr", last=last)
     if len(draft.events) > FRAME_EVENTS_MAX:
         raise _too_large(f"{len(draft.events)} events in one frame, at most {FRAME_EVENTS_MAX}")
     lines = encode_records(draft.events, first=first, command=draft.command, command_id=draft.command_id)
@@ -236,37 +237,46 @@ def prepare_frame(draft: FrameDraft, *, first: int) -> PreparedFrame:
     return PreparedFrame(draft=draft, first=first, last=last, lines=lines)
 
 
-def seal_frame(
-    prepared: PreparedFrame, *, hasher: FrameHash, commit: int, ts: Instant, epoch: int, durable: int, prev: str
-) -> tuple[Frame, bytes]:
-    """Return the frame and its commit line, which stands after the frame's lines.
+class Seal:
+    """Closes the frames of one batch: what they share is formatted once.
 
     Raises InvalidRecordError if the clock's instant is not in the one form.
     """
-    if _INSTANT.fullmatch(ts) is None:
-        raise _malformed(f"the clock gave {ts!r}, which is not an instant such as 2026-01-22T10:11:12.123456Z")
-    draft, first, last, lines = prepared.draft, prepared.first, prepared.last, prepared.lines
-    start = (
-        f'{{"commit":{commit},"first":{first},"last":{last},"bytes":{len(lines)}'
-        f',"ts":"{ts}","actor":{_quoted(draft.actor)},"cause":{draft.cause},"corr":{draft.corr}'
-        f',"epoch":{epoch},"durable":{durable},"prev":"{prev}",'
-    ).encode()
-    hash_ = hasher.of(lines, start)
-    frame = Frame(
-        commit=commit,
-        first=first,
-        last=last,
-        ts=ts,
-        actor=draft.actor,
-        cause=draft.cause,
-        corr=draft.corr,
-        epoch=epoch,
-        durable=durable,
-        prev=prev,
-        hash=hash_,
-        records=Records(lines, count=last - first + 1),
-    )
-    return frame, b'%b"hash":"%b"}\n' % (start, hash_.encode())
+
+    def __init__(self, hasher: FrameHash, *, ts: Instant, epoch: int, durable: int) -> None:
+        if _INSTANT.fullmatch(ts) is None:
+            raise _malformed(f"the clock gave {ts!r}, which is not an instant such as 2026-01-22T10:11:12.123456Z")
+        self._hasher = hasher
+        self._ts = ts
+        self._epoch = epoch
+        self._durable = durable
+        self._before_actor = f',"ts":"{ts}","actor":'
+        self._before_prev = f',"epoch":{epoch},"durable":{durable},"prev":"'
+
+    def close(self, prepared: PreparedFrame, *, commit: int, prev: str) -> tuple[Frame, bytes]:
+        """Return the frame and its commit line, which stands after the frame's lines."""
+        draft, first, last, lines = prepared.draft, prepared.first, prepared.last, prepared.lines
+        actor, cause, corr = draft.actor, draft.cause, draft.corr
+        start = (
+            f'{{"commit":{commit},"first":{first},"last":{last},"bytes":{len(lines)}{self._before_actor}'
+            f'{_quoted(actor)},"cause":{cause},"corr":{corr}{self._before_prev}{prev}",'
+        ).encode()
+        hash_ = self._hasher.of(lines, start)
+        frame = Frame(
+            commit=commit,
+            first=first,
+            last=last,
+            ts=self._ts,
+            actor=actor,
+            cause=cause,
+            corr=corr,
+            epoch=self._epoch,
+            durable=self._durable,
+            prev=prev,
+            hash=hash_,
+            records=Records(lines, last - first + 1),
+        )
+        return frame, b'%b"hash":"%b"}\n' % (start, hash_.encode())
 
 
 @lru_cache(maxsize=256)
@@ -289,11 +299,10 @@ def _refuse_malformed(draft: FrameDraft) -> None:
         raise _malformed("it holds neither an event nor a command")
 
 
-def _refuse_reference(draft: FrameDraft, *, last: int) -> None:
+def _refuse_reference(seq: int, name: str, *, last: int) -> None:
     """Cause and correlation point at what is in the log up to this frame, never ahead of it."""
-    for name, seq in (("cause", draft.cause), ("corr", draft.corr)):
-        if type(seq) is not int or not 0 <= seq <= last:
-            raise _malformed(f"{name} is {seq}, which is not a position up to {last}")
+    if type(seq) is not int or not 0 <= seq <= last:
+        raise _malformed(f"{name} is {seq}, which is not a position up to {last}")
 
 
 def _malformed(why: str) -> InvalidRecordError:

@@ -31,9 +31,9 @@ from eventlog.frames import (
     FrameHash,
     Head,
     PreparedFrame,
+    Seal,
     decode_frame,
     prepare_frame,
-    seal_frame,
 )
 from eventlog.ids import Instant, LogId
 from eventlog.lock import LockHolder, LogLock, boot_id, identity
@@ -229,15 +229,15 @@ class Log:
         frames: list[Frame] = []
         pieces: list[bytes] = []
         head = self.head
-        commit, prev, ts = head.commit, head.hash, self._clock()
+        commit, prev = head.commit, head.hash
+        # The head is published after its sync, and recovery has synced what it found: it is what is durable.
+        seal = Seal(self._hasher, ts=self._clock(), epoch=self.epoch, durable=head.seq)
         for prepared in batch:
-            # The head is published after its sync, and recovery has synced what it found: it is what is durable.
-            frame, line = seal_frame(
-                prepared, hasher=self._hasher, commit=commit + 1, ts=ts, epoch=self.epoch, durable=head.seq, prev=prev
-            )
+            commit += 1
+            frame, line = seal.close(prepared, commit=commit, prev=prev)
             frames.append(frame)
             pieces += (prepared.lines, line)
-            commit, prev = frame.commit, frame.hash
+            prev = frame.hash
         data = b"".join(pieces)
         self._write_and_sync(data)
         self._marked = False

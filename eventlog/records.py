@@ -147,7 +147,7 @@ class Records(Sequence[LogRecord]):
 
     __slots__ = ("_count", "_decoded", "_lines")
 
-    def __init__(self, lines: bytes, *, count: int) -> None:
+    def __init__(self, lines: bytes, count: int) -> None:
         self._lines = lines
         self._count = count
         self._decoded: tuple[LogRecord, ...] | None = None
