@@ -31,6 +31,7 @@ from eventlog.records import (
     Records,
     decode_records,
     encode_records,
+    records_are_in_place,
 )
 
 __all__ = ["CommitLine", "Frame", "FrameDraft", "FrameHash", "Head", "LogRecord", "PreparedFrame", "RawFrame"]
@@ -59,6 +60,9 @@ _COMMIT_LINE: Final = re.compile(
 _INSTANT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z", re.ASCII)
 
 
+_COMMANDS: Final = tuple(COMMAND_TYPES.values())
+
+
 class FrameDraft(Struct, frozen=True, kw_only=True):
     """What a caller wants appended atomically; seqs, time and hashes are given by the log.
 
@@ -73,7 +77,7 @@ class FrameDraft(Struct, frozen=True, kw_only=True):
     corr: int = 0
 
 
-class Frame(Struct, frozen=True, kw_only=True):
+class Frame(Struct, frozen=True, gc=False):
     """One commit of the log, decoded."""
 
     commit: int
@@ -92,8 +96,8 @@ class Frame(Struct, frozen=True, kw_only=True):
     @property
     def events(self) -> Sequence[LogRecord]:
         """Return the records without the command that opens the frame, if there is one."""
-        has_command = bool(self.records) and self.records[0].type in COMMAND_TYPES
-        return self.records[1:] if has_command else self.records
+        records = self.records
+        return records[1:] if records and isinstance(records[0].data, _COMMANDS) else records
 
 
 class Head(Struct, frozen=True, kw_only=True):
@@ -122,7 +126,10 @@ class CommitLine(Struct, frozen=True, gc=False):
     hash: str
 
 
-class RawFrame(Struct, frozen=True, kw_only=True, gc=False):
+_commit_decoder: Final = msgspec.json.Decoder(type=CommitLine)
+
+
+class RawFrame(Struct, frozen=True, gc=False):
     """A frame in bytes that has passed its hash and link; `offset` is its position in its segment."""
 
     line: CommitLine
@@ -175,11 +182,10 @@ def find_commit_line(data: bytes, start: int) -> re.Match[bytes] | None:
 
 def read_commit_line(match: re.Match[bytes]) -> CommitLine:
     """Return the fields of a matched commit line."""
-    commit, first, last, size, ts, actor, cause, corr, epoch, durable, prev, hash_ = match.groups()
-    return CommitLine(
-        int(commit), int(first), int(last), int(size), Instant(ts.decode()), _actor(actor), int(cause), int(corr),
-        int(epoch), int(durable), prev.decode(), hash_.decode(),
-    )  # fmt: skip
+    try:
+        return _commit_decoder.decode(match[0])
+    except UnicodeDecodeError:  # no writer of ours put these bytes there; they are shown as far as they can be
+        return _commit_decoder.decode(match[0].decode("utf-8", "replace"))
 
 
 def hashed_end(match: re.Match[bytes]) -> int:
@@ -187,34 +193,19 @@ def hashed_end(match: re.Match[bytes]) -> int:
     return match.start(12) - len(_HASH_KEY)
 
 
-def _actor(escaped: bytes) -> str:
-    text = escaped.decode("utf-8", "replace")
-    return text if "\\" not in text else re.sub(r"\\(.)", r"\1", text)
-
-
 def decode_frame(raw: RawFrame) -> Frame:
     """Return the frame with its records. Raises UnknownEventError; LogCorruptError if a seq is not in its place."""
     line = raw.line
     records = decode_records(raw.lines)
-    if [record.seq for record in records] != list(range(line.first, line.last + 1)):
+    if not records_are_in_place(records, first=line.first, last=line.last):
         raise LogCorruptError(
             f"Read commit {line.commit} of the log: its lines are not the records {line.first} to {line.last}.",
             next_step="Run `casparian log verify` and keep the folder as it is.",
         )
     return Frame(
-        commit=line.commit,
-        first=line.first,
-        last=line.last,
-        ts=line.ts,
-        actor=line.actor,
-        cause=line.cause,
-        corr=line.corr,
-        epoch=line.epoch,
-        durable=line.durable,
-        prev=line.prev,
-        hash=line.hash,
-        records=records,
-    )
+        line.commit, line.first, line.last, line.ts, line.actor, line.cause, line.corr, line.epoch, line.durable,
+        line.prev, line.hash, records,
+    )  # fmt: skip
 
 
 # --- writing --------------------------------------------------------------------------------------------------------
@@ -263,19 +254,9 @@ class Seal:
         ).encode()
         hash_ = self._hasher.of(lines, start)
         frame = Frame(
-            commit=commit,
-            first=first,
-            last=last,
-            ts=self._ts,
-            actor=actor,
-            cause=cause,
-            corr=corr,
-            epoch=self._epoch,
-            durable=self._durable,
-            prev=prev,
-            hash=hash_,
-            records=Records(lines, last - first + 1),
-        )
+            commit, first, last, self._ts, actor, cause, corr, self._epoch, self._durable, prev, hash_,
+            Records(lines, last - first + 1),
+        )  # fmt: skip
         return frame, b'%b"hash":"%b"}\n' % (start, hash_.encode())
 
 

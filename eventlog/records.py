@@ -7,6 +7,7 @@ is the class name. Lines are split on the byte 0x0A and on nothing else.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from typing import Any, Final, Union, get_args, overload
 
 import msgspec
@@ -18,13 +19,21 @@ from eventlog.guard import Proof, proof_of
 from eventlog.ids import Seq
 
 
-class LogRecord(Struct, frozen=True, kw_only=True):
-    """One line of the log, decoded. `id` is the command's id, "" for an event."""
+class LogRecord(Struct, frozen=True, gc=False):
+    """One line of the log, decoded."""
 
     seq: Seq
-    type: str
-    id: str
     data: Event | LoggedCommand
+
+    @property
+    def type(self) -> str:
+        """Return the tag, which is the name of the data's class."""
+        return type(self.data).__name__
+
+    @property
+    def id(self) -> str:
+        """Return the command's id, "" for an event. The lines of commands have a field of this name."""
+        return ""
 
 
 EVENT_TYPES: Final[dict[str, type[Struct]]] = {shape.__name__: shape for shape in get_args(Event)}
@@ -47,13 +56,14 @@ class _CommandLine(Struct, gc=False):
 
 def _line_shape(tag: str, shape: type[Struct]) -> type[Struct]:
     """Return the shape that decodes a line with this tag; the tag chooses it, so `type` is not a field."""
-    id_field = [("id", str)] if tag in COMMAND_TYPES else []
     return msgspec.defstruct(
         f"{tag}Line",
-        [("seq", int), *id_field, ("data", shape)],
+        [("data", shape), *([("id", str)] if tag in COMMAND_TYPES else [])],
+        bases=(LogRecord,),
         tag=tag,
         tag_field="type",
         forbid_unknown_fields=True,
+        frozen=True,
         gc=False,
     )
 
@@ -72,11 +82,12 @@ class _Position(Struct):
 # By type, not by name: a class of ours that only has an event's name has no tag.
 _EVENT_TAGS: Final[dict[type, str]] = {shape: tag for tag, shape in EVENT_TYPES.items()}
 _PROOFS: Final[dict[type, Proof]] = {shape: proof_of(shape) for shape in RECORD_TYPES.values()}
-_TAG_OF_LINE: Final[dict[type[Struct], str]] = {_line_shape(tag, shape): tag for tag, shape in RECORD_TYPES.items()}
+_LINE_SHAPES: Final = tuple(_line_shape(tag, shape) for tag, shape in RECORD_TYPES.items())
 _encoder = msgspec.json.Encoder(order="deterministic")  # dicts and sets come out in one order, whatever the hash seed
-_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(type=Union[tuple(_TAG_OF_LINE)])  # noqa: UP007 - built at run time
+_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(type=Union[_LINE_SHAPES])  # noqa: UP007 - built at run time
 _tag_decoder = msgspec.json.Decoder(type=_Tag)
 _position_decoder = msgspec.json.Decoder(type=_Position)
+_seq_of: Final = attrgetter("seq")
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
@@ -111,10 +122,9 @@ def encode_records(
 def decode_records(lines: bytes) -> tuple[LogRecord, ...]:
     """Return the records of a frame's lines, in order. Raises UnknownEventError naming the first that is unreadable."""
     try:
-        decoded = _decoder.decode_lines(lines)
+        return tuple(_decoder.decode_lines(lines))
     except _UNREADABLE as error:
         raise _unknown(lines, error) from error
-    return tuple([_record(line) for line in decoded])
 
 
 def refuse_unknown_tags(lines: bytes) -> None:
@@ -137,6 +147,11 @@ def misplaced_line(lines: bytes, *, first: int, last: int) -> tuple[int, bytes] 
             return first + index, piece[:80]
     rest = b"\n".join(pieces[count:])  # empty, because the last line ends with a line break; anything else is too much
     return (last + 1, rest[:80]) if rest or len(pieces) != count + 1 else None
+
+
+def records_are_in_place(records: Sequence[LogRecord], *, first: int, last: int) -> bool:
+    """Return whether the records have exactly the seqs from `first` to `last`, in order."""
+    return list(map(_seq_of, records)) == list(range(first, last + 1))
 
 
 class Records(Sequence[LogRecord]):
@@ -195,11 +210,6 @@ def _command_tag(command: Struct) -> str:
     if COMMAND_TYPES.get(tag) is not type(command):
         raise _refusal(f"{tag} is not a command of the log")
     return tag
-
-
-def _record(line: Any) -> LogRecord:
-    tag = _TAG_OF_LINE[type(line)]
-    return LogRecord(seq=line.seq, type=tag, id=line.id if tag in COMMAND_TYPES else "", data=line.data)
 
 
 def _refusal(why: str) -> InvalidRecordError:
