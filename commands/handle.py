@@ -3,7 +3,8 @@
 What waits in the inbox when a commit returns becomes the next batch: decided on the speculative state (each decision
 sees the ones before it), evolved at once, appended in one write and one sync. The deciding thread is the log's only
 caller and commits inline: a hand-over to another thread would cost a lone writer a third of its speed, and while the
-disk syncs nothing could be answered anyway. A failed sync ends the process, so speculation is never rolled back.
+disk syncs nothing could be answered anyway. A failed sync ends the process, so speculation is never rolled back. That
+is also why the log is asked for room before a batch is decided: a batch that it could not take is never speculated.
 """
 
 from __future__ import annotations
@@ -17,36 +18,22 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import TypeVar
 
-from msgspec import Struct
-
 from commands.decide import Command, decide
+from commands.inbox import BATCH_COMMANDS_MAX, AsyncPort, Outcome, Request, settle
 from commands.outcome import Refused
+from eventlog.errors import LogFullError
 from eventlog.events import CancelJob, CommandRefused, Event, LoggedCommand, StartRun
 from eventlog.frames import Frame, FrameDraft
 from eventlog.ids import Seq
 from eventlog.log import Log
 from reducers.fold import State, apply, fold
 
-INBOX_COMMANDS_MAX = 10_000
-BATCH_COMMANDS_MAX = 512
+__all__ = ["AsyncPort", "Handler", "Outcome"]
+
+INBOX_ITEMS_MAX = 10_000
 IDLE_SECONDS = 1.0
 
 T = TypeVar("T")
-
-
-class Outcome(Struct, frozen=True, kw_only=True):
-    """What became of a command, told when it is durable. `seq` is the position after it."""
-
-    seq: Seq
-    events: tuple[Event, ...]
-    refused: Refused | None
-
-
-class _Request(Struct, frozen=True):
-    command: Command
-    actor: str
-    cause: int
-    answer: Future[Outcome]
 
 
 Look = Callable[[State | None], None]  # None when there is no state to be looked at any more
@@ -62,11 +49,12 @@ class Handler:
         self._log = log
         self._manager = manager
         self._actor = actor
-        self._inbox: queue.Queue[_Request | Look | None] = queue.Queue(INBOX_COMMANDS_MAX)
+        self._inbox: queue.Queue[list[Request] | Look | None] = queue.Queue(INBOX_ITEMS_MAX)
         self._subscribers: list[Subscriber] = []
         self._thread = threading.Thread(target=self._loop, name="decider", daemon=True)
         self._state = State()
         self._fault: BaseException | None = None
+        self._full: LogFullError | None = None
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Have durable frames told, in order, on the deciding thread: a subscriber only hands on. Before `start`."""
@@ -79,7 +67,7 @@ class Handler:
         gc.disable()  # keeping decoded events alive is bound by the collector: three to four times the speed
         try:
             for frame in self._log.replay():
-                fold(self._state, ((record.seq, record.data) for record in frame.events))
+                fold(self._state, [(record.seq, record.data) for record in frame.records])
                 self._state.seq = Seq(frame.last)
                 observe(frame)
         finally:
@@ -93,14 +81,21 @@ class Handler:
     def submit(self, command: Command, *, actor: str, cause: int = 0) -> Future[Outcome]:
         """Queue a command; the future is done when its frame is durable. Blocks while the inbox is full."""
         answer: Future[Outcome] = Future()
-        self._inbox.put(_Request(command, actor, cause, answer))
-        if self._fault is not None and not answer.done():
-            answer.set_exception(self._fault)
+        self._put([Request(command, actor, cause, answer)])
         return answer
 
     def call(self, command: Command, *, actor: str, cause: int = 0) -> Outcome:
         """Submit a command and wait for its outcome."""
         return self.submit(command, actor=actor, cause=cause).result()
+
+    def port(self, *, actor: str) -> AsyncPort:
+        """Return the way in for the tasks of the event loop that runs now."""
+        return AsyncPort(self._put, actor=actor)
+
+    def refuse_full(self) -> None:
+        """Raise LogFullError if the last batch was refused for want of room: who waits for progress waits in vain."""
+        if self._full is not None:
+            raise self._full
 
     def inspect(self, look: Callable[[State], T]) -> T:
         """Return what `look` makes of the state, called on the deciding thread between two batches."""
@@ -130,8 +125,13 @@ class Handler:
         self._inbox.put(None)
         self._thread.join()
 
+    def _put(self, requests: list[Request]) -> None:
+        self._inbox.put(requests)
+        if self._fault is not None:  # set between two looks: nobody takes from the inbox any more
+            settle((request, self._fault) for request in requests)
+
     def _loop(self) -> None:
-        pending: list[_Request] = []
+        pending: list[Request] = []
         try:
             while self._turn(pending):
                 pending.clear()
@@ -142,60 +142,63 @@ class Handler:
             self._tell(pending, error)
             raise
 
-    def _tell(self, pending: Sequence[_Request], error: BaseException) -> None:
-        for request in pending:
-            if not request.answer.done():
-                request.answer.set_exception(error)
+    def _tell(self, pending: Sequence[Request], error: BaseException) -> None:
+        settle((request, error) for request in pending)
         while True:
             try:
                 item = self._inbox.get_nowait()
             except queue.Empty:
                 return
-            if isinstance(item, _Request):
-                item.answer.set_exception(error)
+            if isinstance(item, list):
+                settle((request, error) for request in item)
             elif item is not None:
                 item(None)
 
-    def _turn(self, pending: list[_Request]) -> bool:
+    def _turn(self, pending: list[Request]) -> bool:
         """Decide one batch of what waits, then what the process manager wants; False when told to stop."""
         going_on = True
         looks: list[Look] = []
         for item in self._drain():
             if item is None:
                 going_on = False
-            elif isinstance(item, _Request):
-                pending.append(item)
+            elif isinstance(item, list):
+                pending += item
             else:
                 looks.append(item)
         self._decide(pending)
         for look in looks:
             look(self._state)
-        wanted = [_Request(command, self._actor, 0, Future()) for command in self._manager(self._state)]
-        pending.extend(wanted)
-        self._decide(wanted)
+        if self._full is None:  # else it would want the same again, and in vain
+            wanted = [Request(command, self._actor, 0, Future()) for command in self._manager(self._state)]
+            pending += wanted
+            self._decide(wanted)
         return going_on
 
-    def _drain(self) -> list[_Request | Look | None]:
-        """Return what waits, at most BATCH_COMMANDS_MAX; after IDLE_SECONDS of nothing, write the idle mark."""
+    def _drain(self) -> list[list[Request] | Look | None]:
+        """Return what waits, not much over BATCH_COMMANDS_MAX; after IDLE_SECONDS of nothing, write the idle mark."""
         try:
             items = [self._inbox.get(timeout=IDLE_SECONDS)]
         except queue.Empty:
             self._log.mark()
             return []
-        while len(items) < BATCH_COMMANDS_MAX:
+        commands = 0
+        while commands < BATCH_COMMANDS_MAX:
+            commands += len(items[-1]) if isinstance(items[-1], list) else 1
             try:
                 items.append(self._inbox.get_nowait())
             except queue.Empty:
                 break
         return items
 
-    def _decide(self, requests: Sequence[_Request]) -> None:
+    def _decide(self, requests: Sequence[Request]) -> None:
         """Decide every request, commit their frames in one batch, publish, and only then answer."""
+        if not self._has_room(requests):
+            return
         drafts: list[FrameDraft] = []
-        outcomes: list[tuple[_Request, Outcome]] = []
+        answers: list[tuple[Request, Outcome]] = []
         for request in requests:
             outcome, draft = self._speculate(request)
-            outcomes.append((request, outcome))
+            answers.append((request, outcome))
             if draft is not None:
                 drafts.append(draft)
         if drafts:
@@ -203,21 +206,33 @@ class Handler:
             assert frames[-1].last == self._state.seq
             for subscriber in self._subscribers:
                 subscriber(frames)
-        for request, outcome in outcomes:
-            request.answer.set_result(outcome)
+        settle(answers)
 
-    def _speculate(self, request: _Request) -> tuple[Outcome, FrameDraft | None]:
-        decision = decide(request.command, self._state)
-        logged = request.command if isinstance(request.command, StartRun | CancelJob) else None
+    def _has_room(self, requests: Sequence[Request]) -> bool:
+        """Ask for room before anything is speculated; without it, answer the batch with that and stay as we are."""
+        if not requests and self._full is None:
+            return True
+        try:
+            self._log.require_room()
+            self._full = None
+        except LogFullError as error:
+            self._full = error
+            settle((request, error) for request in requests)
+        return self._full is None
+
+    def _speculate(self, request: Request) -> tuple[Outcome, FrameDraft | None]:
+        state, command = self._state, request.command
+        decision = decide(command, state)
+        logged = command if isinstance(command, (StartRun, CancelJob)) else None
         refused = decision if isinstance(decision, Refused) else None
-        events = _events(decision, logged)
+        events = tuple(decision) if not isinstance(decision, Refused) else _refusal(decision, logged)
         if not events and logged is None:
-            return Outcome(seq=self._state.seq, events=(), refused=refused), None
+            return Outcome(seq=state.seq, events=(), refused=refused), None
         if logged is not None:
-            self._state.seq = Seq(self._state.seq + 1)  # the command is the frame's first record
+            state.seq = Seq(state.seq + 1)  # the command is the frame's first record
         for event in events:
-            apply(self._state, Seq(self._state.seq + 1), event)
-        outcome = Outcome(seq=self._state.seq, events=events, refused=refused)
+            apply(state, Seq(state.seq + 1), event)
+        outcome = Outcome(seq=state.seq, events=events, refused=refused)
         return outcome, _draft(request, logged, events)
 
 
@@ -225,14 +240,12 @@ def _nothing(state: State | None) -> None:
     """Look at nothing: what is put into the inbox to wake the loop."""
 
 
-def _events(decision: Sequence[Event] | Refused, logged: LoggedCommand | None) -> tuple[Event, ...]:
-    """Return the events to append: a person's refused command is history too, a machine's is not."""
-    if not isinstance(decision, Refused):
-        return tuple(decision)
-    return (CommandRefused(code=decision.code, why=decision.why),) if logged is not None else ()
+def _refusal(refused: Refused, logged: LoggedCommand | None) -> tuple[Event, ...]:
+    """Return what is appended of a refusal: a person's refused command is history too, a machine's is not."""
+    return (CommandRefused(code=refused.code, why=refused.why),) if logged is not None else ()
 
 
-def _draft(request: _Request, logged: LoggedCommand | None, events: tuple[Event, ...]) -> FrameDraft:
+def _draft(request: Request, logged: LoggedCommand | None, events: tuple[Event, ...]) -> FrameDraft:
     return FrameDraft(
         events=events,
         actor=request.actor,

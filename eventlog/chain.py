@@ -40,7 +40,7 @@ class Segment(Struct, frozen=True, kw_only=True):
     size: int
 
 
-class Link(Struct, frozen=True, kw_only=True):
+class Link(Struct, frozen=True, gc=False):
     """Where the chain stands: after this commit and seq, with the hash that the next frame must name."""
 
     commit: int
@@ -164,9 +164,9 @@ class ChainScan:
             if self.gap is not None:
                 return
             offset, size = self.offset, match.end() - at
-            self.link = Link(commit=line.commit, seq=line.last, hash=line.hash, epoch=line.epoch, durable=line.durable)
+            self.link = Link(line.commit, line.last, line.hash, line.epoch, line.durable)
             self.offset += size
-            yield RawFrame(line=line, lines=window[at:middle], offset=offset, end=self.offset)
+            yield RawFrame(line, window[at:middle], offset, self.offset)
             at = match.end()
 
 

@@ -39,6 +39,10 @@ class LogStorageError(LogError, OSError):
     """The file system refused something before the log was in use; nothing was acknowledged."""
 
 
+class LogFullError(LogStorageError):
+    """The disk has less room than the log keeps in reserve: the frame was refused before it got a position."""
+
+
 class UnknownEventError(LogError, LookupError):
     """A record is undamaged, but this version cannot read it. `seq` and `tag` name it."""
 

@@ -15,13 +15,13 @@ FILE_MODE: Final = 0o600
 SMALL_FILE_BYTES_MAX: Final = 64 * 1024
 COPY_BYTES: Final = 8 * 1024 * 1024
 TEMPORARY_SUFFIX: Final = ".tmp"
+_FULL_SYNC: Final[int | None] = getattr(fcntl, "F_FULLFSYNC", None)  # macOS: fsync alone stops at the drive's cache
 
 
 def sync_data(fd: int) -> None:
     """Bring a file's bytes and size to the disk. Raises OSError; after one, nobody may assume what the disk holds."""
-    full_sync = getattr(fcntl, "F_FULLFSYNC", None)  # macOS: fsync alone stops at the drive's cache
-    if full_sync is not None:
-        fcntl.fcntl(fd, full_sync)
+    if _FULL_SYNC is not None:
+        fcntl.fcntl(fd, _FULL_SYNC)
     else:
         os.fdatasync(fd)
 
@@ -104,12 +104,12 @@ def remove_durably(path: Path) -> None:
 
 def write_all(fd: int, data: bytes) -> None:
     """Write all bytes, however few the system takes at a time. Raises OSError."""
-    view = memoryview(data)
-    while view:  # at most len(data) rounds: a write of nothing is an error
-        written = os.write(fd, view)
-        if written == 0:
+    written = os.write(fd, data)
+    while written < len(data):  # at most len(data) rounds: a write of nothing is an error
+        more = os.write(fd, memoryview(data)[written:])
+        if more == 0:
             raise OSError("the system wrote 0 bytes of a file and gave no reason")
-        view = view[written:]
+        written += more
 
 
 def temporary(path: Path) -> Path:

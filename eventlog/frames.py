@@ -15,21 +15,23 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 
-from eventlog.errors import FrameTooLargeError, InvalidRecordError, LogCorruptError, UnknownEventError
+from eventlog.errors import FrameTooLargeError, InvalidRecordError, LogCorruptError
 from eventlog.events import Event, LoggedCommand
 from eventlog.ids import Instant, LogId
 from eventlog.records import (
     COMMAND_TYPES,
     LogRecord,
+    Records,
     decode_records,
     encode_records,
-    misplaced_line,
-    refuse_changed,
+    records_are_in_place,
 )
 
 __all__ = ["CommitLine", "Frame", "FrameDraft", "FrameHash", "Head", "LogRecord", "PreparedFrame", "RawFrame"]
@@ -58,6 +60,9 @@ _COMMIT_LINE: Final = re.compile(
 _INSTANT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z", re.ASCII)
 
 
+_COMMANDS: Final = tuple(COMMAND_TYPES.values())
+
+
 class FrameDraft(Struct, frozen=True, kw_only=True):
     """What a caller wants appended atomically; seqs, time and hashes are given by the log.
 
@@ -72,7 +77,7 @@ class FrameDraft(Struct, frozen=True, kw_only=True):
     corr: int = 0
 
 
-class Frame(Struct, frozen=True, kw_only=True):
+class Frame(Struct, frozen=True, gc=False):
     """One commit of the log, decoded."""
 
     commit: int
@@ -86,13 +91,13 @@ class Frame(Struct, frozen=True, kw_only=True):
     durable: int
     prev: str
     hash: str
-    records: tuple[LogRecord, ...]
+    records: Sequence[LogRecord]
 
     @property
-    def events(self) -> tuple[LogRecord, ...]:
+    def events(self) -> Sequence[LogRecord]:
         """Return the records without the command that opens the frame, if there is one."""
-        has_command = bool(self.records) and self.records[0].type in COMMAND_TYPES
-        return self.records[1:] if has_command else self.records
+        records = self.records
+        return records[1:] if records and isinstance(records[0].data, _COMMANDS) else records
 
 
 class Head(Struct, frozen=True, kw_only=True):
@@ -121,7 +126,10 @@ class CommitLine(Struct, frozen=True, gc=False):
     hash: str
 
 
-class RawFrame(Struct, frozen=True, kw_only=True, gc=False):
+_commit_decoder: Final = msgspec.json.Decoder(type=CommitLine)
+
+
+class RawFrame(Struct, frozen=True, gc=False):
     """A frame in bytes that has passed its hash and link; `offset` is its position in its segment."""
 
     line: CommitLine
@@ -137,7 +145,6 @@ class PreparedFrame(Struct, frozen=True, kw_only=True):
     first: int
     last: int
     lines: bytes
-    records: tuple[LogRecord, ...]
 
 
 class FrameHash:
@@ -146,11 +153,11 @@ class FrameHash:
     def __init__(self, log_id: LogId) -> None:
         self._base = hashlib.sha256(FORMAT.encode() + b"\0" + bytes.fromhex(log_id))
 
-    def of(self, *pieces: bytes | memoryview) -> str:
+    def of(self, lines: bytes | memoryview, rest: bytes = b"") -> str:
         """Return the hash of a frame's bytes through the comma before `"hash"`, in hexadecimal."""
         digest = self._base.copy()
-        for piece in pieces:
-            digest.update(piece)
+        digest.update(lines)
+        digest.update(rest)
         return digest.hexdigest()
 
 
@@ -175,11 +182,10 @@ def find_commit_line(data: bytes, start: int) -> re.Match[bytes] | None:
 
 def read_commit_line(match: re.Match[bytes]) -> CommitLine:
     """Return the fields of a matched commit line."""
-    commit, first, last, size, ts, actor, cause, corr, epoch, durable, prev, hash_ = match.groups()
-    return CommitLine(
-        int(commit), int(first), int(last), int(size), Instant(ts.decode()), _actor(actor), int(cause), int(corr),
-        int(epoch), int(durable), prev.decode(), hash_.decode(),
-    )  # fmt: skip
+    try:
+        return _commit_decoder.decode(match[0])
+    except UnicodeDecodeError:  # no writer of ours put these bytes there; they are shown as far as they can be
+        return _commit_decoder.decode(match[0].decode("utf-8", "replace"))
 
 
 def hashed_end(match: re.Match[bytes]) -> int:
@@ -187,39 +193,19 @@ def hashed_end(match: re.Match[bytes]) -> int:
     return match.start(12) - len(_HASH_KEY)
 
 
-def _actor(escaped: bytes) -> str:
-    text = escaped.decode("utf-8", "replace")
-    return text if "\\" not in text else re.sub(r"\\(.)", r"\1", text)
-
-
 def decode_frame(raw: RawFrame) -> Frame:
     """Return the frame with its records. Raises UnknownEventError; LogCorruptError if a seq is not in its place."""
     line = raw.line
     records = decode_records(raw.lines)
-    misplaced = misplaced_line(raw.lines, first=line.first, last=line.last)
-    if misplaced is not None or len(records) != line.last - line.first + 1:
+    if not records_are_in_place(records, first=line.first, last=line.last):
         raise LogCorruptError(
             f"Read commit {line.commit} of the log: its lines are not the records {line.first} to {line.last}.",
             next_step="Run `casparian log verify` and keep the folder as it is.",
         )
-    return _frame(line, records)
-
-
-def _frame(line: CommitLine, records: tuple[LogRecord, ...]) -> Frame:
     return Frame(
-        commit=line.commit,
-        first=line.first,
-        last=line.last,
-        ts=line.ts,
-        actor=line.actor,
-        cause=line.cause,
-        corr=line.corr,
-        epoch=line.epoch,
-        durable=line.durable,
-        prev=line.prev,
-        hash=line.hash,
-        records=records,
-    )
+        line.commit, line.first, line.last, line.ts, line.actor, line.cause, line.corr, line.epoch, line.durable,
+        line.prev, line.hash, records,
+    )  # fmt: skip
 
 
 # --- writing --------------------------------------------------------------------------------------------------------
@@ -228,6 +214,10 @@ def _frame(line: CommitLine, records: tuple[LogRecord, ...]) -> Frame:
 def prepare_frame(draft: FrameDraft, *, first: int) -> PreparedFrame:
     """Encode a draft and check everything that can refuse it. Raises FrameTooLargeError, InvalidRecordError."""
     _refuse_malformed(draft)
+    count = len(draft.events) + (draft.command is not None)
+    last = first + count - 1
+    _refuse_reference(draft.cause, "cause", last=last)
+    _refuse_reference(draft.corr, "corr", last=last)
     if len(draft.events) > FRAME_EVENTS_MAX:
         raise _too_large(f"{len(draft.events)} events in one frame, at most {FRAME_EVENTS_MAX}")
     lines = encode_records(draft.events, first=first, command=draft.command, command_id=draft.command_id)
@@ -235,61 +225,65 @@ def prepare_frame(draft: FrameDraft, *, first: int) -> PreparedFrame:
         raise _too_large(f"{len(lines)} bytes in one frame, at most {FRAME_BYTES_MAX}")
     if len(lines) > LINE_BYTES_MAX and (longest := max(map(len, lines.split(b"\n"))) + 1) > LINE_BYTES_MAX:
         raise _too_large(f"{longest} bytes in one line, at most {LINE_BYTES_MAX}")
-    records = _read_back(lines)
-    refuse_changed(records, draft.events if draft.command is None else (draft.command, *draft.events))
-    last = first + len(records) - 1
-    _refuse_reference(draft, last=last)
-    return PreparedFrame(draft=draft, first=first, last=last, lines=lines, records=records)
+    return PreparedFrame(draft=draft, first=first, last=last, lines=lines)
 
 
-def seal_frame(
-    prepared: PreparedFrame, *, hasher: FrameHash, commit: int, ts: Instant, epoch: int, durable: int, prev: str
-) -> tuple[Frame, bytes]:
-    """Return the frame and its bytes. Raises InvalidRecordError if the clock's instant is not in the one form."""
-    if _INSTANT.fullmatch(ts) is None:
-        raise _malformed(f"the clock gave {ts!r}, which is not an instant such as 2026-01-22T10:11:12.123456Z")
-    draft = prepared.draft
-    start = (
-        f'{{"commit":{commit},"first":{prepared.first},"last":{prepared.last},"bytes":{len(prepared.lines)}'
-        f',"ts":"{ts}","actor":{_quoted(draft.actor)},"cause":{draft.cause},"corr":{draft.corr}'
-        f',"epoch":{epoch},"durable":{durable},"prev":"{prev}",'
-    ).encode()
-    hash_ = hasher.of(prepared.lines, start)
-    line = CommitLine(
-        commit, prepared.first, prepared.last, len(prepared.lines), ts, draft.actor, draft.cause, draft.corr,
-        epoch, durable, prev, hash_,
-    )  # fmt: skip
-    data = b"".join((prepared.lines, start, _HASH_KEY, hash_.encode(), b'"}\n'))
-    return _frame(line, prepared.records), data
+class Seal:
+    """Closes the frames of one batch: what they share is formatted once.
+
+    Raises InvalidRecordError if the clock's instant is not in the one form.
+    """
+
+    def __init__(self, hasher: FrameHash, *, ts: Instant, epoch: int, durable: int) -> None:
+        if _INSTANT.fullmatch(ts) is None:
+            raise _malformed(f"the clock gave {ts!r}, which is not an instant such as 2026-01-22T10:11:12.123456Z")
+        self._hasher = hasher
+        self._ts = ts
+        self._epoch = epoch
+        self._durable = durable
+        self._before_actor = f',"ts":"{ts}","actor":'
+        self._before_prev = f',"epoch":{epoch},"durable":{durable},"prev":"'
+
+    def close(self, prepared: PreparedFrame, *, commit: int, prev: str) -> tuple[Frame, bytes]:
+        """Return the frame and its commit line, which stands after the frame's lines."""
+        draft, first, last, lines = prepared.draft, prepared.first, prepared.last, prepared.lines
+        actor, cause, corr = draft.actor, draft.cause, draft.corr
+        start = (
+            f'{{"commit":{commit},"first":{first},"last":{last},"bytes":{len(lines)}{self._before_actor}'
+            f'{_quoted(actor)},"cause":{cause},"corr":{corr}{self._before_prev}{prev}",'
+        ).encode()
+        hash_ = self._hasher.of(lines, start)
+        frame = Frame(
+            commit, first, last, self._ts, actor, cause, corr, self._epoch, self._durable, prev, hash_,
+            Records(lines, last - first + 1),
+        )  # fmt: skip
+        return frame, b'%b"hash":"%b"}\n' % (start, hash_.encode())
 
 
+@lru_cache(maxsize=256)
 def _quoted(actor: str) -> str:
+    """Return the actor as JSON. Raises InvalidRecordError for one that the commit line cannot carry."""
+    if not 1 <= len(actor) <= ACTOR_CHARACTERS_MAX or not actor.isprintable():
+        raise _malformed(f"the actor must be 1 to {ACTOR_CHARACTERS_MAX} printable characters, not {actor!r:.80}")
     return msgspec.json.encode(actor).decode()
 
 
-def _read_back(lines: bytes) -> tuple[LogRecord, ...]:
-    try:
-        return decode_records(lines)
-    except UnknownEventError as error:
-        raise _malformed(f"a record would not read back: {error}") from error
-
-
 def _refuse_malformed(draft: FrameDraft) -> None:
-    if not 1 <= len(draft.actor) <= ACTOR_CHARACTERS_MAX or not draft.actor.isprintable():
-        raise _malformed(f"the actor must be 1 to {ACTOR_CHARACTERS_MAX} printable characters, not {draft.actor!r:.80}")
+    _quoted(draft.actor)
     if bool(draft.command_id) != (draft.command is not None):
         raise _malformed("a command needs an id, and an id needs a command")
-    if len(draft.command_id) > ID_CHARACTERS_MAX:
-        raise _malformed(f"a command id has at most {ID_CHARACTERS_MAX} characters, not {len(draft.command_id)}")
+    if type(draft.command_id) is not str or len(draft.command_id) > ID_CHARACTERS_MAX:
+        raise _malformed(
+            f"a command id is text of at most {ID_CHARACTERS_MAX} characters, not {draft.command_id!r:.300}"
+        )
     if not draft.events and draft.command is None:
         raise _malformed("it holds neither an event nor a command")
 
 
-def _refuse_reference(draft: FrameDraft, *, last: int) -> None:
+def _refuse_reference(seq: int, name: str, *, last: int) -> None:
     """Cause and correlation point at what is in the log up to this frame, never ahead of it."""
-    for name, seq in (("cause", draft.cause), ("corr", draft.corr)):
-        if not 0 <= seq <= last:
-            raise _malformed(f"{name} is {seq}, which is not a position up to {last}")
+    if type(seq) is not int or not 0 <= seq <= last:
+        raise _malformed(f"{name} is {seq}, which is not a position up to {last}")
 
 
 def _malformed(why: str) -> InvalidRecordError:

@@ -65,7 +65,8 @@ def final_name(log_id: LogId, job: JobId, attempt: int, output: OutputName, exte
 
 def instant(moment: datetime) -> Instant:
     """Return a UTC moment as fixed-width text with microseconds."""
-    return Instant(moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
+    offset = len("+00:00")
+    return Instant(moment.astimezone(UTC).isoformat(timespec="microseconds")[:-offset] + "Z")
 
 
 def instant_plus(moment: Instant, *, seconds: float) -> Instant:

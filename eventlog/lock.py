@@ -46,6 +46,7 @@ class LogLock:
     def __init__(self, path: Path, fd: int) -> None:
         self.path = path
         self.fd = fd
+        self._identity = identity(os.fstat(fd))
         _held.add(self)  # strongly: an object that is forgotten holds the log all the same
 
     @classmethod
@@ -57,8 +58,9 @@ class LogLock:
             _flock_exclusive(fd, folder)
             if not names_inode(path, fd):  # removed and made anew while we waited for it
                 raise _locked(folder)
-            os.ftruncate(fd, 0)
-            write_all(fd, msgspec.json.encode(holder) + b"\n")
+            note = msgspec.json.encode(holder) + b"\n"
+            write_all(fd, note)  # over the last holder's, in its place: that works on a full disk too
+            os.ftruncate(fd, len(note))
         except BaseException:
             os.close(fd)
             raise
@@ -66,7 +68,7 @@ class LogLock:
 
     def still_ours(self) -> bool:
         """Return whether the name still leads to the file we hold; somebody may have removed it and made another."""
-        return names_inode(self.path, self.fd)
+        return identity_of_name(self.path) == self._identity
 
     def release(self) -> None:
         """Give the lock back; the file stays. Harmless when done before."""
@@ -94,13 +96,22 @@ def _drop_inherited_locks() -> None:
 os.register_at_fork(after_in_child=_drop_inherited_locks)
 
 
+def identity(info: os.stat_result) -> tuple[int, int]:
+    """Return what tells one file from every other that exists."""
+    return info.st_dev, info.st_ino
+
+
+def identity_of_name(path: Path) -> tuple[int, int] | None:
+    """Return the identity of what is at `path`, a link itself and not what it leads to; None if there is nothing."""
+    try:
+        return identity(os.lstat(path))
+    except FileNotFoundError:
+        return None
+
+
 def names_inode(path: Path, fd: int) -> bool:
     """Return whether `path` is the open file itself; false for a link, another file or none."""
-    try:
-        named = path.stat(follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return os.path.samestat(named, os.fstat(fd))
+    return identity_of_name(path) == identity(os.fstat(fd))
 
 
 def is_locked(folder: Path) -> bool:

@@ -31,13 +31,14 @@ from eventlog.frames import (
     FrameHash,
     Head,
     PreparedFrame,
+    Seal,
     decode_frame,
     prepare_frame,
-    seal_frame,
 )
 from eventlog.ids import Instant, LogId
-from eventlog.lock import LockHolder, LogLock, boot_id, names_inode
+from eventlog.lock import LockHolder, LogLock, boot_id, identity
 from eventlog.recovery import POISON_NAME, WHAT_TO_DO, Recovery, Witness, recover, require_genesis
+from eventlog.reserve import BALLAST_BYTES, RESERVE_BYTES, Reserve, give_up_ballast, keep_ballast
 from eventlog.sealed import CLOSED_NAME, GENESIS_NAME, Closed, Genesis, write_closed, write_genesis
 
 __all__ = ["EXIT_STORAGE", "Frame", "FrameDraft", "Head", "Log", "exit_process"]
@@ -59,7 +60,7 @@ class Log:
 
     def __init__(
         self, folder: Path, *, lock: LogLock, genesis: Genesis, recovery: Recovery, clock: Callable[[], Instant],
-        die: Callable[[str], NoReturn],
+        die: Callable[[str], NoReturn], reserve: Reserve,
     ) -> None:  # fmt: skip
         active = recovery.segments[-1]
         self.folder = folder
@@ -70,13 +71,18 @@ class Log:
         self._pid = os.getpid()
         self._clock = clock
         self._die = die
+        self._reserve = reserve
+        self._room_asked = False
         self._hasher = FrameHash(genesis.log_id)
         self._waypoints = recovery.waypoints
         self._sealed = recovery.segments[:-1]
         self._active = active
         self._fd = os.open(active.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
+        opened = os.fstat(self._fd)
+        self._path = os.fspath(active.path)
+        self._identity = identity(opened)
         link = recovery.link
-        self.head = Head(seq=link.seq, hash=link.hash, commit=link.commit, bytes=os.fstat(self._fd).st_size)
+        self.head = Head(seq=link.seq, hash=link.hash, commit=link.commit, bytes=opened.st_size)
         self._marked = True  # nothing was committed by this process yet
         self._ended = ""  # why no more frames are taken
         self._turn = threading.Lock()
@@ -92,13 +98,17 @@ class Log:
         purpose: str,
         witness_of: Callable[[LogId], Witness | None] = lambda _: None,
         die: Callable[[str], NoReturn] = exit_process,
+        reserve_bytes: int = RESERVE_BYTES,
+        ballast_bytes: int = BALLAST_BYTES,
     ) -> Log:
         """Take the log in `folder`, creating it if there is none, recover it and begin a new epoch, durably.
 
         `witness_of` is asked, under the lock, who has seen the log of this id from outside: a log that is behind its
         witness is refused before a byte of it is changed.
         `clock` gives the commit lines' `ts`; `new_log_id` is asked for a new log only; `purpose` is told to those who
-        find the log locked. Raises LogLockedError, LogCorruptError, LogRegressedError, LogFormatError,
+        find the log locked. Frames are refused while the disk has less than `reserve_bytes` free (and one batch, or a
+        sixteenth of a small disk); `ballast_bytes` are given up by an opening that finds the disk full; 0 is neither.
+        Raises LogLockedError, LogCorruptError, LogRegressedError, LogFormatError,
         UnknownEventError, LogStorageError; each says what to do next, and leaves the log unlocked and as it was.
         """
         host = os.uname().nodename
@@ -108,12 +118,15 @@ class Log:
         try:
             make_folder(folder)
             lock = LogLock.acquire(folder, holder)
+            give_up_ballast(folder, ballast_bytes=ballast_bytes)
             _create_if_absent(folder, new_log_id=new_log_id, clock=clock)
             genesis, genesis_hash = require_genesis(folder)
             recovery = recover(folder, genesis, genesis_hash, witness=witness_of(genesis.log_id))
             remove_durably(folder / CLOSED_NAME)  # before the first append: the mark must never be behind the log
-            log = cls(folder, lock=lock, genesis=genesis, recovery=recovery, clock=clock, die=die)
+            reserve = Reserve(folder, reserve_bytes=reserve_bytes)
+            log = cls(folder, lock=lock, genesis=genesis, recovery=recovery, clock=clock, die=die, reserve=reserve)
             log._begin_epoch(recovery.repairs, version=version, holder=holder)
+            keep_ballast(folder, reserve_bytes=reserve_bytes, ballast_bytes=ballast_bytes)
         except BaseException as error:
             if log is not None:
                 log._let_go("its opening failed")
@@ -127,20 +140,37 @@ class Log:
     def commit(self, drafts: Sequence[FrameDraft]) -> list[Frame]:
         """Append each draft as one frame, in order, and return them when all are durable.
 
-        More than one batch can hold is written and synced in several. Raises FrameTooLargeError or InvalidRecordError
-        before anything is written, ForkedLogError, LogClosedError. A storage error does not return: `die` is called.
+        More than one batch can hold is written and synced in several. Raises FrameTooLargeError, InvalidRecordError or
+        LogFullError before anything is written, ForkedLogError, LogClosedError. A storage error does not return: `die`
+        is called.
         """
         self._refuse_fork()
         with self._turn:
             self._refuse_ended()
-            prepared: list[PreparedFrame] = []
-            for draft in drafts:
-                first = prepared[-1].last + 1 if prepared else self.head.seq + 1
-                prepared.append(prepare_frame(draft, first=first))
-            frames: list[Frame] = []
-            for batch in _batches(prepared):
-                frames += self._append(batch)
-            return frames
+            if not self._room_asked:
+                self._reserve.require()
+            self._room_asked = False
+            return self._commit(drafts)
+
+    def require_room(self) -> None:
+        """Raise LogFullError if the next commit would; if not, that commit asks no more.
+
+        For a caller that must know it before it makes drafts, because it cannot take back what follows from them.
+        """
+        with self._turn:
+            self._reserve.require()
+            self._room_asked = True
+
+    def _commit(self, drafts: Sequence[FrameDraft]) -> list[Frame]:
+        prepared: list[PreparedFrame] = []
+        first = self.head.seq + 1
+        for draft in drafts:
+            prepared.append(prepare_frame(draft, first=first))
+            first = prepared[-1].last + 1
+        frames: list[Frame] = []
+        for batch in _batches(prepared):
+            frames += self._append(batch)
+        return frames
 
     def mark(self) -> None:
         """Append an empty frame if anything was committed since the last one: its `durable` proves the end on disk."""
@@ -198,24 +228,20 @@ class Log:
         """Chain, write and sync one batch; publishes the head only then."""
         frames: list[Frame] = []
         pieces: list[bytes] = []
-        commit, prev, ts = self.head.commit, self.head.hash, self._clock()
+        head = self.head
+        commit, prev = head.commit, head.hash
+        # The head is published after its sync, and recovery has synced what it found: it is what is durable.
+        seal = Seal(self._hasher, ts=self._clock(), epoch=self.epoch, durable=head.seq)
         for prepared in batch:
-            frame, data = seal_frame(
-                prepared,
-                hasher=self._hasher,
-                commit=commit + 1,
-                ts=ts,
-                epoch=self.epoch,
-                durable=self.head.seq,  # the head is published after its sync, and recovery has synced what it found
-                prev=prev,
-            )
+            commit += 1
+            frame, line = seal.close(prepared, commit=commit, prev=prev)
             frames.append(frame)
-            pieces.append(data)
-            commit, prev = frame.commit, frame.hash
+            pieces += (prepared.lines, line)
+            prev = frame.hash
         data = b"".join(pieces)
         self._write_and_sync(data)
         self._marked = False
-        self.head = Head(seq=frames[-1].last, hash=prev, commit=commit, bytes=self.head.bytes + len(data))
+        self.head = Head(seq=frames[-1].last, hash=prev, commit=commit, bytes=head.bytes + len(data))
         return frames
 
     def _write_and_sync(self, data: bytes) -> None:
@@ -231,11 +257,14 @@ class Log:
 
     def _foreign_change(self) -> str:
         """Return what somebody else did to the log, "" if nothing: a second writer must not be written over."""
-        size = os.fstat(self._fd).st_size
-        if size != self.head.bytes:
-            return f"the file has {size} bytes and must have {self.head.bytes}: somebody else wrote to it"
-        if not names_inode(self._active.path, self._fd):
+        try:
+            named = os.lstat(self._path)
+        except FileNotFoundError:
+            return "its name leads to no file: somebody else moved or removed it"
+        if identity(named) != self._identity:
             return "its name leads to another file: somebody else moved or replaced it"
+        if named.st_size != self.head.bytes:
+            return f"the file has {named.st_size} bytes and must have {self.head.bytes}: somebody else wrote to it"
         if not self._lock.still_ours():
             return "its lock file was replaced: another process may hold the log"
         return ""
@@ -261,14 +290,14 @@ class Log:
             boot_id=holder.boot_id,
             opened_at=holder.since,
         )
-        self.commit([FrameDraft(events=(*repairs, opened), actor=_LOG_ACTOR)])
+        self._commit([FrameDraft(events=(*repairs, opened), actor=_LOG_ACTOR)])  # the reserve is for this too
 
     def _mark(self) -> None:
         if self._marked:
             return
         seq = self.head.seq
         draft = FrameDraft(events=(), actor=_LOG_ACTOR)
-        self._append([PreparedFrame(draft=draft, first=seq + 1, last=seq, lines=b"", records=())])
+        self._append([PreparedFrame(draft=draft, first=seq + 1, last=seq, lines=b"")])
         self._marked = True
 
     def _write_closed(self) -> None:

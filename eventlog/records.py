@@ -6,24 +6,34 @@ is the class name. Lines are split on the byte 0x0A and on nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final, Union, get_args
+from collections.abc import Iterator, Sequence
+from operator import attrgetter
+from typing import Any, Final, Union, get_args, overload
 
 import msgspec
 from msgspec import Struct
 
 from eventlog.errors import InvalidRecordError, UnknownEventError
 from eventlog.events import Event, LoggedCommand
+from eventlog.guard import Proof, proof_of
 from eventlog.ids import Seq
 
 
-class LogRecord(Struct, frozen=True, kw_only=True):
-    """One line of the log, decoded. `id` is the command's id, "" for an event."""
+class LogRecord(Struct, frozen=True, gc=False):
+    """One line of the log, decoded."""
 
     seq: Seq
-    type: str
-    id: str
     data: Event | LoggedCommand
+
+    @property
+    def type(self) -> str:
+        """Return the tag, which is the name of the data's class."""
+        return type(self.data).__name__
+
+    @property
+    def id(self) -> str:
+        """Return the command's id, "" for an event. The lines of commands have a field of this name."""
+        return ""
 
 
 EVENT_TYPES: Final[dict[str, type[Struct]]] = {shape.__name__: shape for shape in get_args(Event)}
@@ -46,13 +56,14 @@ class _CommandLine(Struct, gc=False):
 
 def _line_shape(tag: str, shape: type[Struct]) -> type[Struct]:
     """Return the shape that decodes a line with this tag; the tag chooses it, so `type` is not a field."""
-    id_field = [("id", str)] if tag in COMMAND_TYPES else []
     return msgspec.defstruct(
         f"{tag}Line",
-        [("seq", int), *id_field, ("data", shape)],
+        [("data", shape), *([("id", str)] if tag in COMMAND_TYPES else [])],
+        bases=(LogRecord,),
         tag=tag,
         tag_field="type",
         forbid_unknown_fields=True,
+        frozen=True,
         gc=False,
     )
 
@@ -68,38 +79,52 @@ class _Position(Struct):
     type: str = "?"
 
 
-_TAG_OF_LINE: Final[dict[type[Struct], str]] = {_line_shape(tag, shape): tag for tag, shape in RECORD_TYPES.items()}
+# By type, not by name: a class of ours that only has an event's name has no tag.
+_EVENT_TAGS: Final[dict[type, str]] = {shape: tag for tag, shape in EVENT_TYPES.items()}
+_PROOFS: Final[dict[type, Proof]] = {shape: proof_of(shape) for shape in RECORD_TYPES.values()}
+_LINE_SHAPES: Final = tuple(_line_shape(tag, shape) for tag, shape in RECORD_TYPES.items())
 _encoder = msgspec.json.Encoder(order="deterministic")  # dicts and sets come out in one order, whatever the hash seed
-_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(type=Union[tuple(_TAG_OF_LINE)])  # noqa: UP007 - built at run time
+_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(type=Union[_LINE_SHAPES])  # noqa: UP007 - built at run time
 _tag_decoder = msgspec.json.Decoder(type=_Tag)
 _position_decoder = msgspec.json.Decoder(type=_Position)
+_seq_of: Final = attrgetter("seq")
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def encode_records(
     events: Sequence[Event], *, first: int, command: LoggedCommand | None = None, command_id: str = ""
 ) -> bytes:
-    """Return the lines of one frame, the command first. Raises InvalidRecordError for what JSON cannot carry."""
+    """Return the lines of one frame, the command first.
+
+    Raises InvalidRecordError for what JSON cannot carry and for what would not read back as it is: a record that could
+    not be replayed must never get a position.
+    """
     lines: list[Struct] = []
     if command is not None:
-        lines.append(_CommandLine(first, _tag(command, COMMAND_TYPES), command_id, command))
-    for event in events:
-        lines.append(_EventLine(first + len(lines), _tag(event, EVENT_TYPES), event))
+        lines.append(_CommandLine(first, _command_tag(command), command_id, command))
     try:
-        return _encoder.encode_lines(lines)
+        lines += [
+            _EventLine(seq, _EVENT_TAGS[type(event)], event) for seq, event in enumerate(events, first + len(lines))
+        ]
+        data = _encoder.encode_lines(lines)
+    except KeyError as error:
+        raise _refusal(f"{error.args[0].__name__} is not an event of the log") from error
     except UnicodeEncodeError as error:
         raise _refusal(f"text holds half a surrogate pair, which is not a character ({error})") from error
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise _refusal(str(error)) from error
+    originals = events if command is None else (command, *events)
+    if not all([_PROOFS[type(record)](record) for record in originals]):  # noqa: C419 - a list is a third faster
+        _refuse_changed(data, originals)
+    return data
 
 
 def decode_records(lines: bytes) -> tuple[LogRecord, ...]:
     """Return the records of a frame's lines, in order. Raises UnknownEventError naming the first that is unreadable."""
     try:
-        decoded = _decoder.decode_lines(lines)
+        return tuple(_decoder.decode_lines(lines))
     except _UNREADABLE as error:
         raise _unknown(lines, error) from error
-    return tuple([_record(line) for line in decoded])
 
 
 def refuse_unknown_tags(lines: bytes) -> None:
@@ -124,28 +149,67 @@ def misplaced_line(lines: bytes, *, first: int, last: int) -> tuple[int, bytes] 
     return (last + 1, rest[:80]) if rest or len(pieces) != count + 1 else None
 
 
-def refuse_changed(records: Sequence[LogRecord], originals: Sequence[Event | LoggedCommand]) -> None:
-    """Raise InvalidRecordError unless every record reads back as what it was made from.
+def records_are_in_place(records: Sequence[LogRecord], *, first: int, last: int) -> bool:
+    """Return whether the records have exactly the seqs from `first` to `last`, in order."""
+    return list(map(_seq_of, records)) == list(range(first, last + 1))
 
-    JSON has no NaN or infinity (msgspec writes null), and the encoder does not check types: a record that could not be
-    replayed must never get a position.
+
+class Records(Sequence[LogRecord]):
+    """The records of a frame that was just written, decoded when somebody looks at them and not before.
+
+    They are read from the bytes that are in the log, so nothing that a caller holds is shared with them.
     """
+
+    __slots__ = ("_count", "_decoded", "_lines")
+
+    def __init__(self, lines: bytes, count: int) -> None:
+        self._lines = lines
+        self._count = count
+        self._decoded: tuple[LogRecord, ...] | None = None
+
+    def _all(self) -> tuple[LogRecord, ...]:
+        if self._decoded is None:  # two threads may both decode it, to equal values
+            self._decoded = decode_records(self._lines)
+        return self._decoded
+
+    @overload
+    def __getitem__(self, index: int) -> LogRecord: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[LogRecord, ...]: ...
+    def __getitem__(self, index: int | slice) -> LogRecord | tuple[LogRecord, ...]:
+        return self._all()[index]
+
+    def __iter__(self) -> Iterator[LogRecord]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __eq__(self, other: object) -> bool:
+        return self._all() == (other._all() if isinstance(other, Records) else other)
+
+    __hash__ = None  # type: ignore[assignment]  # as for every sequence that is compared by its items
+
+    def __repr__(self) -> str:
+        return repr(self._all())
+
+
+def _refuse_changed(lines: bytes, originals: Sequence[Event | LoggedCommand]) -> None:
+    """Raise InvalidRecordError unless every line reads back as what it was made from."""
+    try:
+        records = decode_records(lines)
+    except UnknownEventError as error:
+        raise _refusal(f"a record would not read back: {error}") from error
     for record, original in zip(records, originals, strict=True):
         if record.data != original:
             raise _refusal(f"{record.type} reads back as {record.data!r:.200}, it was {original!r:.200}")
 
 
-def _tag(record: Struct, registry: dict[str, type[Struct]]) -> str:
-    tag = type(record).__name__
-    if registry.get(tag) is not type(record):
-        kind = "a command" if registry is COMMAND_TYPES else "an event"
-        raise _refusal(f"{tag} is not {kind} of the log")
+def _command_tag(command: Struct) -> str:
+    tag = type(command).__name__
+    if COMMAND_TYPES.get(tag) is not type(command):
+        raise _refusal(f"{tag} is not a command of the log")
     return tag
-
-
-def _record(line: Any) -> LogRecord:
-    tag = _TAG_OF_LINE[type(line)]
-    return LogRecord(seq=line.seq, type=tag, id=line.id if tag in COMMAND_TYPES else "", data=line.data)
 
 
 def _refusal(why: str) -> InvalidRecordError:

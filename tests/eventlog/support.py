@@ -32,7 +32,10 @@ def fixed_clock() -> Instant:
 
 
 def open_log(folder: Path, *, clock: Callable[[], Instant] = fixed_clock, purpose: str = "test") -> Log:
-    return Log.open(folder, clock=clock, new_log_id=lambda: LOG_ID, version="0.0.test", purpose=purpose, die=stop)
+    """Open a log whose storage errors raise; without ballast, because tests copy logs by the thousand."""
+    return Log.open(
+        folder, clock=clock, new_log_id=lambda: LOG_ID, version="0.0.test", purpose=purpose, die=stop, ballast_bytes=0
+    )
 
 
 def abandon(log: Log) -> None:

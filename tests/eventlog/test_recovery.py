@@ -532,7 +532,7 @@ def test_recovery_syncs_what_it_keeps_before_it_replaces_anything(tmp_path: Path
         calls = crash_at(patch, 0)
         log = open_log(tmp_path / "log")
     log.close()
-    lock = ["ftruncate", "write"]
+    lock = ["write", "ftruncate"]
     read = ["fsync", "fsync"]  # the segment and the folder, before they are believed
     set_aside = ["mkdir", "fsync", "link", "fsync", "fsync"]  # the kept file, then its folder
     copy_forward = ["write", "fsync", "rename", "fsync"]

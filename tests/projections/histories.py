@@ -94,10 +94,7 @@ def frames_of(groups: Sequence[Sequence[Event]], *, after: Frame | None = None) 
 
 
 def _frame(events: Sequence[Event | LoggedCommand], *, commit: int, first: int, prev: str, digest: str) -> Frame:
-    records = tuple(
-        LogRecord(seq=Seq(first + index), type=type(event).__name__, id="", data=event)
-        for index, event in enumerate(events)
-    )
+    records = tuple(LogRecord(seq=Seq(first + index), data=event) for index, event in enumerate(events))
     return Frame(
         commit=commit,
         first=first,

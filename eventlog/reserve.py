@@ -1,0 +1,91 @@
+"""Owns the room that the log keeps free, so that a full disk is a refusal while it can still be told, and no accident.
+
+Frames are refused while the disk has less than the reserve. BALLAST is a file of really allocated bytes beside the
+log; it is given up only by an opening that finds the disk full, so that such a log can be repaired, closed and read.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Final
+
+from eventlog.errors import LogFullError
+from eventlog.files import created, remove_durably, sync_folder, temporary, write_all
+from eventlog.frames import BATCH_BYTES_MAX
+
+RESERVE_BYTES: Final = 64 * 1024 * 1024
+RESERVE_SHARE_MAX: Final = 16  # of a small disk no more than a sixteenth is kept
+BALLAST_BYTES: Final = 16 * 1024 * 1024
+BALLAST_NAME: Final = "BALLAST"
+_LOOK_SECONDS: Final = 0.02  # a look costs as much as encoding a frame; the reserve is for what others write meanwhile
+
+
+class Reserve:
+    """Says whether the disk under a folder has room for a batch; looks at most once in _LOOK_SECONDS."""
+
+    def __init__(self, folder: Path, *, reserve_bytes: int) -> None:
+        self._folder = folder
+        self._reserve_bytes = reserve_bytes
+        self._looked_at = 0.0
+        self._had_room = False
+
+    def require(self) -> None:
+        """Raise LogFullError if free space is less than the reserve and one batch."""
+        now = time.monotonic()
+        if self._had_room and now - self._looked_at < _LOOK_SECONDS:
+            return
+        free, total = _space(self._folder)
+        wanted = kept_bytes(total, self._reserve_bytes)
+        self._had_room, self._looked_at = total == 0 or free >= wanted, now
+        if not self._had_room:
+            raise LogFullError(
+                f"Append to the log in {self._folder}: its disk has {free} bytes free and the log keeps {wanted} in "
+                f"reserve. Nothing of this batch was written.",
+                next_step="Make room on that disk, then give the same command again.",
+            )
+
+
+def kept_bytes(total: int, reserve_bytes: int) -> int:
+    """Return what must stay free on a disk of this size: the reserve and one batch, and of a small disk its share."""
+    return min(reserve_bytes + BATCH_BYTES_MAX, total // RESERVE_SHARE_MAX) if reserve_bytes else 0
+
+
+def give_up_ballast(folder: Path, *, ballast_bytes: int) -> None:
+    """Remove BALLAST if the disk has not even its size free. The caller holds the lock."""
+    path = folder / BALLAST_NAME
+    if ballast_bytes and os.path.lexists(path) and _space(folder)[0] < ballast_bytes:
+        remove_durably(path)
+
+
+def keep_ballast(folder: Path, *, reserve_bytes: int, ballast_bytes: int) -> None:
+    """Allocate BALLAST if it is not there and the disk has room for it beside the reserve."""
+    path = folder / BALLAST_NAME
+    if not ballast_bytes or os.path.lexists(path):
+        return
+    free, total = _space(folder)
+    if free < kept_bytes(total, reserve_bytes) + ballast_bytes:
+        return
+    beside = temporary(path)
+    try:
+        with created(beside) as fd:
+            _allocate(fd, ballast_bytes)
+            os.fsync(fd)
+        beside.rename(path)
+        sync_folder(folder)
+    except OSError:
+        beside.unlink(missing_ok=True)  # a quota or a limit: the log works without it, a full disk is only less kind
+
+
+def _allocate(fd: int, size: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(fd, 0, size)
+    else:
+        write_all(fd, os.urandom(size))
+
+
+def _space(folder: Path) -> tuple[int, int]:
+    """Return (bytes free to us, bytes in all); a file system that does not count says (0, 0)."""
+    info = os.statvfs(folder)
+    return info.f_bavail * info.f_frsize, info.f_blocks * info.f_frsize
