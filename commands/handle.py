@@ -15,13 +15,13 @@ import threading
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from msgspec import Struct
 
 from commands.decide import Command, decide
 from commands.outcome import Refused
-from eventlog.events import CancelJob, CommandRefused, Event, LoggedCommand, StartRun
+from eventlog.events import CommandRefused, Event, LoggedCommand
 from eventlog.frames import Frame, FrameDraft
 from eventlog.ids import Seq
 from eventlog.log import Log
@@ -30,6 +30,7 @@ from reducers.fold import State, apply, fold
 INBOX_COMMANDS_MAX = 10_000
 BATCH_COMMANDS_MAX = 512
 IDLE_SECONDS = 1.0
+LOGGED: tuple[type[LoggedCommand], ...] = get_args(LoggedCommand)
 
 T = TypeVar("T")
 
@@ -47,6 +48,7 @@ class _Request(Struct, frozen=True):
     actor: str
     cause: int
     answer: Future[Outcome]
+    command_id: str = ""
 
 
 Look = Callable[[State | None], None]  # None when there is no state to be looked at any more
@@ -90,10 +92,13 @@ class Handler:
         """Begin to decide."""
         self._thread.start()
 
-    def submit(self, command: Command, *, actor: str, cause: int = 0) -> Future[Outcome]:
-        """Queue a command; the future is done when its frame is durable. Blocks while the inbox is full."""
+    def submit(self, command: Command, *, actor: str, cause: int = 0, command_id: str = "") -> Future[Outcome]:
+        """Queue a command; the future is done when its frame is durable. Blocks while the inbox is full.
+
+        A logged command has the id that its asker gave it, or a new one.
+        """
         answer: Future[Outcome] = Future()
-        self._inbox.put(_Request(command, actor, cause, answer))
+        self._inbox.put(_Request(command, actor, cause, answer, command_id))
         if self._fault is not None and not answer.done():
             answer.set_exception(self._fault)
         return answer
@@ -208,7 +213,7 @@ class Handler:
 
     def _speculate(self, request: _Request) -> tuple[Outcome, FrameDraft | None]:
         decision = decide(request.command, self._state)
-        logged = request.command if isinstance(request.command, StartRun | CancelJob) else None
+        logged = request.command if isinstance(request.command, LOGGED) else None
         refused = decision if isinstance(decision, Refused) else None
         events = _events(decision, logged)
         if not events and logged is None:
@@ -237,7 +242,7 @@ def _draft(request: _Request, logged: LoggedCommand | None, events: tuple[Event,
         events=events,
         actor=request.actor,
         command=logged,
-        command_id=str(uuid.uuid4()) if logged is not None else "",
+        command_id=(request.command_id or str(uuid.uuid4())) if logged is not None else "",
         cause=request.cause,
         corr=request.cause,
     )
