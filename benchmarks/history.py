@@ -194,6 +194,7 @@ def _deploy() -> DeployParser:
         env_hash=EnvHash("e" * 64),
         builtin=True,
         outputs=tuple(OutputSchema(output=output, columns=columns) for output in OUTPUTS),
+        settings={},
         components={"parser.py": "1"},
         now=NOW,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -65,14 +66,23 @@ class _Parked(Struct):
 
 
 class _Held(Struct):
-    """A lease in use: when its executor was heard last, and its parked heartbeat."""
+    """A lease in use: when its executor was heard last, its parked heartbeat, and why it must stop, if it must."""
 
     executor: ExecutorId
     lease: LeaseId
     heard: float
     rows: int = 0
     bytes_read: int = 0
+    guest_pid: int = 0
+    stop: str = ""
     parked: _Parked | None = None
+
+
+class JobLimits(Struct, frozen=True, kw_only=True):
+    """What one guest may use: limits of a run, part of no key."""
+
+    memory_bytes_max: int = 4 * 1024**3
+    seconds_max: float = 3600.0
 
 
 class Progress(Struct, frozen=True):
@@ -94,9 +104,11 @@ class Fleet:
         epoch: int,
         packages: dict[ParserName, ParserPackage],
         scratch: Path,
+        limits: JobLimits | None = None,
         command: Sequence[str] = WORKER,
     ) -> None:
         self._worker = command
+        self._limits = limits or JobLimits()
         self._scratch = scratch
         self._server = server
         self._handler = handler
@@ -156,6 +168,15 @@ class Fleet:
         if self._sweeper.is_alive():
             self._sweeper.join(timeout=LEAVE_SECONDS)
         self._server.close()
+
+    def kill_now(self) -> None:
+        """Kill every executor and the whole process group of every guest, and wait for nothing. From any thread."""
+        self._stopping.set()
+        executors = [child.pid for child in list(self._children.values()) if child.returncode is None]
+        guests = [held.guest_pid for held in list(self._held.values()) if _parent(held.guest_pid) in executors]
+        for leader in (*executors, *guests):  # a guest without its executor dies by itself, but its children do not
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(leader, signal.SIGKILL)
 
     def abort_running(self, reason: str) -> None:
         """Have every guest killed; its executor answers with an explicit receipt."""
@@ -267,15 +288,19 @@ class Fleet:
             outputs=package.outputs,
             sink_uri=spec.sink_uri,
             dispatched_at=dispatched.dispatched_at,
+            memory_bytes_max=self._limits.memory_bytes_max,
+            seconds_max=self._limits.seconds_max,
         )
         self._answer(parked, OpCode.DISPATCH, message, dispatched.job)
 
     def _abort(self, job: JobId, reason: str) -> None:
+        """Have the guest of a job killed: now if its heartbeat waits here, else when the next one comes."""
         with self._lock:
             held = self._held.get(job)
             parked = held.parked if held else None
             if held:
                 held.parked = None
+                held.stop = reason
         if parked:
             self._answer(parked, OpCode.ABORT, protocol.Stop(reason=reason), job)
 
@@ -302,7 +327,7 @@ class Fleet:
                 self._park_working(message.job, protocol.payload(message, protocol.Working), reply)
             case OpCode.DISPATCH_ACK:
                 ack = protocol.payload(message, protocol.Ack)
-                self._heard(message.job, ack.lease)
+                self._heard(message.job, ack.lease, guest_pid=ack.guest_pid)
                 command = StartJob(job=message.job, lease=ack.lease, now=clock.now())
                 self._ask(command, message.job, reply, _carry_unless_refused)
             case OpCode.CONCLUDE:
@@ -328,7 +353,13 @@ class Fleet:
             reply(protocol.encode(OpCode.ABORT, protocol.Stop(reason="the sentinel is leaving")))
             return
         with self._lock:
+            dropped = [(job, held.lease) for job, held in self._held.items() if held.executor == idle.executor]
             self._idle[idle.executor] = _Parked(reply=reply, since=time.monotonic(), lease=clock.new_lease())
+        for job, lease in dropped:  # who asks for work has none: told that its lease is dead, it did not report
+            release = ReleaseJob(
+                job=job, lease=lease, declined=False, reason="its executor let go of it", now=clock.now()
+            )
+            self._handler.submit(release, actor=ACTOR)
         self._handler.wake()
 
     def _park_working(self, job: JobId, working: protocol.Working, reply: Reply) -> None:
@@ -336,11 +367,13 @@ class Fleet:
         with self._lock:
             held = self._held.get(job)
             live = held is not None and held.lease == working.lease and not self._stopping.is_set()
+            stop = "" if live else "the sentinel is stopping"
             if held is not None and live:
                 held.heard, held.rows, held.bytes_read = time.monotonic(), working.rows, working.bytes_read
-                held.parked = question
-        if not live:
-            self._answer(question, OpCode.ABORT, protocol.Stop(reason="the sentinel is stopping"), job)
+                stop = held.stop
+                held.parked = None if stop else question
+        if stop:
+            self._answer(question, OpCode.ABORT, protocol.Stop(reason=stop), job)
 
     def _conclude(self, job: JobId, conclude: protocol.Conclude, reply: Reply) -> None:
         self._heard(job, conclude.lease)
@@ -417,11 +450,12 @@ class Fleet:
 
         self._handler.submit(command, actor="executor").add_done_callback(answer)
 
-    def _heard(self, job: JobId, lease: LeaseId) -> None:
+    def _heard(self, job: JobId, lease: LeaseId, *, guest_pid: int = 0) -> None:
         with self._lock:
             held = self._held.get(job)
             if held is not None and held.lease == lease:
                 held.heard = time.monotonic()
+                held.guest_pid = guest_pid or held.guest_pid
 
     @staticmethod
     def _answer(
@@ -479,6 +513,14 @@ def _fault(error: protocol.ProtocolError) -> protocol.Fault:
     if str(error).startswith("VersionMismatch"):
         return protocol.Fault(code="version", message=str(error))
     return protocol.Fault(code="bad_message", message=str(error))
+
+
+def _parent(pid: int) -> int:
+    """Return a process's parent, 0 if it is gone: a number that went to somebody else has another parent."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text("ascii", errors="replace").rsplit(")", 1)[1].split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0
 
 
 def _ending(code: int) -> str:

@@ -42,6 +42,11 @@ class Home(Struct, frozen=True):
         return self.root / "tmp"
 
     @property
+    def control(self) -> Path:
+        """Where a sentinel says at which address it can be asked."""
+        return self.scratch / "control.address"
+
+    @property
     def output(self) -> Path:
         return self.root / "output"
 

@@ -1,25 +1,43 @@
-"""The verbs of one job: `job show`."""
+"""The verbs of one job: `job show`, `job cancel`, `job abandon`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import os
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from cli.errors import CliError
+from cli.errors import EXIT_ERROR, EXIT_OK, EXIT_REFUSED, CliError
 from cli.home import find_home
 from cli.options import HomeOption, JsonOption
 from cli.reading import reading
 from cli.render import out, out_json, printable, size, table
 
 if TYPE_CHECKING:
+    from cli.control import JobSeen
     from projections.queries import JobDetail
 
-app = typer.Typer(no_args_is_help=True, help="Look at one job. Example: `casparian job show 17`")
+CANCEL_SECONDS_MAX = 15.0  # for a guest to be killed and its executor to say so
+PUBLISH_SECONDS_MAX = 2.0  # for what a cancel came too late for; longer only where the target does not answer
+
+app = typer.Typer(no_args_is_help=True, help="Look at one job, or stop it. Example: `casparian job show 17`")
 
 JobArgument = Annotated[
     int, typer.Argument(metavar="ID", min=1, help="The job's number, as `casparian jobs` lists it.")
 ]
+
+
+def _words(text: str) -> str:
+    """Take a reason as it can stand in the log: bytes that are not UTF-8 are shown escaped."""
+    from cli.control import REASON_CHARACTERS_MAX
+
+    words = os.fsencode(text).decode("utf-8", "backslashreplace")
+    if not 0 < len(words) <= REASON_CHARACTERS_MAX:
+        raise typer.BadParameter(f"a reason has 1 to {REASON_CHARACTERS_MAX:,} characters")
+    return words
+
+
+ReasonOption = Annotated[str, typer.Option("--reason", parser=_words, metavar="TEXT", help="Why, for the log.")]
 
 
 @app.callback()
@@ -44,6 +62,97 @@ def show(job_id: JobArgument, home: HomeOption = None, as_json: JsonOption = Fal
         out_json(detail)
         return
     _show(detail)
+
+
+@app.command("cancel")
+def cancel(
+    job_id: JobArgument,
+    reason: ReasonOption = "Cancelled by user",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Stop a job before it publishes anything; also during a run, from another terminal.
+
+    Its guest is killed, what it has staged is removed, and nothing of it is ever published. Without a run going on, a
+    job that a crash left open is ended.
+
+    Example: `casparian job cancel 17 --reason "wrong folder"`
+
+    Exit codes: 0 it is aborted, or had ended already; 1 there is no such job, or it has not ended yet; 4 too late: its
+    outputs have passed the commit point and are published.
+    """
+    from cli.asking import ENDED, await_end, give
+    from cli.control import CancelJob
+    from eventlog.ids import JobId
+
+    place, job = find_home(home), JobId(job_id)
+    refused, seconds = "", CANCEL_SECONDS_MAX
+    try:
+        give(place, CancelJob(job=job, reason=reason), purpose=f"job cancel {job}")
+        if not as_json:
+            out(f"job {job}: aborting")
+    except CliError as error:
+        if error.code not in ("already_completed", "already_committing"):
+            raise
+        refused, seconds = error.code, PUBLISH_SECONDS_MAX
+    seen = await_end(place, job, seconds=seconds)
+    too_late = refused == "already_committing"
+    code = EXIT_REFUSED if too_late else EXIT_OK if seen.state in ENDED else EXIT_ERROR
+    _tell_end(seen, already=refused == "already_completed", code=code, as_json=as_json)
+
+
+@app.command("abandon")
+def abandon(
+    job_id: JobArgument,
+    reason: ReasonOption = "Abandoned by user",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Give up a job whose outputs are staged but not published, and remove them: its file can be parsed anew.
+
+    Refused while the target does not answer: it may come back with the outputs on it.
+
+    Example: `casparian job abandon 17`
+
+    Exit codes: 0 it is abandoned, or had failed already; 1 there is no such job; 4 refused.
+    """
+    from cli.asking import await_end, give
+    from cli.control import AbandonJob
+    from eventlog.ids import JobId
+
+    place, job = find_home(home), JobId(job_id)
+    already = False
+    try:
+        give(place, AbandonJob(job=job, reason=reason), purpose=f"job abandon {job}", withhold=job)
+    except CliError as refused:
+        if refused.code != "already_completed":
+            raise
+        already = True
+    seen = await_end(place, job, seconds=PUBLISH_SECONDS_MAX)
+    code = EXIT_REFUSED if seen.state == "completed" else EXIT_OK  # what is recorded stays published
+    _tell_end(seen, already=already, code=code, as_json=as_json)
+
+
+def _tell_end(seen: JobSeen, *, already: bool, code: int, as_json: bool) -> NoReturn:
+    """Print how the job stands, and leave with the exit code."""
+    from cli.report import JobEnd
+
+    if as_json:
+        end = JobEnd(
+            job=seen.job, state=seen.state, already=already, reason=seen.reason, outputs=seen.outputs, exit=code
+        )
+        out_json(end)
+        raise typer.Exit(code)
+    reason = f": {printable(seen.reason)}" if seen.reason else ""
+    out(f"job {seen.job}: {'already ' if already else ''}{seen.state}{reason}")
+    for output in seen.outputs:
+        place = printable(output.path) if output.path else "no rows, so no file"
+        out(f"  published {output.name}: {output.rows:,} rows, {place}")
+    if seen.state == "promoting":
+        out("  it has passed the commit point: its outputs are published as soon as their folder can be reached")
+    elif not seen.outputs:
+        out("  nothing of it was published")
+    raise typer.Exit(code)
 
 
 def _show(detail: JobDetail) -> None:
@@ -87,7 +196,9 @@ def _show_sheet(detail: JobDetail) -> None:
 
 def _show_error(detail: JobDetail) -> None:
     job = detail.job
-    if job.error_reason:
+    if job.error_reason and job.error_class is None:
+        out(f"  why       {printable(job.error_reason)}")
+    elif job.error_reason:
         out(f"  failed    {printable(f'{job.error_class}, {job.error_kind}: {job.error_reason}')}")
     if job.error_hint:
         out(f"  next      {printable(job.error_hint)}")

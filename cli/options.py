@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,19 @@ def _folder(text: str) -> Path:
     if not text:
         raise typer.BadParameter("an empty name is no folder")
     return Path(text)
+
+
+_UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
+_BINARY = {"ki": 1024, "mi": 1024**2, "gi": 1024**3, "ti": 1024**4}
+
+
+def parse_size(text: str) -> int:
+    """Read `4GB`, `512MiB`, `100000000`: a number of bytes, in units of 1,000 or, with an i, of 1,024."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kmgt]?i?)b?", text.strip().lower(), re.ASCII)
+    units = _UNITS | _BINARY
+    if found is None or found[2] not in units or not (bytes_ := int(float(found[1]) * units[found[2]])):
+        raise typer.BadParameter(f"{text!r} is no size; write it like 4GB or 512MiB")
+    return bytes_
 
 
 HomeOption = Annotated[

@@ -1,7 +1,8 @@
 """Publishes what was committed: for each OutputsCommitted, promote every artifact, then say so to the log.
 
-It acts from the event only, so that recovery is the same call. An unreachable target is tried again after each of
-BACKOFF_SECONDS; then the job stays in Promoting, `stuck` names it, and every later start tries again.
+It acts from the event only, so that recovery is the same call. A target that cannot be reached is tried again after
+each of BACKOFF_SECONDS, once for all its jobs: then they stay in Promoting, `stuck` names them, and they are tried
+again as soon as something else could be published there, or by the next start.
 """
 
 from __future__ import annotations
@@ -10,13 +11,17 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from functools import partial
 
 from cli import clock
-from commands.handle import Handler
+from commands.handle import Handler, Outcome
 from commands.job import AbandonPromotion, RecordPromotion
-from eventlog.events import OutputsCommitted, StagedOutput
+from eventlog.events import AbandonJob, OutputsCommitted, SinkAnswer, StagedOutput
 from eventlog.frames import Frame
-from eventlog.ids import JobId
+from eventlog.ids import CommitKey, JobId
+from reducers.fold import State
+from reducers.job import Promoting
 from sinks.sink import AlreadyPromoted, Conflict, Missing, Promoted, PromoteResult, Sink, StagedArtifact, Unavailable
 
 BACKOFF_SECONDS = (0.1, 0.5, 2.0)
@@ -26,16 +31,21 @@ logger = logging.getLogger("casparian.promoter")
 
 
 class Promoter:
-    """One thread that promotes in the order of the log. `stuck` holds the jobs whose target cannot be reached."""
+    """One thread that promotes in the order of the log.
+
+    `stuck` holds the jobs that cannot be published now, `unreachable` the targets that are why; each with the reason.
+    """
 
     def __init__(self, handler: Handler, *, open_sink: Callable[[str], Sink]) -> None:
         self._handler = handler
         self._open_sink = open_sink
         self._sinks: dict[str, Sink] = {}
-        self._queue: queue.Queue[tuple[OutputsCommitted, bool] | None] = queue.Queue(WAITING_COMMITS_MAX)
+        self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue(WAITING_COMMITS_MAX)
         self._thread = threading.Thread(target=self._loop, name="promoter", daemon=True)
         self._leaving = threading.Event()
+        self._held_up: dict[JobId, OutputsCommitted] = {}
         self.stuck: dict[JobId, str] = {}
+        self.unreachable: dict[str, str] = {}
 
     def start(self) -> None:
         """Begin to promote."""
@@ -46,11 +56,27 @@ class Promoter:
         for frame in frames:
             for record in frame.events:
                 if isinstance(record.data, OutputsCommitted):
-                    self._queue.put((record.data, False))
+                    self._queue.put(partial(self._try, record.data, verify_staged=False))
 
     def recover(self, committed: OutputsCommitted) -> None:
         """Promote a commit of an earlier process, after checking the staged bytes."""
-        self._queue.put((committed, True))
+        self._queue.put(partial(self._try, committed, verify_staged=True))
+
+    def abandon(self, job: JobId, *, reason: str, actor: str, command_id: str) -> Future[Outcome]:
+        """Undo what a job has published and end it, on a person's word.
+
+        In turn with the promotions, so that nothing is published or recorded between the sink's answer and the log's.
+        """
+        answer: Future[Outcome] = Future()
+
+        def settle() -> None:
+            try:
+                answer.set_result(self._abandon_for(job, reason=reason, actor=actor, command_id=command_id))
+            except Exception as error:  # noqa: BLE001  # whatever it is, the asker must be told and not hang
+                answer.set_exception(error)
+
+        self._queue.put(settle)
+        return answer
 
     def stop(self) -> None:
         """Promote what is queued, then end. What cannot be promoted now stays for the next start."""
@@ -60,25 +86,30 @@ class Promoter:
 
     def _loop(self) -> None:
         while (item := self._queue.get()) is not None:
-            try:
-                self._promote(*item)
-            except Exception as error:  # one commit that cannot be handled must not keep others from being published
-                logger.exception("promote the outputs of job %d", item[0].job)
-                self.stuck[item[0].job] = f"{type(error).__name__}: {error}"
+            item()
+
+    def _try(self, committed: OutputsCommitted, *, verify_staged: bool) -> None:
+        try:
+            self._promote(committed, verify_staged)
+        except Exception as error:  # one commit that cannot be handled must not keep others from being published
+            logger.exception("promote the outputs of job %d", committed.job)
+            self._hold_up(committed, f"{type(error).__name__}: {error}")
 
     def _promote(self, committed: OutputsCommitted, verify_staged: bool) -> None:
         result = self._attempt(committed, verify_staged)
         for pause in BACKOFF_SECONDS:
-            if not isinstance(result, Unavailable) or self._leaving.is_set():
+            known = committed.sink_uri in self.unreachable
+            if not isinstance(result, Unavailable) or known or self._leaving.wait(pause):
                 break
-            self._leaving.wait(pause)
             result = self._attempt(committed, True)
         match result:
             case Promoted() | AlreadyPromoted():
                 done = RecordPromotion(job=committed.job, commit_key=committed.commit_key, now=clock.now())
                 self._handler.submit(done, actor=ACTOR)
+                self._let_go(committed)
             case Unavailable(why=why):
-                self.stuck[committed.job] = why
+                self.unreachable[committed.sink_uri] = why
+                self._hold_up(committed, why)
             case Missing(what=reason) | Conflict(why=reason):
                 self._abandon(committed, reason)
 
@@ -91,22 +122,73 @@ class Promoter:
                 return result
         return Promoted()
 
+    def _hold_up(self, committed: OutputsCommitted, why: str) -> None:
+        self._held_up[committed.job] = committed
+        self.stuck[committed.job] = why
+
+    def _let_go(self, committed: OutputsCommitted) -> None:
+        """Forget why the job waited; where something could be published, all that waits for the target is due."""
+        self._forget(committed.job)
+        if committed.outputs and self.unreachable.pop(committed.sink_uri, None) is not None:
+            for waiting in [other for other in self._held_up.values() if other.sink_uri == committed.sink_uri]:
+                self._forget(waiting.job)
+                self.recover(waiting)
+
+    def _forget(self, job: JobId) -> None:
+        self._held_up.pop(job, None)
+        self.stuck.pop(job, None)
+
     def _abandon(self, committed: OutputsCommitted, reason: str) -> None:
         """Undo what this commit published, so that the answer "not published" is true, then free the key."""
+        failure = self._withdraw(committed)
+        if failure:
+            self._hold_up(committed, f"{reason}; undoing it failed: {failure}")
+            return
+        command = AbandonPromotion(job=committed.job, commit_key=committed.commit_key, reason=reason, now=clock.now())
+        self._handler.submit(command, actor=ACTOR)
+        self._forget(committed.job)
+
+    def _abandon_for(self, job: JobId, *, reason: str, actor: str, command_id: str) -> Outcome:
+        # What this thread has submitted before is decided before the look: a commit that it sees is not recorded yet.
+        committed = self._handler.inspect(partial(_commit_of, job=job))
+        answer: SinkAnswer = "not_asked"
+        said = ""
+        if committed is not None:
+            said = self._withdraw(committed)
+            answer = "unreachable" if said else "withdrawn"
+        command = AbandonJob(
+            job=job,
+            commit_key=committed.commit_key if committed else CommitKey(""),
+            sink_answer=answer,
+            sink_said=said,
+            reason=reason,
+            by=actor,
+            now=clock.now(),
+        )
+        outcome = self._handler.submit(command, actor=actor, command_id=command_id).result()
+        if outcome.refused is None:
+            self._forget(job)
+        return outcome
+
+    def _withdraw(self, committed: OutputsCommitted) -> str:
+        """Have the sink undo a commit; "" when nothing of it is published, else why that cannot be said."""
         sink = self._sink(committed.sink_uri)
         try:
             for output in committed.outputs:
                 sink.withdraw(_artifact(output))
         except OSError as error:
-            self.stuck[committed.job] = f"{reason}; undoing it failed: {error}"
-            return
-        command = AbandonPromotion(job=committed.job, commit_key=committed.commit_key, reason=reason, now=clock.now())
-        self._handler.submit(command, actor=ACTOR)
+            return str(error.strerror or error)
+        return ""
 
     def _sink(self, uri: str) -> Sink:
         if uri not in self._sinks:
             self._sinks[uri] = self._open_sink(uri)
         return self._sinks[uri]
+
+
+def _commit_of(state: State, *, job: JobId) -> OutputsCommitted | None:
+    found = state.jobs.get(job)
+    return found.committed if isinstance(found, Promoting) else None
 
 
 def _artifact(output: StagedOutput) -> StagedArtifact:

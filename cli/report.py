@@ -6,6 +6,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from cli.render import count
+
 Action = Literal["run", "reused", "failed"]
 
 
@@ -44,6 +46,57 @@ class FileReport(Struct, frozen=True, kw_only=True):
     next_step: str
 
 
+class Recovery(Struct, frozen=True, kw_only=True):
+    """What this start found left by an earlier one: what it goes on with, ended, and removed.
+
+    `log` says what was wrong with the end of the log, `log_kept_as` where the bytes are that were set aside.
+    """
+
+    requeued: int = 0
+    promoting: int = 0
+    interrupted_runs: int = 0
+    withdrawn: int = 0
+    stages_removed: int = 0
+    sockets_removed: int = 0
+    scratch_removed: int = 0
+    log: str = ""
+    log_kept_as: str = ""
+
+    def sentences(self) -> list[str]:
+        """Return in words what was found and what is done about it; nothing after a clean end."""
+        runs, left = count(self.interrupted_runs, "earlier run"), self._removed()
+        facts = (
+            (self.log, f"recovered the log: {self.log}; kept as {self.log_kept_as}"),
+            (self.interrupted_runs, f"{runs} had not ended: recorded as interrupted"),
+            (
+                self.requeued or self.promoting,
+                f"resumed from an earlier run: {count(self.requeued, 'job')} waiting, {self.promoting} being published",
+            ),
+            (self.withdrawn, f"ended {count(self.withdrawn, 'job')} of an earlier run: the parser has changed since"),
+            (left, f"removed what an earlier run left behind: {left}"),
+        )
+        return [sentence for fact, sentence in facts if fact]
+
+    def _removed(self) -> str:
+        removed = {
+            "unpublished file": self.stages_removed,
+            "stale socket": self.sockets_removed,
+            "scratch folder": self.scratch_removed,
+        }
+        return ", ".join(count(number, what) for what, number in removed.items() if number)
+
+
+class JobEnd(Struct, frozen=True, kw_only=True):
+    """How a job stands after a person's wish to stop it; `already`: it had ended before. `outputs` are published."""
+
+    job: int
+    state: str
+    already: bool
+    reason: str
+    outputs: tuple[OutputReport, ...]
+    exit: int
+
+
 class RunReport(Struct, frozen=True, kw_only=True):
     run: int
     exit: int
@@ -61,3 +114,4 @@ class RunReport(Struct, frozen=True, kw_only=True):
     patterns: tuple[str, ...]
     seconds: float
     resumed: int
+    recovery: Recovery

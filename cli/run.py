@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.errors import EXIT_INTERRUPTED, EXIT_USAGE, CliError
 from cli.home import Home, find_home, prepare_home, refuse_own_folder
-from cli.options import HomeOption, JsonOption
+from cli.options import HomeOption, JsonOption, parse_size
 from cli.render import count, out, out_json, printable, shorten, size, table, talk
 
 if TYPE_CHECKING:
+    from cli.fleet import JobLimits
     from cli.report import FileReport, RunReport
 
 SHOWN_FILES_MAX = 20
 PATH_CHARACTERS_MAX = 110
 WORKERS_MAX = 64
+JOB_SECONDS_MAX = 7 * 86400.0
 
 
 def run(
@@ -40,6 +40,14 @@ def run(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="A setting of the parser; part of what decides a reuse."),
     ] = None,
+    job_memory: Annotated[
+        int | None,
+        typer.Option("--job-memory", parser=parse_size, metavar="SIZE", help="Memory of one job. Default: 4GiB."),
+    ] = None,
+    job_seconds: Annotated[
+        float | None,
+        typer.Option("--job-seconds", min=1, max=JOB_SECONDS_MAX, help="Seconds of one job. Default: 3600."),
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -53,6 +61,7 @@ def run(
     from cli.progress import make_talk
     from cli.sentinel import Sentinel
     from cli.session import InterruptedRunError, JobWatch, Request, RunSession
+    from cli.stopping import Stopping
     from eventlog.ids import ParserName, path_text
     from sinks.errors import SinkUriError
     from sinks.uri import open_sink, parse_sink_uri
@@ -78,20 +87,26 @@ def run(
     if reason is not None:
         next_step = "name another folder: --sink parquet://./out" if sink else "name another home: --home ./home"
         raise CliError("sink_unwritable", reason, next_step)
-    signal.signal(signal.SIGTERM, _as_interrupt)
     watch = JobWatch()
     authority = Sentinel(
-        place, purpose=f"run {parser}", workers=workers or _cores(), sink_uri=target.uri, watch=watch.observe
+        place,
+        purpose=f"run {parser}",
+        workers=workers or _cores(),
+        limits=_limits(job_memory, job_seconds),
+        sink_uri=target.uri,
+        watch=watch.observe,
     )
-    with authority as sentinel:
-        with make_talk() as progress:
-            _tell_resumed(sentinel)
-            try:
+    with Stopping(leave=authority.leave_at_once) as stopping, authority as sentinel:
+        for sentence in sentinel.recovery.sentences():
+            talk(sentence)
+        try:
+            with make_talk() as progress, stopping.interruptible():
                 report = RunSession(sentinel, request, watch=watch, talk=progress).execute()
-            except InterruptedRunError as error:
-                raise CliError(
-                    "interrupted", error.summary, "run the same command again to go on", exit_code=EXIT_INTERRUPTED
-                ) from error
+        except (InterruptedRunError, KeyboardInterrupt) as error:
+            summary = str(error) or "the run was interrupted before anything was begun"
+            raise CliError(
+                "interrupted", summary, "run the same command again to go on", exit_code=EXIT_INTERRUPTED
+            ) from error
         if as_json:  # told before the home is closed: a disk that fails then must not cost the summary
             out_json(report)
         else:
@@ -111,13 +126,18 @@ def _settings(words: list[str]) -> dict[str, str]:
     return settings
 
 
+def _limits(memory_bytes_max: int | None, seconds_max: float | None) -> JobLimits:
+    from cli.fleet import JobLimits
+
+    default = JobLimits()
+    return JobLimits(
+        memory_bytes_max=memory_bytes_max or default.memory_bytes_max,
+        seconds_max=seconds_max or default.seconds_max,
+    )
+
+
 def _cores() -> int:
     return len(os.sched_getaffinity(0))
-
-
-def _as_interrupt(_signal: int, _frame: FrameType | None) -> None:
-    """Treat a polite request to end like Ctrl-C: abort what runs, say so, leave the log clean."""
-    raise KeyboardInterrupt
 
 
 def _check_inputs(inputs: tuple[bytes, ...]) -> None:
@@ -131,20 +151,6 @@ def _check_inputs(inputs: tuple[bytes, ...]) -> None:
             f"read the inputs of the run: {names}: no such file or folder",
             "name a file or a folder that exists",
         )
-
-
-def _tell_resumed(sentinel: object) -> None:
-    from cli.sentinel import Sentinel
-
-    assert isinstance(sentinel, Sentinel)
-    if sentinel.log.recovered is not None:
-        talk(f"recovered the log: {sentinel.log.recovered.reason}; kept as {sentinel.log.recovered.kept_as}")
-    resumed = sentinel.resumed
-    if resumed.requeued or resumed.promoting:
-        waiting = count(resumed.requeued, "job")
-        talk(f"resumed from an earlier run: {waiting} waiting, {resumed.promoting} being published")
-    if resumed.withdrawn:
-        talk(f"ended {count(resumed.withdrawn, 'job')} of an earlier run: the parser has changed since")
 
 
 def _show(report: RunReport, home: Home) -> None:

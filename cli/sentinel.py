@@ -1,32 +1,37 @@
 """The composition: one process that holds the log, decides, promotes, projects, and drives its executors.
 
 Order of a start: the log (lock, recovery, new epoch), the fold, the read model, the decider; then what the last epoch
-left open is put back, and what it had committed is promoted. Order of an end: executors, promoter, decider, read
-model, and the log last, with its clean-close mark.
+left open is put back, what it had committed is promoted, and the control socket opens. Order of an end: control socket,
+executors, promoter, decider, read model, and the log last, with its clean-close mark.
 """
 
 from __future__ import annotations
 
 import logging
 import shutil
-from contextlib import ExitStack
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import ExitStack, suppress
+from pathlib import Path
 from types import TracebackType
-
-from msgspec import Struct
 
 from casparian import __version__
 from cli import clock
-from cli.fleet import Fleet
+from cli.control import MESSAGE_BYTES_MAX as CONTROL_BYTES_MAX
+from cli.control import REQUESTS_MAX, ControlServer
+from cli.fleet import Fleet, JobLimits
 from cli.home import Home, prepare_home, read_model_witness
 from cli.projecting import ProjectionThread
 from cli.promoter import Promoter
+from cli.report import Recovery
 from commands.epoch import BeginEpoch
-from commands.handle import Handler, Subscriber
+from commands.handle import Handler, Outcome, Subscriber
 from commands.job import DispatchJob, WithdrawJob
 from commands.parser import DeployParser
 from eventlog.blobs import FolderBlobStore
 from eventlog.frames import Frame
-from eventlog.ids import JobId, ParserName
+from eventlog.ids import JobId, LogId, ParserName
 from eventlog.log import Log
 from executors.parser_catalog import ParserPackage, builtin_parsers
 from executors.transport import NngServer, remove_socket, socket_address
@@ -40,34 +45,42 @@ ACTOR = "sentinel"
 GUEST_FOLDER_PREFIX = "casparian-guest-"  # as executors/guest/host.py names them
 CONTEXTS_PER_WORKER = 3  # a question that waits for work, a heartbeat, a report
 CONTEXTS_SPARE = 4
-
-
-class Resumed(Struct, frozen=True, kw_only=True):
-    """What this start found open and goes on with."""
-
-    requeued: int
-    promoting: int
-    interrupted_runs: int
-    withdrawn: int
+PARK_SECONDS = 0.1  # for the decider to finish a write, when we leave at once
+PARKED_SECONDS_MAX = 10.0  # the process is gone long before
 
 
 class Sentinel:
     """One home's authority. Use as a context manager: entering resumes, leaving closes the log cleanly."""
 
-    def __init__(self, home: Home, *, purpose: str, workers: int, sink_uri: str, watch: Subscriber) -> None:
+    def __init__(
+        self,
+        home: Home,
+        *,
+        purpose: str,
+        workers: int = 0,
+        limits: JobLimits | None = None,
+        sink_uri: str | None = None,
+        watch: Subscriber | None = None,
+        withhold: JobId | None = None,
+    ) -> None:
+        """Take what to do; nothing is touched. The promotion of `withhold` is not resumed: a person decides on it."""
         self.home = home
         self.workers = workers
         self.blobs = FolderBlobStore(home.blobs)
         self.packages: dict[ParserName, ParserPackage] = builtin_parsers()
-        self.resumed = Resumed(requeued=0, promoting=0, interrupted_runs=0, withdrawn=0)
-        self._purpose = purpose
+        self.recovery = Recovery()
+        self.purpose = purpose
+        self._limits = limits
         self._watch = watch
-        self._sink_uris = {sink_uri}
+        self._withhold = withhold
+        self._sink_uris = set() if sink_uri is None else {sink_uri}
+        self._last_steps: list[Callable[[], None]] = []
 
     def __enter__(self) -> Sentinel:
         with ExitStack() as stack:
             self._open(stack)
             self._resume()
+            self._open_control(stack)
             self._stack = stack.pop_all()
         return self
 
@@ -75,6 +88,34 @@ class Sentinel:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+
+    @property
+    def log_id(self) -> LogId:
+        return self.log.log_id
+
+    def abandon(self, job: JobId, *, reason: str, actor: str, command_id: str) -> Future[Outcome]:
+        """Undo the promotion of a job and end it, on a person's word."""
+        return self.promoter.abandon(job, reason=reason, actor=actor, command_id=command_id)
+
+    def leave_at_once(self) -> None:
+        """Kill the executors and their guests and remove our sockets; the process must end now. From any thread.
+
+        The log is whole: its writer is stopped between two commits, or has written all of one. The next start does
+        what an orderly end would have done.
+        """
+        for step in list(self._last_steps):
+            with suppress(Exception):  # the process ends here: a step that fails must not keep the others from going
+                step()
+
+    def _park_decider(self) -> None:
+        parked = threading.Event()
+
+        def park(_state: State) -> None:
+            parked.set()
+            threading.Event().wait(PARKED_SECONDS_MAX)
+
+        threading.Thread(target=self.handler.inspect, args=(park,), daemon=True).start()
+        parked.wait(PARK_SECONDS)
 
     def _open(self, stack: ExitStack) -> None:
         """Start every part, and have it stopped in the opposite order, however far the start came."""
@@ -84,11 +125,11 @@ class Sentinel:
             clock=clock.now,
             new_log_id=clock.new_log_id,
             version=__version__,
-            purpose=self._purpose,
+            purpose=self.purpose,
             witness_of=lambda log_id: read_model_witness(self.home, log_id),
         )
         stack.callback(self.log.close)
-        self._clear_scratch()
+        scratch_removed = self._clear_scratch()
         stack.callback(self._clear_scratch)
         self.handler = Handler(self.log, manager=self._manage, actor=ACTOR)
         self.projection = self._open_read_model()
@@ -96,9 +137,9 @@ class Sentinel:
         stack.callback(self.projection.stop)
         self.handler.replay(self._replayed)
         self.promoter = Promoter(self.handler, open_sink=open_sink)
-        address = socket_address(self.home.root)
-        remove_socket(address)  # we hold the lock: whatever is there is of a process that is gone
-        stack.callback(remove_socket, address)
+        address, stale = self._take_address(stack, "executors")
+        self._control_address, stale_control = self._take_address(stack, "control")
+        self.recovery = Recovery(scratch_removed=scratch_removed, sockets_removed=stale + stale_control)
         server = NngServer(address, contexts=self.workers * CONTEXTS_PER_WORKER + CONTEXTS_SPARE)
         self.fleet = Fleet(
             server,
@@ -107,15 +148,33 @@ class Sentinel:
             epoch=self.log.epoch,
             packages=self.packages,
             scratch=self.home.scratch,
+            limits=self._limits,
         )
         for subscriber in (self.projection.observe, self.promoter.observe, self.fleet.observe, self._watch):
-            self.handler.subscribe(subscriber)
+            if subscriber is not None:
+                self.handler.subscribe(subscriber)
         self.handler.start()
+        self._last_steps[:0] = [self._park_decider, self.fleet.kill_now]
         stack.callback(self.handler.stop)
         stack.callback(self._sweep)  # an executor that had to be killed cannot have cleaned up behind itself
         self.promoter.start()
         stack.callback(self.promoter.stop)
         stack.callback(self.fleet.stop)
+
+    def _take_address(self, stack: ExitStack, purpose: str) -> tuple[str, int]:
+        """Return an address that is free until we end, and how many stale sockets stood there (none or one)."""
+        address = socket_address(self.home.root, purpose=purpose)
+        stale = Path(address.removeprefix("ipc://")).exists()
+        remove_socket(address)  # we hold the lock: whatever is there is of a process that is gone
+        stack.callback(remove_socket, address)
+        self._last_steps.append(lambda: remove_socket(address))
+        return address, int(stale)
+
+    def _open_control(self, stack: ExitStack) -> None:
+        server = NngServer(self._control_address, contexts=REQUESTS_MAX, message_bytes_max=CONTROL_BYTES_MAX)
+        self.control = ControlServer(self, server, announced_in=self.home.control)
+        stack.callback(self.control.close)
+        self.control.start()
 
     def hire(self) -> None:
         """Have the executors that the work needs: none while nothing is open, so that a rerun costs no process."""
@@ -158,34 +217,52 @@ class Sentinel:
         for package in self.packages.values():
             self._deploy(package)
         self._sink_uris |= self.handler.inspect(_open_sinks)
-        self._sweep()
+        swept = self._sweep()
         for committed in self.handler.inspect(lambda state: [job.committed for job in state.jobs.promoting.values()]):
-            self.promoter.recover(committed)
+            if committed.job != self._withhold:
+                self.promoter.recover(committed)
         withdrawn = self._withdraw(self.handler.inspect(self._outdated), "its parser is not the one it was queued for")
-        self.resumed = Resumed(
-            requeued=before[0] - withdrawn, promoting=before[1], interrupted_runs=before[2], withdrawn=withdrawn
+        torn = self.log.recovered
+        self.recovery = Recovery(
+            requeued=before[0] - withdrawn,
+            promoting=before[1],
+            interrupted_runs=before[2],
+            withdrawn=withdrawn,
+            stages_removed=swept,
+            sockets_removed=self.recovery.sockets_removed,
+            scratch_removed=self.recovery.scratch_removed,
+            log=torn.reason if torn else "",
+            log_kept_as=torn.kept_as if torn else "",
         )
 
     def _outdated(self, state: State) -> list[JobId]:
         hashes = {package.artifact_hash for package in self.packages.values()}
         return [job_id for job_id, job in state.jobs.queued.items() if job.spec.artifact_hash not in hashes]
 
-    def _clear_scratch(self) -> None:
-        """Remove what guests left, by its name: the folder is ours, but what somebody put there is not."""
+    def _clear_scratch(self) -> int:
+        """Remove what guests left, by its name: the folder is ours, but what somebody put there is not. How many."""
         self.home.scratch.mkdir(mode=0o700, exist_ok=True)
-        for left in self.home.scratch.glob(f"{GUEST_FOLDER_PREFIX}*"):
+        found = list(self.home.scratch.glob(f"{GUEST_FOLDER_PREFIX}*"))
+        for left in found:
             shutil.rmtree(left, ignore_errors=True)
+        return len(found)
 
-    def _sweep(self) -> None:
-        """Remove staged artifacts of this log that no commit waits for. Only while no executor has a lease."""
+    def _sweep(self) -> int:
+        """Remove staged artifacts of this log that no commit waits for; how many. Only while no executor has a lease.
+
+        A target that cannot be looked at or cleaned now is left: what lies there is hidden, and swept by a later start.
+        """
         kept = self.handler.inspect(_committed_stages)
+        swept = 0
         for uri in self._sink_uris:
             sink = open_sink(uri)
-            for staged in set(sink.staged_names(self.log.log_id)) - kept:
-                try:
+            try:
+                for staged in set(sink.staged_names(self.log.log_id)) - kept:
                     sink.discard(staged)
-                except OSError as error:  # it is hidden and in nobody's way; the next start sweeps again
-                    logger.warning("sweep %s: %s; left for the next start", uri, error)
+                    swept += 1
+            except OSError as error:
+                logger.warning("sweep %s: %s; left for the next start", uri, error)
+        return swept
 
     def _withdraw(self, jobs: list[JobId], reason: str) -> int:
         answers = [

@@ -16,9 +16,11 @@ from msgspec import Struct
 
 from cli import clock
 from cli.errors import EXIT_USAGE, CliError
+from cli.render import count
 from cli.report import Action, FileReport, OutputReport, RangeReport, RunReport
 from cli.results import Results, gather
 from cli.sentinel import Sentinel
+from cli.setbacks import Setbacks
 from commands.decide import Command
 from commands.file import FILES_MAX, RecordFiles
 from commands.handle import Outcome
@@ -30,7 +32,6 @@ from eventlog.events import (
     JobFailed,
     JobKey,
     JobQueued,
-    JobRequeued,
     RefusedFile,
     RunStarted,
     SeenFile,
@@ -44,7 +45,6 @@ from eventlog.ids import (
     JobId,
     ParserName,
     PathText,
-    RunId,
     Seq,
     SourceHash,
     config_hash,
@@ -61,12 +61,12 @@ from projections.rows import JobRow, MaterializationRow
 from sinks.uri import open_sink
 
 TICK_SECONDS = 0.2
+ABORT_TICK_SECONDS = 0.05
 ABORT_SECONDS = 10.0  # how long running guests get to be killed and reported after an interrupt
 FILES_BYTES_MAX = 256 * 1024
 JOBS_BYTES_MAX = 1024 * 1024  # of one EnqueueJobs: a frame holds four times as much
 JOB_OVERHEAD_BYTES = 1024
 INPUTS_SHOWN_MAX = 100  # in the event; a longer list of inputs is a blob
-SETBACKS_MAX = 100  # told of between two ticks
 
 
 class Request(Struct, frozen=True, kw_only=True):
@@ -90,9 +90,8 @@ class Talk(Protocol):
 class InterruptedRunError(Exception):
     """The person stopped the run; `summary` says what was done about its jobs."""
 
-    def __init__(self, run: RunId, summary: str) -> None:
+    def __init__(self, summary: str) -> None:
         super().__init__(summary)
-        self.run = run
         self.summary = summary
 
 
@@ -106,11 +105,11 @@ class JobWatch:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._open: set[JobId] = set()
-        self._setbacks: list[JobRequeued] = []
+        self.setbacks = Setbacks()
 
     def observe(self, frames: Sequence[Frame]) -> None:
         """Take in what became durable."""
-        self._note_setbacks(frames)
+        self.setbacks.observe(frames)
         ended = [
             record.data.job
             for frame in frames
@@ -121,23 +120,6 @@ class JobWatch:
             with self._changed:
                 self._open.difference_update(ended)
                 self._changed.notify_all()
-
-    def _note_setbacks(self, frames: Sequence[Frame]) -> None:
-        setbacks = [
-            record.data
-            for frame in frames
-            for record in frame.events
-            if isinstance(record.data, JobRequeued) and record.data.charged
-        ]
-        if setbacks:
-            with self._changed:
-                self._setbacks = (self._setbacks + setbacks)[-SETBACKS_MAX:]
-
-    def setbacks(self) -> list[JobRequeued]:
-        """Return the attempts that failed and will be made again, each once, the newest SETBACKS_MAX of them."""
-        with self._changed:
-            told, self._setbacks = self._setbacks, []
-        return told
 
     def expect(self, jobs: Iterable[JobId]) -> None:
         """Wait for these as well; those that have ended by now must be taken out again with `settle`."""
@@ -183,22 +165,23 @@ class RunSession:
         self._watch = watch
         self._talk = talk
         self._actor = clock.actor()
+        self._cause = 0
         self._refused: list[RefusedFile] = []
         self._passed_over = 0
         self._began = time.monotonic()
 
     def execute(self) -> RunReport:
         """Return the report. Raises CliError for a refused request, InterruptedRunError on Ctrl-C."""
-        started = self._start()
-        package = self._sentinel.packages[started.parser]
         try:
+            started = self._start()
+            package = self._sentinel.packages[started.parser]
             files = self._scan(started, package)
             plan = self._plan(started, package, files)
             self._enqueue(started, plan)
             self._wait(plan)
             return self._finish(started, plan, package)
         except KeyboardInterrupt as error:
-            raise InterruptedRunError(started.run, self._interrupt(started.run)) from error
+            raise InterruptedRunError(self._interrupt()) from error
         except ExhaustedFleetError as error:
             self._call(InterruptRun(run=started.run, reason=str(error), now=clock.now()))
             why = f"process the files of run {started.run}: {error}; the jobs that are open wait for the next start"
@@ -348,9 +331,7 @@ class RunSession:
         total = len(plan.new) + len(plan.attached_jobs)
         while True:
             still_open = self._watch.wait(TICK_SECONDS)
-            for setback in self._watch.setbacks():
-                again = f"tried again at {setback.not_before}"
-                self._talk.note(f"job {setback.job}, attempt {setback.attempt}: {setback.reason}; {again}")
+            self._tell_setbacks()
             waiting = still_open - self._sentinel.promoter.stuck.keys()
             self._talk.working(done=total - len(still_open), total=total, rows=self._sentinel.fleet.progress().rows)
             if not waiting:
@@ -359,18 +340,34 @@ class RunSession:
             if self._sentinel.fleet.exhausted and not self._sentinel.fleet.size:
                 raise ExhaustedFleetError(self._sentinel.fleet.exhausted)
 
-    def _interrupt(self, run: RunId) -> str:
-        """Abort what runs, end what waits, leave what is committed; return a sentence about it."""
+    def _tell_setbacks(self) -> None:
+        def sink_of(job: JobId) -> str:
+            found = self._sentinel.handler.inspect(lambda state: state.jobs.get(job))
+            return found.spec.sink_uri if found else ""
+
+        for sentence in self._watch.setbacks.tell(sink_of=sink_of, unreachable=self._sentinel.promoter.unreachable):
+            self._talk.note(sentence)
+
+    def _interrupt(self) -> str:
+        """Abort what runs, end what waits, leave what is committed; return a sentence about it.
+
+        An executor that does not report in ABORT_SECONDS is killed: its jobs are put back, and end like those that
+        wait. The run is looked up in the state, because the interrupt may have come before its start was answered.
+        """
         sentinel = self._sentinel
         self._talk.note("interrupted: stopping the guests; press Ctrl-C again to leave at once")
         sentinel.fleet.abort_running("the run was interrupted")
         deadline = time.monotonic() + ABORT_SECONDS
         while sentinel.handler.inspect(lambda state: len(state.jobs.leased)) and time.monotonic() < deadline:
-            time.sleep(TICK_SECONDS / 4)
+            time.sleep(ABORT_TICK_SECONDS)
+        sentinel.fleet.stop()
         withdrawn = sentinel.withdraw_all("the run was interrupted")
-        interrupt = InterruptRun(run=run, reason="interrupted by the person who started it", now=clock.now())
-        sentinel.handler.call(interrupt, actor=self._actor, cause=self._cause)
-        return f"run {run} was interrupted: {withdrawn} jobs were stopped, what had been published stays"
+        runs = sentinel.handler.inspect(lambda state: list(state.runs))
+        for run in runs:
+            interrupt = InterruptRun(run=run, reason="interrupted by the person who started it", now=clock.now())
+            sentinel.handler.call(interrupt, actor=self._actor, cause=self._cause)
+        which = f"run {runs[0]}" if runs else "the run"
+        return f"{which} was interrupted: {count(withdrawn, 'job')} stopped; what had been published stays"
 
     # --- tell ---------------------------------------------------------------------------------------------------------
 
@@ -403,7 +400,8 @@ class RunSession:
             passed_over=self._passed_over,
             patterns=package.patterns,
             seconds=round(time.monotonic() - self._began, 3),
-            resumed=self._sentinel.resumed.requeued + self._sentinel.resumed.promoting,
+            resumed=self._sentinel.recovery.requeued + self._sentinel.recovery.promoting,
+            recovery=self._sentinel.recovery,
         )
 
     def _refused_reports(self) -> Iterator[FileReport]:

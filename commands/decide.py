@@ -6,7 +6,7 @@ from typing import assert_never
 
 from commands import epoch, executor, file, job, parser, run
 from commands.outcome import Decision
-from eventlog.events import CancelJob, StartRun
+from eventlog.events import AbandonJob, CancelJob, StartRun
 from reducers.fold import State
 
 Command = (
@@ -26,6 +26,7 @@ Command = (
     | job.FailJob
     | job.ReleaseJob
     | CancelJob
+    | AbandonJob
     | job.WithdrawJob
     | job.RecordPromotion
     | job.AbandonPromotion
@@ -61,6 +62,7 @@ def decide(command: Command, state: State) -> Decision:
             | job.FailJob()
             | job.ReleaseJob()
             | CancelJob()
+            | AbandonJob()
             | job.WithdrawJob()
             | job.RecordPromotion()
             | job.AbandonPromotion()

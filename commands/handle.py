@@ -16,13 +16,13 @@ import threading
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from commands.decide import Command, decide
 from commands.inbox import BATCH_COMMANDS_MAX, AsyncPort, Outcome, Request, settle
 from commands.outcome import Refused
 from eventlog.errors import LogFullError
-from eventlog.events import CancelJob, CommandRefused, Event, LoggedCommand, StartRun
+from eventlog.events import CommandRefused, Event, LoggedCommand
 from eventlog.frames import Frame, FrameDraft
 from eventlog.ids import Seq
 from eventlog.log import Log
@@ -32,6 +32,7 @@ __all__ = ["AsyncPort", "Handler", "Outcome"]
 
 INBOX_ITEMS_MAX = 10_000
 IDLE_SECONDS = 1.0
+LOGGED: tuple[type[LoggedCommand], ...] = get_args(LoggedCommand)
 
 T = TypeVar("T")
 
@@ -78,10 +79,13 @@ class Handler:
         """Begin to decide."""
         self._thread.start()
 
-    def submit(self, command: Command, *, actor: str, cause: int = 0) -> Future[Outcome]:
-        """Queue a command; the future is done when its frame is durable. Blocks while the inbox is full."""
+    def submit(self, command: Command, *, actor: str, cause: int = 0, command_id: str = "") -> Future[Outcome]:
+        """Queue a command; the future is done when its frame is durable. Blocks while the inbox is full.
+
+        A logged command has the id that its asker gave it, or a new one.
+        """
         answer: Future[Outcome] = Future()
-        self._put([Request(command, actor, cause, answer)])
+        self._put([Request(command, actor, cause, answer, command_id)])
         return answer
 
     def call(self, command: Command, *, actor: str, cause: int = 0) -> Outcome:
@@ -223,7 +227,7 @@ class Handler:
     def _speculate(self, request: Request) -> tuple[Outcome, FrameDraft | None]:
         state, command = self._state, request.command
         decision = decide(command, state)
-        logged = command if isinstance(command, (StartRun, CancelJob)) else None
+        logged = command if isinstance(command, LOGGED) else None
         refused = decision if isinstance(decision, Refused) else None
         events = tuple(decision) if not isinstance(decision, Refused) else _refusal(decision, logged)
         if not events and logged is None:
@@ -250,7 +254,7 @@ def _draft(request: Request, logged: LoggedCommand | None, events: tuple[Event, 
         events=events,
         actor=request.actor,
         command=logged,
-        command_id=str(uuid.uuid4()) if logged is not None else "",
+        command_id=(request.command_id or str(uuid.uuid4())) if logged is not None else "",
         cause=request.cause,
         corr=request.cause,
     )

@@ -37,6 +37,7 @@ class Request(Struct, frozen=True):
     actor: str
     cause: int
     answer: Future[Outcome] | asyncio.Future[Outcome]
+    command_id: str = ""  # given by whoever asked; "" to have one made
     port: AsyncPort | None = None
 
 
@@ -64,7 +65,7 @@ class AsyncPort:
         if not self._given:
             self._loop.call_soon(self._hand_over)
         answer: asyncio.Future[Outcome] = self._loop.create_future()
-        self._given.append(Request(command, self._actor, cause, answer, self))
+        self._given.append(Request(command, self._actor, cause, answer, port=self))
         return answer
 
     def deliver(self, answers: Sequence[Answer]) -> None:

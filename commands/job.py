@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import assert_never
 
 from msgspec import Struct
 
 from commands.outcome import Decision, Refused
 from eventlog.events import (
+    AbandonJob,
     ArtifactShare,
     BalanceSheet,
     CancelAccepted,
@@ -162,6 +164,7 @@ Command = (
     | FailJob
     | ReleaseJob
     | CancelJob
+    | AbandonJob
     | WithdrawJob
     | RecordPromotion
     | AbandonPromotion
@@ -185,6 +188,8 @@ def decide(command: Command, state: State) -> Decision:
             return _release(command, state)
         case CancelJob():
             return _cancel(command, state)
+        case AbandonJob():
+            return _abandon_by_person(command, state)
         case WithdrawJob():
             return _withdraw(command, state)
         case RecordPromotion():
@@ -406,7 +411,7 @@ def _fail(command: FailJob, state: State) -> Decision:
             return [_aborted(job, job.reason, command.now)]
         case Dispatched() | Running():
             if command.failure == "transient" and job.charged < RETRIES_MAX:
-                return [_retried(job, command.reason, command.now)]
+                return [_retried(job, command.reason, command.now, kind=command.kind)]
             return [
                 _failed(
                     job,
@@ -423,8 +428,9 @@ def _fail(command: FailJob, state: State) -> Decision:
             assert_never(job)
 
 
-def _retried(job: Job, reason: str, now: Instant) -> JobRequeued:
-    return _requeued(job, reason, charged=True, wait_seconds=RETRY_BASE_SECONDS ** (job.charged + 1), now=now)
+def _retried(job: Job, reason: str, now: Instant, *, kind: str) -> JobRequeued:
+    wait_seconds = RETRY_BASE_SECONDS ** (job.charged + 1)
+    return _requeued(job, reason, charged=True, wait_seconds=wait_seconds, now=now, kind=kind)
 
 
 def lost_lease(job: Dispatched | Running | Aborting, reason: str, charged: bool, now: Instant) -> Event:
@@ -437,12 +443,12 @@ def lost_lease(job: Dispatched | Running | Aborting, reason: str, charged: bool,
     if not charged:
         return _requeued(job, reason, charged=False, wait_seconds=0, now=now)
     if job.charged < RETRIES_MAX:
-        return _retried(job, reason, now)
+        return _retried(job, reason, now, kind="executor_lost")
     hint = f"casparian job show {job.spec.job}; the file may be what brings the executor down"
     return _failed(job, "transient", kind="executor_lost", reason=reason, hint=hint, now=now)
 
 
-def _requeued(job: Job, reason: str, *, charged: bool, wait_seconds: int, now: Instant) -> JobRequeued:
+def _requeued(job: Job, reason: str, *, charged: bool, wait_seconds: int, now: Instant, kind: str = "") -> JobRequeued:
     return JobRequeued(
         job=job.spec.job,
         attempt=job.attempts,
@@ -450,6 +456,7 @@ def _requeued(job: Job, reason: str, *, charged: bool, wait_seconds: int, now: I
         charged=charged,
         not_before=instant_plus(now, seconds=wait_seconds),
         requeued_at=now,
+        kind=kind,
     )
 
 
@@ -482,26 +489,30 @@ def _cancel(command: CancelJob, state: State) -> Decision:
     """Accept a cancel in any open state before the commit point; afterwards say that it is too late."""
     job = state.jobs.get(command.job)
     match job:
-        case None if 0 < command.job < state.jobs.next_id:
-            return Refused(
-                "already_completed", f"job {command.job} has already ended", f"casparian job show {command.job}"
-            )
         case None:
-            return Refused("not_found", f"there is no job {command.job}", "casparian jobs")
+            return _not_open(command.job, state)
         case Promoting():
             return Refused("already_committing", f"job {command.job} has passed its commit point and will be published")
         case Aborting():
             return []
         case Queued():
-            return [_cancelled(command), _aborted(job, command.reason, command.now)]
+            accepted = _cancelled(command)
+            return [accepted, _aborted(job, accepted.reason, command.now)]
         case Dispatched() | Running():
             return [_cancelled(command)]
         case _:
             assert_never(job)
 
 
+def _not_open(job: JobId, state: State) -> Refused:
+    if 0 < job < state.jobs.next_id:
+        return Refused("already_completed", f"job {job} has already ended", f"casparian job show {job}")
+    return Refused("not_found", f"there is no job {job}", "casparian jobs")
+
+
 def _cancelled(command: CancelJob) -> CancelAccepted:
-    return CancelAccepted(job=command.job, reason=command.reason, accepted_at=command.now)
+    reason = f"cancelled by {command.by}: {command.reason}" if command.by else command.reason
+    return CancelAccepted(job=command.job, reason=reason, accepted_at=command.now)
 
 
 def _withdraw(command: WithdrawJob, state: State) -> Decision:
@@ -561,15 +572,36 @@ def _abandon(command: AbandonPromotion, state: State) -> Decision:
     job = state.jobs.get(command.job)
     if not isinstance(job, Promoting) or job.committed.commit_key != command.commit_key:
         return []
+    return _abandoned(job, command.reason, command.now)
+
+
+def _abandon_by_person(command: AbandonJob, state: State) -> Decision:
+    """Give up a promotion if its sink answered that nothing of it is published; a sink that did not answer may hold it.
+
+    A target that cannot be reached may come back with the artifact on it, which would then be a table without a record.
+    """
+    job = state.jobs.get(command.job)
+    if job is None:
+        return _not_open(command.job, state)
+    if not isinstance(job, Promoting):
+        why = f"job {command.job} has not passed its commit point: there is no promotion to abandon"
+        return Refused("not_promoting", why, f"casparian job cancel {command.job}")
+    if job.committed.commit_key != command.commit_key:
+        why = f"job {command.job} has begun to publish since its target was asked"
+        return Refused("other_commit", why, f"casparian job abandon {command.job}")
+    if command.sink_answer != "withdrawn":
+        why = f"abandon job {command.job}: its target does not say that nothing is published: {command.sink_said}"
+        return Refused("sink_unavailable", why, "bring the target back; the next run then publishes the job's outputs")
+    return _abandoned(job, f"abandoned by {command.by}: {command.reason}", command.now)
+
+
+def _abandoned(job: Promoting, reason: str, now: Instant) -> Sequence[Event]:
     abandoned = PromotionAbandoned(
-        job=command.job,
+        job=job.spec.job,
         attempt=job.attempts,
-        commit_key=command.commit_key,
-        reason=command.reason,
-        abandoned_at=command.now,
+        commit_key=job.committed.commit_key,
+        reason=reason,
+        abandoned_at=now,
     )
     hint = "run the same command again: the file is parsed anew under a new commit key"
-    failed = _failed(
-        job, "promotion", kind="promotion_abandoned", reason=command.reason, hint=hint, now=command.now, sheet=None
-    )
-    return [abandoned, failed]
+    return [abandoned, _failed(job, "promotion", kind="promotion_abandoned", reason=reason, hint=hint, now=now)]

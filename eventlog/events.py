@@ -329,6 +329,7 @@ class JobRequeued(Record, frozen=True, kw_only=True):
     charged: bool
     not_before: Instant
     requeued_at: Instant
+    kind: str = ""  # of a failed attempt: the word for programs, as in JobFailed
 
 
 class CommitRefused(Record, frozen=True, kw_only=True):
@@ -449,6 +450,23 @@ class CancelJob(Record, frozen=True, kw_only=True):
     job: JobId
     reason: str
     now: Instant
+    by: str = ""  # who asks, as the frame's actor names them: a decision does not see the frame
+
+
+SinkAnswer = Literal["withdrawn", "unreachable", "not_asked"]
+
+
+class AbandonJob(Record, frozen=True, kw_only=True):
+    """Give up a promotion. The shell asks the sink first: `withdrawn` says that nothing of the commit key is published
+    and that nothing can be any more; `not_asked` that there was no promotion to ask about."""
+
+    job: JobId
+    commit_key: CommitKey
+    sink_answer: SinkAnswer
+    sink_said: str
+    reason: str
+    by: str
+    now: Instant
 
 
 LogEvent = WriterOpened | LogRecovered | CommandRefused
@@ -472,4 +490,4 @@ JobEvent = (
     | PromotionAbandoned
 )
 Event = LogEvent | ParserEvent | RunEvent | FileEvent | ExecutorEvent | JobEvent
-LoggedCommand = StartRun | CancelJob
+LoggedCommand = StartRun | CancelJob | AbandonJob

@@ -97,6 +97,8 @@ class Dispatch(Struct, frozen=True, kw_only=True):
     outputs: tuple[OutputSchema, ...]
     sink_uri: str
     dispatched_at: Instant
+    memory_bytes_max: int = 4 * 1024**3
+    seconds_max: float = 3600.0
 
 
 class Ack(Struct, frozen=True, kw_only=True):

@@ -56,7 +56,7 @@ REQUEST_SECONDS: Final = POLL_SECONDS + 2.0  # the sentinel answers a long poll 
 GONE_SECONDS_MAX: Final = 10.0  # without an answer, before the sentinel counts as gone
 RETRY_SECONDS: Final = 0.25  # between two attempts to reach it
 POLL_GAP_SECONDS: Final = 0.05  # between two polls, should the sentinel answer at once
-PULSE_DELAY_SECONDS: Final = 0.5  # a job that is over by then needs no second connection
+PULSE_DELAY_SECONDS: Final = 0.2  # a job over by then needs no second connection; till then no cancel is heard
 LEAVE_SECONDS_MAX: Final = 15.0  # for the main thread to clean up, before the process is ended
 
 LINK_ERRORS: Final = (ServerGoneError, ExecutorRefusedError, ProtocolError)

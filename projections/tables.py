@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from eventlog.events import (
+    AbandonJob,
     BalanceSheet,
     CancelAccepted,
     CancelJob,
@@ -526,7 +527,9 @@ HANDLED: dict[type[Record], Callable[[Work, Seq, Any], None]] = {
     PromotionAbandoned: promotion_abandoned,
 }
 # The log's own events and the wishes behind events change no row.
-IGNORED: frozenset[type[Record]] = frozenset({WriterOpened, LogRecovered, CommandRefused, StartRun, CancelJob})
+IGNORED: frozenset[type[Record]] = frozenset(
+    {WriterOpened, LogRecovered, CommandRefused, StartRun, CancelJob, AbandonJob}
+)
 
 _JOB_TYPES: frozenset[type[Record]] = frozenset(
     {

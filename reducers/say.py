@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from eventlog.events import (
+    AbandonJob,
     BalanceSheet,
     CancelAccepted,
     CancelJob,
@@ -63,7 +64,7 @@ def say(record: Event | LoggedCommand) -> str:
             return _files(record)
         case ExecutorJoined() | ExecutorLost():
             return _executor(record)
-        case StartRun() | CancelJob():
+        case StartRun() | CancelJob() | AbandonJob():
             return _command(record)
         case _:
             return _job(record)
@@ -106,6 +107,8 @@ def _command(command: LoggedCommand) -> str:
             )
         case CancelJob():
             return f"asked to cancel job {command.job}: {command.reason}"
+        case AbandonJob():
+            return f"asked to abandon job {command.job}: {command.reason}"
         case _:
             assert_never(command)
 

@@ -9,6 +9,7 @@ from random import Random
 from hypothesis import strategies as st
 
 from eventlog.events import (
+    AbandonJob,
     BalanceSheet,
     CancelAccepted,
     CancelJob,
@@ -539,6 +540,15 @@ def one_of_each() -> list[Event | LoggedCommand]:
         aborted(1),
         abandoned(1),
         cancel_command(),
+        AbandonJob(
+            job=JobId(1),
+            commit_key=CommitKey("c" * 64),
+            sink_answer="withdrawn",
+            sink_said="",
+            reason="the disk is gone",
+            by="ada",
+            now=now(),
+        ),
         StartRun(
             parser=ParserName("evtx"),
             inputs=(PathText("/case"),),

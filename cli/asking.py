@@ -1,0 +1,97 @@
+"""Gives a person's command to whoever holds the home's log; where nobody does, this process holds it for a moment."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+
+from cli.control import Accepted, Asked, GetJob, JobSeen, Refusal, Reply, Request, ask, connect, job_seen
+from cli.errors import EXIT_ERROR, EXIT_REFUSED, CliError
+from cli.home import Home
+from cli.reading import nothing_here, reading
+from cli.render import talk
+from eventlog.errors import LogLockedError
+from eventlog.ids import JobId
+from executors.transport import PeerGoneError
+from projections.rows import JobWord
+
+HOLDER_SECONDS_MAX = 15.0  # a sentinel that is starting or leaving holds the log, but cannot be asked
+RETRY_SECONDS = 0.1
+POLL_SECONDS = 0.05
+ENDED: frozenset[JobWord] = frozenset({"completed", "failed", "aborted"})
+
+
+def give(home: Home, request: Request, *, purpose: str, withhold: JobId | None = None) -> Accepted:
+    """Return how the command was taken, durably. Raises CliError for a refusal and when nobody can take it.
+
+    The id stays the same however often the command has to be sent, so that it is carried out once by one sentinel.
+    """
+    if not (home.log / "GENESIS.json").exists():
+        raise nothing_here(home)
+    asked = ask(request)
+    deadline = time.monotonic() + HOLDER_SECONDS_MAX
+    while True:
+        try:
+            reply = ask_running(home, asked)
+            return _accepted(reply if reply is not None else _ask_ourselves(home, asked, purpose, withhold))
+        except (LogLockedError, PeerGoneError):
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(RETRY_SECONDS)
+
+
+def ask_running(home: Home, asked: Asked) -> Reply | None:
+    """Return the answer of the sentinel that runs, None if none can be asked. Raises PeerGoneError if it left."""
+    client = connect(home.control)
+    if client is None:
+        return None
+    with client:
+        return client.ask(asked)
+
+
+def await_end(home: Home, job: JobId, *, seconds: float) -> JobSeen:
+    """Return how the job stands when it has ended, or after `seconds`: from the sentinel, or from the log it left."""
+    deadline = time.monotonic() + seconds
+    while True:
+        seen = _look(home, job)
+        if seen.state in ENDED or time.monotonic() >= deadline:
+            return seen
+        time.sleep(POLL_SECONDS)
+
+
+def _look(home: Home, job: JobId) -> JobSeen:
+    seen: Reply | None = None
+    with suppress(PeerGoneError):  # it has left: what the job came to is in the log
+        seen = ask_running(home, ask(GetJob(job=job)))
+    if seen is None:
+        with reading(home) as reader:
+            seen = job_seen(reader.connection, job)
+    if isinstance(seen, Refusal):
+        raise refusal(seen)
+    assert isinstance(seen, JobSeen), seen
+    return seen
+
+
+def _ask_ourselves(home: Home, asked: Asked, purpose: str, withhold: JobId | None) -> Reply:
+    """Be the sentinel for one command: nothing is started, what was left open by a crash is put back."""
+    from cli.sentinel import Sentinel
+    from cli.stopping import Stopping
+
+    authority = Sentinel(home, purpose=purpose, withhold=withhold)
+    with Stopping(leave=authority.leave_at_once), authority as sentinel:
+        for sentence in sentinel.recovery.sentences():
+            talk(sentence)
+        return sentinel.control.answer(asked)
+
+
+def _accepted(reply: Reply) -> Accepted:
+    if isinstance(reply, Refusal):
+        raise refusal(reply)
+    assert isinstance(reply, Accepted), reply
+    return reply
+
+
+def refusal(reply: Refusal) -> CliError:
+    """Return a refusal in the one error shape."""
+    code = EXIT_ERROR if reply.code in ("not_found", "failed") else EXIT_REFUSED
+    return CliError(reply.code, reply.message, reply.next_step, exit_code=code)
