@@ -21,6 +21,7 @@ from eventlog.ids import JobId
 from eventlog.schema import LINEAGE_COLUMNS, schema_hash
 from executors.attempt import Attempt
 from executors.errors import ExecutorRefusedError, ServerGoneError
+from executors.guest.parents import GuestParents
 from executors.protocol import (
     Aborted,
     Carry,
@@ -56,6 +57,13 @@ ROOT = Path(__file__).parents[2]
 
 def make_worker(sentinel: FakeSentinel, sink: MemorySink, times: WorkerTimes = TIMES) -> Worker:
     return Worker(identity=IDENTITY, client_factory=lambda: sentinel, sink_factory=lambda _uri: sink, times=times)
+
+
+@pytest.fixture
+def parents() -> Iterator[GuestParents]:
+    warm = GuestParents()
+    yield warm
+    warm.close()
 
 
 def run(sentinel: FakeSentinel, sink: MemorySink | None = None) -> str:
@@ -263,11 +271,11 @@ def test_a_sink_that_fails_at_the_second_output_leaves_no_first(tmp_path: Path) 
 
 
 def test_discarding_is_idempotent_and_outlives_a_disk_that_refuses(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, parents: GuestParents
 ) -> None:
     sink = MemorySink()
     dispatch = make_dispatch(make_source(tmp_path), "two_outputs_interleaved")
-    attempt = Attempt(JobId(1), dispatch, sink_factory=lambda _uri: sink)
+    attempt = Attempt(JobId(1), dispatch, sink_factory=lambda _uri: sink, parents=parents)
     assert isinstance(attempt.run(lambda _pid: True), Succeeded)
     assert len(sink.staged) == 2
     sink.raise_next("discard", OSError(errno.EROFS, "Read-only file system"))
@@ -371,6 +379,7 @@ def test_an_abort_of_no_job_sends_the_executor_home_without_a_receipt(tmp_path: 
     source = make_source(tmp_path)
     sentinel = FakeSentinel(make_dispatch(source, "slow"), make_dispatch(source, "normal"))
     sentinel.abort_after_beats, sentinel.abort_job = 1, 0
+    sentinel.abort_rows_min = 1  # the guest runs by then
     sink = MemorySink()
     assert run(sentinel, sink) == "cancelled by a person"
     assert sentinel.receipts == {}
@@ -421,7 +430,7 @@ def test_a_machine_without_room_declines_the_job(tmp_path: Path, monkeypatch: py
     def no_room(*_arguments: object, **_options: object) -> None:
         raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
 
-    monkeypatch.setattr("executors.guest.host.subprocess.Popen", no_room)
+    monkeypatch.setattr("executors.guest.parents.subprocess.Popen", no_room)
     receipt = receipt_of(make_dispatch(make_source(tmp_path), "normal"))
     assert receipt == Declined(reason="start a guest: Resource temporarily unavailable")
 
@@ -494,7 +503,7 @@ def test_a_process_stages_a_file_and_leaves_when_sent_home(tmp_path: Path) -> No
 def test_a_process_aborts_a_job_when_told(tmp_path: Path) -> None:
     dispatch, out = parquet_dispatch(tmp_path, "slow")
     sentinel = FakeSentinel(dispatch)
-    sentinel.abort_after_beats = 1
+    sentinel.abort_after_beats, sentinel.abort_rows_min = 1, 1
     with executor_process(sentinel) as process:
         assert process.left() == (0, "")
     assert sentinel.receipts[1] == Aborted(reason="cancelled by a person")
