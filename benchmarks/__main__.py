@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import bench_append, bench_evtx, bench_rerun
+from benchmarks import bench_append, bench_evtx, bench_job, bench_rerun
 
-ALL = {"append": bench_append.run, "evtx": bench_evtx.run, "rerun": bench_rerun.run}
+ALL = {"append": bench_append.run, "evtx": bench_evtx.run, "job": bench_job.run, "rerun": bench_rerun.run}
 
 
 def main() -> int:

@@ -59,8 +59,9 @@ def main(arguments: list[str]) -> int:
         control.sendall(message({"unshared": f"{type(error).__name__}: {error}"[:1000]}))
         return 1
     say_nothing()
-    # From here on only our own code runs: it takes its time to end what a guest left.
-    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
+    # From here on only our own code runs, and takes its time to end what a guest left: the signal does no more than
+    # the end of the socket does, which comes along with it and must not be interrupted by it.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: control.shutdown(socket.SHUT_RD))
     die_with(int(host), signal.SIGTERM)
     gc.collect()
     gc.freeze()

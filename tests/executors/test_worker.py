@@ -188,6 +188,41 @@ def test_every_failure_is_told_and_leaves_nothing(
     assert receipt.hint
 
 
+def test_what_a_parser_writes_elsewhere_is_no_output(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    dispatch = make_dispatch(make_source(tmp_path), "writes_elsewhere", sink_uri=f"parquet://{out}", sink=str(out))
+    sentinel = FakeSentinel(dispatch)
+    Worker(identity=IDENTITY, client_factory=lambda: sentinel, sink_factory=open_sink, times=TIMES).run()
+    receipt = succeeded(sentinel.receipts[1])
+    assert [(artifact.output, artifact.rows) for artifact in receipt.outputs] == [("lines", 1)]
+    assert (out / "lines_forged.parquet").exists()
+    assert "lines_forged.parquet" not in (receipt.outputs[0].staged, receipt.outputs[0].final)
+    assert list(open_sink(f"parquet://{out}").staged_names(dispatch.log_id)) == [receipt.outputs[0].staged]
+
+
+def test_the_limits_of_the_dispatch_are_those_of_the_guest(tmp_path: Path) -> None:
+    source = make_source(tmp_path)
+    receipt = failed(receipt_of(with_changes(make_dispatch(source, "slow"), seconds_max=0.5)))
+    assert (receipt.failure, receipt.kind) == ("permanent", "time_limit")
+    assert "after 0.5 s" in receipt.reason
+    short = with_changes(make_dispatch(source, "oom", mebibytes="2048"), memory_bytes_max=300 * 1024**2)
+    receipt = failed(receipt_of(short))
+    assert (receipt.failure, receipt.kind) == ("transient", "out_of_memory")
+    assert "314,572,800 bytes" in receipt.reason
+
+
+def test_a_dead_guest_parent_fails_its_job_and_the_next_has_another(tmp_path: Path) -> None:
+    source = make_source(tmp_path)
+    kill = make_dispatch(source, "escapes", then="kill the parent")
+    sentinel = FakeSentinel(kill, make_dispatch(source, "normal"))
+    run(sentinel)
+    receipt = failed(sentinel.receipts[1])
+    assert (receipt.failure, receipt.kind) == ("transient", "guest_parent_died")
+    assert "has died" in receipt.reason
+    assert isinstance(sentinel.receipts[2], Succeeded)
+
+
 def test_the_last_words_of_a_guest_are_in_the_receipt(tmp_path: Path) -> None:
     dispatch = make_dispatch(make_source(tmp_path), "crash", signal=str(int(signal.SIGABRT)))
     assert failed(receipt_of(dispatch)).log_tail == "last words"

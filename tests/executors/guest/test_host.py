@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,7 +68,12 @@ def start_guest(told: GuestOrders, times: GuestTimes | None = None) -> Guest:
 
 
 def run(folder: Path, mode: str, times: GuestTimes = PATIENT, **settings: str) -> Seen:
-    with start_guest(orders(folder, mode, **settings), times=times) as guest:
+    return read(start_guest(orders(folder, mode, **settings), times=times))
+
+
+def read(guest: Guest) -> Seen:
+    """Read a guest to its end; nothing of it is left then."""
+    with guest:
         frames = list(guest.frames())
         seen = Seen(frames=frames, log=guest.last_words(), guest=guest)
     assert not is_alive(guest.pid)
@@ -202,6 +208,39 @@ def test_an_endless_talker_ends_as_a_silent_one(tmp_path: Path) -> None:
     assert seen.guest.log.dropped > 0
     assert len(seen.log) < limits.LOG_TAIL_BYTES_MAX + 100
     assert "further lines were dropped" in seen.log
+
+
+@pytest.mark.parametrize("by", ["python", "arrow"])
+def test_a_guest_may_use_so_much_memory_and_the_limit_is_named(tmp_path: Path, by: str) -> None:
+    told = orders(tmp_path, "oom", mebibytes="2048", by=by)
+    seen = read(start_guest(msgspec.structs.replace(told, memory_bytes_max=300 * 1024**2)))
+    assert (seen.failure.failure, seen.failure.kind) == ("transient", "out_of_memory")
+    assert "a process of this job may use 314,572,800 bytes" in seen.failure.reason
+    assert "higher limit on memory" in seen.failure.hint
+
+
+def test_memory_within_the_limit_is_given(tmp_path: Path) -> None:
+    told = orders(tmp_path, "oom", mebibytes="128")
+    seen = read(start_guest(msgspec.structs.replace(told, memory_bytes_max=300 * 1024**2)))
+    assert isinstance(seen.frames[-1], GuestEnd)
+
+
+def test_native_code_that_aborts_for_want_of_memory_ran_out_of_memory(tmp_path: Path) -> None:
+    failure = run(tmp_path, "refused_memory").failure
+    assert (failure.failure, failure.kind) == ("transient", "out_of_memory")
+    assert "may use 4,294,967,296 bytes" in failure.reason
+
+
+@pytest.mark.parametrize(("mode", "of"), [("flood", "rows"), ("flood", "frames"), ("slow", ""), ("hang", "")])
+def test_a_job_that_takes_too_long_is_killed_whatever_it_does(tmp_path: Path, mode: str, of: str) -> None:
+    told = msgspec.structs.replace(orders(tmp_path, mode, of=of), seconds_max=1.0)
+    began = time.monotonic()
+    with start_guest(told, times=PATIENT) as guest:
+        last = deque(guest.frames(), maxlen=1)[0]
+    assert time.monotonic() - began < 10
+    assert isinstance(last, GuestFailure)
+    assert (last.failure, last.kind) == ("permanent", "time_limit")
+    assert "still at work after 1 s" in last.reason
 
 
 def test_a_guest_that_never_starts_its_work_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
