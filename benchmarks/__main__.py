@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import bench_append, bench_evtx, bench_replay, bench_rerun
+from benchmarks import bench_append, bench_evtx, bench_job, bench_replay, bench_rerun
 
-ALL = {"append": bench_append.run, "evtx": bench_evtx.run, "replay": bench_replay.run, "rerun": bench_rerun.run}
+ALL = {
+    "append": bench_append.run,
+    "job": bench_job.run,
+    "replay": bench_replay.run,
+    "rerun": bench_rerun.run,
+    "evtx": bench_evtx.run,
+}
 
 
 def main() -> int:

@@ -38,6 +38,7 @@ from eventlog.events import (
 from eventlog.frames import Frame
 from eventlog.ids import ExecutorId, JobId, LeaseId, LogId, OutputName, ParserName
 from executors import protocol
+from executors.guest.limits import MEMORY_BYTES_MAX, SECONDS_MAX
 from executors.parser_catalog import ParserPackage
 from executors.protocol import OpCode
 from executors.transport import Server
@@ -81,8 +82,8 @@ class _Held(Struct):
 class JobLimits(Struct, frozen=True, kw_only=True):
     """What one guest may use: limits of a run, part of no key."""
 
-    memory_bytes_max: int = 4 * 1024**3
-    seconds_max: float = 3600.0
+    memory_bytes_max: int = MEMORY_BYTES_MAX
+    seconds_max: float = SECONDS_MAX
 
 
 class Progress(Struct, frozen=True):

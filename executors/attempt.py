@@ -20,9 +20,11 @@ from msgspec import Struct
 from eventlog.events import BalanceSheet
 from eventlog.ids import JobId, OutputName, path_bytes
 from eventlog.schema import OutputSchema, schema_hash
+from executors.failures import TransientKind, failure_class
 from executors.guest.errors import GuestStartError
 from executors.guest.frames import GuestBatch, GuestEnd, GuestFailure, GuestStatement, Statement
 from executors.guest.host import Guest, GuestOrders, GuestTimes, start_guest
+from executors.guest.parents import GuestParents
 from executors.protocol import Aborted, Declined, Dispatch, Failed, Receipt, Succeeded
 from executors.validate import HINTS, KINDS, sentence, validate
 from sinks.arrow_schema import arrow_schema
@@ -31,8 +33,8 @@ from sinks.sink import ArtifactIdentity, Sink, StagedArtifact, StageWriter
 
 logger = logging.getLogger("casparian.executor")
 
-# The machine is full, not the job wrong: somebody else, or we a little later, can start it.
 REHASH_BYTES: Final = 1024 * 1024
+# The machine is full, not the job wrong: somebody else, or we a little later, can start it.
 CAPACITY_ERRNOS: Final = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
 
 Acknowledge = Callable[[int], bool]
@@ -50,12 +52,19 @@ class Attempt:
     """One attempt. `run` is called once; `abort`, `drop`, `rows` and `bytes_read` may be used from any thread."""
 
     def __init__(
-        self, job: JobId, dispatch: Dispatch, *, sink_factory: Callable[[str], Sink], times: GuestTimes | None = None
+        self,
+        job: JobId,
+        dispatch: Dispatch,
+        *,
+        sink_factory: Callable[[str], Sink],
+        parents: GuestParents,
+        times: GuestTimes | None = None,
     ) -> None:
         self.job = job
         self.dispatch = dispatch
         self.rows = 0
         self._sink_factory = sink_factory
+        self._parents = parents
         self._times = times
         self._lock = threading.Lock()
         self._ending: Ending | None = None
@@ -117,12 +126,10 @@ class Attempt:
         try:
             sink = self._sink_factory(dispatch.sink_uri)
         except ValueError as error:
-            return Failed(
-                failure="permanent", kind="bad_sink", reason=str(error), hint="start the run again with another sink"
-            )
+            return _refused("bad_sink", str(error), "start the run again with another sink")
         self._stages = Stages(sink, self.job, dispatch)
         try:
-            guest = start_guest(_orders(dispatch), times=self._times)
+            guest = start_guest(_orders(dispatch), parents=self._parents, times=self._times)
         except GuestStartError as error:
             return _not_started(error)
         with guest:
@@ -166,7 +173,7 @@ class Attempt:
         schema = self.dispatch.outputs[frame.output]
         checked = validate(frame.batch, schema, row_first=stages.rows(schema.output))
         if not isinstance(checked, pa.RecordBatch):
-            return _permanent(KINDS[type(checked)], sentence(checked), HINTS[type(checked)])
+            return _failure(KINDS[type(checked)], sentence(checked), HINTS[type(checked)])
         try:
             stages.write(schema, checked)
         except OSError as error:
@@ -178,10 +185,10 @@ class Attempt:
         declared = [schema.output for schema in self.dispatch.outputs]
         hint = "correct what the parser returns; report it to the parser's author"
         if before is not None:
-            return _permanent("bad_statement", "the parser stated its units twice", hint)
+            return _failure("bad_statement", "the parser stated its units twice", hint)
         if statement.output not in declared:
             reason = f"the parser states units of {statement.output!r}, declared are: {', '.join(declared)}"
-            return _permanent("bad_statement", reason, hint)
+            return _failure("bad_statement", reason, hint)
         return None
 
     def _finish(self, stages: Stages, statement: Statement | None) -> Receipt:
@@ -284,11 +291,10 @@ def source_failure(dispatch: Dispatch) -> Failed | None:
     except (FileNotFoundError, NotADirectoryError):
         return _source_changed(dispatch, "is no longer there")
     except OSError as error:
-        return Failed(
-            failure="transient" if error.errno == errno.EIO else "permanent",
-            kind="source_unreadable",
-            reason=f"look at {dispatch.path}: {error.strerror}",
-            hint="give this user the right to read it, or check its disk, then run again",
+        return _refused(
+            TransientKind.IO_ERROR if error.errno == errno.EIO else "source_unreadable",
+            f"look at {dispatch.path}: {error.strerror}",
+            "give this user the right to read it, or check its disk, then run again",
         )
     uid = f"unix:{found.st_dev}:{found.st_ino}"
     facts = {
@@ -343,40 +349,41 @@ def _orders(dispatch: Dispatch) -> GuestOrders:
         source=path_bytes(dispatch.path),
         settings=dispatch.settings,
         outputs=tuple(schema.output for schema in dispatch.outputs),
+        memory_bytes_max=dispatch.memory_bytes_max,
+        seconds_max=dispatch.seconds_max,
     )
 
 
 def _not_started(error: GuestStartError) -> Receipt:
     if error.errno in CAPACITY_ERRNOS:
         return Declined(reason=str(error.strerror))
-    return Failed(
-        failure="permanent" if error.errno == errno.E2BIG else "transient",
-        kind="guest_not_started",
-        reason=str(error.strerror),
-        hint="check the temporary folder and the Python of this installation, then run again",
+    return _refused(
+        "orders_too_large" if error.errno == errno.E2BIG else TransientKind.GUEST_NOT_STARTED,
+        str(error.strerror),
+        "check the temporary folder and the Python of this installation, then run again",
     )
 
 
 def _source_changed(dispatch: Dispatch, what: str) -> Failed:
-    return Failed(
-        failure="permanent",  # bytes do not change back: only a new scan can help
-        kind="source_changed",
-        reason=f"the source {dispatch.path} {what}",
-        hint="run again: the file will be scanned anew",
-    )
+    # Bytes do not change back: only a new scan can help.
+    return _refused("source_changed", f"the source {dispatch.path} {what}", "run again: the file will be scanned anew")
 
 
 def _sink_failure(error: OSError, *, doing: str) -> GuestFailure:
-    return GuestFailure(
-        failure="transient",
-        kind="sink_unavailable",
-        reason=f"{doing}: {error.strerror or error}",
-        hint="see that the sink's folder exists, can be written and has space, then run again",
+    return _failure(
+        TransientKind.SINK_UNAVAILABLE,
+        f"{doing}: {error.strerror or error}",
+        "see that the sink's folder exists, can be written and has space, then run again",
     )
 
 
-def _permanent(kind: str, reason: str, hint: str) -> GuestFailure:
-    return GuestFailure(failure="permanent", kind=kind, reason=reason, hint=hint)
+def _failure(kind: str, reason: str, hint: str) -> GuestFailure:
+    return GuestFailure(failure=failure_class(kind), kind=kind, reason=reason, hint=hint)
+
+
+def _refused(kind: str, reason: str, hint: str) -> Failed:
+    """Return the receipt of a job that fails without its guest."""
+    return _failed(_failure(kind, reason, hint))
 
 
 def _failed(failure: GuestFailure, *, log_tail: str = "") -> Failed:

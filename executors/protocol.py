@@ -25,6 +25,7 @@ from msgspec import Struct
 from eventlog.events import BalanceSheet, FailureClass
 from eventlog.ids import ExecutorId, Instant, JobId, LeaseId, LogId, ParserName, PathText, SourceHash
 from eventlog.schema import OutputSchema
+from executors.guest.limits import MEMORY_BYTES_MAX, SECONDS_MAX
 from sinks.sink import StagedArtifact
 
 PROTOCOL_VERSION: Final = 5
@@ -97,8 +98,8 @@ class Dispatch(Struct, frozen=True, kw_only=True):
     outputs: tuple[OutputSchema, ...]
     sink_uri: str
     dispatched_at: Instant
-    memory_bytes_max: int = 4 * 1024**3
-    seconds_max: float = 3600.0
+    memory_bytes_max: int = MEMORY_BYTES_MAX  # what each process of the guest may write to
+    seconds_max: float = SECONDS_MAX  # of the whole job, by the wall clock
 
 
 class Ack(Struct, frozen=True, kw_only=True):

@@ -25,7 +25,9 @@ from msgspec import Struct
 from eventlog.ids import ExecutorId, JobId
 from executors.attempt import Attempt
 from executors.errors import ExecutorRefusedError, ServerGoneError
+from executors.failures import TransientKind, failure_class
 from executors.guest.host import GuestTimes
+from executors.guest.parents import GuestParents
 from executors.protocol import (
     POLL_SECONDS,
     Ack,
@@ -213,6 +215,7 @@ class Worker:
         self._sink_factory = sink_factory
         self._times = times or WorkerTimes()
         self._link = Link(client_factory, self._times)
+        self._parents = GuestParents()
         self._lock = threading.Lock()
         self._leaving = threading.Event()
         self._reason = ""
@@ -231,6 +234,7 @@ class Worker:
             if not self._leaving.is_set():
                 raise
         finally:
+            self._parents.close()
             self._link.close()
         return self._reason
 
@@ -263,7 +267,9 @@ class Worker:
             raise _unexpected(answer, "a wish for work")
 
     def _run_job(self, job: JobId, dispatch: Dispatch) -> None:
-        attempt = Attempt(job, dispatch, sink_factory=self._sink_factory, times=self._times.guest)
+        attempt = Attempt(
+            job, dispatch, sink_factory=self._sink_factory, parents=self._parents, times=self._times.guest
+        )
         with self._current(attempt), self._pulse(attempt):
             receipt = self._receipt(attempt)
         if receipt is None:
@@ -283,9 +289,10 @@ class Worker:
         # An error of ours in one job is that job's failure, told with its name; the next job may go well.
         except Exception as error:
             logger.exception("run job %d", attempt.job)
+            kind = TransientKind.OUT_OF_MEMORY if isinstance(error, MemoryError) else "executor_error"
             return Failed(
-                failure="transient" if isinstance(error, MemoryError) else "permanent",
-                kind="executor_error",
+                failure=failure_class(kind),
+                kind=kind,
                 reason=f"the executor failed on the job: {type(error).__name__}: {error}"[:1000],
                 hint="see the executor's log for the trace, and report it",
             )

@@ -13,3 +13,7 @@ class BadStatementError(ValueError):
 
 class GuestStartError(OSError):
     """The guest's process could not be started; the errno says why."""
+
+
+class ParentGoneError(ConnectionError):
+    """The guest parent has ended, or does not answer and was ended."""

@@ -1,24 +1,20 @@
-"""Owns a guest's process: starts it bare, reads what it says as typed values, and leaves nothing of it behind.
+"""Owns one guest: has it forked, reads what it says as typed values, and leaves nothing of it behind.
 
 The guest gets one end of a socket pair, an empty environment but for GUEST_ENVIRONMENT, a private folder to work in,
-/dev/null to read and a pipe to write to; everything it prints ends in `Guest.log`. It is a process group of its own.
-Not a sandbox: a guest may still read files and open connections, and a process of its own that starts a new session
-leaves the group. If the host itself is killed, the kernel kills the guest, but not the guest's children, and nobody is
-left to remove the private folder.
+/dev/null to read and a pipe to write to; everything it prints ends in `Guest.log`. It is a session of its own, and so
+is what it starts; all of it is killed with it. Not a sandbox: a guest may still read files, write to them and open
+connections. If the host itself is killed, its guest parents end their guests and leave; the private folders stay.
 """
 
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import select
 import shutil
 import signal
 import socket
 import struct
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -32,6 +28,7 @@ import msgspec
 from msgspec import Struct
 
 from eventlog.ids import OutputName
+from executors.failures import TransientKind, failure_class
 from executors.guest.errors import BadFrameError, BadStatementError, GuestStartError
 from executors.guest.frames import (
     GuestBatch,
@@ -55,35 +52,36 @@ from executors.guest.limits import (
     FRAME_SELECT,
     HELLO_SECONDS_MAX,
     JSON_BYTES_MAX,
-    KILL_SECONDS_MAX,
     LOG_LINE_BYTES_MAX,
+    MEMORY_BYTES_MAX,
+    SECONDS_MAX,
     SILENCE_SECONDS_MAX,
 )
+from executors.guest.parents import FOLDER_PREFIX, Fork, GuestEnding, GuestParent, GuestParents
 
-logger = logging.getLogger("casparian.guest")
-
-SHIM: Final = Path(__file__).with_name("shim.py")
-
-# All that a guest sees of an environment, besides TMPDIR and HOME, which are its private folder. No credentials, no
-# locale or time zone of this machine; the hash seed is fixed so that the order of a parser's sets repeats.
-GUEST_ENVIRONMENT: Final = {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "TZ": "UTC", "PYTHONHASHSEED": "0"}
-
-# What `-I` means, without its refusal to read PYTHONHASHSEED: no folder of the script (-P), no user site (-s); there
-# are no other PYTHON* variables to ignore. Unbuffered (-u), or a crash would take a parser's last words along.
-PYTHON_OPTIONS: Final = ("-s", "-P", "-u")
-
-TICK_MILLISECONDS: Final = 200  # how soon the death of a process whose child holds the socket open is noticed
+TICK_MILLISECONDS: Final = 200  # how exactly the bounds on time are kept
 PIPE_READ_BYTES: Final = 64 * 1024
 PIPE_READS_MAX: Final = 32  # pipes hold 64 KiB, at most 1 MiB: what is left after a death fits
+LEAVING_MILLISECONDS: Final = 10
+
+REPORT_IT: Final = "nothing of the file was kept; report it to the parser's author"
+MORE_MEMORY: Final = "run again with a higher limit on memory, or with fewer workers"
+# What Rust and C++ print before they abort because the system refused memory; Python raises MemoryError instead.
+ALLOCATION_REFUSED: Final = ("memory allocation of", "bad_alloc")
 
 
 class GuestOrders(Struct, frozen=True, kw_only=True):
-    """What a guest is to do. `outputs` are the declared names, in the order in which frames select them."""
+    """What a guest is to do, and with how much. `outputs` are the declared names, in the order of their frames' index.
+
+    `memory_bytes_max` bounds what each of its processes may write to, `seconds_max` the whole job by the wall clock.
+    """
 
     parser_file: str
     source: bytes
     settings: dict[str, str]
     outputs: tuple[OutputName, ...]
+    memory_bytes_max: int = MEMORY_BYTES_MAX
+    seconds_max: float = SECONDS_MAX
 
 
 class GuestTimes(Struct, frozen=True, kw_only=True):
@@ -105,41 +103,38 @@ class _SilentError(Exception):
     """The guest gave no sign of life within its time."""
 
 
-def start_guest(orders: GuestOrders, *, times: GuestTimes | None = None) -> Guest:
+class _OverTimeError(Exception):
+    """The job has taken all the time that it may."""
+
+
+def start_guest(orders: GuestOrders, *, parents: GuestParents, times: GuestTimes | None = None) -> Guest:
     """Start a guest and give it its orders. Raises GuestStartError if the process cannot be had.
 
-    The calling thread must live as long as the guest: the kernel kills the guest when that thread ends, which is how
+    The calling thread must live as long as the guest: the kernel ends guest parents when that thread ends, which is how
     an executor that is killed leaves no guest behind.
     """
     message = _orders_message(orders)
+    begun = time.monotonic()
     with ExitStack() as undo:
         try:
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-            undo.callback(ours.close)
-            with theirs:
-                folder = tempfile.mkdtemp(prefix="casparian-guest-")
-                undo.callback(shutil.rmtree, folder, ignore_errors=True)
-                process = _start_process(theirs.fileno(), folder)
+            process, connection = _forked(orders, parents, undo)
         except OSError as error:
+            if isinstance(error, GuestStartError):
+                raise
             raise GuestStartError(error.errno or errno.EIO, f"start a guest: {error.strerror or error}") from error
         undo.pop_all()  # from here on the guest cleans up
-    guest = Guest(process, ours, Path(folder), outputs=len(orders.outputs), times=times or GuestTimes())
+    guest = Guest(process, connection, orders, times=times or GuestTimes(), begun=begun)
     # A guest that died already cannot be told anything: `frames` will say how it died.
     with suppress(BrokenPipeError, ConnectionResetError, TimeoutError):
-        ours.settimeout(HELLO_SECONDS_MAX)
-        ours.sendall(message)
-    ours.setblocking(False)
+        connection.settimeout(HELLO_SECONDS_MAX)
+        connection.sendall(message)
+    connection.setblocking(False)
     return guest
 
 
 def _orders_message(orders: GuestOrders) -> bytes:
     body = msgspec.json.encode(
-        {
-            "parser_file": orders.parser_file,
-            "path_hex": orders.source.hex(),
-            "settings": orders.settings,
-            "outputs": orders.outputs,
-        }
+        {"path_hex": orders.source.hex(), "settings": orders.settings, "outputs": orders.outputs}
     )
     if len(body) > JSON_BYTES_MAX:
         raise GuestStartError(
@@ -148,20 +143,35 @@ def _orders_message(orders: GuestOrders) -> bytes:
     return struct.pack(">I", len(body)) + body
 
 
-def _start_process(descriptor: int, folder: str) -> subprocess.Popen[bytes]:
-    # What must happen in the child before anything else (die with the parent) is done by the shim: a preexec_fn would
-    # fork with this process's threads and locks in it.
-    return subprocess.Popen(
-        [sys.executable, *PYTHON_OPTIONS, str(SHIM), str(descriptor), str(os.getpid())],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        bufsize=0,
-        cwd=folder,
-        env={**GUEST_ENVIRONMENT, "TMPDIR": folder, "HOME": folder},
-        pass_fds=(descriptor,),
-        start_new_session=True,
-    )
+def _forked(orders: GuestOrders, parents: GuestParents, undo: ExitStack) -> tuple[_Process, socket.socket]:
+    """Return a new guest and our end of its socket. Raises OSError; `undo` takes back what was made until then."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    undo.callback(ours.close)
+    with theirs, ExitStack() as passed:
+        printed, write_end = os.pipe()
+        undo.callback(os.close, printed)
+        passed.callback(os.close, write_end)
+        folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
+        undo.callback(shutil.rmtree, folder, ignore_errors=True)
+        wish = Fork(
+            connection=theirs.fileno(),
+            printed=write_end,
+            folder=folder,
+            memory_bytes_max=orders.memory_bytes_max,
+        )
+        parent, pid = parents.fork(orders.parser_file, wish)
+        undo.callback(parent.end, pid)
+        return _Process(pid=pid, parent=parent, pidfd=os.pidfd_open(pid), printed=printed, folder=folder), ours
+
+
+class _Process(Struct, frozen=True, kw_only=True):
+    """A guest's process: whose child it is, a descriptor that tells its death, one that tells what it prints."""
+
+    pid: int
+    parent: GuestParent
+    pidfd: int
+    printed: int
+    folder: str
 
 
 class Guest:
@@ -171,34 +181,26 @@ class Guest:
     """
 
     def __init__(
-        self,
-        process: subprocess.Popen[bytes],
-        connection: socket.socket,
-        folder: Path,
-        *,
-        outputs: int,
-        times: GuestTimes,
+        self, process: _Process, connection: socket.socket, orders: GuestOrders, *, times: GuestTimes, begun: float
     ) -> None:
-        assert process.stdout is not None
         self.pid = process.pid
         self.log = GuestLog()
         self._process = process
         self._connection = connection
-        self._printed = process.stdout
-        self._folder = folder
-        self._outputs = outputs
+        self._orders = orders
         self._times = times
         self._kill_lock = threading.Lock()
+        self._ending: GuestEnding | None = None
         self._selected = -1
         self._greeted = False
         self._may_print = True
+        self._over_at = begun + orders.seconds_max
         self._alive_until = time.monotonic() + times.hello_seconds
-        self._read_before = 0
         self._read_most = 0
-        os.set_blocking(self._printed.fileno(), False)
+        os.set_blocking(process.printed, False)
         self._poll = select.poll()
-        self._poll.register(connection, select.POLLIN)
-        self._poll.register(self._printed, select.POLLIN)
+        for descriptor in (connection.fileno(), process.printed, process.pidfd):
+            self._poll.register(descriptor, select.POLLIN)
 
     def __enter__(self) -> Self:
         return self
@@ -208,9 +210,9 @@ class Guest:
     ) -> None:
         self.kill()
         self._connection.close()
-        self._printed.close()
-        # A process that left the group may still write here; what it leaves is in the temp folder, for the system.
-        shutil.rmtree(self._folder, ignore_errors=True)
+        os.close(self._process.printed)
+        os.close(self._process.pidfd)
+        shutil.rmtree(self._process.folder, ignore_errors=True)
 
     def frames(self) -> Iterator[GuestFrame]:
         """Yield what the guest says; the last value, and only it, is a GuestEnd or a GuestFailure.
@@ -235,25 +237,17 @@ class Guest:
         self.log.flush()
         return self.log.tail()
 
-    def kill(self) -> None:
-        """Kill the process group and reap the guest; nothing happens if that is done already.
-
-        The leader is reaped after the kill only, so its number cannot have gone to another process.
-        """
+    def kill(self) -> GuestEnding:
+        """Kill the guest with all that it started; a second call tells of the same end."""
         with self._kill_lock:
-            if self._process.returncode is not None:
-                return
-            os.killpg(self.pid, signal.SIGKILL)
-            try:
-                self._process.wait(timeout=KILL_SECONDS_MAX)
-            except subprocess.TimeoutExpired:
-                # Stuck in the kernel, mostly on a dead network disk. It dies when the kernel lets go of it.
-                logger.error("kill guest %d: still there after %.0f s", self.pid, KILL_SECONDS_MAX)
+            if self._ending is None:
+                self._ending = self._process.parent.end(self.pid)
+            return self._ending
 
     def bytes_read(self) -> int:
-        """Return how many bytes the guest has read since it started its work, as far as the system tells."""
+        """Return how many bytes the guest has read, as far as the system tells."""
         if self._greeted:
-            self._read_most = max(self._read_most, _bytes_read_by(self.pid) - self._read_before)
+            self._read_most = max(self._read_most, _bytes_read_by(self.pid))
         return self._read_most
 
     def _next_frame(self) -> GuestFrame:
@@ -261,18 +255,22 @@ class Guest:
             while True:
                 frame = self._read_frame()
                 if frame is not None:
-                    return frame
+                    return self._with_limit(frame)
         except BadFrameError as error:
-            return _broken("bad_frame", f"read what the parser sent: {error}")
+            return _failure("bad_frame", f"read what the parser sent: {error}", REPORT_IT)
         except BadStatementError as error:
-            return _broken("bad_statement", str(error))
+            return _failure("bad_statement", str(error), REPORT_IT)
         except _SilentError:
             return self._silence()
+        except _OverTimeError:
+            return self._over_time()
         except _StreamEndedError as ended:
             return self._death(ended)
 
     def _read_frame(self) -> GuestFrame | None:
         """Read one frame; None for those that concern only the stream itself."""
+        if time.monotonic() > self._over_at:  # asked here too: a guest that always has something to say never waits
+            raise _OverTimeError
         mark = self._read_number(inside_frame=False)
         self._greet()
         if mark == FRAME_LOG:
@@ -301,8 +299,8 @@ class Guest:
         if len(payload) != 4:
             raise BadFrameError(f"an output is selected with {len(payload)} bytes instead of 4")
         index = int.from_bytes(payload, "big")
-        if index >= self._outputs:
-            raise BadFrameError(f"output {index} is selected, {self._outputs} are declared")
+        if index >= len(self._orders.outputs):
+            raise BadFrameError(f"output {index} is selected, {len(self._orders.outputs)} are declared")
         self._selected = index
 
     def _read_log(self) -> None:
@@ -338,19 +336,22 @@ class Guest:
         return data
 
     def _wait(self, *, inside_frame: bool) -> None:
-        """Return when the socket can be read; meanwhile take what the guest prints. Bounded by `_alive_until`."""
+        """Return when the socket can be read; meanwhile take what the guest prints. Bounded by its limits on time."""
         while True:
             ready = {descriptor for descriptor, _event in self._poll.poll(TICK_MILLISECONDS)}
-            if self._printed.fileno() in ready:
+            if self._process.printed in ready:
                 self._take_printed()
             if self._connection.fileno() in ready:
                 return
-            if self._exited():
+            if self._process.pidfd in ready:
                 # It may have sent its last frame between the poll and its end.
                 if self._connection.fileno() in {descriptor for descriptor, _event in self._poll.poll(0)}:
                     return
                 raise _StreamEndedError(inside_frame=inside_frame)
-            if time.monotonic() > self._alive_until:
+            now = time.monotonic()
+            if now > self._over_at:
+                raise _OverTimeError
+            if now > self._alive_until:
                 raise _SilentError
 
     def _take_printed(self) -> bool:
@@ -358,23 +359,16 @@ class Guest:
         if not self._may_print:
             return False
         try:
-            data = os.read(self._printed.fileno(), PIPE_READ_BYTES)
+            data = os.read(self._process.printed, PIPE_READ_BYTES)
         except BlockingIOError:
             return False
         if not data:
-            self._poll.unregister(self._printed)
+            self._poll.unregister(self._process.printed)
             self._may_print = False
             return False
         if self.log.add_bytes(data):
             self._sign_of_life()
         return True
-
-    def _exited(self) -> bool:
-        """Say whether the leader has ended, without reaping it: `kill` still needs its number."""
-        try:
-            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-        except ChildProcessError:
-            return True
 
     def _sign_of_life(self) -> None:
         if self._greeted:
@@ -383,63 +377,86 @@ class Guest:
     def _greet(self) -> None:
         if not self._greeted:
             self._greeted = True
-            self._read_before = _bytes_read_by(self.pid)
             self._sign_of_life()
+
+    def _with_limit(self, frame: GuestFrame) -> GuestFrame:
+        """Name the limit behind a guest's own word that its memory ran out."""
+        if not isinstance(frame, GuestFailure) or frame.kind != TransientKind.OUT_OF_MEMORY:
+            return frame
+        return msgspec.structs.replace(frame, reason=f"{frame.reason}; {self._memory_limit()}", hint=MORE_MEMORY)
+
+    def _memory_limit(self) -> str:
+        return f"a process of this job may use {self._orders.memory_bytes_max:,} bytes"
 
     def _silence(self) -> GuestFailure:
         if not self._greeted:
-            return GuestFailure(
-                failure="permanent",
-                kind="guest_silent",
-                reason=f"the parser's process did not start its work within {self._times.hello_seconds:g} s",
-                hint="see the job's log; check that the machine is not out of memory or processors",
+            return _failure(
+                "guest_silent",
+                f"the parser's process did not start its work within {self._times.hello_seconds:g} s",
+                "see the job's log; check that the machine is not out of memory or processors",
             )
-        return GuestFailure(
-            failure="permanent",
-            kind="guest_silent",
-            reason=f"the parser gave no rows and no new log lines for {self._times.silence_seconds:g} s and was killed",
-            hint="the file may lead the parser into an endless loop; report it to the parser's author",
+        return _failure(
+            "guest_silent",
+            f"the parser gave no rows and no new log lines for {self._times.silence_seconds:g} s and was killed",
+            "the file may lead the parser into an endless loop; report it to the parser's author",
+        )
+
+    def _over_time(self) -> GuestFailure:
+        return _failure(
+            "time_limit",
+            f"the job was still at work after {self._orders.seconds_max:g} s, all that a job may take, and was killed",
+            "run again with a higher limit on time, if the file deserves it",
         )
 
     def _death(self, ended: _StreamEndedError) -> GuestFailure:
         deadline = time.monotonic() + EXIT_SECONDS_MAX
-        while not self._exited():
+        while not self._wait_for_exit():
             if time.monotonic() > deadline:
-                return _broken("bad_frame", "the parser closed its stream without ending it, and went on running")
-            self._take_printed()  # or it may hang on its own output while it leaves
-            time.sleep(0.01)
-        self.kill()
-        code = self._process.returncode
+                return _failure(
+                    "bad_frame", "the parser closed its stream without ending it, and went on running", REPORT_IT
+                )
+        ending = self.kill()
+        if ending.parent_died:
+            return _failure(
+                TransientKind.GUEST_PARENT_DIED,
+                "the process from which this parser's guests are forked has died, and the job's guest with it",
+                "nothing of the file was kept; if it happens again, report it to the parser's author",
+            )
+        code = ending.code
         if code is not None and code >= 0 and ended.inside_frame:
-            return _broken("bad_frame", f"the parser's stream ends inside a frame (it left with code {code})")
+            reason = f"the parser's stream ends inside a frame (it left with code {code})"
+            return _failure("bad_frame", reason, REPORT_IT)
+        if code == -signal.SIGABRT and any(words in self.last_words() for words in ALLOCATION_REFUSED):
+            reason = f"native code of the parser gave up when memory was refused; {self._memory_limit()}"
+            return _failure(TransientKind.OUT_OF_MEMORY, reason, MORE_MEMORY)
         return _died(code)
+
+    def _wait_for_exit(self) -> bool:
+        """Wait a moment for its exit and say whether it came; take what it prints, or it may hang on that."""
+        self._take_printed()
+        exited = select.poll()
+        exited.register(self._process.pidfd, select.POLLIN)
+        return bool(exited.poll(LEAVING_MILLISECONDS))
 
 
 def _died(code: int | None) -> GuestFailure:
     """Classify a death: out of memory shows as SIGKILL and may not happen again; every other death repeats."""
     if code == -signal.SIGKILL:
-        return GuestFailure(
-            failure="transient",
-            kind="guest_killed",
-            reason="the parser's process was killed (SIGKILL), most likely because memory ran out",
-            hint="run with fewer workers or give the machine more memory",
+        return _failure(
+            TransientKind.GUEST_KILLED,
+            "the parser's process was killed (SIGKILL), most likely because memory ran out",
+            "run with fewer workers or give the machine more memory",
         )
     how = f"left with code {code}" if code is None or code >= 0 else f"was ended by {_signal_name(-code)}"
-    return GuestFailure(
-        failure="permanent",
-        kind="guest_died",
-        reason=f"the parser's process {how} before the end of its stream",
-        hint="see the job's log for its last words; report it to the parser's author",
+    return _failure(
+        "guest_died",
+        f"the parser's process {how} before the end of its stream",
+        "see the job's log for its last words; report it to the parser's author",
     )
 
 
-def _broken(kind: str, reason: str) -> GuestFailure:
-    return GuestFailure(
-        failure="permanent",
-        kind=kind,
-        reason=reason,
-        hint="nothing of the file was kept; report it to the parser's author",
-    )
+def _failure(kind: str, reason: str, hint: str) -> GuestFailure:
+    return GuestFailure(failure=failure_class(kind), kind=kind, reason=reason, hint=hint)
 
 
 def _signal_name(number: int) -> str:

@@ -22,7 +22,15 @@ FRAME_SELECT: Final = 0xFFFFFFFD
 FRAME_LOG: Final = 0xFFFFFFFE
 FRAME_ERROR: Final = 0xFFFFFFFF
 
-HELLO_SECONDS_MAX: Final = 30.0  # from the start of the process to its first frame
+# Of one job, unless it is dispatched with others. Memory is what a guest may write to (RLIMIT_DATA), by process.
+MEMORY_BYTES_MAX: Final = 4 * 1024**3
+SECONDS_MAX: Final = 3600.0
+
+PARENTS_MAX: Final = 4  # parsers that one executor keeps warm; the one that was idle longest makes room
+PARENT_READY_SECONDS_MAX: Final = 30.0  # to load Python, pyarrow and the parser
+FORK_SECONDS_MAX: Final = 10.0  # from the wish to the number of the guest
+PARENT_LEAVE_SECONDS_MAX: Final = 2.0  # from its closed socket to its end, before it is killed
+HELLO_SECONDS_MAX: Final = 30.0  # from the fork to the guest's first frame
 SILENCE_SECONDS_MAX: Final = 300.0  # without a batch, a statement or a log line
 EXIT_SECONDS_MAX: Final = 2.0  # from a closed stream to the end of the process
 KILL_SECONDS_MAX: Final = 10.0  # from SIGKILL to a reaped process

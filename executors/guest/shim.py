@@ -1,8 +1,9 @@
-"""Runs inside the guest: loads one parser file, runs `parse`, sends what it yields to the host over a socket.
+"""Runs inside the guest: runs one parser's `parse`, sends what it yields to the host over a socket.
 
-Started by path (`python -s -P -u shim.py FD PARENT_PID`), with the standard library and pyarrow only. It never imports
-our packages, so that a parser's environment need not hold them; the bounds are repeated here and a test holds them
-equal to executors/guest/limits.py. It is a convenience for parsers, not a guard: the host believes nothing it says.
+Loaded by path in the guest parent (forker.py), which forks a guest to call `main`. It needs the standard library and
+pyarrow only and never imports our packages, so that a parser's environment need not hold them; the bounds are repeated
+here and a test holds them equal to executors/guest/limits.py. It is a convenience for parsers, not a guard: the host
+believes nothing it says.
 
 What a parser is: a file with a literal `outputs` and `def parse(path: str, settings: dict[str, str])`, a generator of
 `(output_name, pyarrow.RecordBatch or Table)` whose return value is None or a statement of units (see `_statement`).
@@ -10,13 +11,10 @@ What a parser is: a file with a literal `outputs` and `def parse(path: str, sett
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import json
 import logging
 import os
-import resource
-import signal
 import socket
 import struct
 import sys
@@ -45,7 +43,6 @@ FRAME_ERROR: Final = 0xFFFFFFFF
 HOST_PACKAGES: Final = frozenset(
     {"casparian", "cli", "commands", "eventlog", "executors", "parsers", "projections", "reducers", "sinks"}
 )
-PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 
 
 class UnusableOutputError(ValueError):
@@ -66,7 +63,7 @@ class Channel:
         self._log_bytes = 0
 
     def receive_orders(self) -> dict[str, Any]:
-        """Read the host's one frame: {parser_file, path_hex, settings, outputs}."""
+        """Read the host's one frame: {path_hex, settings, outputs}."""
         (length,) = struct.unpack(">I", self._receive(4))
         if length > JSON_BYTES_MAX:
             raise ValueError(f"read orders: {length:,} bytes announced, at most {JSON_BYTES_MAX:,} are allowed")
@@ -136,18 +133,18 @@ class HostPackagesHidden:
         return None
 
 
-def main(arguments: list[str]) -> int:
-    """Run one job. Returns 0 for success, 1 for a permanent and 2 for a transient failure."""
-    descriptor, parent = int(arguments[0]), int(arguments[1])
+def main(descriptor: int, parser: ModuleType | None, parser_file: str) -> int:
+    """Run one job. Returns 0 for success, 1 for a permanent and 2 for a transient failure.
+
+    `parser` is the module that the guest parent has loaded; None if each guest is to load it itself.
+    """
     os.set_inheritable(descriptor, False)
-    leave_with_parent(parent)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     channel = Channel(socket.socket(fileno=descriptor))
     channel.log(logging.DEBUG, f"guest ready: python {sys.version.split()[0]}, pyarrow {pa.__version__}")
-    sys.meta_path.insert(0, HostPackagesHidden())
-    logging.basicConfig(level=logging.INFO, handlers=[ChannelHandler(channel)])
+    logging.basicConfig(level=logging.INFO, handlers=[ChannelHandler(channel)], force=True)
     try:
-        send_job(channel, channel.receive_orders())
+        orders = channel.receive_orders()
+        send_job(channel, load_parser(parser_file) if parser is None else parser, orders)
     # A parser may raise anything, SystemExit and KeyboardInterrupt included; all of it is the job's failure.
     except BaseException as error:  # noqa: BLE001
         channel.log(logging.ERROR, trace_of(error), always=True)
@@ -158,17 +155,8 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def leave_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when the host's starting thread ends; leave now if the host is gone already."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)
-
-
-def send_job(channel: Channel, orders: dict[str, Any]) -> None:
+def send_job(channel: Channel, parser: ModuleType, orders: dict[str, Any]) -> None:
     """Run the parser over the source and send all that it yields, then its statement."""
-    parser = load_parser(orders["parser_file"])
     indexes = {name: index for index, name in enumerate(orders["outputs"])}
     yielded = iter(parser.parse(os.fsdecode(bytes.fromhex(orders["path_hex"])), orders["settings"]))
     selected = -1
@@ -197,7 +185,7 @@ def send_job(channel: Channel, orders: dict[str, Any]) -> None:
 
 def load_parser(file: str) -> ModuleType:
     """Compile and run the parser's file as a module of its own."""
-    with open(file, "rb") as source:  # noqa: PTH123 - pathlib would be one more import in every guest
+    with open(file, "rb") as source:  # noqa: PTH123 - pathlib would be one more import in every guest parent
         code = compile(source.read(), file, "exec", dont_inherit=True)
     module = ModuleType("guest_parser")
     module.__file__ = file
@@ -307,7 +295,3 @@ def describe(error: BaseException) -> dict[str, Any]:
 def json_bytes(value: object) -> bytes:
     """Return UTF-8 JSON. Half a surrogate pair (from a file name that is not UTF-8) becomes a question mark."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -31,6 +31,9 @@ outputs = {
     "notes": {"mode": "strict", "columns": [{"name": "note", "type": "string", "nullable": False}]},
 }
 
+LOADED_BY = os.getpid()
+USES: list[int] = []
+
 Yielded = tuple[Any, Any]
 Parse = Generator[Yielded, None, dict[str, Any] | None]
 
@@ -108,9 +111,15 @@ def hang_after_reading(path: str, settings: dict[str, str]) -> Parse:
 
 
 def flood(path: str, settings: dict[str, str]) -> Parse:
+    """Never stop: printing, yielding rows, or sending frames as large as may be, by settings["of"]."""
     line = b"flood " * 1000 + b"\n"
+    of = settings.get("of", "log")
+    batch = rows(0, ["x" * 60_000_000] if of == "frames" else ["flood"] * 1000)
     while True:
-        os.write(1, line)
+        if of == "log":
+            os.write(1, line)
+        else:
+            yield "lines", batch
 
 
 def error(path: str, settings: dict[str, str]) -> Parse:
@@ -127,7 +136,46 @@ def transient(path: str, settings: dict[str, str]) -> Parse:
 
 
 def oom(path: str, settings: dict[str, str]) -> Parse:
-    raise MemoryError
+    """Run out of memory: by raising, or for real by taking more and more, up to `mebibytes`, in Python or in Arrow."""
+    yield "lines", rows(0, ["before the end"])
+    if "mebibytes" not in settings:
+        raise MemoryError
+    kept: list[Any] = []
+    for _step in range(int(settings["mebibytes"]) // 16):
+        kept.append(pa.allocate_buffer(16 << 20) if settings.get("by") == "arrow" else bytearray(16 << 20))
+    return stated(1)
+
+
+def refused_memory(path: str, settings: dict[str, str]) -> Parse:
+    """Die as Rust and C++ do when the system gives them no memory."""
+    os.write(2, b"memory allocation of 8589934592 bytes failed\n")
+    os.abort()
+
+
+def writes_elsewhere(path: str, settings: dict[str, str]) -> Parse:
+    """Write beside the source and into the sink's folder, as if it were an output."""
+    for folder in (Path(path).parent, Path(settings["sink"])):
+        (folder / "lines_forged.parquet").write_bytes(b"PAR1 forged PAR1")
+    yield "lines", rows(0, ["the only row"])
+    return stated(1)
+
+
+def remembers(path: str, settings: dict[str, str]) -> Parse:
+    """Tell which process loaded this module, and how often it was used."""
+    USES.append(os.getpid())
+    yield "lines", rows(0, [f"loaded by {LOADED_BY}", f"uses {len(USES)}", f"pid {os.getpid()}", f"of {os.getppid()}"])
+    return stated(4)
+
+
+def escapes(path: str, settings: dict[str, str]) -> Parse:
+    """Leave a child that has a session of its own; then hang, or end the process from which guests are forked."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"], start_new_session=True)
+    yield "lines", rows(0, [str(child.pid)])
+    if settings.get("then") == "kill the parent":
+        os.kill(os.getppid(), signal.SIGKILL)
+    if "then" in settings:
+        time.sleep(60)
+    return stated(1)
 
 
 def disk(path: str, settings: dict[str, str]) -> Parse:
@@ -316,6 +364,6 @@ MODES: dict[str, Callable[[str, dict[str, str]], Parse]] = {
         ),
         *(vanish, bad_shape, null, reserved, corrupt_arrow, prints, two_outputs_interleaved, empty, unknown_output),
         *(bad_yield, wrong_statement, senseless_statement, foreign_statement, no_statement, spawns, writes_env),
-        *(gone_source, raw),
+        *(gone_source, raw, refused_memory, writes_elsewhere, remembers, escapes),
     )
 }

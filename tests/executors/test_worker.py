@@ -21,6 +21,7 @@ from eventlog.ids import JobId
 from eventlog.schema import LINEAGE_COLUMNS, schema_hash
 from executors.attempt import Attempt
 from executors.errors import ExecutorRefusedError, ServerGoneError
+from executors.guest.parents import GuestParents
 from executors.protocol import (
     Aborted,
     Carry,
@@ -56,6 +57,13 @@ ROOT = Path(__file__).parents[2]
 
 def make_worker(sentinel: FakeSentinel, sink: MemorySink, times: WorkerTimes = TIMES) -> Worker:
     return Worker(identity=IDENTITY, client_factory=lambda: sentinel, sink_factory=lambda _uri: sink, times=times)
+
+
+@pytest.fixture
+def parents() -> Iterator[GuestParents]:
+    warm = GuestParents()
+    yield warm
+    warm.close()
 
 
 def run(sentinel: FakeSentinel, sink: MemorySink | None = None) -> str:
@@ -180,6 +188,41 @@ def test_every_failure_is_told_and_leaves_nothing(
     assert receipt.hint
 
 
+def test_what_a_parser_writes_elsewhere_is_no_output(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    dispatch = make_dispatch(make_source(tmp_path), "writes_elsewhere", sink_uri=f"parquet://{out}", sink=str(out))
+    sentinel = FakeSentinel(dispatch)
+    Worker(identity=IDENTITY, client_factory=lambda: sentinel, sink_factory=open_sink, times=TIMES).run()
+    receipt = succeeded(sentinel.receipts[1])
+    assert [(artifact.output, artifact.rows) for artifact in receipt.outputs] == [("lines", 1)]
+    assert (out / "lines_forged.parquet").exists()
+    assert "lines_forged.parquet" not in (receipt.outputs[0].staged, receipt.outputs[0].final)
+    assert list(open_sink(f"parquet://{out}").staged_names(dispatch.log_id)) == [receipt.outputs[0].staged]
+
+
+def test_the_limits_of_the_dispatch_are_those_of_the_guest(tmp_path: Path) -> None:
+    source = make_source(tmp_path)
+    receipt = failed(receipt_of(with_changes(make_dispatch(source, "slow"), seconds_max=0.5)))
+    assert (receipt.failure, receipt.kind) == ("permanent", "time_limit")
+    assert "after 0.5 s" in receipt.reason
+    short = with_changes(make_dispatch(source, "oom", mebibytes="2048"), memory_bytes_max=300 * 1024**2)
+    receipt = failed(receipt_of(short))
+    assert (receipt.failure, receipt.kind) == ("transient", "out_of_memory")
+    assert "314,572,800 bytes" in receipt.reason
+
+
+def test_a_dead_guest_parent_fails_its_job_and_the_next_has_another(tmp_path: Path) -> None:
+    source = make_source(tmp_path)
+    kill = make_dispatch(source, "escapes", then="kill the parent")
+    sentinel = FakeSentinel(kill, make_dispatch(source, "normal"))
+    run(sentinel)
+    receipt = failed(sentinel.receipts[1])
+    assert (receipt.failure, receipt.kind) == ("transient", "guest_parent_died")
+    assert "has died" in receipt.reason
+    assert isinstance(sentinel.receipts[2], Succeeded)
+
+
 def test_the_last_words_of_a_guest_are_in_the_receipt(tmp_path: Path) -> None:
     dispatch = make_dispatch(make_source(tmp_path), "crash", signal=str(int(signal.SIGABRT)))
     assert failed(receipt_of(dispatch)).log_tail == "last words"
@@ -263,11 +306,11 @@ def test_a_sink_that_fails_at_the_second_output_leaves_no_first(tmp_path: Path) 
 
 
 def test_discarding_is_idempotent_and_outlives_a_disk_that_refuses(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, parents: GuestParents
 ) -> None:
     sink = MemorySink()
     dispatch = make_dispatch(make_source(tmp_path), "two_outputs_interleaved")
-    attempt = Attempt(JobId(1), dispatch, sink_factory=lambda _uri: sink)
+    attempt = Attempt(JobId(1), dispatch, sink_factory=lambda _uri: sink, parents=parents)
     assert isinstance(attempt.run(lambda _pid: True), Succeeded)
     assert len(sink.staged) == 2
     sink.raise_next("discard", OSError(errno.EROFS, "Read-only file system"))
@@ -371,6 +414,7 @@ def test_an_abort_of_no_job_sends_the_executor_home_without_a_receipt(tmp_path: 
     source = make_source(tmp_path)
     sentinel = FakeSentinel(make_dispatch(source, "slow"), make_dispatch(source, "normal"))
     sentinel.abort_after_beats, sentinel.abort_job = 1, 0
+    sentinel.abort_rows_min = 1  # the guest runs by then
     sink = MemorySink()
     assert run(sentinel, sink) == "cancelled by a person"
     assert sentinel.receipts == {}
@@ -421,7 +465,7 @@ def test_a_machine_without_room_declines_the_job(tmp_path: Path, monkeypatch: py
     def no_room(*_arguments: object, **_options: object) -> None:
         raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
 
-    monkeypatch.setattr("executors.guest.host.subprocess.Popen", no_room)
+    monkeypatch.setattr("executors.guest.parents.subprocess.Popen", no_room)
     receipt = receipt_of(make_dispatch(make_source(tmp_path), "normal"))
     assert receipt == Declined(reason="start a guest: Resource temporarily unavailable")
 
@@ -494,7 +538,7 @@ def test_a_process_stages_a_file_and_leaves_when_sent_home(tmp_path: Path) -> No
 def test_a_process_aborts_a_job_when_told(tmp_path: Path) -> None:
     dispatch, out = parquet_dispatch(tmp_path, "slow")
     sentinel = FakeSentinel(dispatch)
-    sentinel.abort_after_beats = 1
+    sentinel.abort_after_beats, sentinel.abort_rows_min = 1, 1
     with executor_process(sentinel) as process:
         assert process.left() == (0, "")
     assert sentinel.receipts[1] == Aborted(reason="cancelled by a person")

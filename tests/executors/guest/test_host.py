@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,12 +18,16 @@ import pyarrow as pa
 import pytest
 
 from eventlog.ids import OutputName
-from executors.guest import host, limits
+from executors.guest import limits
+from executors.guest import parents as parents_module
 from executors.guest.errors import GuestStartError
 from executors.guest.frames import GuestBatch, GuestEnd, GuestFailure, GuestFrame, GuestStatement
-from executors.guest.host import GUEST_ENVIRONMENT, Guest, GuestOrders, GuestTimes, start_guest
+from executors.guest.host import Guest, GuestOrders, GuestTimes
+from executors.guest.host import start_guest as start_guest_of
+from executors.guest.parents import GUEST_ENVIRONMENT, GuestParents
 from tests.executors.jobs import PARSER, is_alive, make_source, wait_until
 
+WARM = GuestParents()  # of the test that runs
 QUICK = GuestTimes(silence_seconds=0.5)
 PATIENT = GuestTimes(silence_seconds=20)
 
@@ -58,8 +63,17 @@ class Seen(msgspec.Struct):
         return last
 
 
+def start_guest(told: GuestOrders, times: GuestTimes | None = None) -> Guest:
+    return start_guest_of(told, parents=WARM, times=times)
+
+
 def run(folder: Path, mode: str, times: GuestTimes = PATIENT, **settings: str) -> Seen:
-    with start_guest(orders(folder, mode, **settings), times=times) as guest:
+    return read(start_guest(orders(folder, mode, **settings), times=times))
+
+
+def read(guest: Guest) -> Seen:
+    """Read a guest to its end; nothing of it is left then."""
+    with guest:
         frames = list(guest.frames())
         seen = Seen(frames=frames, log=guest.last_words(), guest=guest)
     assert not is_alive(guest.pid)
@@ -71,7 +85,10 @@ def no_folder_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    warm = GuestParents()
+    monkeypatch.setattr(sys.modules[__name__], "WARM", warm)
     yield
+    warm.close()
     assert list(temporary.iterdir()) == []
 
 
@@ -193,10 +210,45 @@ def test_an_endless_talker_ends_as_a_silent_one(tmp_path: Path) -> None:
     assert "further lines were dropped" in seen.log
 
 
+@pytest.mark.parametrize("by", ["python", "arrow"])
+def test_a_guest_may_use_so_much_memory_and_the_limit_is_named(tmp_path: Path, by: str) -> None:
+    told = orders(tmp_path, "oom", mebibytes="2048", by=by)
+    seen = read(start_guest(msgspec.structs.replace(told, memory_bytes_max=300 * 1024**2)))
+    assert (seen.failure.failure, seen.failure.kind) == ("transient", "out_of_memory")
+    assert "a process of this job may use 314,572,800 bytes" in seen.failure.reason
+    assert "higher limit on memory" in seen.failure.hint
+
+
+def test_memory_within_the_limit_is_given(tmp_path: Path) -> None:
+    told = orders(tmp_path, "oom", mebibytes="128")
+    seen = read(start_guest(msgspec.structs.replace(told, memory_bytes_max=300 * 1024**2)))
+    assert isinstance(seen.frames[-1], GuestEnd)
+
+
+def test_native_code_that_aborts_for_want_of_memory_ran_out_of_memory(tmp_path: Path) -> None:
+    failure = run(tmp_path, "refused_memory").failure
+    assert (failure.failure, failure.kind) == ("transient", "out_of_memory")
+    assert "may use 4,294,967,296 bytes" in failure.reason
+
+
+@pytest.mark.parametrize(("mode", "of"), [("flood", "rows"), ("flood", "frames"), ("slow", ""), ("hang", "")])
+def test_a_job_that_takes_too_long_is_killed_whatever_it_does(tmp_path: Path, mode: str, of: str) -> None:
+    told = msgspec.structs.replace(orders(tmp_path, mode, of=of), seconds_max=1.0)
+    began = time.monotonic()
+    with start_guest(told, times=PATIENT) as guest:
+        last = deque(guest.frames(), maxlen=1)[0]
+    assert time.monotonic() - began < 10
+    assert isinstance(last, GuestFailure)
+    assert (last.failure, last.kind) == ("permanent", "time_limit")
+    assert "still at work after 1 s" in last.reason
+
+
 def test_a_guest_that_never_starts_its_work_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sleeper = tmp_path / "sleeper.py"
-    sleeper.write_text("import time; time.sleep(60)")
-    monkeypatch.setattr(host, "SHIM", sleeper)
+    sleeper.write_text(
+        parents_module.SHIM.read_text() + "\n\ndef main(*_arguments):\n    __import__('time').sleep(60)\n"
+    )
+    monkeypatch.setattr(parents_module, "SHIM", sleeper)
     failure = run(tmp_path, "normal", GuestTimes(hello_seconds=0.3)).failure
     assert failure.kind == "guest_silent"
     assert "did not start its work" in failure.reason
@@ -256,7 +308,7 @@ def test_the_guest_sees_nothing_of_the_host(tmp_path: Path, monkeypatch: pytest.
         "hidden executors",
         "hidden sinks",
     }
-    assert f"path {host.SHIM.parent}" not in facts
+    assert f"path {parents_module.SHIM.parent}" not in facts
 
 
 def test_sets_have_the_same_order_in_every_guest(tmp_path: Path) -> None:
@@ -317,7 +369,7 @@ def test_a_frame_that_never_completes_ends_as_silence(tmp_path: Path) -> None:
 
 
 def test_a_guest_that_closes_its_socket_and_stays_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host, "EXIT_SECONDS_MAX", 0.2)
+    monkeypatch.setattr("executors.guest.host.EXIT_SECONDS_MAX", 0.2)
     failure = run(tmp_path, "raw", bytes_hex="", then="stay").failure
     assert failure.kind == "bad_frame"
     assert "went on running" in failure.reason
@@ -358,8 +410,9 @@ STARTER = """
 import sys, time
 from tests.executors.guest.test_host import orders
 from executors.guest.host import start_guest
+from executors.guest.parents import GuestParents
 from pathlib import Path
-guest = start_guest(orders(Path(sys.argv[1]), "hang"))
+guest = start_guest(orders(Path(sys.argv[1]), "hang"), parents=GuestParents())
 next(guest.frames())
 print(guest.pid, flush=True)
 time.sleep(60)
