@@ -88,14 +88,13 @@ class FixtureTerminal(Terminal):
         """Return how long the log is, 0 if there is none."""
         return sum(path.stat().st_size for path in self.home.glob("log/*.ndjson"))
 
-    def log_types(self) -> list[str]:
-        """Return the type of every record that was written, durable or not: what a crash finds."""
-        found: list[str] = []
-        for path in sorted(self.home.glob("log/*.ndjson")):
-            for line in path.read_bytes().split(b"\n"):
-                _, mark, rest = line.partition(b'"type":"')
-                found += [rest.split(b'"', 1)[0].decode()] if mark else []
-        return found
+    def log_text(self) -> bytes:
+        """Return all that was written to the log, durable or not: what a crash finds."""
+        return b"".join(path.read_bytes() for path in sorted(self.home.glob("log/*.ndjson")))
+
+    def has_logged(self, event: str, job: int) -> bool:
+        """Say whether an event of a job was written; `job` is the first field of those that have one."""
+        return f'"type":"{event}","data":{{"job":{job},'.encode() in self.log_text()
 
     def completed(self) -> list[dict[str, Any]]:
         """Return what `jobs --status completed --json` would list."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +17,9 @@ from typing import NamedTuple
 import pytest
 
 from tests.acceptance import ledger
-from tests.acceptance.crashes import FixtureTerminal, Outcome, wait_for, write_every_mode, write_mixed
+from tests.acceptance.crashes import FixtureTerminal, Outcome, wait_for, write_every_mode, write_mixed, write_source
 from tests.acceptance.ledger import Ledger
-from tests.acceptance.terminal import eventually
+from tests.acceptance.terminal import Done, eventually
 
 pytestmark = pytest.mark.acceptance
 
@@ -135,3 +136,101 @@ def _check_facts(terminal: FixtureTerminal, facts: Ledger) -> None:
     """Assert that what was acknowledged holds. The log may not be there yet when the first run was killed early."""
     if facts.facts():
         assert facts.broken(terminal.home, terminal.out, jobs=terminal.completed()) == []
+
+
+# --- executors and guests: the run goes on ----------------------------------------------------------------------------
+
+STATES = ("dispatched", "running", "staged", "committing")
+FROZEN_SECONDS_MAX = 20.0
+
+
+@pytest.mark.parametrize("role", ["executor", "guest"])
+def test_a_run_survives_the_kill_of_an_executor_or_guest_in_each_state_of_a_job(tmp_path: Path, role: str) -> None:
+    """One run, one worker; each file's job is met in another state, with the sentinel stopped while it is killed."""
+    files = [write_source(tmp_path / "case" / f"{state}.txt", "paced rest_ms=100", lines=30) for state in STATES]
+    calm = FixtureTerminal(tmp_path / "calm")
+    undisturbed = calm.outcome(calm.finish(files, workers=2))
+    terminal = FixtureTerminal(tmp_path / "t")
+    run = terminal.begin(files, workers=1)
+    try:
+        killed = {
+            state: _kill_in(terminal, run, state=state, job=job, role=role) for job, state in enumerate(STATES, 1)
+        }
+    finally:
+        out, err = run.communicate(timeout=RUN_SECONDS_MAX)
+    assert b"Traceback" not in err, err
+    done = Done(subprocess.CompletedProcess(run.args, run.returncode, out, err))
+    terminal.check_whole(done, undisturbed)
+    # Whoever dies before the report takes the attempt along; after it the job does not need them any more. Guests that
+    # had ended when they were to be killed, and a report that was on its way already, cost none.
+    lost = [state for state, victims in killed.items() if victims and state != "committing"]
+    assert 1 <= terminal.log_text().count(b'"type":"JobRequeued"') <= len(lost), (killed, err)
+
+
+def _kill_in(
+    terminal: FixtureTerminal, run: subprocess.Popen[bytes], *, state: str, job: int, role: str
+) -> tuple[int, ...]:
+    """Stop the sentinel when the job is in the state, kill those of the role, let it go on; return who was killed."""
+    came = wait_for(lambda: _in_state(terminal, state, job), run=run, seconds=FROZEN_SECONDS_MAX)
+    assert came, f"job {job} was never seen {state}"
+    os.kill(run.pid, signal.SIGSTOP)
+    try:
+        roles = terminal.roles()
+        victims = roles.executors if role == "executor" else (*roles.guests, *roles.guest_parents)
+        for pid in victims:
+            os.kill(pid, signal.SIGKILL)
+    finally:
+        os.kill(run.pid, signal.SIGCONT)
+    return victims
+
+
+def _in_state(terminal: FixtureTerminal, state: str, job: int) -> bool:
+    match state:
+        case "staged":
+            return any(name.split("-")[1] == str(job) for name in terminal.staged())
+        case "dispatched":
+            return terminal.has_logged("JobDispatched", job)
+        case "running":
+            return terminal.has_logged("JobStarted", job)
+        case _:
+            return terminal.has_logged("OutputsCommitted", job)
+
+
+def test_guests_that_hang_or_flood_die_with_a_killed_sentinel(tmp_path: Path) -> None:
+    files = [write_source(tmp_path / "case" / f"{mode}.txt", mode, lines=2) for mode in ("hang", "flood")]
+    terminal = FixtureTerminal(tmp_path / "t")
+    run = terminal.begin(files)
+    assert wait_for(
+        lambda: terminal.has_logged("JobStarted", 1) and terminal.has_logged("JobStarted", 2),
+        run=run,
+        seconds=MOMENT_SECONDS_MAX,
+    )
+    os.kill(run.pid, signal.SIGKILL)
+    run.communicate(timeout=RUN_SECONDS_MAX)
+    eventually(lambda: terminal.processes() == [], what="executors and guests to be gone")
+
+
+def test_what_a_parser_writes_beside_its_outputs_is_neither_read_nor_removed(tmp_path: Path) -> None:
+    terminal = FixtureTerminal(tmp_path / "t")
+    terminal.out.mkdir()
+    source = write_source(tmp_path / "case" / "one.txt", f"writes_elsewhere folder={terminal.out}", lines=9)
+    assert terminal.finish(source).code == 0
+    strangers = {".stage", ".00000000-1-1-lines.stage", "lines_0000000000000000.parquet"}
+    assert {path.name for path in terminal.out.iterdir()} == {*strangers, *terminal.recorded()}
+    assert terminal.sql("select count(*) from lines") == [[9]]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_an_input_that_runs_out_of_memory_each_time_fails_after_its_retries(tmp_path: Path) -> None:
+    terminal = FixtureTerminal(tmp_path / "t")
+    files = [write_source(tmp_path / "case" / f"{mode}.txt", mode, lines=2) for mode in ("oom", "normal")]
+    run = terminal.begin(files)
+    out, err = run.communicate(timeout=200)
+    done = Done(subprocess.CompletedProcess(run.args, run.returncode, out, err))
+    assert done.code == 1
+    assert {Path(file["path"]).stem: file["action"] for file in done.json["files"]} == {
+        "oom": "failed",
+        "normal": "run",
+    }
+    assert terminal.left_behind() == []
