@@ -28,7 +28,7 @@ def as_cli_error(error: Exception) -> CliError | None:
     from eventlog import errors as log
     from executors.parser_catalog import ParserManifestError
     from executors.transport import TransportError
-    from projections.errors import ReadModelUnavailableError
+    from projections.errors import ProjectorFailedError, ProjectorRacedError, ReadModelUnavailableError
 
     match error:
         case CliError():
@@ -45,8 +45,9 @@ def as_cli_error(error: Exception) -> CliError | None:
             return CliError("log_unusable", error.message, error.next_step, exit_code=EXIT_VERIFICATION)
         case TransportError():
             return CliError("no_socket", str(error), "set TMPDIR to a folder of your own with a short name")
-        case ReadModelUnavailableError():
-            return CliError("read_model_unavailable", str(error), "name another --home, or make room there")
+        case ReadModelUnavailableError() | ProjectorFailedError() | ProjectorRacedError():
+            next_step = "make room there and run the same command again, or name another --home"
+            return CliError("read_model_unavailable", str(error), next_step)
         case ParserManifestError():
             return CliError("bad_parser", str(error), "install Casparian again")
         case OSError():

@@ -9,14 +9,15 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from typing import TYPE_CHECKING, TypeVar
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from typing import TypeVar
+
+import duckdb
 
 from eventlog.frames import Frame
+from projections.errors import ProjectorFailedError
 from projections.projector import Projector
-
-if TYPE_CHECKING:
-    import duckdb
 
 FRAMES_WAITING_MAX = 50_000
 BATCH_EVENTS_MAX = 10_000
@@ -54,15 +55,20 @@ class ProjectionThread:
 
         def run() -> None:
             if self._fault is not None:
+                with suppress(InvalidStateError):  # its asker may have seen the fault by itself
+                    answer.set_exception(self._fault)
                 return
             try:
                 answer.set_result(question(self._projector.connection))
+            except duckdb.Error as error:
+                answer.set_exception(ProjectorFailedError(f"ask the read model: {error}; the log is not affected"))
             except BaseException as error:  # noqa: BLE001  # whatever it is, the asker must be told and not hang
                 answer.set_exception(error)
 
         self._queue.put(run)
-        if self._fault is not None and not answer.done():  # set between two looks: nobody takes from the queue any more
-            answer.set_exception(self._fault)
+        if self._fault is not None:  # set between two looks: nobody takes from the queue any more
+            with suppress(InvalidStateError):
+                answer.set_exception(self._fault)
         return answer.result()
 
     def stop(self) -> None:
@@ -96,13 +102,23 @@ class ProjectionThread:
             except queue.Empty:
                 break
         if frames:
-            self._projector.apply(frames)
-            self.at = frames[-1].last
+            self._apply(frames, behind=item)
         if item is None:
             return False
         if not isinstance(item, Frame):
             item()
         return True
+
+    def _apply(self, frames: list[Frame], *, behind: Frame | Callable[[], None] | None) -> None:
+        """Write the frames; a question that was taken out behind them is answered even if that fails."""
+        try:
+            self._projector.apply(frames)
+        except BaseException as error:
+            self._fault = error
+            if behind is not None and not isinstance(behind, Frame):
+                behind()
+            raise
+        self.at = frames[-1].last
 
     def _refuse_waiting(self) -> None:
         while True:

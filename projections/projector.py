@@ -93,9 +93,10 @@ class Projector:
             with _transaction(self.connection):
                 self._advance(new)
                 self._write(records)
-        except duckdb.TransactionException as error:
-            raise _raced(self.checkpoint) from error
         except duckdb.Error as error:
+            # A commit that finds the disk full is a TransactionException as well; only a conflict is somebody else.
+            if isinstance(error, duckdb.TransactionException) and "conflict" in str(error).casefold():
+                raise _raced(self.checkpoint) from error
             raise ProjectorFailedError(
                 f"write events {full[0].first} to {full[-1].last} into the read model: {error}; "
                 "the log is not affected: free some space, or delete the readmodel folder, and start again"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 import re
 import secrets
@@ -50,6 +51,7 @@ _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a F
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _MODE: Final = 0o644  # less what the umask takes away
 _CANNOT_LINK: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+_PROBE: Final = re.compile(r"\.probe-[0-9a-f]{16}\.(stage|done)", re.ASCII)
 _RENAME_NOREPLACE: Final = 1  # linux/fs.h
 
 
@@ -460,15 +462,29 @@ def _make_folder(path: Path) -> None:
 def _probe(folder: int) -> None:
     """Prove that files can be written, synced and published here, and leave nothing behind. Raises OSError.
 
-    The names are hidden, and never those of a staged artifact.
+    The names are hidden, and never those of a staged artifact. A probe is locked as long as its process lives, so that
+    what a killed process left is known by its free lock, and removed.
     """
+    _sweep_probes(folder)
     token = secrets.token_hex(8)
     staged, final = f".probe-{token}.stage", f".probe-{token}.done"
     try:
         with open(os.open(staged, _CREATE, _MODE, dir_fd=folder), "wb", buffering=0) as file:  # noqa: PTH123
+            with suppress(OSError):  # where nothing can be locked, nothing is swept either
+                fcntl.flock(file, fcntl.LOCK_EX)
             file.write(b"probe")
             os.fsync(file.fileno())
-        _publish(folder, staged, final)
+            _publish(folder, staged, final)
     finally:
         _remove(folder, staged)
         _remove(folder, final)
+
+
+def _sweep_probes(folder: int) -> None:
+    """Remove the probes of processes that were killed; those that cannot be are hidden and in nobody's way."""
+    for name in filter(_PROBE.fullmatch, os.listdir(folder)):
+        with suppress(OSError), open(os.open(name, _READ, dir_fd=folder), "rb", buffering=0) as file:  # noqa: PTH123
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # An empty one may be a moment old and not locked yet; what was written was locked before.
+            if os.fstat(file.fileno()).st_size > 0:
+                _remove(folder, name)

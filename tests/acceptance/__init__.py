@@ -1,0 +1,5 @@
+"""Tests with real processes."""
+
+import pytest
+
+pytest.register_assert_rewrite("tests.acceptance.crashes")

@@ -40,6 +40,7 @@ class Terminal:
         self.folder = folder
         self.home = folder / "home"
         self.out = folder / "out"
+        self.command: Sequence[str | Path] = (COMMAND,)
         user = folder / "user"
         user.mkdir(parents=True, exist_ok=True)
         self.env = {
@@ -53,7 +54,7 @@ class Terminal:
     def casparian(self, *words: str | bytes | Path, stdin: str = "") -> Done:
         """Run a command to its end."""
         done = subprocess.run(
-            [COMMAND, *words],
+            [*self.command, *words],
             env=self.env,
             cwd=self.folder,
             input=stdin.encode(),
@@ -66,7 +67,7 @@ class Terminal:
     def start(self, *words: str | bytes | Path) -> subprocess.Popen[bytes]:
         """Start a command and leave it running, in a session of its own."""
         return subprocess.Popen(
-            [COMMAND, *words],
+            [*self.command, *words],
             env=self.env,
             cwd=self.folder,
             stdin=subprocess.DEVNULL,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import math
 import os
 import socket
@@ -711,6 +712,24 @@ def test_check_refuses_a_folder_that_cannot_be_synced_or_linked_in_and_cleans_up
     assert refusal is not None
     assert "free space on that disk" in refusal
     assert list(folder.iterdir()) == []
+
+
+def test_a_probe_that_a_killed_process_left_is_removed_by_the_next_check(sink: ParquetSink, folder: Path) -> None:
+    (folder / ".probe-0123456789abcdef.stage").write_bytes(b"probe")
+    (folder / ".probe-0123456789abcdef.done").write_bytes(b"probe")
+    assert sink.check() is None
+    assert list(folder.iterdir()) == []
+
+
+def test_the_probe_of_a_living_process_and_what_is_no_probe_stay(sink: ParquetSink, folder: Path) -> None:
+    living, stranger = folder / ".probe-0123456789abcdef.stage", folder / ".probe-0123.stage"
+    stranger.write_bytes(b"mine")
+    with living.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(b"probe")
+        file.flush()
+        assert sink.check() is None
+        assert sorted(folder.iterdir()) == [stranger, living]
 
 
 def test_staged_names_ignore_strangers(sink: ParquetSink, folder: Path) -> None:

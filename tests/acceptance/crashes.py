@@ -1,0 +1,199 @@
+"""What crash tests share: a terminal with the fixture parser, a folder that mixes its modes, and what must be equal.
+
+After any number of crashes and one more run, `Outcome` is that of a run that nobody disturbed, and `left_behind` is
+empty. Rows are compared without _cf_job_id and _cf_processed_at, which say when and by which attempt they were made.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import blake3
+import pyarrow.parquet as pq
+from msgspec import Struct
+
+from projections import queries
+from projections.readmodel import open_reader
+from tests.acceptance.terminal import Done, Terminal, eventually
+
+DRIVER = (sys.executable, "-P", "-m", "tests.acceptance.driver")
+POLL_SECONDS = 0.002
+VOLATILE = ("_cf_job_id", "_cf_processed_at")
+
+
+class Roles(Struct, frozen=True):
+    """The live processes of a home, by what they do. A guest parent is a shim that has a shim for a child."""
+
+    executors: tuple[int, ...]
+    guest_parents: tuple[int, ...]
+    guests: tuple[int, ...]
+
+
+class Outcome(Struct, frozen=True):
+    """What a run leaves for a person: its exit code, what it says of each file, the rows of each table."""
+
+    code: int
+    files: dict[str, Any]
+    tables: dict[str, Counter[str]]
+
+
+class FixtureTerminal(Terminal):
+    """A terminal whose command knows the fixture parser as well."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        super().__init__(folder)
+        self.command = DRIVER
+
+    def processes(self) -> list[tuple[int, list[str]]]:
+        """Return the live processes of this home, without the ledger's, which look at it from outside."""
+        return [
+            (pid, words)
+            for pid, words in super().processes()
+            if "tests.acceptance.ledger" not in words and "jobs" not in words
+        ]
+
+    def words(self, source: Path | Sequence[Path], *, workers: int = 2) -> list[str]:
+        """Return the words of a run over a folder or over files, into the folder for tables, with --json."""
+        inputs = [source] if isinstance(source, Path) else source
+        options = ["--sink", f"parquet://{self.out}", "--workers", str(workers), "--json"]
+        return ["run", "fixture", *map(str, inputs), *options]
+
+    def begin(self, source: Path | Sequence[Path], *, workers: int = 2) -> subprocess.Popen[bytes]:
+        """Start a run and leave it running."""
+        return self.start(*self.words(source, workers=workers))
+
+    def finish(self, source: Path | Sequence[Path], *, workers: int = 2) -> Done:
+        """Run to the end."""
+        return self.casparian(*self.words(source, workers=workers))
+
+    def roles(self) -> Roles:
+        """Return who is alive, by what they do."""
+        words = dict(self.processes())
+        executors = tuple(pid for pid, said in words.items() if "executors.worker" in said)
+        shims = {pid for pid, said in words.items() if any(word.endswith("shim.py") for word in said)}
+        parents = {parent_of(pid) for pid in shims} & shims
+        return Roles(executors=executors, guest_parents=tuple(parents), guests=tuple(shims - parents))
+
+    def log_bytes(self) -> int:
+        """Return how long the log is, 0 if there is none."""
+        return sum(path.stat().st_size for path in self.home.glob("log/*.ndjson"))
+
+    def log_text(self) -> bytes:
+        """Return all that was written to the log, durable or not: what a crash finds."""
+        return b"".join(path.read_bytes() for path in sorted(self.home.glob("log/*.ndjson")))
+
+    def has_logged(self, event: str, job: int) -> bool:
+        """Say whether an event of a job was written; `job` is the first field of those that have one."""
+        return f'"type":"{event}","data":{{"job":{job},'.encode() in self.log_text()
+
+    def completed(self) -> list[dict[str, Any]]:
+        """Return what `jobs --status completed --json` would list."""
+        import msgspec
+
+        with closing(open_reader(self.home, self.home / "log")) as reader:
+            rows = queries.jobs(reader.connection, status="completed", limit=10_000)
+        listed: list[dict[str, Any]] = msgspec.to_builtins(rows)
+        return listed
+
+    def recorded(self) -> list[str]:
+        """Return the files that the log says are published."""
+        with closing(open_reader(self.home, self.home / "log")) as reader:
+            found = reader.connection.execute("select file from cf_materializations where file <> ''").fetchall()
+        return sorted(row[0] for row in found)
+
+    def outcome(self, done: Done) -> Outcome:
+        """Return what is to be compared with an undisturbed run."""
+        files = {
+            file["path"]: [file[field] for field in ("status", "found", "written", "skipped", "unreadable")]
+            for file in done.json["files"]
+        }
+        return Outcome(code=done.code, files=files, tables=tables(self.out))
+
+    def left_behind(self) -> list[str]:
+        """Return what should not be there when nothing runs: staged files, sockets, guests' folders, processes."""
+        eventually(lambda: self.processes() == [], what="the processes to be gone")
+        name = blake3.blake3(os.fsencode(os.path.realpath(self.home))).hexdigest()[:16]
+        folders = (self.folder / f"casparian-{os.geteuid()}", Path(f"/tmp/casparian-{os.geteuid()}"))
+        sockets = [path for folder in folders for path in folder.glob(f"{name[:8]}*")]
+        strangers = [path for path in self.out.iterdir() if path.suffix != ".parquet"]
+        return [str(path) for path in [*sockets, *strangers, *self.home.glob("tmp/*")]]
+
+    def check_whole(self, done: Done, calm: Outcome) -> None:
+        """Assert that a disturbed home ended as an undisturbed one."""
+        found = self.outcome(done)
+        assert found.code == calm.code, done.err
+        assert found.files == calm.files
+        assert found.tables.keys() == calm.tables.keys()
+        for name, rows in calm.tables.items():
+            assert found.tables[name] == rows, f"{name}: {found.tables[name].total()} rows, not {rows.total()}"
+        assert sorted(path.name for path in self.out.glob("*.parquet")) == self.recorded()
+        left = self.left_behind()
+        assert left == [], left
+        verified = self.casparian("log", "verify")
+        assert verified.code == 0, verified.out
+
+
+def tables(out: Path) -> dict[str, Counter[str]]:
+    """Return the rows of all published files, by output, as text; a row that is there twice counts twice."""
+    found: dict[str, Counter[str]] = {}
+    for path in sorted(out.glob("*.parquet")):
+        table = pq.read_table(path)
+        kept = [name for name in table.column_names if name not in VOLATILE]
+        rows = found.setdefault(path.name.rsplit("_", 1)[0], Counter())
+        rows.update(repr(tuple(row.values())) for row in table.select(kept).to_pylist())
+    return found
+
+
+def parent_of(pid: int) -> int:
+    """Return the parent of a process, 0 if it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
+def wait_for(condition: Callable[[], bool], *, run: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Say whether the condition came true within the time, while the run was alive. Looks every POLL_SECONDS."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and run.poll() is None:
+        if condition():
+            return True
+        time.sleep(POLL_SECONDS)
+    return False
+
+
+def write_source(path: Path, first_line: str, *, lines: int, seed: int = 0) -> Path:
+    """Write a file that tells the fixture parser what to do in its first line."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draw = random.Random(f"{path.name} {seed}")
+    body = "".join(f"{number} {draw.getrandbits(64):016x}\n" for number in range(lines - 1))
+    path.write_text(f"{first_line}\n{body}")
+    return path
+
+
+def write_mixed(folder: Path, *, good: int) -> list[Path]:
+    """Write so many good files and, two thirds in, the three that never end well, which every later run tries again."""
+    bad = {"error": "error", "unbalanced": "wrong_statement", "partial": "partial"}
+    files = []
+    for number in range(good):
+        line = ("normal", "paced rest_ms=30", "normal", "two_outputs_interleaved")[number % 4]
+        files.append(write_source(folder / f"good{number:02}.txt", line, lines=20 + number))
+    files[good * 2 // 3 : 0] = [write_source(folder / f"{name}.txt", line, lines=7) for name, line in bad.items()]
+    return files
+
+
+def write_every_mode(folder: Path) -> list[Path]:
+    """Write a file for each further mode that ends by itself and at once."""
+    modes = ("damaged", "permanent", "crash signal=11", "leaves", "vanish", "bad_shape", "null", "reserved")
+    more = ("corrupt_arrow", "prints", "empty", "unknown_output", "bad_yield", "no_statement", "foreign_statement")
+    return [write_source(folder / f"mode{n:02}.txt", line, lines=5) for n, line in enumerate((*modes, *more))]

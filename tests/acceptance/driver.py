@@ -1,0 +1,27 @@
+"""The `casparian` command with the fixture parser beside the built-in ones: the same code, the same processes.
+
+Run as `python -P -m tests.acceptance.driver run fixture DIR ...`. The parser is a folder like any other
+(tests/acceptance/fixture); the first line of each file says what the parser does with it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cli import main
+from eventlog.ids import ParserName
+from executors import parser_catalog
+from executors.parser_catalog import ParserPackage, builtin_parsers, load_parser
+
+FIXTURE = Path(__file__).with_name("fixture")
+
+
+def with_fixture(folder: Path | None = None) -> dict[ParserName, ParserPackage]:
+    """Return what the catalog has, and the fixture parser."""
+    package = load_parser(FIXTURE)
+    return {**builtin_parsers(folder), package.name: package}
+
+
+if __name__ == "__main__":
+    parser_catalog.builtin_parsers = with_fixture  # before cli.sentinel is imported, which the verb `run` does
+    main.run()
