@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from casparian import __version__
-from cli import files, job, jobs, log, run, sql
+from cli import files, job, jobs, log, replay, run, sql
 
 app = typer.Typer(
     name="casparian",
@@ -39,5 +39,6 @@ app.command("run")(run.run)
 app.command("sql")(sql.sql)
 app.command("jobs")(jobs.jobs)
 app.command("files")(files.files)
+app.command("replay")(replay.replay)
 app.add_typer(job.app, name="job")
 app.add_typer(log.app, name="log")

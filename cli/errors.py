@@ -28,7 +28,7 @@ def as_cli_error(error: Exception) -> CliError | None:
     from eventlog import errors as log
     from executors.parser_catalog import ParserManifestError
     from executors.transport import TransportError
-    from projections.errors import ReadModelUnavailableError
+    from projections.errors import ProjectorFailedError, ReadModelUnavailableError
 
     match error:
         case CliError():
@@ -47,6 +47,8 @@ def as_cli_error(error: Exception) -> CliError | None:
             return CliError("no_socket", str(error), "set TMPDIR to a folder of your own with a short name")
         case ReadModelUnavailableError():
             return CliError("read_model_unavailable", str(error), "name another --home, or make room there")
+        case ProjectorFailedError():
+            return CliError("read_model_failed", str(error), "run the same command again")
         case ParserManifestError():
             return CliError("bad_parser", str(error), "install Casparian again")
         case OSError():

@@ -123,6 +123,9 @@ def _tell_resumed(sentinel: object) -> None:
     assert isinstance(sentinel, Sentinel)
     if sentinel.log.recovered is not None:
         talk(f"recovered the log: {sentinel.log.recovered.reason}; kept as {sentinel.log.recovered.kept_as}")
+    caught_up = sentinel.projection.caught_up()
+    if caught_up and sentinel.log.epoch > 1:
+        talk(caught_up)
     resumed = sentinel.resumed
     if resumed.requeued or resumed.promoting:
         waiting = count(resumed.requeued, "job")

@@ -30,7 +30,7 @@ from eventlog.ids import JobId, ParserName
 from eventlog.log import Log
 from executors.parser_catalog import ParserPackage, builtin_parsers
 from executors.transport import NngServer, remove_socket, socket_address
-from projections.readmodel import checkpoint, open_writer
+from projections.readmodel import open_writer
 from reducers.fold import State
 from sinks.uri import open_sink
 
@@ -141,8 +141,8 @@ class Sentinel:
 
     def _open_read_model(self) -> ProjectionThread:
         """Open the read model; one that does not belong to this log's history was refused as a witness before."""
-        projector = open_writer(self.home.root, self.log.log_id)
-        return ProjectionThread(projector, at=checkpoint(projector)[0])
+        writer = open_writer(self.home.root, self.log.log_id)
+        return ProjectionThread(writer, head=self.log.head.seq)
 
     def _replayed(self, frame: Frame) -> None:
         self.projection.feed(frame)

@@ -13,7 +13,7 @@ from tests.acceptance.terminal import COMMAND, Terminal
 
 pytestmark = pytest.mark.acceptance
 
-VERBS = [("run",), ("sql",), ("jobs",), ("job", "show"), ("files",), ("log", "verify"), ("log", "show")]
+VERBS = [("run",), ("sql",), ("jobs",), ("job", "show"), ("files",), ("replay",), ("log", "verify"), ("log", "show")]
 
 
 @pytest.fixture
@@ -38,7 +38,8 @@ def test_the_version_is_told_without_a_home(terminal: Terminal) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("jobs",), ("files",), ("log", "verify"), ("log", "show"), ("sql", "select 1"), ("job", "show", "1")]
+    "words",
+    [("jobs",), ("files",), ("replay",), ("log", "verify"), ("log", "show"), ("sql", "select 1"), ("job", "show", "1")],
 )
 def test_reading_a_home_where_nothing_was_run_says_so_and_makes_nothing(
     terminal: Terminal, words: tuple[str, ...]
