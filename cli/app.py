@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from casparian import __version__
-from cli import balance, explain, files, job, jobs, log, run, sql
+from cli import balance, explain, files, job, jobs, log, replay, run, sql
 
 app = typer.Typer(
     name="casparian",
@@ -40,6 +40,7 @@ app.command("sql")(sql.sql)
 app.command("jobs")(jobs.jobs)
 app.command("files")(files.files)
 app.command("balance")(balance.balance)
+app.command("replay")(replay.replay)
 app.add_typer(job.app, name="job")
 app.add_typer(explain.app, name="explain")
 app.add_typer(explain.app, name="why", hidden=True)

@@ -59,13 +59,16 @@ def find_home(option: Path | None) -> Home:
 
 def read_model_witness(home: Home, log_id: LogId) -> Witness | None:
     """Return what the home's read model has seen: a log that ends before it has lost records, or was exchanged."""
-    from projections.readmodel import peek_checkpoint
+    from projections.witness import peek_checkpoint
 
     at = peek_checkpoint(home.root)
     if at is None:
         return None
-    name = "the read model" if at.log_id == log_id else f"the read model, which is of log {at.log_id},"
-    return Witness(name=name, seq=at.seq, hash=at.hash)
+    if at.log_id == log_id:
+        return Witness(name="the read model", seq=at.seq, hash=at.hash)
+    if any(segment.stat().st_size for segment in home.log.glob("*.ndjson")):
+        return None  # this log has a history of its own: the read model came here from elsewhere
+    return Witness(name=f"the read model, which is of log {at.log_id},", seq=at.seq, hash=at.hash)
 
 
 def prepare_home(home: Home) -> None:

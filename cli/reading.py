@@ -10,14 +10,14 @@ from cli.errors import CliError
 from cli.home import Home
 
 if TYPE_CHECKING:
-    from projections.readmodel import Reader
+    from projections.reader import Reader
 
 
 @contextlib.contextmanager
 def reading(home: Home) -> Iterator[Reader]:
     """Give a reader of the home's read model. Raises CliError when there is no log, or it cannot be read."""
     from eventlog.errors import LogMissingError
-    from projections.readmodel import open_reader
+    from projections.reader import open_reader
 
     try:
         reader = open_reader(home.root, home.log)

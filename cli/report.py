@@ -49,7 +49,8 @@ class FileReport(Struct, frozen=True, kw_only=True):
 class Recovery(Struct, frozen=True, kw_only=True):
     """What this start found left by an earlier one: what it goes on with, ended, and removed.
 
-    `log` says what was wrong with the end of the log, `log_kept_as` where the bytes are that were set aside.
+    `log` says what was wrong with the end of the log, `log_kept_as` where the bytes are that were set aside,
+    `read_model` that it was made anew or had much to catch up with, and why.
     """
 
     requeued: int = 0
@@ -61,12 +62,14 @@ class Recovery(Struct, frozen=True, kw_only=True):
     scratch_removed: int = 0
     log: str = ""
     log_kept_as: str = ""
+    read_model: str = ""
 
     def sentences(self) -> list[str]:
         """Return in words what was found and what is done about it; nothing after a clean end."""
         runs, left = count(self.interrupted_runs, "earlier run"), self._removed()
         facts = (
             (self.log, f"recovered the log: {self.log}; kept as {self.log_kept_as}"),
+            (self.read_model, self.read_model),
             (self.interrupted_runs, f"{runs} had not ended: recorded as interrupted"),
             (
                 self.requeued or self.promoting,

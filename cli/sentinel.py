@@ -35,7 +35,7 @@ from eventlog.ids import JobId, LogId, ParserName
 from eventlog.log import Log
 from executors.parser_catalog import ParserPackage, builtin_parsers
 from executors.transport import NngServer, remove_socket, socket_address
-from projections.readmodel import checkpoint, open_writer
+from projections.readmodel import open_writer
 from reducers.fold import State
 from sinks.uri import open_sink
 
@@ -201,8 +201,8 @@ class Sentinel:
 
     def _open_read_model(self) -> ProjectionThread:
         """Open the read model; one that does not belong to this log's history was refused as a witness before."""
-        projector = open_writer(self.home.root, self.log.log_id)
-        return ProjectionThread(projector, at=checkpoint(projector)[0])
+        writer = open_writer(self.home.root, self.log.log_id)
+        return ProjectionThread(writer, head=self.log.head.seq)
 
     def _replayed(self, frame: Frame) -> None:
         self.projection.feed(frame)
@@ -233,6 +233,7 @@ class Sentinel:
             scratch_removed=self.recovery.scratch_removed,
             log=torn.reason if torn else "",
             log_kept_as=torn.kept_as if torn else "",
+            read_model=self.projection.caught_up() if self.log.epoch > 1 else "",
         )
 
     def _outdated(self, state: State) -> list[JobId]:

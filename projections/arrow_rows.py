@@ -6,7 +6,7 @@ DuckDB's own Python values for TIMESTAMPTZ need a package that is not a dependen
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from types import NoneType, UnionType
@@ -16,7 +16,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
-from msgspec.structs import fields
+from msgspec.structs import astuple, fields
 
 R = TypeVar("R", bound=Struct)
 Parameters = Mapping[str, str | int | None]
@@ -46,9 +46,16 @@ def _plain(hint: Any) -> type:
 
 def table_of(rows: Sequence[R], row: type[R]) -> pa.Table:
     """Return rows as an Arrow table of `arrow_schema_of(row)`."""
+    return table_of_values(map(astuple, rows), row)
+
+
+def table_of_values(rows: Iterable[tuple[object, ...]], row: type[Struct]) -> pa.Table:
+    """Return tuples, each the values of a row in the order of its fields, as an Arrow table; at least one."""
     schema = arrow_schema_of(row)
-    columns = [pa.array([getattr(each, name) for each in rows], type=schema.field(name).type) for name in schema.names]
-    return pa.Table.from_arrays(columns, schema=schema)
+    columns = zip(*rows, strict=True)
+    return pa.Table.from_arrays(
+        [pa.array(c, type=t) for c, t in zip(columns, schema.types, strict=True)], schema=schema
+    )
 
 
 def rows_from(table: pa.Table, row: type[R]) -> list[R]:

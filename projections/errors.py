@@ -49,3 +49,7 @@ class MissingFileError(SqlError):
 
 class UnreachableFileError(SqlError):
     """A recorded file has a name or a target that cannot be opened here."""
+
+
+class ReadModelDoubtError(RuntimeError):
+    """There is no read model here that could be compared with the log; the message says what is there instead."""

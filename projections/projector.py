@@ -18,7 +18,7 @@ import pyarrow as pa
 from eventlog.events import FilesRefused, FilesSeen, UnreadableRange
 from eventlog.ids import JobId, LogId, Seq
 from projections import tables
-from projections.arrow_rows import Parameters, registered, select, table_of, with_text_instants
+from projections.arrow_rows import Parameters, registered, select, table_of, table_of_values, with_text_instants
 from projections.errors import ProjectorFailedError, ProjectorGapError, ProjectorRacedError
 from projections.rows import (
     TABLES,
@@ -33,6 +33,7 @@ from projections.rows import (
     ParserRow,
     Row,
     RunRow,
+    Table,
 )
 from projections.sql_blocks import FOLDER, sql_blocks
 from projections.tables import Numbered, Touched, Work
@@ -40,9 +41,11 @@ from projections.tables import Numbered, Touched, Work
 if TYPE_CHECKING:
     from eventlog.frames import Frame
 
-BATCH_EVENTS_MAX = 20_000  # events in one transaction
-BATCH_ROWS_MAX = 50_000  # rows, about, in one transaction; a single frame may be larger
+BATCH_EVENTS_MAX = 50_000  # events in one transaction
+BATCH_ROWS_MAX = 100_000  # rows, about, in one transaction; a single frame may be larger
 DIGEST_ROWS = 10_000  # rows in memory at a time while a table is digested
+
+_WIDE = (FilesSeen, FilesRefused)  # one event, many rows
 
 R = TypeVar("R", bound=Row)
 
@@ -133,7 +136,8 @@ class Projector:
         _replace(
             self.connection, "cf_job_ranges", JobRangeRow, tables.range_rows(work), known.ranges_replaced(work.ranges)
         )
-        _replace(self.connection, "cf_job_events", JobEventRow, work.events, ())
+        if work.events:
+            _insert(self.connection, "cf_job_events", table_of_values(work.events, JobEventRow))
         self._record(work.materializations)
 
     def _record(self, new: list[MaterializationRow]) -> None:
@@ -167,7 +171,9 @@ def batches(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
     batch: list[Frame] = []
     events = rows = 0
     for frame in frames:
-        frame_rows = sum(_weight(record.data) for record in frame.records)
+        frame_rows = len(frame.records) + sum(
+            [len(each.data.files) for each in frame.records if isinstance(each.data, _WIDE)]
+        )
         if batch and (events + len(frame.records) > BATCH_EVENTS_MAX or rows + frame_rows > BATCH_ROWS_MAX):
             yield batch
             batch, events, rows = [], 0, 0
@@ -178,26 +184,25 @@ def batches(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
         yield batch
 
 
-def _weight(record: object) -> int:
-    return len(record.files) if isinstance(record, FilesSeen | FilesRefused) else 1
-
-
 def read_checkpoint(connection: duckdb.DuckDBPyConnection) -> CheckpointRow:
     """Return where the read model of this connection stands. Raises duckdb.Error if there is none."""
     return select(connection, sql_blocks("projector.sql")["read_checkpoint"], CheckpointRow)[0]
 
 
-def table_digests(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+def table_digests(connection: duckdb.DuckDBPyConnection, *, database: str = "") -> dict[str, str]:
     """Return the BLAKE3 of each table: one JSON array a row, in key order, instants as text.
 
-    Two read models of the same log have the same digests, however the events reached them.
+    Two read models of the same log have the same digests, however the events reached them. `database` names an attached
+    database other than the current one.
     """
-    return {table.name: _digest(connection, table.name, table.row, table.key) for table in TABLES}
+    prefix = f"{database}.main." if database else ""
+    return {table.name: _digest(connection, prefix + table.name, table) for table in TABLES}
 
 
-def _digest(connection: duckdb.DuckDBPyConnection, name: str, row: type[Row], key: tuple[str, ...]) -> str:
-    columns = ", ".join(f'"{field.name}"' for field in msgspec.structs.fields(row))
-    order = ", ".join(f'"{column}"' for column in key)
+def _digest(connection: duckdb.DuckDBPyConnection, name: str, table: Table) -> str:
+    columns = ", ".join(f'"{field.name}"' for field in msgspec.structs.fields(table.row))
+    # By the whole row after the key: where a damaged table has a key twice, its digest must not depend on chance.
+    order = ", ".join(f'"{column}"' for column in table.key) + f", hash({columns})"
     reader = connection.sql(f"SELECT {columns} FROM {name} ORDER BY {order}").to_arrow_reader(DIGEST_ROWS)
     digest = blake3.blake3()
     for batch in reader:
@@ -285,8 +290,12 @@ def _replace(
         with registered(connection, "old", pa.table({"id": list(old)})):
             _execute(connection, f"delete_{name}")
     if rows:
-        with registered(connection, "batch", table_of(list(rows), row)):
-            _execute(connection, f"insert_{name}")
+        _insert(connection, name, table_of(list(rows), row))
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> None:
+    with registered(connection, "batch", rows):
+        _execute(connection, f"insert_{name}")
 
 
 def _execute(connection: duckdb.DuckDBPyConnection, name: str, parameters: Parameters | None = None) -> int:

@@ -18,7 +18,7 @@ import pyarrow as pa
 from projections.arrow_rows import with_text_instants
 from projections.catalog import Catalog, readable_paths
 from projections.errors import SqlError, SqlRefusedError, UnknownTableError
-from projections.readmodel import Reader
+from projections.reader import Reader
 from projections.rows import TABLES
 from projections.sql_text import exact_pattern, is_utf8, list_literal
 

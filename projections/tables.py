@@ -59,7 +59,6 @@ from projections.rows import (
     ExecutorRow,
     ExpectedOutputRow,
     FileRow,
-    JobEventRow,
     JobRangeRow,
     JobRow,
     MaterializationRow,
@@ -72,6 +71,11 @@ _json = msgspec.json.Encoder(order="deterministic")
 ParserKey = tuple[str, str, str, str]  # parser, version, artifact hash, env hash
 ExpectedKey = tuple[str, str, str, str]  # parser, version, artifact hash, output name
 OutputIdentity = tuple[str, str, str, str]  # source hash, parser, output name, target: what one table row set replaces
+
+
+JobEventValues = tuple[
+    JobId, int, Seq, str
+]  # the columns of a JobEventRow: one per event, so without an object of its own
 
 
 class Touched(Struct, kw_only=True):
@@ -94,7 +98,7 @@ class Work(Struct, kw_only=True):
     parsers: dict[ParserKey, ParserRow] = msgspec.field(default_factory=dict)
     expected: dict[ExpectedKey, ExpectedOutputRow] = msgspec.field(default_factory=dict)
     ranges: dict[JobId, tuple[UnreadableRange, ...]] = msgspec.field(default_factory=dict)  # all of a job, replaced
-    events: list[JobEventRow] = msgspec.field(default_factory=list)
+    events: list[JobEventValues] = msgspec.field(default_factory=list)
     materializations: list[MaterializationRow] = msgspec.field(default_factory=list)
 
 
@@ -102,23 +106,33 @@ Numbered = tuple[Seq, Event | LoggedCommand]
 
 
 def touched(records: Iterable[Numbered]) -> Touched:
-    """Return which existing rows these records may change."""
+    """Return which existing rows these records may change; a job that they queue themselves has none yet."""
     found = Touched()
+    jobs = found.jobs
+    begun: set[JobId] = set()
     for _seq, record in records:
-        match record:
-            case FilesSeen(files=files):
-                found.paths.update(file.path for file in files)
-            case FilesRefused(files=refused):
-                found.paths.update(file.path for file in refused)
-            case RunPlanned(run=run) | RunFinished(run=run) | RunInterrupted(run=run):
-                found.runs.add(run)
-            case ExecutorJoined(executor=executor) | ExecutorLost(executor=executor):
-                found.executors.add(executor)
-            case ParserDeployed(parser=parser):
-                found.parsers.add(parser)
-            case _ if type(record) in _JOB_TYPES and type(record) is not JobQueued:
-                found.jobs.add(record.job)  # type: ignore[union-attr]  # _JOB_TYPES are those that have a job
+        kind = type(record)
+        if kind is JobQueued:
+            begun.add(record.job)  # type: ignore[union-attr]  # the line above says which type it is
+        elif kind in _JOB_TYPES:
+            if record.job not in begun:  # type: ignore[union-attr]  # _JOB_TYPES are those that have a job
+                jobs.add(record.job)  # type: ignore[union-attr]
+        elif kind in _TOUCHES:
+            _TOUCHES[kind](found, record)
     return found
+
+
+# What a record that is no job's may change; a run that starts has no row yet.
+_TOUCHES: dict[type[Record], Callable[[Touched, Any], None]] = {
+    FilesSeen: lambda found, event: found.paths.update([file.path for file in event.files]),
+    FilesRefused: lambda found, event: found.paths.update([file.path for file in event.files]),
+    RunPlanned: lambda found, event: found.runs.add(event.run),
+    RunFinished: lambda found, event: found.runs.add(event.run),
+    RunInterrupted: lambda found, event: found.runs.add(event.run),
+    ExecutorJoined: lambda found, event: found.executors.add(event.executor),
+    ExecutorLost: lambda found, event: found.executors.add(event.executor),
+    ParserDeployed: lambda found, event: found.parsers.add(event.parser),
+}
 
 
 def fold(work: Work, records: Iterable[Numbered]) -> Work:
@@ -311,7 +325,7 @@ def executor_lost(work: Work, seq: Seq, event: ExecutorLost) -> None:
 
 
 def job_queued(work: Work, seq: Seq, event: JobQueued) -> None:
-    work.events.append(JobEventRow(job_id=event.job, job_seq=1, seq=seq, type="JobQueued"))
+    work.events.append((event.job, 1, seq, "JobQueued"))
     work.jobs[event.job] = JobRow(
         job_id=event.job,
         run_id=event.run,
@@ -455,16 +469,28 @@ def _change_job(work: Work, seq: Seq, event: JobEvent, **changes: object) -> Non
     row = _job(work, seq, event)
     number = row.events + 1
     work.jobs[event.job] = replace(row, events=number, last_seq=seq, **changes)
-    work.events.append(JobEventRow(job_id=event.job, job_seq=number, seq=seq, type=type(event).__name__))
-
-
-_SHEET_COLUMNS = ("unit", "found", "written", "quarantined", "skipped", "unreadable", "ranges_total")
+    work.events.append((event.job, number, seq, type(event).__name__))
 
 
 def _sheet(work: Work, job: JobId, sheet: BalanceSheet | None) -> dict[str, object]:
     """Return the columns of a balance sheet, null without one, and replace the job's ranges."""
-    work.ranges[job] = sheet.ranges if sheet else ()
-    return {name: getattr(sheet, name) if sheet else None for name in _SHEET_COLUMNS}
+    if sheet is None:
+        work.ranges[job] = ()
+        return _NO_SHEET
+    work.ranges[job] = sheet.ranges
+    return {
+        "unit": sheet.unit,
+        "found": sheet.found,
+        "written": sheet.written,
+        "quarantined": sheet.quarantined,
+        "skipped": sheet.skipped,
+        "unreadable": sheet.unreadable,
+        "ranges_total": sheet.ranges_total,
+    }
+
+
+_SHEET_COLUMNS = ("unit", "found", "written", "quarantined", "skipped", "unreadable", "ranges_total")
+_NO_SHEET: dict[str, object] = dict.fromkeys(_SHEET_COLUMNS)
 
 
 # --- the batch as a whole -------------------------------------------------------------------------------------------
@@ -496,7 +522,8 @@ def supersede(new: list[MaterializationRow]) -> tuple[list[MaterializationRow], 
     linked: list[MaterializationRow] = []
     for row in reversed(new):
         key = identity(row)
-        linked.append(replace(row, superseded_by_seq=follower.get(key)))
+        later = follower.get(key)
+        linked.append(row if later is None else replace(row, superseded_by_seq=later))
         follower[key] = row.recorded_seq
     return linked[::-1], follower
 

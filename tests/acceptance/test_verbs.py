@@ -13,7 +13,17 @@ from tests.acceptance.terminal import COMMAND, Terminal
 
 pytestmark = pytest.mark.acceptance
 
-VERBS = [("run",), ("sql",), ("jobs",), ("job", "show"), ("files",), ("balance",), ("log", "verify"), ("log", "show")]
+VERBS = [
+    ("run",),
+    ("sql",),
+    ("jobs",),
+    ("job", "show"),
+    ("files",),
+    ("balance",),
+    ("replay",),
+    ("log", "verify"),
+    ("log", "show"),
+]
 
 
 @pytest.fixture
@@ -43,7 +53,7 @@ def test_the_version_is_told_without_a_home(terminal: Terminal) -> None:
         ("jobs",),
         ("files",),
         ("balance",),
-        ("balance",),
+        ("replay",),
         ("log", "verify"),
         ("log", "show"),
         ("sql", "select 1"),

@@ -17,7 +17,7 @@ from projections.errors import (
     UnknownTableError,
     UnreachableFileError,
 )
-from projections.readmodel import Reader, open_reader
+from projections.reader import Reader, open_reader
 from projections.sql_guard import QueryResult, run_query
 from tests.projections import histories as h
 from tests.projections.logs import write_log
