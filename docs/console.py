@@ -3,8 +3,9 @@
 The blocks of one document are one session: run in order by bash, in one fresh folder, with real processes. A line `> `
 under a command goes on with it. A line `...` in a block stands for any lines that are not shown.
 
-What may differ between two honest runs is masked by patterns: hashes, times, sizes of files, positions in the log (the
-order of two executors is chance), the person's name. All else has to be equal, to the letter.
+What may differ between two honest runs is masked by patterns: ids, hashes of artifacts, times, sizes of what was
+written, positions in the log (the order of two executors is chance), the person's name. All else has to be equal, to
+the letter.
 """
 
 from __future__ import annotations
@@ -132,26 +133,36 @@ _PASSING = re.compile(r"(processing: \d+ of \d+ jobs? done|reading: .*)")
 
 # --- comparing them ---------------------------------------------------------------------------------------------------
 
+# Hashes of evidence are not among these: the practice case is the same everywhere, and so must they be.
+_HASH = r"[0-9a-f]{64}\b"
 _MASKS: tuple[tuple[str, str], ...] = (
-    (r"\b[0-9a-f]{64}\b", "<hash>"),
-    (r"\blog [0-9a-f]{32}\b", "log <id>"),
+    (rf"(?<=\bartifact ){_HASH}", "<hash>"),  # covers the versions of Python and of packages
+    (rf"(?<=\benvironment ){_HASH}", "<hash>"),
+    (rf"(?<=\bartifact_hash ){_HASH}", "<hash>"),
+    (rf"(?<=\benv_hash      ){_HASH}", "<hash>"),
+    (rf"(?<=^  key ){_HASH}", "<hash>"),
+    (rf"(?<=\.parquet, blake3 ){_HASH}", "<hash>"),  # of what was written: it holds the time
+    (rf"(?<=\d, sha256 ){_HASH}$", "<hash>"),  # the head of the log
+    (r"(?<=^log )[0-9a-f]{32}\b", "<id>"),
+    (rf"(?<=^  artifact  ){_HASH}", "<hash>"),  # the same in `job show`, and two times
+    (r"(?<=^  queued    )20\d\d-\S+Z$", "<time>"),
+    (r"(?<=^  finished  )20\d\d-\S+Z$", "<time>"),
+    (r"(?<= rows, )\d+\.\d kB(?=, parquet:)", "<size>"),
     (r"\bexecutor-\d+-[0-9a-f]{8}\b", "<executor>"),
-    (r"(?<=_)[0-9a-f]{16}(?=\.parquet\b)", "<key>"),
-    (
-        r"\b20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)(?=  )",
-        "<time>",
-    ),  # of a line of the log, not of evidence
-    (r"(?<=^queued    )20.*$", "<time>"),
+    (r"(?<=_)[0-9a-f]{16}(?=\.parquet\b)", "<key>"),  # holds the log's id
+    (r"(?<=\] )20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ(?=  )", "<time>"),  # when something was recorded
     (r"(?<=, )\d+\.\d s$", "<seconds>"),  # how long a run took
-    (r"(?<=: )\d+ rows, \d+ bytes(?=, parquet:)", "<rows and bytes>"),
-    (r"\b\d+\.\d kB(?=  )", "<size>"),  # of what was written; Parquet compresses ids and times
+    (r"(?<= rows, )\d+(?= bytes, parquet:)", "<bytes>"),
+    (r"^(\w+ +[\d,]+ +)\d+\.\d kB(?=  )", r"\1<size>"),  # of what was written
     (r"\[ *\d+\]", "[<seq>]"),
-    (r"(?<=up to )\d+(?=[ :]|$)", "<seq>"),
-    (r"(?<=, |: )\d+ records in \d+ commits$", "<records and commits>"),
-    (r"(?<=^head: seq )\d+", "<seq>"),
+    (r"(?<= recorded up to )\d+(?=:)", "<seq>"),
     (r"^ +\d+  (?=[A-Z][A-Za-z]+$)", "<seq>  "),  # an event in `job show`
-    (r"\bcli:\w+", "cli:<person>"),
-    (r"\b\d+ workers?\b", "<workers>"),
+    (r"(?<=^head: seq )\d+", "<seq>"),
+    (r"(?<= known durable up to seq )\d+$", "<seq>"),
+    (r"(?<=: )\d+ records in \d+ commits$", "<records and commits>"),  # there is one executor for each core
+    (r"(?<=, )\d+ workers?(?=,)", "<workers>"),
+    (r"(?<=\] <time>  cli:)\w+", "<person>"),
+    (r"(?<=^resumed from an earlier run: )\d+ jobs? waiting, \d+(?= being published$)", "<jobs>"),
 )
 _COMPILED = [(re.compile(pattern), word) for pattern, word in _MASKS]
 
