@@ -161,7 +161,7 @@ _MASKS: tuple[tuple[str, str], ...] = (
     (r"(?<= known durable up to seq )\d+$", "<seq>"),
     (r"(?<=: )\d+ records in \d+ commits$", "<records and commits>"),  # there is one executor for each core
     (r"(?<=, )\d+ workers?(?=,)", "<workers>"),
-    (r"(?<=\] <time>  cli:)\w+", "<person>"),
+    (r"(?<=\] <time>  cli:)\S+", "<person>"),
     (r"(?<=^resumed from an earlier run: )\d+ jobs? waiting, \d+(?= being published$)", "<jobs>"),
 )
 _COMPILED = [(re.compile(pattern), word) for pattern, word in _MASKS]

@@ -11,7 +11,7 @@ from typing import Any
 import typer
 from msgspec import Struct
 
-from docs.generate import markdown
+from docs.generate import errors, markdown
 
 INTRODUCTION = """
 Data goes to stdout, talk and errors go to stderr. With `--json` stdout is one JSON value (`log show`: one a line), an
@@ -47,6 +47,7 @@ def page() -> str:
         "## casparian\n\n" + "\n\n".join([_text(root), _options(root, but=[])]),
         "## Options of every verb\n\n" + _option_table(shared) if shared else "",
         *(_verb(verb, but=shared) for verb in verbs),
+        errors.section(),
     )
 
 

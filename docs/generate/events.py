@@ -8,7 +8,7 @@ from types import ModuleType
 
 from msgspec import Struct
 
-from docs.generate import markdown, source
+from docs.generate import errors, markdown, source
 from eventlog import events, ids, schema
 from reducers import fold
 
@@ -37,7 +37,9 @@ def page() -> str:
     ]
     commands = "## Commands\n\n" + "\n\n".join(_record(name) for name in _commands())
     values = "## Values inside events\n\n" + "\n\n".join(_record(name) for name in _values())
-    return markdown.page("The records of the log", INTRODUCTION, overview, *parts, commands, values, _words())
+    return markdown.page(
+        "The records of the log", INTRODUCTION, overview, *parts, commands, errors.refusals(), values, _words()
+    )
 
 
 def _union(name: str) -> list[str]:
