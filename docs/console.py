@@ -26,7 +26,7 @@ ROOT = Path(__file__).parent.parent
 # The folder that documents show. The real one has a name of the same length, because tables are as wide as their paths.
 SHOWN_FOLDER = "/cases/2026-017"
 SCRATCH = Path("/tmp")
-SESSION_SECONDS_MAX = 300
+SESSION_SECONDS_MAX = 600
 FENCE = "```"
 
 

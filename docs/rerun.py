@@ -13,7 +13,7 @@ from pathlib import Path
 
 from docs.console import ROOT, Step, masked, run, same, steps
 
-DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "TUTORIAL.md")
+DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "CLI-JSON.md", ROOT / "docs" / "TUTORIAL.md")
 
 
 def differences(document: Path) -> list[tuple[Step, list[str]]]:

@@ -14,13 +14,13 @@ from msgspec import Struct
 from docs.generate import errors, markdown
 
 INTRODUCTION = """
-Data goes to stdout, talk and errors go to stderr. With `--json` stdout is one JSON value (`log show`: one a line), an
-error too: `{"error": {"code", "message", "next_step"}}`. A verb that only reads needs no lock and writes nothing; it
-answers while a run is going on.
+Data goes to stdout, talk and errors go to stderr. With `--json` stdout is JSON, an error too: what a script may rely on
+is in [CLI-JSON.md](CLI-JSON.md). A verb that only reads needs no lock and writes nothing; it answers while a run is
+going on.
 """
 Row = tuple[str, str, str]  # of the table of options
 _EXAMPLE = re.compile(r"Example: `(.+?)`", re.DOTALL)
-_EXIT_CODES = re.compile(r"Exit codes: (.+?)\.?\s*$", re.DOTALL)
+_EXIT_CODES = re.compile(r"Exit codes: (.+?)\.?(?=\n\n|\s*$)", re.DOTALL)
 _WORDS = {bool: "", int: "number", str: "text", float: "number"}
 
 

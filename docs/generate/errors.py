@@ -22,8 +22,8 @@ With `--json`, `error.code` is one of these, or that of a [refusal](EVENTS.md#re
 being done, to what, and why it failed; `error.next_step` says what to type next. Some sentences:
 """
 REFUSALS = """
-A command that may not do what it asks changes nothing. The code of the refusal is for programs; it stands in the answer,
-and in CommandRefused or CommitRefused where the refusal is part of the record.
+A command that may not do what it asks changes nothing. The code of its refusal is for programs; it stands in the
+answer, and in CommandRefused or CommitRefused where the refusal is part of the record.
 """
 
 

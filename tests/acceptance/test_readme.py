@@ -8,13 +8,19 @@ import pytest
 import typer
 
 from docs.console import ROOT, steps
-from docs.rerun import differences, told
+from docs.rerun import DOCUMENTS, differences, told
 
 pytestmark = pytest.mark.acceptance
-SECONDS_MAX = 330  # more than a session may take
+SECONDS_MAX = 660  # more than a session may take
 
 
-def check(document: Path) -> None:
+@pytest.mark.timeout(SECONDS_MAX)
+@pytest.mark.parametrize(
+    "document",
+    [pytest.param(path, marks=pytest.mark.slow if path.name == "TUTORIAL.md" else ()) for path in DOCUMENTS],
+    ids=lambda path: path.name,
+)
+def test_a_document_shows_what_happens(document: Path) -> None:
     found = differences(document)
     assert not found, "\n\n".join(
         [told(step, real) for step, real in found]
@@ -22,20 +28,9 @@ def check(document: Path) -> None:
     )
 
 
-@pytest.mark.timeout(SECONDS_MAX)
-def test_readme_shows_what_happens() -> None:
-    check(ROOT / "README.md")
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(SECONDS_MAX)
-def test_the_tutorial_shows_what_happens() -> None:
-    check(ROOT / "docs" / "TUTORIAL.md")
-
-
-@pytest.mark.parametrize("name", ["README.md", "docs/TUTORIAL.md"])
-def test_a_document_shows_the_output_of_every_command_that_asks(name: str) -> None:
-    asking = [step for step in steps((ROOT / name).read_text()) if step.command.startswith("casparian")]
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_a_document_shows_the_output_of_every_command_that_asks(document: Path) -> None:
+    asking = [step for step in steps(document.read_text()) if step.command.startswith("casparian")]
     assert asking
     assert [step.command for step in asking if not step.shown and not step.command.endswith("&")] == []
 
