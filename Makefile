@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 DEMO := build/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long lint format bench lock clean
+.PHONY: help setup demo test test-long lint format docs bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -39,6 +39,10 @@ lint: $(READY) ## check style, types and layers
 format: $(READY) ## put the code into the one style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(READY) ## write the reference pages and the outputs in README and the tutorial from what the code does now
+	$(BIN)/python -m docs.generate
+	$(BIN)/python -m docs.rerun --write
 
 bench: $(READY) ## measure: ratios of two sides, interleaved in one run
 	$(BIN)/python -m benchmarks

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-EXIT_OK = 0
-EXIT_ERROR = 1
-EXIT_USAGE = 2
-EXIT_PARTIAL = 3
-EXIT_REFUSED = 4
-EXIT_VERIFICATION = 5
-EXIT_POISONED = 70
-EXIT_INTERRUPTED = 130
+EXIT_OK = 0  # all is well
+EXIT_ERROR = 1  # something failed, or what was asked for is not there
+EXIT_USAGE = 2  # wrong usage
+EXIT_PARTIAL = 3  # some records could not be read, or were quarantined
+EXIT_REFUSED = 4  # refused by policy
+EXIT_VERIFICATION = 5  # verification or accounting failed
+EXIT_POISONED = 70  # the log could not be written
+EXIT_INTERRUPTED = 130  # interrupted
 
 
 class CliError(Exception):

@@ -28,6 +28,13 @@ def parse_size(text: str) -> int:
     return bytes_
 
 
+def complete_parser(begun: str) -> list[str]:
+    """Return the names of parsers that begin so, for the shell; reads their manifests (some 10 ms), runs nothing."""
+    from executors.parser_catalog import builtin_parsers
+
+    return [name for name in builtin_parsers() if name.startswith(begun)]
+
+
 HomeOption = Annotated[
     Path | None,
     typer.Option(

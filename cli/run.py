@@ -11,7 +11,7 @@ import typer
 
 from cli.errors import EXIT_INTERRUPTED, EXIT_USAGE, CliError
 from cli.home import Home, find_home, prepare_home, refuse_own_folder
-from cli.options import HomeOption, JsonOption, parse_size
+from cli.options import HomeOption, JsonOption, complete_parser, parse_size
 from cli.render import count, out, out_json, printable, shorten, size, table, talk
 
 if TYPE_CHECKING:
@@ -25,7 +25,9 @@ JOB_SECONDS_MAX = 7 * 86400.0
 
 
 def run(
-    parser: Annotated[str, typer.Argument(metavar="PARSER", help="A parser's name, e.g. evtx.")],
+    parser: Annotated[
+        str, typer.Argument(metavar="PARSER", help="A parser's name, e.g. evtx.", autocompletion=complete_parser)
+    ],
     inputs: Annotated[list[str], typer.Argument(metavar="PATH", help="Files or folders.")],
     sink: Annotated[
         str | None,

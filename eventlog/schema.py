@@ -39,12 +39,19 @@ class OutputSchema(Struct, frozen=True, kw_only=True):
 
 
 # Added by the host after the data columns; a parser that supplies one of them is refused (anti-spoofing).
+# The comments are the columns' meanings in docs/TABLES.md.
 LINEAGE_COLUMNS: tuple[Column, ...] = (
+    # BLAKE3 of the bytes of the file that the row was read from.
     Column(name="_cf_source_hash", type="string", nullable=False),
+    # The job that read it; `casparian explain job ID` tells the rest.
     Column(name="_cf_job_id", type="string", nullable=False),
+    # When the job was dispatched: the same for all rows of a job.
     Column(name="_cf_processed_at", type="timestamp_utc", nullable=False),
+    # The version that the parser states of itself.
     Column(name="_cf_parser_version", type="string", nullable=False),
+    # The row's place in this output of the job, from 0.
     Column(name="_cf_row_seq", type="int64", nullable=False),
+    # Hash of the approved schema, null before approval.
     Column(name="_cf_contract", type="string", nullable=True),
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 from typing import cast
 
 import duckdb
@@ -11,18 +12,34 @@ import pytest
 from cli.projecting import ProjectionThread
 from eventlog.frames import Frame
 from projections.errors import ProjectorFailedError
-from projections.projector import Projector
+from projections.readmodel import Writer
 from tests.acceptance.terminal import eventually
 
 
 class BrokenProjector:
     """A projector whose disk is full."""
 
+    checkpoint = SimpleNamespace(seq=0)
+
     def __init__(self) -> None:
         self.connection = duckdb.connect(":memory:")
 
     def apply(self, frames: list[Frame]) -> None:
         raise ProjectorFailedError(f"write {len(frames)} frames: no space left")
+
+
+class BrokenWriter:
+    """All that the thread asks of a writer."""
+
+    doubt = ""
+
+    def __init__(self) -> None:
+        self.projector = BrokenProjector()
+
+    def close(self) -> None:
+        self.projector.connection.close()
+
+    abandon = close
 
 
 class OneRecord:
@@ -37,7 +54,7 @@ def test_a_question_behind_rows_that_cannot_be_written_is_answered_with_the_reas
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("cli.projecting.Frame", OneRecord)
-    thread = ProjectionThread(cast(Projector, BrokenProjector()), at=0)
+    thread = ProjectionThread(cast(Writer, BrokenWriter()), head=1)
     thread.feed(cast(Frame, OneRecord()))
     answers: list[object] = []
 
@@ -57,8 +74,7 @@ def test_a_question_behind_rows_that_cannot_be_written_is_answered_with_the_reas
 
 
 def test_a_question_that_the_read_model_cannot_answer_is_told_as_its_failure() -> None:
-    projector = BrokenProjector()
-    thread = ProjectionThread(cast(Projector, projector), at=0)
+    thread = ProjectionThread(cast(Writer, BrokenWriter()), head=0)
     thread.start()
     with pytest.raises(ProjectorFailedError, match=r"(?s)ask the read model: .* the log is not affected"):
         thread.ask(lambda connection: connection.execute("select * from nowhere"))
