@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from casparian import __version__
-from cli import balance, explain, files, job, jobs, log, replay, run, sql
+from cli import balance, explain, files, job, jobs, log, replay, run, sql, tape
 
 app = typer.Typer(
     name="casparian",
@@ -31,6 +32,10 @@ def main(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
     ] = False,
+    recording: Annotated[
+        Path | None,
+        typer.Option("--tape", metavar="FILE", help="Write what this command asks, does and answers as a tape."),
+    ] = None,  # read by cli/main.py, which tapes the whole of the command
 ) -> None:
     """Read the options that stand before the verb."""
 
@@ -45,3 +50,4 @@ app.add_typer(job.app, name="job")
 app.add_typer(explain.app, name="explain")
 app.add_typer(explain.app, name="why", hidden=True)
 app.add_typer(log.app, name="log")
+app.add_typer(tape.app, name="tape")

@@ -29,6 +29,11 @@ def new_executor(number: int) -> ExecutorId:
     return ExecutorId(f"executor-{number}-{secrets.token_hex(4)}")
 
 
+def new_salt() -> bytes:
+    """Return the salt of one tape; it is forgotten when the tape is written."""
+    return secrets.token_bytes(32)
+
+
 def actor() -> str:
     """Return who gives commands here, as the log names them."""
     try:

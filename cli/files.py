@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from cli.home import find_home
 from cli.options import HomeOption, JsonOption, LimitOption
 from cli.reading import reading
 from cli.render import out, out_json, shorten, size, table, talk
+
+if TYPE_CHECKING:
+    from projections.rows import FileRow
 
 
 def files(limit: LimitOption = 50, home: HomeOption = None, as_json: JsonOption = False) -> None:
@@ -17,6 +23,11 @@ def files(limit: LimitOption = 50, home: HomeOption = None, as_json: JsonOption 
 
     with reading(find_home(home)) as reader:
         rows = queries.files(reader.connection, limit=limit + 1)
+    show_files(rows, limit=limit, as_json=as_json)
+
+
+def show_files(rows: Sequence[FileRow], *, limit: int, as_json: bool) -> None:
+    """Print files, of which the caller gives one more than `limit` if there are more."""
     truncated, rows = len(rows) > limit, rows[:limit]
     if as_json:
         out_json({"files": rows, "truncated": truncated})

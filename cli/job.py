@@ -58,10 +58,7 @@ def show(job_id: JobArgument, home: HomeOption = None, as_json: JsonOption = Fal
         detail = queries.job(reader.connection, JobId(job_id))
     if detail is None:
         raise CliError("not_found", f"show job {job_id}: there is no such job in this home", "casparian jobs")
-    if as_json:
-        out_json(detail)
-        return
-    _show(detail)
+    show_job(detail, as_json=as_json)
 
 
 @app.command("cancel")
@@ -155,7 +152,11 @@ def _tell_end(seen: JobSeen, *, already: bool, code: int, as_json: bool) -> NoRe
     raise typer.Exit(code)
 
 
-def _show(detail: JobDetail) -> None:
+def show_job(detail: JobDetail, *, as_json: bool) -> None:
+    """Print all that is known of a job."""
+    if as_json:
+        out_json(detail)
+        return
     job = detail.job
     out(f"job {job.job_id} of run {job.run_id}: {job.completion_status or job.status}")
     facts = {

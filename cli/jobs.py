@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +12,9 @@ from cli.home import find_home
 from cli.options import HomeOption, JsonOption, LimitOption
 from cli.reading import reading
 from cli.render import out, out_json, shorten, table, talk
+
+if TYPE_CHECKING:
+    from projections.rows import JobRow
 
 
 class Status(StrEnum):
@@ -40,6 +44,11 @@ def jobs(
 
     with reading(find_home(home)) as reader:
         rows = queries.jobs(reader.connection, status=status.value if status else None, limit=limit + 1)
+    show_jobs(rows, limit=limit, status=status.value if status else None, as_json=as_json)
+
+
+def show_jobs(rows: Sequence[JobRow], *, limit: int, status: str | None = None, as_json: bool) -> None:
+    """Print jobs, of which the caller gives one more than `limit` if there are more."""
     truncated, rows = len(rows) > limit, rows[:limit]
     if as_json:
         out_json({"jobs": rows, "truncated": truncated})
@@ -61,4 +70,4 @@ def jobs(
     if truncated:
         talk(f"only the newest {limit} jobs are shown; --limit shows more")
     if not rows:
-        out("no jobs" + (f" with status {status.value}" if status else ""))
+        out("no jobs" + (f" with status {status}" if status else ""))

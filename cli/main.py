@@ -19,21 +19,42 @@ def run() -> NoReturn:
         sys.exit(EXIT_OK)
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     logging.getLogger(ROOT_LOGGER).setLevel(logging.WARNING)
-    from cli.app import app
     from cli.render import show_error
 
     try:
-        code = app(prog_name="casparian", standalone_mode=False)
+        code = _command(sys.argv[1:])
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(EXIT_INTERRUPTED)
     except Exception as error:
-        told = as_cli_error(error) or _usage_error(error)
+        told = _told(error)
         if told is None:
             raise
         show_error(told, as_json="--json" in sys.argv)
         sys.exit(told.exit_code)
-    sys.exit(code if isinstance(code, int) else EXIT_OK)
+    sys.exit(code)
+
+
+def _command(words: list[str]) -> int:
+    """Run the verb that the words name, on tape if they say so, and return its exit code."""
+    from cli.app import app
+
+    def run_verb() -> int:
+        code = app(words, prog_name="casparian", standalone_mode=False)
+        return code if isinstance(code, int) else EXIT_OK
+
+    if not any(word.startswith("--tape") for word in words):
+        return run_verb()
+    import typer
+
+    from cli import taping
+
+    return taping.recorded(words, typer.main.get_command(app), run_verb, _told)
+
+
+def _told(error: Exception) -> CliError | None:
+    """Return an error in the one shape, None for what is nobody's mistake but ours."""
+    return as_cli_error(error) or _usage_error(error)
 
 
 def _usage_error(error: Exception) -> CliError | None:

@@ -32,6 +32,7 @@ from eventlog.ids import (
     SourceHash,
     TargetKey,
 )
+from eventlog.redact import ByPart, Hashed, Omitted, Public
 from eventlog.schema import OutputSchema
 
 
@@ -45,44 +46,44 @@ class Record(Struct, frozen=True, kw_only=True):
 class SeenFile(Struct, frozen=True, kw_only=True):
     """One file as the scanner read it: both hashes of the same bytes, in one read."""
 
-    path: PathText
-    size: int
-    mtime_ns: int
-    file_uid: str  # "unix:<dev>:<ino>"
-    source_hash: SourceHash
-    sha256: Sha256
+    path: Hashed[PathText]
+    size: Public[int]
+    mtime_ns: Omitted[int]
+    file_uid: Hashed[str]  # "unix:<dev>:<ino>"
+    source_hash: Hashed[SourceHash]
+    sha256: Hashed[Sha256]
 
 
 class RefusedFile(Struct, frozen=True, kw_only=True):
     """A path that could not be read, with the reason in a sentence."""
 
-    path: PathText
-    reason: str
+    path: Hashed[PathText]
+    reason: Hashed[str]
 
 
 class Target(Struct, frozen=True, kw_only=True):
     """One output of a run and where it goes; table_name is empty for files."""
 
-    output: OutputName
-    table_name: str
-    schema_hash: SchemaHash
-    target_key: TargetKey
+    output: Public[OutputName]
+    table_name: Hashed[str]
+    schema_hash: Public[SchemaHash]
+    target_key: Hashed[TargetKey]
 
 
 class JobKey(Struct, frozen=True, kw_only=True):
     """What one job promises to make: one entry per declared output."""
 
-    output: OutputName
-    target_key: TargetKey
-    materialization_key: MaterializationKey
+    output: Public[OutputName]
+    target_key: Hashed[TargetKey]
+    materialization_key: Hashed[MaterializationKey]
 
 
 class UnreadableRange(Struct, frozen=True, kw_only=True):
     """Bytes of the source that could not be read, and why. length is -1 where the decoder does not say."""
 
-    offset: int
-    length: int
-    reason: str
+    offset: Public[int]
+    length: Public[int]
+    reason: Hashed[str]
 
 
 class BalanceSheet(Struct, frozen=True, kw_only=True):
@@ -93,15 +94,15 @@ class BalanceSheet(Struct, frozen=True, kw_only=True):
     entries, `ranges_total` says how many there were.
     """
 
-    unit: str
-    output: str
-    found: int
-    written: int
-    quarantined: int
-    skipped: int
-    unreadable: int
-    ranges: tuple[UnreadableRange, ...] = ()
-    ranges_total: int = 0
+    unit: Public[str]
+    output: Public[str]
+    found: Public[int]
+    written: Public[int]
+    quarantined: Public[int]
+    skipped: Public[int]
+    unreadable: Public[int]
+    ranges: ByPart[tuple[UnreadableRange, ...]] = ()
+    ranges_total: Public[int] = 0
 
 
 RANGES_MAX = 1000
@@ -110,22 +111,22 @@ RANGES_MAX = 1000
 class ArtifactShare(Struct, frozen=True, kw_only=True):
     """The rows of one job inside an artifact; one entry today, the seam for leases of many small files."""
 
-    job: JobId
-    row_first: int
-    rows: int
+    job: Public[JobId]
+    row_first: Public[int]
+    rows: Public[int]
 
 
 class StagedOutput(Struct, frozen=True, kw_only=True):
     """A durable staged artifact and the name it will get. `staged` and `final` are file names in the sink's folder."""
 
-    output: OutputName
-    staged: str
-    final: str
-    digest: Digest
-    bytes: int
-    rows: int
-    schema_hash: SchemaHash
-    jobs: tuple[ArtifactShare, ...]
+    output: Public[OutputName]
+    staged: Omitted[str]
+    final: Hashed[str]
+    digest: Hashed[Digest]
+    bytes: Public[int]
+    rows: Public[int]
+    schema_hash: Public[SchemaHash]
+    jobs: ByPart[tuple[ArtifactShare, ...]]
 
 
 JobStatus = Literal["success", "partial_success"]
@@ -137,30 +138,30 @@ FailureClass = Literal["permanent", "transient", "accounting", "promotion"]
 class WriterOpened(Record, frozen=True, kw_only=True):
     """A process took the log: a new epoch begins, all leases of earlier epochs are dead."""
 
-    epoch: int
-    version: str
-    host: str
-    pid: int
-    boot_id: str
-    opened_at: Instant
+    epoch: Public[int]
+    version: Public[str]
+    host: Hashed[str]
+    pid: Public[int]
+    boot_id: Hashed[str]
+    opened_at: Public[Instant]
 
 
 class LogRecovered(Record, frozen=True, kw_only=True):
     """A torn tail was set aside and the committed prefix copied forward."""
 
-    segment: str
-    kept_bytes: int
-    removed_bytes: int
-    removed_sha256: Sha256
-    kept_as: str  # file name under log/quarantine/
-    reason: str
+    segment: Public[str]
+    kept_bytes: Public[int]
+    removed_bytes: Public[int]
+    removed_sha256: Hashed[Sha256]
+    kept_as: Hashed[str]  # file name under log/quarantine/
+    reason: Hashed[str]
 
 
 class CommandRefused(Record, frozen=True, kw_only=True):
     """The command that opens this frame changed nothing: `code` is for programs, `why` is for people."""
 
-    code: str
-    why: str
+    code: Public[str]
+    why: Hashed[str]
 
 
 # --- parser ---------------------------------------------------------------------------------------------------------
@@ -169,71 +170,71 @@ class CommandRefused(Record, frozen=True, kw_only=True):
 class ParserDeployed(Record, frozen=True, kw_only=True):
     """A parser with this exact artifact may run. A built-in one is trusted by its recorded hash."""
 
-    parser: ParserName
-    version: str
-    artifact_hash: ArtifactHash
-    env_hash: EnvHash
-    builtin: bool
-    outputs: tuple[OutputSchema, ...]
-    settings: dict[str, str]  # what a run may set, with the defaults
-    components: dict[str, str]  # what the artifact hash covers: file names and package versions
-    deployed_at: Instant
+    parser: Public[ParserName]
+    version: Public[str]
+    artifact_hash: Public[ArtifactHash]
+    env_hash: Hashed[EnvHash]
+    builtin: Public[bool]
+    outputs: ByPart[tuple[OutputSchema, ...]]
+    settings: Hashed[dict[str, str]]  # what a run may set, with the defaults
+    components: Hashed[dict[str, str]]  # what the artifact hash covers: file names and package versions
+    deployed_at: Public[Instant]
 
 
 # --- run ------------------------------------------------------------------------------------------------------------
 
 
 class RunStarted(Record, frozen=True, kw_only=True):
-    run: RunId
-    parser: ParserName
-    inputs: tuple[PathText, ...]  # the first ones; all of them are the blob `inputs_digest`, where it is not ""
-    inputs_total: int
-    inputs_digest: str
-    sink_uri: str
-    sink_mode: str
-    settings: dict[str, str]  # every declared one, as given or by default
-    workers: int
-    started_at: Instant
+    run: Public[RunId]
+    parser: Public[ParserName]
+    inputs: Hashed[tuple[PathText, ...]]  # the first ones; all of them are the blob `inputs_digest`, where it is not ""
+    inputs_total: Public[int]
+    inputs_digest: Hashed[str]
+    sink_uri: Hashed[str]
+    sink_mode: Public[str]
+    settings: Hashed[dict[str, str]]  # every declared one, as given or by default
+    workers: Public[int]
+    started_at: Public[Instant]
 
 
 class RunPlanned(Record, frozen=True, kw_only=True):
     """What the run decided, at which position, from which components. The list of files is the blob `plan_digest`."""
 
-    run: RunId
-    at_seq: Seq
-    parser: ParserName
-    parser_version: str
-    artifact_hash: ArtifactHash
-    env_hash: EnvHash
-    config_hash: ConfigHash
-    sink_uri: str
-    sink_mode: str
-    targets: tuple[Target, ...]
-    found: int
-    reused: int
-    queued: int
-    attached: int  # an open job, or an earlier file of this run with the same bytes, makes the outputs
-    refused: int
-    plan_digest: Digest
-    planned_at: Instant
+    run: Public[RunId]
+    at_seq: Public[Seq]
+    parser: Public[ParserName]
+    parser_version: Public[str]
+    artifact_hash: Public[ArtifactHash]
+    env_hash: Hashed[EnvHash]
+    config_hash: Hashed[ConfigHash]
+    sink_uri: Hashed[str]
+    sink_mode: Public[str]
+    targets: ByPart[tuple[Target, ...]]
+    found: Public[int]
+    reused: Public[int]
+    queued: Public[int]
+    attached: Public[int]  # an open job, or an earlier file of this run with the same bytes, makes the outputs
+    refused: Public[int]
+    plan_digest: Hashed[Digest]
+    planned_at: Public[Instant]
 
 
 class RunFinished(Record, frozen=True, kw_only=True):
-    run: RunId
-    exit: int
-    processed: int
-    reused: int
-    failed: int
-    superseded: int
-    finished_at: Instant
+    run: Public[RunId]
+    exit: Public[int]
+    processed: Public[int]
+    reused: Public[int]
+    failed: Public[int]
+    superseded: Public[int]
+    finished_at: Public[Instant]
 
 
 class RunInterrupted(Record, frozen=True, kw_only=True):
     """The run ended before its work was done; its open jobs stay open for the next start."""
 
-    run: RunId
-    reason: str
-    interrupted_at: Instant
+    run: Public[RunId]
+    reason: Hashed[str]
+    interrupted_at: Public[Instant]
 
 
 # --- file -----------------------------------------------------------------------------------------------------------
@@ -242,33 +243,33 @@ class RunInterrupted(Record, frozen=True, kw_only=True):
 class FilesSeen(Record, frozen=True, kw_only=True):
     """Up to 1,000 files in the order in which the scanner met them."""
 
-    run: RunId
-    files: tuple[SeenFile, ...]
+    run: Public[RunId]
+    files: ByPart[tuple[SeenFile, ...]]
 
 
 class FilesRefused(Record, frozen=True, kw_only=True):
-    run: RunId
-    files: tuple[RefusedFile, ...]
+    run: Public[RunId]
+    files: ByPart[tuple[RefusedFile, ...]]
 
 
 # --- executor -------------------------------------------------------------------------------------------------------
 
 
 class ExecutorJoined(Record, frozen=True, kw_only=True):
-    executor: ExecutorId
-    pid: int
-    host: str
-    version: str
-    capacity: int
-    joined_at: Instant
+    executor: Public[ExecutorId]
+    pid: Public[int]
+    host: Hashed[str]
+    version: Public[str]
+    capacity: Public[int]
+    joined_at: Public[Instant]
 
 
 class ExecutorLost(Record, frozen=True, kw_only=True):
     """The executor is gone, by its own word or because its process ended; its leases are dead."""
 
-    executor: ExecutorId
-    reason: str
-    lost_at: Instant
+    executor: Public[ExecutorId]
+    reason: Hashed[str]
+    lost_at: Public[Instant]
 
 
 # --- job ------------------------------------------------------------------------------------------------------------
@@ -277,70 +278,70 @@ class ExecutorLost(Record, frozen=True, kw_only=True):
 class JobQueued(Record, frozen=True, kw_only=True):
     """One file to be parsed by one parser; claims its materialization keys until it is finished."""
 
-    job: JobId
-    run: RunId
-    path: PathText
-    source_hash: SourceHash
-    sha256: Sha256
-    size: int
-    mtime_ns: int
-    file_uid: str
-    parser: ParserName
-    parser_version: str
-    artifact_hash: ArtifactHash
-    settings: dict[str, str]
-    sink_uri: str
-    sink_mode: str
-    keys: tuple[JobKey, ...]
-    queued_at: Instant
+    job: Public[JobId]
+    run: Public[RunId]
+    path: Hashed[PathText]
+    source_hash: Hashed[SourceHash]
+    sha256: Hashed[Sha256]
+    size: Public[int]
+    mtime_ns: Omitted[int]
+    file_uid: Hashed[str]
+    parser: Public[ParserName]
+    parser_version: Public[str]
+    artifact_hash: Public[ArtifactHash]
+    settings: Hashed[dict[str, str]]
+    sink_uri: Hashed[str]
+    sink_mode: Public[str]
+    keys: ByPart[tuple[JobKey, ...]]
+    queued_at: Public[Instant]
 
 
 class JobDispatched(Record, frozen=True, kw_only=True):
-    job: JobId
-    attempt: int  # from 1
-    executor: ExecutorId
-    lease: LeaseId
-    dispatched_at: Instant
+    job: Public[JobId]
+    attempt: Public[int]  # from 1
+    executor: Public[ExecutorId]
+    lease: Hashed[LeaseId]
+    dispatched_at: Public[Instant]
 
 
 class JobStarted(Record, frozen=True, kw_only=True):
-    job: JobId
-    attempt: int
-    lease: LeaseId
-    started_at: Instant
+    job: Public[JobId]
+    attempt: Public[int]
+    lease: Hashed[LeaseId]
+    started_at: Public[Instant]
 
 
 class JobDeclined(Record, frozen=True, kw_only=True):
     """The executor gave the job back unstarted, for want of capacity: no attempt is charged."""
 
-    job: JobId
-    attempt: int
-    lease: LeaseId
-    reason: str
-    declined_at: Instant
+    job: Public[JobId]
+    attempt: Public[int]
+    lease: Hashed[LeaseId]
+    reason: Hashed[str]
+    declined_at: Public[Instant]
 
 
 class JobRequeued(Record, frozen=True, kw_only=True):
     """An attempt ended without a result and the job waits again. `charged` says whether it used up a retry."""
 
-    job: JobId
-    attempt: int
-    reason: str
-    charged: bool
-    not_before: Instant
-    requeued_at: Instant
-    kind: str = ""  # of a failed attempt: the word for programs, as in JobFailed
+    job: Public[JobId]
+    attempt: Public[int]
+    reason: Hashed[str]
+    charged: Public[bool]
+    not_before: Public[Instant]
+    requeued_at: Public[Instant]
+    kind: Public[str] = ""  # of a failed attempt: the word for programs, as in JobFailed
 
 
 class CommitRefused(Record, frozen=True, kw_only=True):
     """A finished attempt may not publish: wrong lease, cancelled, unbalanced. Its staged outputs are discarded."""
 
-    job: JobId
-    attempt: int
-    lease: LeaseId
-    code: str
-    why: str
-    refused_at: Instant
+    job: Public[JobId]
+    attempt: Public[int]
+    lease: Hashed[LeaseId]
+    code: Public[str]
+    why: Hashed[str]
+    refused_at: Public[Instant]
 
 
 class OutputsCommitted(Record, frozen=True, kw_only=True):
@@ -349,108 +350,108 @@ class OutputsCommitted(Record, frozen=True, kw_only=True):
     `outputs` are the artifacts to promote; `empty` are the outputs without rows, which have no artifact.
     """
 
-    job: JobId
-    attempt: int
-    lease: LeaseId
-    commit_key: CommitKey
-    status: JobStatus
-    sink_uri: str
-    outputs: tuple[StagedOutput, ...]
-    empty: tuple[OutputName, ...]
-    sheet: BalanceSheet
-    committed_at: Instant
+    job: Public[JobId]
+    attempt: Public[int]
+    lease: Hashed[LeaseId]
+    commit_key: Hashed[CommitKey]
+    status: Public[JobStatus]
+    sink_uri: Hashed[str]
+    outputs: ByPart[tuple[StagedOutput, ...]]
+    empty: Public[tuple[OutputName, ...]]
+    sheet: ByPart[BalanceSheet]
+    committed_at: Public[Instant]
 
 
 class MaterializationRecorded(Record, frozen=True, kw_only=True):
     """An output exists. `file` is its name in the sink's folder, "" where the output has no rows (no_data)."""
 
-    job: JobId
-    run: RunId
-    output: OutputName
-    target_key: TargetKey
-    materialization_key: MaterializationKey
-    source_hash: SourceHash
-    parser: ParserName
-    parser_version: str
-    sink_uri: str
-    file: str
-    digest: str
-    bytes: int
-    row_first: int
-    rows: int
-    schema_hash: SchemaHash
-    status: Literal["success", "partial_success", "no_data"]
+    job: Public[JobId]
+    run: Public[RunId]
+    output: Public[OutputName]
+    target_key: Hashed[TargetKey]
+    materialization_key: Hashed[MaterializationKey]
+    source_hash: Hashed[SourceHash]
+    parser: Public[ParserName]
+    parser_version: Public[str]
+    sink_uri: Hashed[str]
+    file: Hashed[str]
+    digest: Hashed[str]
+    bytes: Public[int]
+    row_first: Public[int]
+    rows: Public[int]
+    schema_hash: Public[SchemaHash]
+    status: Public[Literal["success", "partial_success", "no_data"]]
 
 
 class JobCompleted(Record, frozen=True, kw_only=True):
-    job: JobId
-    run: RunId
-    attempt: int
-    status: JobStatus
-    sheet: BalanceSheet
-    finished_at: Instant
+    job: Public[JobId]
+    run: Public[RunId]
+    attempt: Public[int]
+    status: Public[JobStatus]
+    sheet: ByPart[BalanceSheet]
+    finished_at: Public[Instant]
 
 
 class JobFailed(Record, frozen=True, kw_only=True):
     """The job is over without outputs. `hint` says what a person can do; `log_tail` is the guest's last words."""
 
-    job: JobId
-    run: RunId
-    attempt: int
-    failure: FailureClass
-    kind: str
-    reason: str
-    hint: str
-    log_tail: str
-    sheet: BalanceSheet | None
-    failed_at: Instant
+    job: Public[JobId]
+    run: Public[RunId]
+    attempt: Public[int]
+    failure: Public[FailureClass]
+    kind: Public[str]
+    reason: Hashed[str]
+    hint: Omitted[str]
+    log_tail: Omitted[str]
+    sheet: ByPart[BalanceSheet | None]
+    failed_at: Public[Instant]
 
 
 class CancelAccepted(Record, frozen=True, kw_only=True):
     """No OutputsCommitted of this job may follow: the log itself is the proof."""
 
-    job: JobId
-    reason: str
-    accepted_at: Instant
+    job: Public[JobId]
+    reason: Hashed[str]
+    accepted_at: Public[Instant]
 
 
 class JobAborted(Record, frozen=True, kw_only=True):
-    job: JobId
-    run: RunId
-    reason: str
-    aborted_at: Instant
+    job: Public[JobId]
+    run: Public[RunId]
+    reason: Hashed[str]
+    aborted_at: Public[Instant]
 
 
 class PromotionAbandoned(Record, frozen=True, kw_only=True):
     """The sink answered that nothing of this commit key is published; its key is free again."""
 
-    job: JobId
-    attempt: int
-    commit_key: CommitKey
-    reason: str
-    abandoned_at: Instant
+    job: Public[JobId]
+    attempt: Public[int]
+    commit_key: Hashed[CommitKey]
+    reason: Hashed[str]
+    abandoned_at: Public[Instant]
 
 
 # --- commands that people give (logged as the first record of their frame) -------------------------------------------
 
 
 class StartRun(Record, frozen=True, kw_only=True):
-    parser: ParserName
-    inputs: tuple[PathText, ...]  # see RunStarted
-    inputs_total: int
-    inputs_digest: str
-    sink_uri: str
-    sink_mode: str
-    settings: dict[str, str]
-    workers: int
-    now: Instant
+    parser: Public[ParserName]
+    inputs: Hashed[tuple[PathText, ...]]  # see RunStarted
+    inputs_total: Public[int]
+    inputs_digest: Hashed[str]
+    sink_uri: Hashed[str]
+    sink_mode: Public[str]
+    settings: Hashed[dict[str, str]]
+    workers: Public[int]
+    now: Public[Instant]
 
 
 class CancelJob(Record, frozen=True, kw_only=True):
-    job: JobId
-    reason: str
-    now: Instant
-    by: str = ""  # who asks, as the frame's actor names them: a decision does not see the frame
+    job: Public[JobId]
+    reason: Hashed[str]
+    now: Public[Instant]
+    by: Hashed[str] = ""  # who asks, as the frame's actor names them: a decision does not see the frame
 
 
 SinkAnswer = Literal["withdrawn", "unreachable", "not_asked"]
@@ -460,13 +461,13 @@ class AbandonJob(Record, frozen=True, kw_only=True):
     """Give up a promotion. The shell asks the sink first: `withdrawn` says that nothing of the commit key is published
     and that nothing can be any more; `not_asked` that there was no promotion to ask about."""
 
-    job: JobId
-    commit_key: CommitKey
-    sink_answer: SinkAnswer
-    sink_said: str
-    reason: str
-    by: str
-    now: Instant
+    job: Public[JobId]
+    commit_key: Hashed[CommitKey]
+    sink_answer: Public[SinkAnswer]
+    sink_said: Hashed[str]
+    reason: Hashed[str]
+    by: Hashed[str]
+    now: Public[Instant]
 
 
 LogEvent = WriterOpened | LogRecovered | CommandRefused

@@ -11,6 +11,7 @@ from typing import Literal
 from msgspec import Struct
 
 from eventlog.ids import OutputName, SchemaHash, canonical_hash
+from eventlog.redact import ByPart, Public
 
 PrimitiveType = Literal["boolean", "int64", "float64", "string", "binary", "timestamp_utc"]
 
@@ -26,16 +27,16 @@ DUCKDB_TYPES: dict[PrimitiveType, str] = {
 
 
 class Column(Struct, frozen=True, kw_only=True):
-    name: str
-    type: PrimitiveType
-    nullable: bool = True
+    name: Public[str]
+    type: Public[PrimitiveType]
+    nullable: Public[bool] = True
 
 
 class OutputSchema(Struct, frozen=True, kw_only=True):
     """One declared output of a parser: its columns in order. The host's lineage columns are not part of it."""
 
-    output: OutputName
-    columns: tuple[Column, ...]
+    output: Public[OutputName]
+    columns: ByPart[tuple[Column, ...]]
 
 
 # Added by the host after the data columns; a parser that supplies one of them is refused (anti-spoofing).

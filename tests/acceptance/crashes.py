@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from msgspec import Struct
 
 from projections import queries
-from projections.readmodel import open_reader
+from projections.reader import open_reader
 from tests.acceptance.terminal import Done, Terminal, eventually
 
 DRIVER = (sys.executable, "-P", "-m", "tests.acceptance.driver")
