@@ -57,9 +57,8 @@ def live(folder: Path, *options: str) -> tuple[int, str, str]:
 def injected(folder: Path, call: str, fault: str, when: int) -> None:
     """Inject one fault and prove that nothing that was acknowledged suffers."""
     inject = f"inject={call}:{fault}:when={when}"
-    code, told, complaints = live(
-        folder, "-y", "-e", f"trace={call}", "-e", inject, "-o", str(folder.with_suffix(".trace"))
-    )
+    trace = folder.with_suffix(".trace")
+    code, told, complaints = live(folder, "-y", "-e", f"trace={call}", "-e", inject, "-o", str(trace))
     where = f"{call} {fault} {when}: {complaints[-400:]}"
     if "KILL" in fault:
         assert code == -signal.SIGKILL, where
@@ -80,7 +79,9 @@ def _of_a_batch(trace: Path) -> bool:
 
 def _whole_after_opening(folder: Path, acks: list[int], *, opened: bool, where: str) -> None:
     log = open_log(folder)
-    batches = [[record.seq for record in frame.records] for frame in log.replay() if frame.epoch < log.epoch]
+    batches: list[list[int]] = [
+        [record.seq for record in frame.records] for frame in log.replay() if frame.epoch < log.epoch
+    ]
     log.close()
     assert verify(folder).verdict == "OK", where
     seqs = [seq for batch in batches for seq in batch]
