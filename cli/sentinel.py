@@ -177,7 +177,11 @@ class Sentinel:
         self.control.start()
 
     def hire(self) -> None:
-        """Have the executors that the work needs: none while nothing is open, so that a rerun costs no process."""
+        """Have the executors that the work needs: none while nothing is open, so that a rerun costs no process.
+
+        Raises LogFullError when the log takes no more: whoever waits for the work would wait in vain.
+        """
+        self.handler.refuse_full()
         open_jobs = self.handler.inspect(lambda state: len(state.jobs.queued) + len(state.jobs.leased))
         if open_jobs and not self.fleet.size:
             self.fleet.start()

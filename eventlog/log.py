@@ -240,6 +240,7 @@ class Log:
             prev = frame.hash
         data = b"".join(pieces)
         self._write_and_sync(data)
+        self._reserve.take(len(data))
         self._marked = False
         self.head = Head(seq=frames[-1].last, hash=prev, commit=commit, bytes=head.bytes + len(data))
         return frames

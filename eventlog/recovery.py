@@ -8,6 +8,7 @@ returned: TORN. Nobody was told of it, so it is set aside under quarantine/ and 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -348,7 +349,16 @@ def _copy_forward(folder: Path, scan: ChainScan, *, log_id: LogId) -> None:
     """Write the committed prefix of the last segment to a new file, prove it, and put it in the old one's place."""
     segment = scan.segment
     beside = temporary(segment.path)
-    copy_prefix_durably(segment.path, beside, size=scan.offset)
+    try:
+        copy_prefix_durably(segment.path, beside, size=scan.offset)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        beside.unlink(missing_ok=True)
+        raise LogStorageError(
+            f"Copy {segment.path} forward: {error}. The repair needs {scan.offset} bytes free; the log is unchanged.",
+            next_step="Make room on that disk, then start again.",
+        ) from error
     start = scan.segment_start
     copied = Segment(path=beside, first=segment.first, size=scan.offset)
     check = ChainScan(log_id=log_id, segments=[copied], start=Waypoint(link=start.link, index=0, offset=0))

@@ -23,28 +23,32 @@ _LOOK_SECONDS: Final = 0.02  # a look costs as much as encoding a frame; the res
 
 
 class Reserve:
-    """Says whether the disk under a folder has room for a batch; looks at most once in _LOOK_SECONDS."""
+    """Says whether the disk under a folder has room for a batch; looks once in _LOOK_SECONDS and counts in between."""
 
     def __init__(self, folder: Path, *, reserve_bytes: int) -> None:
         self._folder = folder
         self._reserve_bytes = reserve_bytes
         self._looked_at = 0.0
-        self._had_room = False
+        self._left = -1  # bytes that were free beyond what is kept, less what the log has taken since
 
     def require(self) -> None:
         """Raise LogFullError if free space is less than the reserve and one batch."""
         now = time.monotonic()
-        if self._had_room and now - self._looked_at < _LOOK_SECONDS:
+        if self._left >= 0 and now - self._looked_at < _LOOK_SECONDS:
             return
         free, total = _space(self._folder)
-        wanted = kept_bytes(total, self._reserve_bytes)
-        self._had_room, self._looked_at = total == 0 or free >= wanted, now
-        if not self._had_room:
+        kept = kept_bytes(total, self._reserve_bytes)
+        self._left, self._looked_at = (free - kept if total else BATCH_BYTES_MAX), now
+        if self._left < 0:
             raise LogFullError(
-                f"Append to the log in {self._folder}: its disk has {free} bytes free and the log keeps {wanted} in "
+                f"Append to the log in {self._folder}: its disk has {free} bytes free and the log keeps {kept} in "
                 f"reserve. Nothing of this batch was written.",
                 next_step="Make room on that disk, then give the same command again.",
             )
+
+    def take(self, size: int) -> None:
+        """Count what the log has written."""
+        self._left -= size
 
 
 def kept_bytes(total: int, reserve_bytes: int) -> int:

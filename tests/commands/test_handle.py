@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -9,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from commands import handle
+from commands import handle, inbox
 from commands.decide import Command
 from commands.handle import Handler, Outcome
+from eventlog.errors import LogFullError
 from eventlog.frames import Frame
 from eventlog.ids import LogId
 from eventlog.log import Log
@@ -202,3 +204,173 @@ def test_idleness_leaves_a_mark_that_closes_the_tail(make: Make, folder: Path, m
             return
         time.sleep(0.05)
     pytest.fail("the last event was never shown to readers")
+
+
+# --- a full disk ---
+
+
+@pytest.fixture
+def space(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let a test say how many bytes are free on the log's disk."""
+    free = [10**12]
+    monkeypatch.setattr("eventlog.reserve._space", lambda _: (free[0], 10**12))
+    monkeypatch.setattr("eventlog.reserve._LOOK_SECONDS", -1.0)
+    return free
+
+
+def test_commands_on_a_full_disk_are_refused_and_the_state_stays_that_of_the_log(
+    make: Make, folder: Path, space: list[int]
+) -> None:
+    asked: list[int] = []
+
+    def manager(state: State) -> list[Command]:
+        asked.append(state.seq)
+        return []
+
+    handler = make(manager)
+    handler.start()
+    handler.call(deploy(), actor="x")
+    before = handler.inspect(picture)
+    space[0] = 0
+    asked.clear()
+    answers = [handler.submit(start(), actor="x"), handler.submit(join(), actor="x")]
+    for answer in answers:
+        with pytest.raises(LogFullError, match="Nothing of this batch was written"):
+            answer.result(timeout=10)
+    with pytest.raises(LogFullError):
+        handler.refuse_full()
+    assert handler.inspect(picture) == before
+    assert asked == [], "a manager whose wishes cannot be granted is not asked for them"
+    space[0] = 10**12
+    assert handler.call(start(), actor="x").refused is None
+    handler.refuse_full()
+    assert handler.inspect(lambda state: list(state.runs)) == [1]
+    after = handler.inspect(picture)
+    log = handler._log
+    fresh = Handler(log, manager=lambda _: (), actor="x")
+    fresh.replay(lambda _: None)
+    assert picture(fresh._state) == after
+
+
+def test_room_comes_back_without_a_command(make: Make, space: list[int]) -> None:
+    handler = make()
+    handler.start()
+    space[0] = 0
+    with pytest.raises(LogFullError):
+        handler.call(deploy(), actor="x")
+    space[0] = 10**12
+    handler.wake()
+    handler.inspect(lambda state: state.seq)
+    handler.inspect(lambda state: state.seq)
+    handler.refuse_full()
+
+
+# --- event loops ---
+
+
+def test_tasks_of_one_turn_are_committed_in_one_batch_and_answered(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches: list[int] = []
+    whole = Log.commit
+
+    def counted(self: Log, drafts: Sequence[object]) -> list[Frame]:
+        batches.append(len(drafts))
+        return whole(self, drafts)  # type: ignore[arg-type]  # the drafts are handed on as they came
+
+    async def ask_all(handler: Handler) -> list[Outcome]:
+        port = handler.port(actor="x")
+        return await asyncio.gather(*(port.ask(command) for command in planned_run(1, 2, 3)))
+
+    handler = make()
+    handler.start()
+    monkeypatch.setattr(Log, "commit", counted)
+    outcomes = asyncio.run(ask_all(handler))
+    assert [outcome.refused for outcome in outcomes] == [None] * len(outcomes)
+    assert [outcome.seq for outcome in outcomes] == sorted({outcome.seq for outcome in outcomes})
+    assert batches == [len(outcomes)]
+
+
+def test_a_task_is_answered_only_when_its_events_are_durable(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    committed: list[int] = []
+    whole = Log.commit
+
+    def slow(self: Log, drafts: Sequence[object]) -> list[Frame]:
+        time.sleep(0.2)
+        frames = whole(self, drafts)  # type: ignore[arg-type]  # the drafts are handed on as they came
+        committed.append(frames[-1].last)
+        return frames
+
+    async def ask(handler: Handler) -> Outcome:
+        answer = handler.port(actor="x").ask(deploy())
+        await asyncio.sleep(0.05)
+        assert not answer.done()
+        return await answer
+
+    handler = make()
+    handler.start()
+    monkeypatch.setattr(Log, "commit", slow)
+    assert asyncio.run(ask(handler)).seq == committed[0]
+
+
+def test_a_task_or_thread_that_gives_up_does_not_end_the_decider(make: Make) -> None:
+    async def give_up(handler: Handler) -> None:
+        port = handler.port(actor="x")
+        port.ask(deploy()).cancel()
+        assert (await port.ask(start())).refused is None
+
+    handler = make()
+    given_up = handler.submit(deploy(), actor="x")
+    assert given_up.cancel()
+    handler.start()
+    asyncio.run(give_up(handler))
+    assert handler.call(join(), actor="x").refused is None
+
+
+def test_an_event_loop_that_is_gone_does_not_end_the_decider(make: Make) -> None:
+    async def leave(handler: Handler) -> None:
+        handler.port(actor="x").ask(deploy())
+        await asyncio.sleep(0)
+
+    handler = make()
+    asyncio.run(leave(handler))
+    handler.start()
+    assert handler.call(start(), actor="x").refused is None, "the parser was deployed before it"
+
+
+def test_a_fault_and_a_full_disk_are_told_to_tasks_too(
+    make: Make, space: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class DiskError(Exception):
+        pass
+
+    def refuse(self: Log, drafts: object) -> list[Frame]:
+        raise DiskError
+
+    async def ask(handler: Handler) -> Outcome:
+        return await handler.port(actor="x").ask(deploy())
+
+    monkeypatch.setattr("threading.excepthook", lambda _: None)
+    handler = make()
+    handler.start()
+    space[0] = 0
+    with pytest.raises(LogFullError):
+        asyncio.run(ask(handler))
+    space[0] = 10**12
+    monkeypatch.setattr(Log, "commit", refuse)
+    for _ in range(2):
+        with pytest.raises(DiskError):
+            asyncio.run(ask(handler))
+
+
+def test_an_event_loop_may_not_ask_without_bound(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox, "ASKED_COMMANDS_MAX", 2)
+
+    async def ask(handler: Handler) -> None:
+        port = handler.port(actor="x")
+        answers = [port.ask(deploy()), port.ask(start())]
+        with pytest.raises(asyncio.QueueFull):
+            port.ask(join())
+        handler.start()
+        await asyncio.gather(*answers)
+        assert (await port.ask(join())).refused is None
+
+    asyncio.run(ask(make()))

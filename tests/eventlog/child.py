@@ -34,6 +34,28 @@ def hold(folder: Path) -> None:
     log.close()
 
 
+def life(folder: Path) -> None:
+    """Open, commit twice and close, and say after each step that it is done."""
+    log = opened(folder)
+    os.write(1, f"OPEN {log.head.seq}\n".encode())
+    for number in (1, 2):
+        (frame,) = log.commit([draft(event(number), event(number))])
+        os.write(1, f"ACK {frame.last}\n".encode())
+    log.close()
+    os.write(1, b"CLOSED\n")
+
+
+def by_the_byte(folder: Path, count: int) -> None:
+    """Commit with a system that takes one byte at a time, until the file may grow no further."""
+    write = os.write
+
+    def one_byte(fd: int, data: bytes) -> int:
+        return write(fd, bytes(data[:1]) if fd > sys.stderr.fileno() else data)
+
+    os.write = one_byte  # type: ignore[assignment]  # it takes less than the real one: bytes are all it gets here
+    limited(folder, count)
+
+
 def limited(folder: Path, count: int) -> None:
     """Commit until the file may grow no further."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (count, count))
@@ -56,6 +78,10 @@ if __name__ == "__main__":
         acks(Path(where), int(rest[0]))
     elif mode == "hold":
         hold(Path(where))
+    elif mode == "life":
+        life(Path(where))
+    elif mode == "by-the-byte":
+        by_the_byte(Path(where), int(rest[0]))
     elif mode == "limited":
         limited(Path(where), int(rest[0]))
     else:

@@ -1,0 +1,149 @@
+"""Every system call that changes the log, made to fail or to be the last one, in one life of a real process.
+
+The life is a recovery of a torn log, two commits and a clean close. Whatever is injected: what was acknowledged is
+there after the next opening, nothing is there half, the verdict is right, and so is the exit code.
+"""
+
+from __future__ import annotations
+
+import collections
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from eventlog.log import EXIT_STORAGE
+from eventlog.verify import verify
+from tests.eventlog.support import SEGMENT, append, crash_image, open_log, small_log
+from tests.eventlog.test_processes import acked, command, run, traced
+
+CALLS = (
+    "write",
+    "pwrite64",
+    "fdatasync",
+    "fsync",
+    "rename",
+    "unlink",
+    "openat",
+    "link",
+    "linkat",
+    "ftruncate",
+    "mkdir",
+)
+FAULTS = ("error=EIO", "error=ENOSPC", "signal=KILL")
+NAMES = ("LOCK", "GENESIS.json", "CLOSED", "CLOSED.tmp", "POISON", "BALLAST", "BALLAST.tmp", SEGMENT, f"{SEGMENT}.tmp")
+WHOLE_SEQS = [1, 2, 3, 4]  # of the log before its end was torn
+OPENED_FRAME_SEQS = [5, 6]  # LogRecovered and WriterOpened
+COMMITTED = [[7, 8], [9, 10]]
+
+
+def torn_log(folder: Path) -> Path:
+    """Make a log that a crash left with a torn end."""
+    small_log(folder)
+    append(folder / SEGMENT, b'{"seq":5,"type":"RunInt')
+    return folder
+
+
+def live(folder: Path, *options: str) -> tuple[int, str, str]:
+    """Let a process live on the log under strace; only calls that touch the log count."""
+    paths = [folder, folder / "quarantine", *(folder / name for name in NAMES)]
+    only = [part for path in paths for part in ("-P", str(path))]
+    result = run(traced(command("life", folder), *only, *options))
+    return result.returncode, result.stdout, result.stderr
+
+
+def injected(folder: Path, call: str, fault: str, when: int) -> None:
+    """Inject one fault and prove that nothing that was acknowledged suffers."""
+    inject = f"inject={call}:{fault}:when={when}"
+    trace = folder.with_suffix(".trace")
+    code, told, complaints = live(folder, "-y", "-e", f"trace={call}", "-e", inject, "-o", str(trace))
+    where = f"{call} {fault} {when}: {complaints[-400:]}"
+    if "KILL" in fault:
+        assert code == -signal.SIGKILL, where
+    else:
+        assert code in (0, 1, EXIT_STORAGE), where
+        assert (code == 0) == ("CLOSED" in told), where
+        if call in ("write", "fdatasync") and _of_a_batch(trace):
+            assert code == EXIT_STORAGE, where
+    assert verify(folder).verdict in ("OK", "TORN"), where
+    _whole_after_opening(folder, acked(told), opened="OPEN" in told, where=where)
+
+
+def _of_a_batch(trace: Path) -> bool:
+    """Return whether the call that failed was on the segment itself (strace -y names files)."""
+    lines = [line for line in trace.read_text().splitlines() if "(INJECTED)" in line]
+    return any(re.search(rf"\(\d+<[^>]*/{SEGMENT}>", line) for line in lines)
+
+
+def _whole_after_opening(folder: Path, acks: list[int], *, opened: bool, where: str) -> None:
+    log = open_log(folder)
+    batches: list[list[int]] = [
+        [record.seq for record in frame.records] for frame in log.replay() if frame.epoch < log.epoch
+    ]
+    log.close()
+    assert verify(folder).verdict == "OK", where
+    seqs = [seq for batch in batches for seq in batch]
+    wanted = [*WHOLE_SEQS, *(OPENED_FRAME_SEQS if opened else []), *(seq for ack in acks for seq in (ack - 1, ack))]
+    assert seqs[: len(wanted)] == wanted, where
+    assert seqs == list(range(1, len(seqs) + 1)), where
+    assert [batch for batch in batches if batch and batch[0] > OPENED_FRAME_SEQS[-1]] == COMMITTED[: _whole(seqs)], (
+        where
+    )
+
+
+def _whole(seqs: list[int]) -> int:
+    return (len(seqs) - len(WHOLE_SEQS) - len(OPENED_FRAME_SEQS)) // 2 if len(seqs) > len(WHOLE_SEQS) else 0
+
+
+@pytest.fixture(scope="module")
+def counted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
+    """Return how often each call is made in one undisturbed life."""
+    folder = torn_log(tmp_path_factory.mktemp("counted") / "log")
+    trace = folder.with_suffix(".trace")
+    code, told, complaints = live(folder, "-e", f"trace={','.join(CALLS)}", "-o", str(trace))
+    assert code == 0, complaints
+    assert acked(told) == [8, 10]
+    names = re.findall(r"^(?:\d+ +)?(\w+)\(", trace.read_text(), re.MULTILINE)
+    counts = dict(collections.Counter(names))
+    assert counts["fdatasync"] == 4, "the epoch, two commits, the mark of the close"
+    assert {"write", "fsync", "rename", "unlink", "openat"} <= counts.keys()
+    return counts
+
+
+def cases(counted: dict[str, int]) -> Iterator[tuple[str, str, int]]:
+    for call, times in counted.items():
+        for when in range(1, times + 1):
+            for fault in FAULTS:
+                yield call, fault, when
+
+
+# One of each kind where it hurts most: the epoch's and a commit's batch, the copy forward, the close.
+QUICK = [
+    ("fdatasync", "error=EIO", 1),
+    ("fdatasync", "signal=KILL", 2),
+    ("fdatasync", "error=ENOSPC", 3),
+    ("fdatasync", "error=EIO", 4),
+    ("write", "error=ENOSPC", 2),
+    ("write", "signal=KILL", 4),
+    ("write", "error=EIO", 5),
+    ("fsync", "error=EIO", 4),
+    ("rename", "signal=KILL", 1),
+    ("rename", "error=EIO", 2),
+    ("unlink", "error=EIO", 1),
+    ("openat", "error=EIO", 6),
+]
+
+
+@pytest.mark.parametrize(("call", "fault", "when"), QUICK)
+def test_a_fault_loses_nothing_that_was_acknowledged(tmp_path: Path, call: str, fault: str, when: int) -> None:
+    injected(torn_log(tmp_path / "log"), call, fault, when)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_any_fault_at_any_call_loses_nothing_that_was_acknowledged(tmp_path: Path, counted: dict[str, int]) -> None:
+    whole = torn_log(tmp_path / "whole")
+    for call, fault, when in cases(counted):
+        injected(crash_image(whole, tmp_path / "log"), call, fault, when)
