@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from typing import Protocol
 
 import msgspec
@@ -58,6 +59,7 @@ from projections import queries
 from projections.catalog import lost_reason
 from projections.queries import RecordedFile
 from projections.rows import JobRow, MaterializationRow
+from sinks.sink import Sink
 from sinks.uri import open_sink
 
 TICK_SECONDS = 0.2
@@ -585,7 +587,12 @@ def _lost(row: MaterializationRow) -> str:
 
 
 def _place(row: MaterializationRow) -> str | None:
-    return open_sink(row.sink_uri).locate(row.file) if row.file else None
+    return _sink(row.sink_uri).locate(row.file) if row.file else None
+
+
+@cache
+def _sink(uri: str) -> Sink:
+    return open_sink(uri)
 
 
 def _tally(files: Sequence[FileReport], superseded: int) -> RunTally:

@@ -85,6 +85,10 @@ def path_text(name: bytes) -> PathText:
     Valid UTF-8 stays as it is; a byte that is not becomes `\xHH` and a backslash becomes `\\`. Percent signs are left
     alone, because Windows event logs use them in their names ("...%4Operational.evtx").
     """
+    try:
+        return PathText(name.decode().replace("\\", "\\\\"))  # nearly all names, and a run over a case asks for each
+    except UnicodeDecodeError:
+        pass
     pieces: list[str] = []
     for character in name.decode("utf-8", "surrogateescape"):
         code = ord(character)
@@ -97,6 +101,8 @@ def path_text(name: bytes) -> PathText:
 
 def path_bytes(text: PathText) -> bytes:
     r"""Return the file name of a text form; any byte may be written as `\xHH`. Raises ValueError for other text."""
+    if "\\" not in text:
+        return text.encode()
     pieces = _PATH_PIECE.split(text)
     if any("\\" in plain for plain in pieces[::2]):
         raise ValueError(f"not the text form of a file name: {text!r}")

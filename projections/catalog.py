@@ -16,7 +16,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from pathlib import Path
+from functools import cache
 
 import duckdb
 import msgspec
@@ -148,7 +148,7 @@ def lost_reason(recorded: RecordedFile) -> str:
     if path is None:
         return ""
     try:
-        size = Path(path).stat().st_size
+        size = os.stat(path).st_size  # noqa: PTH116  # every reused file of a run is asked for: pathlib takes longer
     except OSError as error:
         return "it is not there" if isinstance(error, FileNotFoundError) else f"it cannot be looked at: {error}"
     return "" if size == recorded.bytes else f"it has {size} bytes where {recorded.bytes} were published"
@@ -161,14 +161,18 @@ def file_path(recorded: RecordedFile) -> str:
             f"read {recorded.file} of {recorded.sink_uri}: tables are shown of targets that start with {_SCHEME} only; "
             "ask the target itself"
         )
-    folder = os.fsdecode(path_bytes(PathText(recorded.sink_uri.removeprefix(_SCHEME))))
-    path = f"{folder.rstrip('/')}/{recorded.file}"
+    path = f"{_folder_of(recorded.sink_uri)}/{recorded.file}"
     if not is_utf8(path):
         raise UnreachableFileError(
             f"read {recorded.file} of {recorded.sink_uri}: the folder's name is not UTF-8 and DuckDB cannot open it; "
             "read the file with another program, or parse into a folder whose name is UTF-8"
         )
     return path
+
+
+@cache
+def _folder_of(sink_uri: str) -> str:
+    return os.fsdecode(path_bytes(PathText(sink_uri.removeprefix(_SCHEME)))).rstrip("/")
 
 
 def readable_paths(recorded: Iterable[RecordedFile]) -> list[str]:

@@ -127,8 +127,10 @@ class ParquetSink:
 
     def locate(self, final: str) -> str:
         """Return the path of a published file. Raises ArtifactNameError for what is no final name."""
-        require_name(final_name_refusal(final), doing=f"locate in {shown(self._folder)}")
-        return str(self._folder / final)
+        refusal = final_name_refusal(final)
+        if refusal is not None:
+            require_name(refusal, doing=f"locate in {shown(self._folder)}")
+        return f"{self._folder}/{final}"
 
 
 # --- stage ----------------------------------------------------------------------------------------------------------

@@ -149,7 +149,8 @@ def test_replay_that_is_killed_leaves_a_whole_read_model(done: Terminal, logs: P
 
 def test_check_beside_a_writer_says_that_it_must_wait(done: Terminal, many_logs: Path) -> None:
     running = done.start("run", "evtx", many_logs, "--workers", "1", "--sink", f"parquet://{done.out}")
-    eventually(lambda: not (model(done).parent / "CLOSED").exists(), what="the run to open the read model")
+    write_ahead = model(done).with_name("casparian_flow.duckdb.wal")
+    eventually(write_ahead.exists, what="the run to write the read model")
     os.kill(running.pid, signal.SIGSTOP)
     checked = done.casparian("replay", "--check", "--json")
     replayed = done.casparian("replay", "--json")
