@@ -189,6 +189,8 @@ class Fleet:
             parked = [(None, idle) for idle in self._idle.values()]
             held = [(job, held.parked) for job, held in self._held.items() if held.parked]
             self._idle.clear()
+            for each in self._held.values():  # a question is answered once; one who hears nothing asks no other
+                each.parked = None
         for job, question in [*parked, *held]:
             if question:
                 self._answer(question, OpCode.ABORT, protocol.Stop(reason=reason), job)

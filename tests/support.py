@@ -30,6 +30,7 @@ from commands.outcome import Decision, Refused
 from commands.parser import DeployParser
 from commands.run import FinishRun, InterruptRun, PlanRun, RunTally
 from eventlog.events import (
+    AbandonJob,
     BalanceSheet,
     CancelJob,
     Event,
@@ -304,6 +305,18 @@ def abandon(job: int = 1, attempt: int = 1) -> AbandonPromotion:
     )
 
 
+def abandon_wish(job: int = 1, attempt: int = 1, *, answer: Any = "withdrawn") -> AbandonJob:
+    return AbandonJob(
+        job=JobId(job),
+        commit_key=commit_key(LOG_ID, JobId(job), attempt),
+        sink_answer=answer,
+        sink_said="" if answer == "withdrawn" else "the disk is away",
+        reason="not this case",
+        by="cli:ada",
+        now=NOW,
+    )
+
+
 def tally(**counts: int) -> RunTally:
     names = ("processed", "reused", "failed", "partial", "unaccounted", "superseded")
     return RunTally(**{name: counts.get(name, 0) for name in names})
@@ -362,6 +375,12 @@ def any_command() -> st.SearchStrategy[Command]:
         st.builds(lambda j: WithdrawJob(job=JobId(j), reason="outdated", now=NOW), jobs),
         st.builds(promoted, jobs, st.integers(1, 3)),
         st.builds(abandon, jobs, st.integers(1, 3)),
+        st.builds(
+            lambda j, a, answer: abandon_wish(j, a, answer=answer),
+            jobs,
+            st.integers(1, 3),
+            st.sampled_from(["withdrawn", "unreachable", "not_asked"]),
+        ),
         st.builds(lambda run: finish(run, processed=1), runs),
         st.builds(lambda run: InterruptRun(run=RunId(run), reason="stopped", now=NOW), runs),
     )

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import structs
 
 from commands.decide import Command
 from commands.executor import LoseExecutor
 from commands.job import RETRIES_MAX, WithdrawJob
-from commands.outcome import Refused
-from eventlog.events import JobCompleted, JobFailed, JobRequeued, MaterializationRecorded, OutputsCommitted
+from commands.outcome import Decision, Refused
+from eventlog.events import (
+    CancelAccepted,
+    Event,
+    JobAborted,
+    JobCompleted,
+    JobFailed,
+    JobRequeued,
+    MaterializationRecorded,
+    OutputsCommitted,
+)
 from eventlog.ids import Instant, JobId, LeaseId
 from reducers.job import Aborting, Promoting, Queued, Running
 from tests.support import (
@@ -19,6 +29,7 @@ from tests.support import (
     LATER,
     NOW,
     abandon,
+    abandon_wish,
     cancel,
     code,
     commit,
@@ -283,3 +294,50 @@ def test_only_a_waiting_job_can_be_withdrawn() -> None:
 
 def test_a_running_job_is_running() -> None:
     assert isinstance(given(*running_job()).jobs.get(J1), Running)
+
+
+# --- abandon, on a person's word --------------------------------------------------------------------------------------
+
+
+def test_a_promotion_that_the_sink_has_undone_may_be_abandoned() -> None:
+    state = given(*running_job(), commit())
+    events = events_of(decide(abandon_wish(), state))
+    assert types(events) == ["PromotionAbandoned", "JobFailed"]
+    failed = events[1]
+    assert isinstance(failed, JobFailed)
+    assert (failed.failure, failed.reason) == ("promotion", "abandoned by cli:ada: not this case")
+    assert given(*running_job(), commit(), abandon_wish(), enqueue(1)).jobs.next_id == 3  # the key is free
+
+
+@pytest.mark.parametrize("answer", ["unreachable", "not_asked"])
+def test_a_sink_that_does_not_answer_keeps_its_promotion(answer: str) -> None:
+    refused = decide(abandon_wish(answer=answer), given(*running_job(), commit()))
+    assert code(refused) == "sink_unavailable"
+    assert isinstance(refused, Refused)
+    assert "the disk is away" in refused.why
+
+
+def test_abandoning_is_refused_in_order_of_precedence() -> None:
+    assert code(decide(abandon_wish(9), given(*running_job(), commit()))) == "not_found"
+    assert code(decide(abandon_wish(), given(*running_job(), commit(), promoted()))) == "already_completed"
+    assert code(decide(abandon_wish(), given(*running_job()))) == "not_promoting"
+    assert code(decide(abandon_wish(attempt=2), given(*running_job(), commit()))) == "other_commit"
+
+
+def test_a_cancel_says_who_asked_wherever_its_reason_is_shown() -> None:
+    wish = structs.replace(cancel(), by="cli:ada")
+    accepted, aborted = events_of(decide(wish, given(*planned_run(1))))
+    assert isinstance(accepted, CancelAccepted)
+    assert isinstance(aborted, JobAborted)
+    assert accepted.reason == aborted.reason == "cancelled by cli:ada: Cancelled by user"
+
+
+def test_a_failed_attempt_says_its_kind_when_it_is_put_back() -> None:
+    (requeued,) = events_of(decide(fail(failure="transient"), given(*running_job())))
+    assert isinstance(requeued, JobRequeued)
+    assert requeued.kind == "parser_error"
+
+
+def events_of(decision: Decision) -> list[Event]:
+    assert not isinstance(decision, Refused), decision
+    return list(decision)

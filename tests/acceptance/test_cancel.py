@@ -1,0 +1,297 @@
+"""Stopping work: one job from another terminal, a whole run by its signals, at any moment."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.conftest import write_log
+from tests.acceptance.terminal import Terminal, eventually, interrupt
+
+pytestmark = pytest.mark.acceptance
+
+SEED = int(os.environ.get("CASPARIAN_TEST_SEED", "0")) or random.SystemRandom().randrange(2**32)
+
+
+def chances(number: int) -> random.Random:
+    """Return chances that the printed seed repeats: they differ from one run of the tests to the next."""
+    print(f"CASPARIAN_TEST_SEED={SEED}")
+    return random.Random(SEED + number)
+
+
+def guests(terminal: Terminal) -> list[int]:
+    return [pid for pid, words in terminal.processes() if any(word.endswith("shim.py") for word in words)]
+
+
+def sockets(terminal: Terminal) -> list[str]:
+    """Return the control and executor sockets of this terminal's home that are there."""
+    announced = terminal.home / "tmp" / "control.address"
+    return [announced.read_text()] if announced.exists() else []
+
+
+@contextmanager
+def stopped_guest(
+    terminal: Terminal, *, logs: int = 1, workers: int = 1
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """Start a run and freeze its first guest, so that its job runs for as long as the test needs."""
+    for number in range(logs):
+        write_log(terminal.folder / "logs" / f"log{number}.evtx", records=5 + number, first_id=100 * number + 1)
+    sink = f"parquet://{terminal.out}"
+    run = terminal.start("run", "evtx", "logs", "--sink", sink, "--workers", str(workers), "--json")
+    found: list[int] = []
+
+    def frozen() -> bool:
+        found.extend(guests(terminal)[:1])
+        if found:
+            os.kill(found[0], signal.SIGSTOP)
+        return bool(found)
+
+    try:
+        eventually(frozen, what="a guest")
+        yield run, found[0]
+    finally:
+        run.kill()
+        run.communicate(timeout=90)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def log_types(terminal: Terminal) -> list[str]:
+    lines = terminal.casparian("log", "show", "--json").out.splitlines()
+    return [json.loads(line)["type"] for line in lines]
+
+
+def assert_whole(terminal: Terminal) -> None:
+    """Nothing is left running, staged or listening, and the log is sound."""
+    eventually(lambda: terminal.processes() == [], what="all processes to be gone")
+    assert terminal.staged() == []
+    assert sockets(terminal) == []
+    verified = terminal.casparian("log", "verify")
+    assert verified.code == 0, verified.out
+
+
+def test_a_running_job_is_cancelled_from_another_terminal(terminal: Terminal) -> None:
+    with stopped_guest(terminal) as (run, guest):
+        began = time.monotonic()
+        done = terminal.casparian("job", "cancel", "1", "--reason", "wrong folder")
+        seconds = time.monotonic() - began
+        assert not is_alive(guest)
+        assert done.code == 0, done.err
+        first, last, rest = done.out.splitlines()
+        assert first == "job 1: aborting"
+        assert last.startswith("job 1: aborted: cancelled by cli:")
+        assert last.endswith(": wrong folder")
+        assert rest == "  nothing of it was published"
+        out, err = run.communicate(timeout=90)
+        assert seconds < 5, "the command itself has to start"
+    report = json.loads(out)
+    assert run.returncode == 1, err
+    (file,) = report["files"]
+    assert (file["action"], file["status"], file["outputs"]) == ("failed", "aborted", [])
+    assert "cancelled by cli:" in file["reason"]
+    assert b"job 1: cancelled by cli:" in err
+    assert terminal.sql("select status, error_reason like '%wrong folder' from cf_jobs") == [["aborted", True]]
+    assert "OutputsCommitted" not in log_types(terminal)
+    assert not list(terminal.out.glob("*.parquet"))
+    assert_whole(terminal)
+
+
+def test_the_guest_is_gone_within_half_a_second_of_the_request(terminal: Terminal) -> None:
+    with stopped_guest(terminal) as (run, guest):
+        cancel = terminal.start("job", "cancel", "1", "--json")
+        eventually(lambda: "CancelAccepted" in log_types_now(terminal), what="the cancel in the log")
+        accepted = time.monotonic()
+        eventually(lambda: not is_alive(guest), what="the guest to be killed")
+        assert time.monotonic() - accepted < 0.5
+        out, err = cancel.communicate(timeout=90)
+        assert json.loads(out) | {"reason": ""} == {
+            "job": 1, "state": "aborted", "already": False, "reason": "", "outputs": [], "exit": 0,
+        }, err  # fmt: skip
+        run.communicate(timeout=90)
+
+
+def log_types_now(terminal: Terminal) -> str:
+    """Return the bytes of the log, committed or not."""
+    return "".join(path.read_text(errors="replace") for path in (terminal.home / "log").glob("*.ndjson"))
+
+
+def test_a_cancelled_job_spoils_no_other_job_of_its_run(terminal: Terminal) -> None:
+    with stopped_guest(terminal, logs=4) as (run, _):
+        assert terminal.casparian("job", "cancel", "1").code == 0
+        queued = terminal.casparian("job", "cancel", "4", "--json")
+        assert queued.code == 0, queued.err
+        out, _ = run.communicate(timeout=90)
+    report = json.loads(out)
+    assert run.returncode == report["exit"] == 1
+    assert [file["action"] for file in report["files"]] == ["failed", "run", "run", "failed"]
+    assert_whole(terminal)
+    again = terminal.run_evtx("logs")  # a cancel is of one job, not of the file: the next run parses it
+    assert again.code == 0, again.err
+    assert [file["action"] for file in again.json["files"]] == ["run", "reused", "reused", "run"]
+
+
+def test_a_job_that_has_ended_says_already(terminal: Terminal) -> None:
+    write_log(terminal.folder / "logs" / "one.evtx", records=3)
+    terminal.run_evtx("logs")
+    done = terminal.casparian("job", "cancel", "1")
+    assert done.code == 0
+    assert done.out.splitlines()[0] == "job 1: already completed"
+    assert "published evtx_events: 3 rows" in done.out
+    answer = terminal.casparian("job", "cancel", "1", "--json").json
+    assert (answer["state"], answer["already"], len(answer["outputs"])) == ("completed", True, 2)
+    assert terminal.sql("select count(*) from evtx_events") == [[3]]
+
+
+def test_a_job_that_never_was_is_named(terminal: Terminal) -> None:
+    missing = terminal.casparian("job", "cancel", "7")
+    assert missing.code == 1
+    assert not terminal.home.exists(), "asking makes no home"
+    write_log(terminal.folder / "logs" / "one.evtx", records=3)
+    terminal.run_evtx("logs")
+    for word in ("cancel", "abandon"):
+        done = terminal.casparian("job", word, "7", "--json")
+        assert (done.code, done.json["error"]["code"]) == (1, "not_found")
+
+
+def test_a_job_left_open_by_a_crash_is_cancelled_without_a_run(terminal: Terminal) -> None:
+    with stopped_guest(terminal, logs=2) as (run, _):
+        os.kill(run.pid, signal.SIGKILL)
+        run.communicate(timeout=90)
+        eventually(lambda: terminal.processes() == [], what="the executor and its guest to be gone")
+    done = terminal.casparian("job", "cancel", "1")
+    assert done.code == 0, done.err
+    assert "job 1: aborted: cancelled by cli:" in done.out
+    assert "1 earlier run had not ended" in done.err
+    assert "resumed from an earlier run: 2 jobs waiting" in done.err
+    assert terminal.sql("select job_id, status from cf_jobs order by 1") == [[1, "aborted"], [2, "queued"]]
+    assert_whole(terminal)
+    again = terminal.run_evtx("logs")
+    assert again.code == 0, again.err
+    assert again.json["recovery"]["requeued"] == 1 == again.json["resumed"]
+
+
+def test_what_a_start_finds_is_told(terminal: Terminal) -> None:
+    with stopped_guest(terminal, logs=2) as (run, _):
+        os.kill(run.pid, signal.SIGKILL)
+        run.communicate(timeout=90)
+        eventually(lambda: terminal.processes() == [], what="the executor and its guest to be gone")
+    done = terminal.run_evtx("logs")
+    recovery = done.json["recovery"]
+    assert (recovery["requeued"], recovery["interrupted_runs"]) == (2, 1)
+    assert recovery["sockets_removed"] >= 1
+    assert "removed what an earlier run left behind:" in done.err
+    assert terminal.run_evtx("logs").json["recovery"] == {
+        "requeued": 0, "promoting": 0, "interrupted_runs": 0, "withdrawn": 0, "stages_removed": 0,
+        "sockets_removed": 0, "scratch_removed": 0, "log": "", "log_kept_as": "",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_every_polite_signal_ends_the_run_with_receipts(terminal: Terminal, number: signal.Signals) -> None:
+    with stopped_guest(terminal, logs=3) as (run, guest):
+        os.kill(run.pid, number)
+        out, err = run.communicate(timeout=90)
+        assert run.returncode == 130, err
+        assert not is_alive(guest)
+    assert json.loads(out)["error"]["code"] == "interrupted"
+    assert b"Traceback" not in err
+    assert terminal.sql("select distinct status from cf_jobs") == [["aborted"]]
+    assert "RunInterrupted" in log_types(terminal)
+    assert_whole(terminal)
+
+
+def test_ctrl_c_twice_leaves_at_once_and_the_next_run_finishes(terminal: Terminal) -> None:
+    with stopped_guest(terminal, logs=3, workers=2) as (run, guest):
+        executors = [pid for pid, words in terminal.processes() if "executors.worker" in words]
+        os.kill(executors[0], signal.SIGSTOP)  # an executor that would never answer
+        interrupt(run)
+        time.sleep(0.3)
+        assert run.poll() is None, "the first Ctrl-C waits for receipts"
+        began = time.monotonic()
+        interrupt(run)
+        with_third = subprocess.Popen(["kill", "-INT", str(run.pid)], stderr=subprocess.DEVNULL)
+        _, err = run.communicate(timeout=90)
+        seconds = time.monotonic() - began
+        with_third.wait()
+        assert run.returncode == 130, err
+        assert seconds < 1.0  # about 0.1 on a quiet machine
+        assert b"Traceback" not in err
+        eventually(lambda: terminal.processes() == [], seconds=2, what="executors and guests to be gone")
+        assert not is_alive(guest)
+    assert terminal.casparian("log", "verify").code == 0
+    again = terminal.run_evtx("logs")
+    assert again.code == 0, again.err
+    assert_whole(terminal)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(6))
+def test_a_cancel_at_any_moment_leaves_everything_in_agreement(terminal: Terminal, number: int) -> None:
+    chance = chances(number)
+    for log in range(8):
+        write_log(terminal.folder / "logs" / f"log{log}.evtx", records=50 + log, first_id=1000 * log + 1)
+    run = terminal.start("run", "evtx", "logs", "--sink", f"parquet://{terminal.out}", "--workers", "2", "--json")
+    eventually(lambda: bool(guests(terminal)), what="a guest")
+    answers = {}
+    for job in chance.sample(range(1, 9), 4):
+        time.sleep(chance.uniform(0.0, 0.4))
+        answers[job] = terminal.casparian("job", "cancel", str(job), "--json")
+    out, err = run.communicate(timeout=90)
+    assert b"Traceback" not in err
+    report = json.loads(out)
+    status = {row[0]: row[1] for row in terminal.sql("select job_id, status from cf_jobs")}
+    recorded = {row[0] for row in terminal.sql("select distinct job_id from cf_materializations")}
+    assert set(status.values()) <= {"completed", "aborted"}
+    assert recorded == {job for job, word in status.items() if word == "completed"}
+    for job, answer in answers.items():
+        assert answer.code in (0, 4), answer.err
+        assert answer.json["state"] == status[job]
+        if answer.code == 0 and not answer.json["already"]:
+            assert status[job] == "aborted"
+    files = terminal.sql("select file from cf_materializations where file <> ''")
+    assert sorted(path.name for path in terminal.out.iterdir()) == sorted(row[0] for row in files)
+    assert [file["action"] == "failed" for file in report["files"]] == [
+        status[file["job"]] == "aborted" for file in report["files"]
+    ]
+    assert run.returncode == report["exit"] == int("aborted" in status.values())
+    assert_whole(terminal)
+    assert terminal.run_evtx("logs").code == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(8))
+def test_a_run_stopped_at_any_moment_is_finished_by_the_next(terminal: Terminal, number: int) -> None:
+    chance = chances(number)
+    for log in range(8):
+        write_log(terminal.folder / "logs" / f"log{log}.evtx", records=50 + log, first_id=1000 * log + 1)
+    run = terminal.start("run", "evtx", "logs", "--sink", f"parquet://{terminal.out}", "--workers", "2", "--json")
+    eventually((terminal.home / "log" / "GENESIS.json").exists, what="the log")
+    time.sleep(chance.uniform(0.0, 2.5))
+    for _ in range(chance.choice([1, 1, 2, 3])):
+        if run.poll() is None:
+            interrupt(run)
+            time.sleep(chance.uniform(0.0, 0.3))
+    _, err = run.communicate(timeout=90)
+    assert run.returncode in (0, 130), err
+    assert b"Traceback" not in err
+    eventually(lambda: terminal.processes() == [], what="all processes to be gone")
+    assert terminal.casparian("log", "verify").code == 0
+    again = terminal.run_evtx("logs")
+    assert again.code == 0, again.err
+    assert terminal.sql("select count(*) from evtx_events") == [[sum(50 + n for n in range(8))]]
+    assert_whole(terminal)

@@ -1,0 +1,140 @@
+"""The control protocol: one table of routes, ids that are carried out once, bounds."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+import pytest
+
+from cli import control
+from cli.control import (
+    Accepted,
+    Asked,
+    CancelJob,
+    GetJob,
+    JobSeen,
+    Ping,
+    Pong,
+    Refusal,
+    ask,
+    connect,
+    decode_asked,
+)
+from cli.home import Home
+from cli.sentinel import Sentinel
+from tests.support import planned_run
+
+
+@pytest.fixture
+def sentinel(tmp_path: Path) -> Iterator[Sentinel]:
+    """A sentinel that holds two waiting jobs and hires nobody."""
+    with Sentinel(Home(tmp_path / "home"), purpose="test") as started:
+        for command in planned_run(1, 2):
+            outcome = started.handler.call(command, actor="test")
+            assert outcome.refused is None, outcome.refused
+        yield started
+
+
+def test_every_request_has_a_route() -> None:
+    assert control.ROUTES.keys() == set(get_args(control.Request))
+
+
+def test_a_client_finds_the_sentinel_by_its_home(sentinel: Sentinel) -> None:
+    client = connect(sentinel.home.control)
+    assert client is not None
+    with client:
+        pong = client.ask(ask(Ping()))
+        assert pong == Pong(log_id=sentinel.log_id, purpose="test")
+        assert client.ask(ask(GetJob(job=1))) == JobSeen(job=1, state="queued", reason="", outputs=())
+        assert client.ask(ask(CancelJob(job=1, reason="asked"))) == Accepted(job=1)
+        seen = client.ask(ask(GetJob(job=1)))
+        assert isinstance(seen, JobSeen)
+        assert seen.state == "aborted"
+        assert seen.reason.endswith(": asked")
+
+
+def test_nobody_listens_after_the_end(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    with Sentinel(home, purpose="test"):
+        pass
+    assert connect(home.control) is None
+    home.control.write_text("ipc:///nowhere/at/all\n")  # as a crash leaves it
+    assert connect(home.control) is None
+
+
+def test_a_command_is_logged_under_its_request_with_who_asked(sentinel: Sentinel) -> None:
+    asked = Asked(version=1, id="request-1", actor="cli:ada", request=CancelJob(job=1, reason="asked"))
+    assert sentinel.control.answer(asked) == Accepted(job=1)
+    frames = [frame for frame in sentinel.log.replay() if frame.records and frame.records[0].type == "CancelJob"]
+    (frame,) = frames
+    assert (frame.actor, frame.records[0].id) == ("cli:ada", "request-1")
+
+
+def test_a_command_that_comes_again_gets_its_old_answer_and_is_not_logged_again(sentinel: Sentinel) -> None:
+    asked = ask(CancelJob(job=1, reason="asked"))
+    first = sentinel.control.answer(asked)
+    head = sentinel.log.head.seq
+    assert sentinel.control.answer(asked) == first == Accepted(job=1)
+    assert sentinel.log.head.seq == head
+    other = msgspec.structs.replace(asked, request=CancelJob(job=2, reason="asked"))
+    reused = sentinel.control.answer(other)
+    assert isinstance(reused, Refusal)
+    assert reused.code == "id_reused"
+
+
+def test_a_second_cancel_is_refused_by_the_state_and_kept_in_the_log(sentinel: Sentinel) -> None:
+    sentinel.control.answer(ask(CancelJob(job=1, reason="asked")))
+    again = sentinel.control.answer(ask(CancelJob(job=1, reason="asked again")))
+    assert isinstance(again, Refusal)
+    assert again.code == "already_completed"
+    types = [record.type for frame in sentinel.log.replay() for record in frame.records]
+    assert types[-2:] == ["CancelJob", "CommandRefused"]
+
+
+def test_the_answers_that_are_remembered_are_bounded(sentinel: Sentinel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "RECENT_MAX", 2)
+    for _ in range(5):
+        sentinel.control.answer(ask(CancelJob(job=9, reason="asked")))
+    assert len(sentinel.control._recent) == 2
+
+
+def test_the_same_command_at_once_from_many_threads_is_carried_out_once(sentinel: Sentinel) -> None:
+    asked = ask(CancelJob(job=1, reason="asked"))
+    answers: list[object] = []
+    threads = [threading.Thread(target=lambda: answers.append(sentinel.control.answer(asked))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert answers == [Accepted(job=1)] * 8
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"", "bad_request"),
+        (b"\xff\xfe", "bad_request"),
+        (b"[" * 100_000, "bad_request"),
+        (b'{"version":2,"id":"a","actor":"b","what":{}}', "version"),
+        (b'{"version":1,"id":"a","actor":"b","request":{"type":"DropEverything"}}', "bad_request"),
+        (b'{"version":1,"id":"a","actor":"b","request":{"type":"CancelJob","job":0,"reason":""}}', "bad_request"),
+        (b'{"version":1,"id":"","actor":"b","request":{"type":"Ping"}}', "bad_request"),
+    ],
+)
+def test_what_is_not_understood_is_refused_with_a_word(data: bytes, code: str) -> None:
+    refused = decode_asked(data)
+    assert isinstance(refused, Refusal)
+    assert refused.code == code
+
+
+def test_a_fault_of_ours_is_told_to_the_asker(sentinel: Sentinel, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> control.Reply:
+        raise RuntimeError("no luck")
+
+    monkeypatch.setitem(control.ROUTES, Ping, broken)
+    refused = sentinel.control.answer(ask(Ping()))
+    assert refused == Refusal(code="failed", message="carry out Ping: RuntimeError: no luck")

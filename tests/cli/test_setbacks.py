@@ -1,0 +1,65 @@
+"""What a run says of setbacks: at once, per target and not per job."""
+
+from __future__ import annotations
+
+from cli.setbacks import Setbacks
+from eventlog.events import CancelAccepted, Event, JobRequeued
+from eventlog.frames import Frame
+from eventlog.ids import Instant, JobId, Seq
+from eventlog.records import LogRecord
+from tests.projections.histories import committed as outputs_committed
+from tests.support import NOW
+
+SINK = "parquet:///out"
+
+
+def frame(*events: Event) -> Frame:
+    records = tuple(
+        LogRecord(seq=Seq(number), type=type(event).__name__, id="", data=event)
+        for number, event in enumerate(events, 1)
+    )
+    return Frame(
+        commit=1, first=1, last=len(events), ts=NOW, actor="t", cause=0, corr=0, epoch=1, durable=0, prev="", hash="",
+        records=records,
+    )  # fmt: skip
+
+
+def requeued(job: int, *, kind: str = "sink_unavailable", charged: bool = True) -> JobRequeued:
+    return JobRequeued(
+        job=JobId(job), attempt=1, reason="stage rows: no such folder", charged=charged, kind=kind,
+        not_before=Instant("2026-01-20T08:00:04.000000Z"), requeued_at=NOW,
+    )  # fmt: skip
+
+
+def told(setbacks: Setbacks, unreachable: dict[str, str] | None = None) -> list[str]:
+    return setbacks.tell(sink_of=lambda _: SINK, unreachable=unreachable or {})
+
+
+def test_a_target_that_fails_many_jobs_is_told_once() -> None:
+    setbacks = Setbacks()
+    setbacks.observe([frame(*(requeued(job) for job in range(1, 61)))])
+    (sentence,) = told(setbacks)
+    assert "no such folder" in sentence
+    assert "tried again at 2026-01-20T08:00:04" in sentence
+    setbacks.observe([frame(requeued(1))])
+    assert told(setbacks, {SINK: "gone"}) == []
+
+
+def test_a_target_that_failed_again_after_it_was_back_is_told_again() -> None:
+    setbacks = Setbacks()
+    setbacks.observe([frame(requeued(1))])
+    assert len(told(setbacks)) == 1
+    setbacks.observe([frame(outputs_committed(1))])
+    setbacks.observe([frame(requeued(2))])
+    sink = outputs_committed(1).sink_uri
+    assert len(setbacks.tell(sink_of=lambda _: sink, unreachable={})) == 1
+
+
+def test_other_setbacks_and_cancels_are_told_by_job() -> None:
+    setbacks = Setbacks()
+    accepted = CancelAccepted(job=JobId(3), reason="cancelled by cli:ada: asked", accepted_at=NOW)
+    setbacks.observe([frame(requeued(2, kind="executor_lost"), accepted, requeued(4, charged=False))])
+    first, second = told(setbacks)
+    assert first.startswith("job 2, attempt 1: ")
+    assert second == "job 3: cancelled by cli:ada: asked"
+    assert told(setbacks) == []
