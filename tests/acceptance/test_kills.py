@@ -101,7 +101,7 @@ def _campaign(folder: Path, mixed: Mixed, campaign: int) -> None:
 def _kill_one(terminal: FixtureTerminal, files: list[Path], draw: random.Random) -> bool:
     """Start a run and kill its sentinel at a random moment; say whether it lived until then."""
     name, moment = _moment(terminal, draw)
-    run = terminal.begin(files, workers=draw.choice((1, 2)))
+    run = terminal.begin(files, workers=draw.choice((1, 1, 2)))
     came = wait_for(moment, run=run, seconds=MOMENT_SECONDS_MAX)
     time.sleep(draw.choice((0.0, 0.0, draw.uniform(0, 0.05))))
     os.kill(run.pid, signal.SIGKILL)
