@@ -97,5 +97,5 @@ def _frame(first: int, last: int, seq: Seq, record: Any, ts: Instant) -> Frame:
         durable=first - 1,
         prev=f"{first - 1}",
         hash=f"{last}",
-        records=(LogRecord(seq=seq, type=type(record).__name__, id="", data=record),),
+        records=(LogRecord(seq=seq, data=record),),
     )

@@ -15,7 +15,7 @@ SINK = "parquet:///out"
 
 def frame(*events: Event) -> Frame:
     records = tuple(
-        LogRecord(seq=Seq(number), type=type(event).__name__, id="", data=event)
+        LogRecord(seq=Seq(number), data=event)
         for number, event in enumerate(events, 1)
     )
     return Frame(
