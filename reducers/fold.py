@@ -76,7 +76,8 @@ def _parser(state: State, event: Any) -> None:
 def _run(state: State, event: Any) -> None:
     key = run.run_of(event)
     _put(state.runs, key, run.evolve(state.runs.get(key), event))
-    state.next_run = RunId(max(state.next_run, key + 1))
+    if key >= state.next_run:
+        state.next_run = RunId(key + 1)
 
 
 def _file(state: State, event: Any) -> None:

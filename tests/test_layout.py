@@ -19,8 +19,9 @@ from reducers.fold import NOUNS
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = {"eventlog", "reducers", "commands", "sinks", "executors", "projections", "cli"}
+SHELL = {"handle.py", "inbox.py"}  # the deciding thread and the ways to it: neither decides nor evolves
 PURE = sorted((ROOT / "reducers").glob("*.py")) + sorted(
-    path for path in (ROOT / "commands").glob("*.py") if path.name != "handle.py"
+    path for path in (ROOT / "commands").glob("*.py") if path.name not in SHELL
 )
 IMPURE_MODULES = {
     "asyncio", "datetime", "duckdb", "getpass", "io", "logging", "os", "pathlib", "pyarrow", "pynng", "queue", "random",
