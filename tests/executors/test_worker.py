@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -311,7 +312,9 @@ def test_discarding_is_idempotent_and_outlives_a_disk_that_refuses(
     sink = MemorySink()
     dispatch = make_dispatch(make_source(tmp_path), "two_outputs_interleaved")
     attempt = Attempt(JobId(1), dispatch, sink_factory=lambda _uri: sink, parents=parents)
-    assert isinstance(attempt.run(lambda _pid: True), Succeeded)
+    accepted: Future[bool] = Future()
+    accepted.set_result(True)
+    assert isinstance(attempt.run(lambda _pid: accepted), Succeeded)
     assert len(sink.staged) == 2
     sink.raise_next("discard", OSError(errno.EROFS, "Read-only file system"))
     attempt.discard()
