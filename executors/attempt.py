@@ -11,6 +11,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Final
 
 import blake3
@@ -37,8 +38,11 @@ REHASH_BYTES: Final = 1024 * 1024
 # The machine is full, not the job wrong: somebody else, or we a little later, can start it.
 CAPACITY_ERRNOS: Final = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
 
-Acknowledge = Callable[[int], bool]
-"""Called with the guest's pid before its first batch is read; False if the lease is dead."""
+Acknowledge = Callable[[int], "Future[bool]"]
+"""Called once with the guest's pid, and does not wait: the answer says whether the lease is alive.
+
+The guest works meanwhile; the answer is waited for before its first rows are kept.
+"""
 
 
 class Ending(Struct, frozen=True, kw_only=True):
@@ -70,12 +74,13 @@ class Attempt:
         self._ending: Ending | None = None
         self._guest: Guest | None = None
         self._stages: Stages | None = None
+        self._accepted: Future[bool] | None = None
 
     def run(self, acknowledge: Acknowledge) -> Receipt | None:
         """Do the work and return the receipt; None if nobody waits for one (the lease is dead, or we leave).
 
-        What `acknowledge` raises passes through, with nothing left behind. The calling thread must live as long as the
-        attempt, see `start_guest`.
+        What the answer to `acknowledge` raises passes through, with nothing left behind. The calling thread must live
+        as long as the attempt, see `start_guest`.
         """
         receipt: Receipt | None = None
         try:
@@ -141,9 +146,7 @@ class Attempt:
             ended = self._ending is not None
         if ended:
             return _nothing_to_say()
-        if not acknowledge(guest.pid):
-            self.drop("the lease is dead")
-            return _nothing_to_say()
+        self._accepted = acknowledge(guest.pid)
         outcome = self._consume(guest, stages)
         if isinstance(outcome, GuestFailure):
             # A source that changed underneath explains a parser's failure better than the parser can.
@@ -171,6 +174,10 @@ class Attempt:
     def _take(self, frame: GuestBatch, stages: Stages) -> GuestFailure | None:
         """Validate a batch and write it to its stage; why the attempt fails if that cannot be done."""
         schema = self.dispatch.outputs[frame.output]
+        assert self._accepted is not None
+        if not self._accepted.result():
+            self.drop("the lease is dead")
+            return _failure("lease_dead", "the lease is dead", "")  # said to nobody
         checked = validate(frame.batch, schema, row_first=stages.rows(schema.output))
         if not isinstance(checked, pa.RecordBatch):
             return _failure(KINDS[type(checked)], sentence(checked), HINTS[type(checked)])

@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Final
 
@@ -59,6 +60,7 @@ GONE_SECONDS_MAX: Final = 10.0  # without an answer, before the sentinel counts 
 RETRY_SECONDS: Final = 0.25  # between two attempts to reach it
 POLL_GAP_SECONDS: Final = 0.05  # between two polls, should the sentinel answer at once
 PULSE_DELAY_SECONDS: Final = 0.2  # a job over by then needs no second connection; till then no cancel is heard
+THREADS_MAX: Final = 8  # a pulse, an acknowledgement and a receipt; pulses of jobs just over may still be closing
 LEAVE_SECONDS_MAX: Final = 15.0  # for the main thread to clean up, before the process is ended
 
 LINK_ERRORS: Final = (ServerGoneError, ExecutorRefusedError, ProtocolError)
@@ -76,7 +78,7 @@ class WorkerTimes(Struct, frozen=True, kw_only=True):
 
 
 class Link:
-    """One connection to the sentinel, made again after a failure. `ask` is for one thread, `close` for any."""
+    """One connection to the sentinel, made again after a failure. For any thread."""
 
     def __init__(self, client_factory: Callable[[], Client], times: WorkerTimes) -> None:
         self._client_factory = client_factory
@@ -93,12 +95,14 @@ class Link:
         answer is a fault; ProtocolError if it makes no sense.
         """
         gone_at: float | None = None
+        client: Client | None = None
         while True:
             try:
-                answer = decode(self._connected().request(message, timeout_seconds=self._times.request))
+                client = self._connected()
+                answer = decode(client.request(message, timeout_seconds=self._times.request))
                 break
             except TransportError as error:
-                self._disconnect()
+                self._disconnect(client)
                 gone_at = gone_at or time.monotonic() + self._times.gone_max
                 if time.monotonic() >= gone_at or self._closed.wait(self._times.retry):
                     raise ServerGoneError(
@@ -112,7 +116,9 @@ class Link:
     def close(self) -> None:
         """End the connection and every wait on it. Idempotent."""
         self._closed.set()
-        self._disconnect()
+        with self._lock:
+            client = self._client
+        self._disconnect(client)
 
     def _connected(self) -> Client:
         with self._lock:
@@ -122,17 +128,20 @@ class Link:
                 self._client = self._client_factory()
             return self._client
 
-    def _disconnect(self) -> None:
+    def _disconnect(self, client: Client | None) -> None:
+        """Close a client that failed, unless another thread has met its failure already."""
         with self._lock:
-            client, self._client = self._client, None
-        if client is not None:
+            mine = client is not None and self._client is client
+            if mine:
+                self._client = None
+        if mine and client is not None:
             client.close()
 
 
 class Pulse:
     """Tells the sentinel that a job is being worked on, and hears from it that the job must stop.
 
-    A thread and a connection of its own, so that a stop is heard while the job's thread is busy.
+    On a thread and a connection of its own, so that a stop is heard while the job's thread is busy.
     """
 
     def __init__(
@@ -150,10 +159,9 @@ class Pulse:
         self._times = times
         self._done = threading.Event()
         self._must_leave = must_leave
-        self._thread = threading.Thread(target=self._beat, name=f"pulse of job {attempt.job}", daemon=True)
 
-    def start(self) -> None:
-        self._thread.start()
+    def start(self, threads: ThreadPoolExecutor) -> None:
+        threads.submit(self._beat)
 
     def stop(self) -> None:
         """End the pulse without waiting for the poll under way; closing the connection ends it."""
@@ -216,6 +224,9 @@ class Worker:
         self._times = times or WorkerTimes()
         self._link = Link(client_factory, self._times)
         self._parents = GuestParents()
+        # What is said to the sentinel while a job is at work or the next one is asked for; the threads are kept.
+        self._threads = ThreadPoolExecutor(THREADS_MAX, thread_name_prefix="executor")
+        self._concluding: Future[None] | None = None
         self._lock = threading.Lock()
         self._leaving = threading.Event()
         self._reason = ""
@@ -236,6 +247,7 @@ class Worker:
         finally:
             self._parents.close()
             self._link.close()
+            self._threads.shutdown(wait=False)
         return self._reason
 
     def leave(self, reason: str) -> None:
@@ -255,13 +267,14 @@ class Worker:
         payload(answer, Welcome)
 
     def _take_turn(self) -> None:
-        """Ask for work once, and do what the answer says."""
+        """Ask for work once, and do what the answer says. The last job may still be waiting for its answer."""
         answer = self._link.ask(encode(OpCode.HEARTBEAT, Idle(executor=self._identity.executor)))
         if answer.op is OpCode.DISPATCH:
             self._run_job(answer.job, payload(answer, Dispatch))
         elif answer.op is OpCode.HEARTBEAT:
             self._leaving.wait(self._times.poll_gap)
         elif answer.op is OpCode.ABORT:
+            self._await_conclusion()
             self.leave(payload(answer, Stop).reason)
         else:
             raise _unexpected(answer, "a wish for work")
@@ -272,18 +285,28 @@ class Worker:
         )
         with self._current(attempt), self._pulse(attempt):
             receipt = self._receipt(attempt)
-        if receipt is None:
-            return
+        self._await_conclusion()
+        if receipt is not None:
+            self._concluding = self._threads.submit(self._conclude, attempt, receipt)
+
+    def _await_conclusion(self) -> None:
+        """Wait until the receipt under way is answered, so that there is never more than one. Raises as Link.ask."""
+        concluding, self._concluding = self._concluding, None
+        if concluding is not None:
+            concluding.result()
+
+    def _conclude(self, attempt: Attempt, receipt: Receipt) -> None:
         # If the answer is lost, the outputs stay: the sentinel may have committed them. Sweeping knows.
-        answer = self._link.ask(encode(OpCode.CONCLUDE, Conclude(lease=dispatch.lease, receipt=receipt), job=job))
+        conclude = Conclude(lease=attempt.dispatch.lease, receipt=receipt)
+        answer = self._link.ask(encode(OpCode.CONCLUDE, conclude, job=attempt.job))
         if answer.op is OpCode.DISCARD:
             attempt.discard()
         elif answer.op is not OpCode.HEARTBEAT:
-            raise _unexpected(answer, f"the receipt of job {job}")
+            raise _unexpected(answer, f"the receipt of job {attempt.job}")
 
     def _receipt(self, attempt: Attempt) -> Receipt | None:
         try:
-            return attempt.run(lambda guest_pid: self._acknowledge(attempt, guest_pid))
+            return attempt.run(lambda guest_pid: self._threads.submit(self._acknowledge, attempt, guest_pid))
         except LINK_ERRORS:
             raise
         # An error of ours in one job is that job's failure, told with its name; the next job may go well.
@@ -302,6 +325,7 @@ class Worker:
         ack = Ack(lease=attempt.dispatch.lease, guest_pid=guest_pid)
         answer = self._link.ask(encode(OpCode.DISPATCH_ACK, ack, job=attempt.job))
         if answer.op is OpCode.DISCARD:
+            attempt.drop("the lease is dead")  # at once: it may be long until the guest gives rows
             return False
         if answer.op is not OpCode.HEARTBEAT:
             raise _unexpected(answer, f"the start of job {attempt.job}")
@@ -324,7 +348,7 @@ class Worker:
     def _pulse(self, attempt: Attempt) -> Iterator[None]:
         link = Link(self._client_factory, self._times)
         pulse = Pulse(attempt, self._identity.executor, link, self._times, must_leave=self.leave)
-        pulse.start()
+        pulse.start(self._threads)
         try:
             yield
         finally:

@@ -88,7 +88,12 @@ def test_the_wheel_holds_our_packages_and_nothing_else(wheel_names: list[str]) -
 
 
 def test_the_wheel_carries_what_is_read_at_run_time(wheel_names: list[str]) -> None:
-    needed = {"parsers/evtx/parser.py", "parsers/evtx/casparian.toml", "executors/guest/shim.py"}
+    needed = {
+        "parsers/evtx/parser.py",
+        "parsers/evtx/casparian.toml",
+        "executors/guest/shim.py",
+        "executors/guest/forker.py",
+    }
     needed |= {f"projections/{path.name}" for path in (ROOT / "projections").glob("*.sql")}
     assert needed <= set(wheel_names)
 

@@ -24,6 +24,7 @@ import signal
 import socket
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any, Final, NoReturn
@@ -81,7 +82,7 @@ def load_shim(file: str) -> Any:
 def preloaded(shim: Any, parser_file: str, *, memory_bytes_max: int) -> ModuleType:
     """Load the parser. Raises NotSharedError if its module starts what a fork does not carry over or would share."""
     before = descriptors()
-    resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes_max, resource.RLIM_INFINITY))
+    limit_memory(memory_bytes_max, for_good=False)  # the guests get their own limit, which may be a higher one
     parser: ModuleType = shim.load_parser(parser_file)
     if len(tasks()) > 1:
         raise NotSharedError("loading it starts threads, which a fork leaves behind")
@@ -151,11 +152,24 @@ def run_guest(
         os.dup2(printed, 2)
         os.close(printed)
         settle_in(wish["fork"])
-        limit = wish["memory_bytes_max"]
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+        limit_memory(wish["memory_bytes_max"], for_good=True)
         code = shim.main(connection, *parser)
+    except BaseException:  # noqa: BLE001 - of ours, before the job began: its trace belongs to the job's log
+        traceback.print_exc()
     finally:
         os._exit(code)
+
+
+def limit_memory(bytes_max: int, *, for_good: bool) -> None:
+    """Bound what this process may write to, within the bound that it was itself started with.
+
+    RLIMIT_DATA, not RLIMIT_AS: the latter counts address space, of which loaded libraries and the allocator's reserves
+    take 180 MB and more without using it. Arrow's allocator feels the limit at about half of it with large buffers,
+    because it aligns them within twice their size.
+    """
+    _soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = bytes_max if hard == resource.RLIM_INFINITY else min(bytes_max, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit if for_good else hard))
 
 
 def settle_in(folder: str) -> None:

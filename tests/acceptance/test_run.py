@@ -136,12 +136,13 @@ def test_a_second_run_on_the_same_home_is_refused_by_name(terminal: Terminal, ma
     run = terminal.start("run", "evtx", str(many_logs), "--sink", f"parquet://{terminal.out}", "--workers", "1")
     try:
         eventually((terminal.home / "log" / "GENESIS.json").exists, what="the first run to open the log")
-        eventually(lambda: terminal.casparian("jobs").code == 0, what="the first epoch")
+        os.kill(run.pid, signal.SIGSTOP)  # else it may be over before the second has started
         second = terminal.run_evtx(many_logs)
         assert second.code == 1
         assert second.json["error"]["code"] == "home_in_use"
         assert str(run.pid) in second.err
     finally:
+        os.kill(run.pid, signal.SIGCONT)
         run.communicate(timeout=90)
     assert run.returncode == 0
 

@@ -99,7 +99,8 @@ def slow(path: str, settings: dict[str, str]) -> Parse:
 
 
 def hang(path: str, settings: dict[str, str]) -> Parse:
-    yield "lines", rows(0, ["before the hang"])
+    if settings.get("first") != "nothing":
+        yield "lines", rows(0, ["before the hang"])
     while True:
         time.sleep(60)
 

@@ -106,6 +106,9 @@ class FakeSentinel:
         self.refuse: Fault | None = None
         self.idle_answer = encode(OpCode.ABORT, Stop(reason="no more work"))  # when there is no job left
         self.on_ack: Callable[[Ack], None] = lambda _ack: None
+        self.on_idle: Callable[[int], None] = lambda _number: None  # told how often work was asked for
+        self.on_conclude: Callable[[int], object] = lambda _job: None
+        self._idles = 0
         self.closed = threading.Event()
 
     def request(self, message: bytes, *, timeout_seconds: float) -> bytes:
@@ -133,6 +136,8 @@ class FakeSentinel:
         return self._hand_out(payload(said, Idle))
 
     def _hand_out(self, _idle: Idle) -> bytes:
+        self._idles += 1
+        self.on_idle(self._idles)
         if not self._waiting:
             return self.idle_answer
         job, dispatch = self._waiting.pop(0)
@@ -147,6 +152,7 @@ class FakeSentinel:
         if self.silent_requests:
             self.silent_requests -= 1
             raise PeerGoneError("the answer was lost")
+        self.on_conclude(said.job)
         self.receipts[said.job] = payload(said, Conclude).receipt
         return _discard() if self.discard_receipts else _carry()
 

@@ -98,6 +98,8 @@ DISPATCH: Final = Dispatch(
     ),
     sink_uri="parquet:///case/output",
     dispatched_at=Instant("2026-01-22T10:11:12.123456Z"),
+    memory_bytes_max=1 << 33,
+    seconds_max=90.5,
 )
 
 MESSAGES: Final[tuple[tuple[OpCode, Struct], ...]] = (

@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -311,7 +312,9 @@ def test_discarding_is_idempotent_and_outlives_a_disk_that_refuses(
     sink = MemorySink()
     dispatch = make_dispatch(make_source(tmp_path), "two_outputs_interleaved")
     attempt = Attempt(JobId(1), dispatch, sink_factory=lambda _uri: sink, parents=parents)
-    assert isinstance(attempt.run(lambda _pid: True), Succeeded)
+    accepted: Future[bool] = Future()
+    accepted.set_result(True)
+    assert isinstance(attempt.run(lambda _pid: accepted), Succeeded)
     assert len(sink.staged) == 2
     sink.raise_next("discard", OSError(errno.EROFS, "Read-only file system"))
     attempt.discard()
@@ -361,6 +364,27 @@ def test_a_dead_lease_at_the_start_kills_the_guest_and_is_not_concluded(tmp_path
     assert sentinel.receipts == {}
     assert sink.staged == {}
     assert not is_alive(sentinel.acks[0].guest_pid)
+
+
+def test_a_dead_lease_ends_a_guest_that_has_nothing_to_say(tmp_path: Path) -> None:
+    sentinel = FakeSentinel(make_dispatch(make_source(tmp_path), "hang", first="nothing"))
+    sentinel.discard_acks = True
+    began = time.monotonic()
+    run(sentinel)
+    assert time.monotonic() - began < 15  # its silence is bounded by 20 s
+    assert sentinel.receipts == {}
+    assert not is_alive(sentinel.acks[0].guest_pid)
+
+
+def test_the_next_job_is_asked_for_while_the_last_receipt_waits(tmp_path: Path) -> None:
+    source = make_source(tmp_path)
+    sentinel = FakeSentinel(make_dispatch(source, "normal"), make_dispatch(source, "normal"))
+    asked_again = threading.Event()
+    sentinel.on_idle = lambda number: asked_again.set() if number == 2 else None
+    sentinel.on_conclude = lambda job: job != 1 or asked_again.wait(10)
+    run(sentinel)
+    assert asked_again.is_set()
+    assert [type(sentinel.receipts[job]) for job in (1, 2)] == [Succeeded, Succeeded]
 
 
 def test_a_conclusion_that_comes_too_late_discards_what_was_staged(tmp_path: Path) -> None:
