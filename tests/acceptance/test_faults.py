@@ -22,6 +22,7 @@ from tests.acceptance.terminal import Done
 
 pytestmark = [
     pytest.mark.acceptance,
+    pytest.mark.timeout(240),  # CASE_SECONDS_MAX, one more run, and what a session prepares once
     pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed: apt-get install strace"),
 ]
 
@@ -116,7 +117,6 @@ def test_a_run_with_one_failing_call_ends_with_a_sentence_and_the_next_run_finis
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("at", range(POINTS_MAX))
 def test_each_call_of_a_run_may_fail(bench: Bench, tmp_path: Path, at: int) -> None:
     assert len(bench.points) <= POINTS_MAX, "the run makes more calls than this test has cases: raise POINTS_MAX"
@@ -144,7 +144,9 @@ def _inject(bench: Bench, folder: Path, point: Point, fault: str) -> subprocess.
     options = ["-P", path] if path else []
     done = bench.run(terminal, folder / "trace", [*options, "-e", f"inject={point.call}:{fault}:when={point.n}"])
     print(done.returncode, done.stderr.decode(errors="replace"))
-    _check_end(done, fault, hit=_was_hit(folder / "trace", fault))
+    hit = _was_hit(folder / "trace", fault)
+    print("hit" if hit else "not hit")
+    _check_end(done, fault, hit=hit)
     again = terminal.finish(bench.source, workers=1)
     print(again.err)
     terminal.check_whole(again, bench.calm)
