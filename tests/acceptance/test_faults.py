@@ -6,6 +6,7 @@ are the points. strace counts calls per thread, so that "the n-th" is hit in whi
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -82,15 +83,21 @@ class Bench:
     def run(self, terminal: FixtureTerminal, trace: Path, options: list[str]) -> subprocess.CompletedProcess[bytes]:
         """Run under strace, which ends when the last process of the tree has ended."""
         command = [*terminal.command, *terminal.words(self.source, workers=1)]
-        return subprocess.run(
-            ["strace", "-f", "--seccomp-bpf", "-y", "-o", trace, "-e", f"trace={CALLS}", *options, *command],
-            env=terminal.env,
-            cwd=terminal.folder,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=CASE_SECONDS_MAX,
-            check=False,
-        )
+        try:
+            return subprocess.run(
+                ["strace", "-f", "--seccomp-bpf", "-y", "-o", trace, "-e", f"trace={CALLS}", *options, *command],
+                env=terminal.env,
+                cwd=terminal.folder,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=CASE_SECONDS_MAX,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            for pid, _ in terminal.processes():  # a run that hangs is a finding, and must not hang on after it
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            raise
 
 
 def _place(found: re.Match[str], folder: Path) -> str | None:
