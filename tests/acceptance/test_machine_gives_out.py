@@ -16,7 +16,7 @@ from msgspec import Struct
 from tests.acceptance.crashes import FixtureTerminal, Outcome, wait_for, write_source
 from tests.acceptance.terminal import Done, eventually
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(240)]
 
 RUN_SECONDS_MAX = 150  # a target that stays away is tried again after 4, 16 and 64 s
 MIDDLE_SECONDS_MAX = 40.0
