@@ -68,6 +68,7 @@ ABORT_SECONDS = 10.0  # how long running guests get to be killed and reported af
 FILES_BYTES_MAX = 256 * 1024
 JOBS_BYTES_MAX = 1024 * 1024  # of one EnqueueJobs: a frame holds four times as much
 JOB_OVERHEAD_BYTES = 1024
+PLANS_MAX = 100  # for one run: each is overtaken only by an output of an earlier job, and those end
 INPUTS_SHOWN_MAX = 100  # in the event; a longer list of inputs is a blob
 
 
@@ -255,9 +256,20 @@ class RunSession:
             _Wanted(file, _keys(targets, package, settings_hash=settings_hash, source=file.source_hash))
             for file in files
         )
-        plan, at_seq = self._compare(wanted)
-        self._call(
-            PlanRun(
+        plan = self._fix_plan(started, wanted, targets, settings_hash)
+        to_run = len(plan.new) + plan.attached_count
+        self._talk.planned(
+            found=len(wanted) + len(self._refused), reused=len(plan.reused), to_run=to_run, refused=len(self._refused)
+        )
+        return plan
+
+    def _fix_plan(
+        self, started: RunStarted, wanted: tuple[_Wanted, ...], targets: tuple[Target, ...], settings_hash: ConfigHash
+    ) -> _Plan:
+        """Make a plan and record it; make it anew while outputs of earlier jobs are recorded in between."""
+        for attempt in range(1, PLANS_MAX + 1):
+            plan, at_seq = self._compare(wanted)
+            command = PlanRun(
                 run=started.run,
                 at_seq=at_seq,
                 config_hash=settings_hash,
@@ -270,11 +282,12 @@ class RunSession:
                 plan_digest=self._store(plan),
                 now=clock.now(),
             )
-        )
-        to_run = len(plan.new) + plan.attached_count
-        self._talk.planned(
-            found=len(wanted) + len(self._refused), reused=len(plan.reused), to_run=to_run, refused=len(self._refused)
-        )
+            outcome = self._sentinel.handler.call(command, actor=self._actor, cause=self._cause)
+            refused = outcome.refused
+            if refused is None:
+                break
+            if refused.code != "stale_plan" or attempt == PLANS_MAX:
+                raise CliError(refused.code, refused.why, refused.next_step)
         return plan
 
     def _compare(self, wanted: tuple[_Wanted, ...]) -> tuple[_Plan, Seq]:
