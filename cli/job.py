@@ -9,13 +9,14 @@ import typer
 from cli.errors import CliError
 from cli.home import find_home
 from cli.options import HomeOption, JsonOption
+from cli.plain import PlainCommand, PlainGroup
 from cli.reading import reading
 from cli.render import out, out_json, printable, size, table
 
 if TYPE_CHECKING:
     from projections.queries import JobDetail
 
-app = typer.Typer(no_args_is_help=True, help="Look at one job. Example: `casparian job show 17`")
+app = typer.Typer(cls=PlainGroup, no_args_is_help=True, help="Look at one job. Example: `casparian job show 17`")
 
 JobArgument = Annotated[
     int, typer.Argument(metavar="ID", min=1, help="The job's number, as `casparian jobs` lists it.")
@@ -27,7 +28,7 @@ def main() -> None:
     """Group the verbs that speak of one job."""
 
 
-@app.command("show")
+@app.command("show", cls=PlainCommand)
 def show(job_id: JobArgument, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Show what one job read, made and accounted for, and every event of its life.
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 
-def _folder(text: str) -> Path:
-    if not text:
+def _named(text: str | None) -> str | None:
+    if text is not None and not text:
         raise typer.BadParameter("an empty name is no folder")
-    return Path(text)
+    return text
 
 
 HomeOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        "--home", parser=_folder, metavar="FOLDER", help="The home. Default: $CASPARIAN_HOME, else ~/.casparian_flow."
+        "--home", callback=_named, metavar="FOLDER", help="The home. Default: $CASPARIAN_HOME, else ~/.casparian_flow."
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print data as JSON on stdout; talk stays on stderr.")]
