@@ -31,6 +31,26 @@ class Ratio(Struct, frozen=True, kw_only=True):
         )
 
 
+class Difference(Struct, frozen=True, kw_only=True):
+    """What ours costs beyond theirs, paired, in seconds. `bar` is how much it may be at most."""
+
+    name: str
+    ours_seconds: float
+    theirs_seconds: float
+    seconds: tuple[float, ...]
+    bar: float
+
+    def line(self) -> str:
+        """Return one line: the median difference with its range, the ratio, both medians, the bar and its verdict."""
+        median = statistics.median(self.seconds)
+        verdict = "met" if median <= self.bar else "MISSED"
+        return (
+            f"{self.name:<44} {median:+7.3f} s ({min(self.seconds):.3f}..{max(self.seconds):.3f})  bar <= {self.bar} s"
+            f"  {verdict:<6}  ours {self.ours_seconds * 1e3:.2f} ms, theirs {self.theirs_seconds * 1e3:.2f} ms, "
+            f"ratio {self.ours_seconds / self.theirs_seconds:.1f}"
+        )
+
+
 def timed(work: Callable[[], object]) -> float:
     """Return the seconds that one call takes."""
     begin = time.perf_counter()
@@ -64,4 +84,18 @@ def cost_ratio(
         ratios=tuple(own / other for own, other in times),
         bar=bar,
         lower=True,
+    )
+
+
+def cost_difference(
+    name: str, *, ours: Callable[[], object], theirs: Callable[[], object], rounds: int, bar: float
+) -> Difference:
+    """Return how much longer ours takes, in seconds: the less the better."""
+    times = [(timed(ours), timed(theirs)) for _ in range(rounds)]
+    return Difference(
+        name=name,
+        ours_seconds=statistics.median(own for own, _ in times),
+        theirs_seconds=statistics.median(other for _, other in times),
+        seconds=tuple(own - other for own, other in times),
+        bar=bar,
     )

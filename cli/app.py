@@ -9,13 +9,15 @@ import typer
 
 from casparian import __version__
 from cli import balance, explain, files, job, jobs, log, replay, run, sql, tape
+from cli.plain import PlainCommand, PlainGroup
 
 app = typer.Typer(
+    cls=PlainGroup,
     name="casparian",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode=None,  # importing what paints boxes takes as long as all the rest of --help
     help="A folder of messy files becomes typed tables that can prove how they were made.\n\n"
     "Example: `casparian run evtx ./case --sink parquet://./out`",
 )
@@ -40,12 +42,12 @@ def main(
     """Read the options that stand before the verb."""
 
 
-app.command("run")(run.run)
-app.command("sql")(sql.sql)
-app.command("jobs")(jobs.jobs)
-app.command("files")(files.files)
-app.command("balance")(balance.balance)
-app.command("replay")(replay.replay)
+app.command("run", cls=PlainCommand)(run.run)
+app.command("sql", cls=PlainCommand)(sql.sql)
+app.command("jobs", cls=PlainCommand)(jobs.jobs)
+app.command("files", cls=PlainCommand)(files.files)
+app.command("balance", cls=PlainCommand)(balance.balance)
+app.command("replay", cls=PlainCommand)(replay.replay)
 app.add_typer(job.app, name="job")
 app.add_typer(explain.app, name="explain")
 app.add_typer(explain.app, name="why", hidden=True)

@@ -51,9 +51,9 @@ class Home(Struct, frozen=True):
         return self.root / "output"
 
 
-def find_home(option: Path | None) -> Home:
+def find_home(option: str | None) -> Home:
     """Return the home named by the option, else by CASPARIAN_HOME, else the default; always absolute."""
-    named = option or Path(os.environ.get(HOME_VARIABLE) or DEFAULT_HOME).expanduser()
+    named = Path(option) if option else Path(os.environ.get(HOME_VARIABLE) or DEFAULT_HOME).expanduser()
     return Home(Path(os.path.normpath(Path.cwd() / named)), named=option is not None)
 
 

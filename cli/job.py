@@ -10,6 +10,7 @@ import typer
 from cli.errors import EXIT_ERROR, EXIT_OK, EXIT_REFUSED, CliError
 from cli.home import find_home
 from cli.options import HomeOption, JsonOption
+from cli.plain import PlainCommand, PlainGroup
 from cli.reading import reading
 from cli.render import out, out_json, printable, size, table
 
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 CANCEL_SECONDS_MAX = 15.0  # for a guest to be killed and its executor to say so
 PUBLISH_SECONDS_MAX = 2.0  # for what a cancel came too late for; longer only where the target does not answer
 
-app = typer.Typer(no_args_is_help=True, help="Look at one job, or stop it. Example: `casparian job show 17`")
+app = typer.Typer(
+    cls=PlainGroup, no_args_is_help=True, help="Look at one job, or stop it. Example: `casparian job show 17`"
+)
 
 JobArgument = Annotated[
     int, typer.Argument(metavar="ID", min=1, help="The job's number, as `casparian jobs` lists it.")
@@ -45,7 +48,7 @@ def main() -> None:
     """Group the verbs that speak of one job."""
 
 
-@app.command("show")
+@app.command("show", cls=PlainCommand)
 def show(job_id: JobArgument, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Show what one job read, made and accounted for, and every event of its life.
 

@@ -9,6 +9,7 @@ import typer
 from cli.errors import EXIT_VERIFICATION
 from cli.home import find_home, read_model_witness
 from cli.options import HomeOption, JsonOption
+from cli.plain import PlainCommand, PlainGroup
 from cli.reading import nothing_here
 from cli.render import count, out, out_json, printable
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from eventlog.frames import LogRecord
     from eventlog.verify import Verification
 
-app = typer.Typer(no_args_is_help=True, help="Look into the log. Example: `casparian log verify`")
+app = typer.Typer(cls=PlainGroup, no_args_is_help=True, help="Look into the log. Example: `casparian log verify`")
 
 SHOWN_CHARACTERS_MAX = 160
 
@@ -26,7 +27,7 @@ def main() -> None:
     """Group the verbs that speak of the log."""
 
 
-@app.command("verify")
+@app.command("verify", cls=PlainCommand)
 def verify(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Check every byte of the log: exit code 0 if it is whole, 5 if not.
 
@@ -66,7 +67,7 @@ def _show(verification: Verification) -> None:
         out(f"  what to do: {printable(finding.what_to_do)}")
 
 
-@app.command("show")
+@app.command("show", cls=PlainCommand)
 def show(
     first: Annotated[int, typer.Option("--from", min=1, help="The first position to show.")] = 1,
     last: Annotated[int | None, typer.Option("--to", min=1, help="The last position to show.")] = None,

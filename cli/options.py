@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 
-def _folder(text: str) -> Path:
-    if not text:
+def _named(text: str | None) -> str | None:
+    if text is not None and not text:
         raise typer.BadParameter("an empty name is no folder")
-    return Path(text)
+    return text
 
 
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
@@ -36,9 +35,9 @@ def complete_parser(begun: str) -> list[str]:
 
 
 HomeOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        "--home", parser=_folder, metavar="FOLDER", help="The home. Default: $CASPARIAN_HOME, else ~/.casparian_flow."
+        "--home", callback=_named, metavar="FOLDER", help="The home. Default: $CASPARIAN_HOME, else ~/.casparian_flow."
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print data as JSON on stdout; talk stays on stderr.")]

@@ -21,8 +21,6 @@ R = TypeVar("R", bound=Struct)
 Parameters = Mapping[str, str | int | None]
 
 _ARROW: dict[type, pa.DataType] = {str: pa.string(), int: pa.int64(), bool: pa.bool_()}
-_TIMESTAMPTZ = "TIMESTAMP WITH TIME ZONE"
-_INSTANT_SQL_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
 _INSTANT_FORMAT = "%Y-%m-%dT%H:%M:%SZ"  # %S of a microsecond column prints the microseconds
 
 
@@ -60,14 +58,13 @@ def table_of_values(rows: Iterable[tuple[object, ...]], row: type[Struct]) -> pa
 
 
 def rows_from(table: pa.Table, row: type[R]) -> list[R]:
-    """Return an Arrow table as rows; its columns are the row's fields, instants as text."""
-    columns = [column.to_pylist() for column in table.columns]
-    return [row(**dict(zip(table.column_names, values, strict=True))) for values in zip(*columns, strict=True)]
+    """Return an Arrow table as rows; its columns are the row's fields."""
+    return [row(**each) for each in with_text_instants(table).to_pylist()]
 
 
 def with_text_instants(table: pa.Table) -> pa.Table:
     """Return the table with each timestamp column as text of fixed width, in UTC."""
-    import pyarrow.compute as pc  # 40 ms: a run with nothing to do, whose rows come by `select`, does without
+    import pyarrow.compute as pc  # 40 ms, which reading nothing does not need
 
     for index, field in enumerate(table.schema):
         if pa.types.is_timestamp(field.type) and field.type.tz is not None:
@@ -83,16 +80,7 @@ def select(
 ) -> list[R]:
     """Run one SELECT of ours with bound parameters and return its rows, in its order."""
     found = connection.sql(sql, params=dict(parameters)) if parameters else connection.sql(sql)
-    return rows_from(_with_text_instants(found).to_arrow_table(), row)
-
-
-def _with_text_instants(found: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
-    """Return a relation with each TIMESTAMPTZ column as text, in UTC; needs no time zone database."""
-    instants = [name for name, kind in zip(found.columns, found.types, strict=True) if kind == _TIMESTAMPTZ]
-    if not instants:
-        return found
-    texts = [f"strftime(make_timestamp(epoch_us({name})), '{_INSTANT_SQL_FORMAT}') AS {name}" for name in instants]
-    return found.project(f"* REPLACE ({', '.join(texts)})")
+    return rows_from(found.to_arrow_table(), row)
 
 
 @contextmanager
