@@ -140,9 +140,9 @@ def log_types_now(terminal: Terminal) -> str:
 
 def test_a_cancelled_job_spoils_no_other_job_of_its_run(terminal: Terminal) -> None:
     with stopped_guest(terminal, logs=4) as (run, _):
-        assert terminal.casparian("job", "cancel", "1").code == 0
-        queued = terminal.casparian("job", "cancel", "4", "--json")
+        queued = terminal.casparian("job", "cancel", "4", "--json")  # it waits as long as the guest of job 1 is frozen
         assert queued.code == 0, queued.err
+        assert terminal.casparian("job", "cancel", "1").code == 0
         out, _ = run.communicate(timeout=90)
     report = json.loads(out)
     assert run.returncode == report["exit"] == 1
