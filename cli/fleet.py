@@ -352,18 +352,25 @@ class Fleet:
         answer.add_done_callback(lambda _: reply(welcome))
 
     def _park_idle(self, idle: protocol.Idle, reply: Reply) -> None:
+        self._release_dropped(idle.executor)
         if self._stopping.is_set():
             reply(protocol.encode(OpCode.ABORT, protocol.Stop(reason="the sentinel is leaving")))
             return
         with self._lock:
-            dropped = [(job, held.lease) for job, held in self._held.items() if held.executor == idle.executor]
             self._idle[idle.executor] = _Parked(reply=reply, since=time.monotonic(), lease=clock.new_lease())
-        for job, lease in dropped:  # who asks for work has none: told that its lease is dead, it did not report
-            release = ReleaseJob(
-                job=job, lease=lease, declined=False, reason="its executor let go of it", now=clock.now()
-            )
-            self._handler.submit(release, actor=ACTOR)
         self._handler.wake()
+
+    def _release_dropped(self, executor: ExecutorId) -> None:
+        """Give back what an executor that asks for work still holds by the log: told to discard it, it did not report.
+
+        A question that was late says the same of a live lease; then the job is made again, and its reports are stale.
+        """
+        with self._lock:
+            dropped = [(job, held.lease) for job, held in self._held.items() if held.executor == executor]
+        for job, lease in dropped:
+            reason = "its executor let go of it"
+            release = ReleaseJob(job=job, lease=lease, declined=False, reason=reason, now=clock.now())
+            self._handler.submit(release, actor=ACTOR)
 
     def _park_working(self, job: JobId, working: protocol.Working, reply: Reply) -> None:
         question = _Parked(reply=reply, since=time.monotonic(), lease=working.lease)

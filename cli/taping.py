@@ -176,7 +176,7 @@ class _Recording:
     def __init__(self, file: BinaryIO, said: Spoken) -> None:
         self._file = file
         self._said = said
-        self._home = find_home(Path(home) if (home := said.value("--home")) else None)
+        self._home = find_home(said.value("--home") or None)
         self._began = clock.now()
         self._before = _seq_of(self._home)
 

@@ -22,6 +22,14 @@ pytestmark = pytest.mark.acceptance
 SEED = int(os.environ.get("CASPARIAN_TEST_SEED", "0")) or random.SystemRandom().randrange(2**32)
 
 
+@pytest.fixture(autouse=True)
+def signals_are_heard() -> Iterator[None]:
+    """Have started commands hear SIGINT: a shell that runs the tests in the background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def chances(number: int) -> random.Random:
     """Return chances that the printed seed repeats: they differ from one run of the tests to the next."""
     print(f"CASPARIAN_TEST_SEED={SEED}")
@@ -132,9 +140,9 @@ def log_types_now(terminal: Terminal) -> str:
 
 def test_a_cancelled_job_spoils_no_other_job_of_its_run(terminal: Terminal) -> None:
     with stopped_guest(terminal, logs=4) as (run, _):
-        assert terminal.casparian("job", "cancel", "1").code == 0
-        queued = terminal.casparian("job", "cancel", "4", "--json")
+        queued = terminal.casparian("job", "cancel", "4", "--json")  # it waits as long as the guest of job 1 is frozen
         assert queued.code == 0, queued.err
+        assert terminal.casparian("job", "cancel", "1").code == 0
         out, _ = run.communicate(timeout=90)
     report = json.loads(out)
     assert run.returncode == report["exit"] == 1
@@ -240,7 +248,7 @@ def test_ctrl_c_twice_leaves_at_once_and_the_next_run_finishes(terminal: Termina
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize("number", range(4))
 def test_a_cancel_at_any_moment_leaves_everything_in_agreement(terminal: Terminal, number: int) -> None:
     chance = chances(number)
     for log in range(8):
@@ -274,7 +282,7 @@ def test_a_cancel_at_any_moment_leaves_everything_in_agreement(terminal: Termina
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", range(8))
+@pytest.mark.parametrize("number", range(6))
 def test_a_run_stopped_at_any_moment_is_finished_by_the_next(terminal: Terminal, number: int) -> None:
     chance = chances(number)
     for log in range(8):

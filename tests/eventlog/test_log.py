@@ -24,6 +24,7 @@ from eventlog.errors import (
     UnknownEventError,
 )
 from eventlog.events import (
+    AbandonJob,
     CancelAccepted,
     CancelJob,
     CommandRefused,
@@ -426,7 +427,19 @@ drafts_with_command = st.builds(
     FrameDraft,
     events=st.lists(events, max_size=3).map(tuple),
     actor=st.just("cli:a \"b\\c' é"),
-    command=st.builds(CancelJob, job=st.integers(0, 9), reason=texts, now=instants),
+    command=st.one_of(
+        st.builds(CancelJob, job=st.integers(0, 9), reason=texts, now=instants, by=texts),
+        st.builds(
+            AbandonJob,
+            job=st.integers(0, 9),
+            commit_key=texts,
+            sink_answer=st.sampled_from(["withdrawn", "unreachable", "not_asked"]),
+            sink_said=texts,
+            reason=texts,
+            by=texts,
+            now=instants,
+        ),
+    ),
     command_id=st.uuids().map(str),
     cause=st.integers(0, 1),
 )
