@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 DEMO := build/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long lint format docs bench lock clean
+.PHONY: help setup demo test test-long lint format docs bench golden lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -46,6 +46,10 @@ docs: $(READY) ## write the reference pages and the outputs in README and the tu
 
 bench: $(READY) ## measure: ratios of two sides, interleaved in one run
 	$(BIN)/python -m benchmarks
+
+golden: $(READY) ## make the golden tapes and their digests anew; the difference is reviewed like code
+	$(BIN)/python -m fixtures.tapes.make
+	git --no-pager diff --stat -- fixtures/tapes
 
 lock: ## pin the newest allowed versions of every dependency, with hashes
 	$(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet uv

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cli.errors import EXIT_VERIFICATION, CliError
-from eventlog.events import ExecutorJoined, JobQueued, Record, RunStarted
+from eventlog.events import ExecutorJoined, FilesRefused, FilesSeen, JobQueued, LoggedCommand, Record, RunStarted
 from eventlog.frames import Frame, LogRecord
 from eventlog.ids import Instant, LogId, Seq
 from eventlog.tape_reader import Entry, read_entries, read_lines
@@ -74,14 +74,13 @@ class Replay:
 
     def _is_known(self, record: Any) -> bool:
         """Say whether what the event is about was introduced; a job's run may be older than the tape."""
-        subject = next((name for name in ("job", "run", "executor") if hasattr(record, name)), None)
-        if subject is None or not hasattr(record, subject):
+        subject = next((name for name in _INTRODUCED_BY if hasattr(record, name)), None)
+        if subject is None or isinstance(record, LoggedCommand | FilesSeen | FilesRefused):
             return True
-        known = self._known[subject]
-        name = getattr(record, subject)
+        known, name = self._known[subject], getattr(record, subject)
         if isinstance(record, _INTRODUCED_BY[subject]):
             known.add(name)
-        return name in known or type(record).__name__ in ("FilesSeen", "FilesRefused")
+        return name in known
 
 
 def _frame(first: int, last: int, seq: Seq, record: Any, ts: Instant) -> Frame:

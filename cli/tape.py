@@ -201,11 +201,7 @@ def _show_validation(validation: Validation) -> None:
 
 
 def _show_story(story: Story) -> None:
-    part = (
-        f", positions {story.log.get('from')} to {story.log['to']} of a log"
-        if {"from", "to"} <= story.log.keys()
-        else ""
-    )
+    part = f", positions {story.log.get('from')} to {story.log['to']} of a log" if story.log.get("to") else ""
     made_by = f", made by casparian {story.versions['casparian']}" if "casparian" in story.versions else ""
     out(printable(f"tape: {count(story.event_count, 'event')}, schema version {story.schema_version}{part}{made_by}"))
     _show_told("asked", story.commands, len(story.commands))

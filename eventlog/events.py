@@ -437,12 +437,12 @@ class PromotionAbandoned(Record, frozen=True, kw_only=True):
 
 
 class StartRun(Record, frozen=True, kw_only=True):
-    parser: Public[ParserName]
+    parser: Hashed[ParserName]  # as it was typed: the name of a case, where the words were exchanged
     inputs: Hashed[tuple[PathText, ...]]  # see RunStarted
     inputs_total: Public[int]
     inputs_digest: Hashed[str]
     sink_uri: Hashed[str]
-    sink_mode: Public[str]
+    sink_mode: Hashed[str]
     settings: Hashed[dict[str, str]]
     workers: Public[int]
     now: Public[Instant]

@@ -110,7 +110,7 @@ def _record(name: str, kind: str, data: Any) -> Event | LoggedCommand:
     if shape is None:
         raise TapeRecordError("it shows a record of a type that this version does not know")
     if (name in COMMAND_TYPES) != (kind == "ui_command"):
-        raise TapeRecordError(f"it shows a {name}, which is no {kind}")
+        raise TapeRecordError(f"it shows a {name}, and its event type is not that of one")
     try:
         record: Any = restore(shape, data)
     except msgspec.ValidationError as error:

@@ -150,7 +150,7 @@ class Teller:
                 story.rows += event.rows
                 story.outputs.append(event.output)
             case JobCompleted():
-                story.sheet = say_sheet(event.sheet)
+                story.error, story.sheet = "", say_sheet(event.sheet)  # an earlier attempt may have failed
             case JobFailed():
                 story.error = f"{event.failure}, {event.kind}: {event.reason}"
                 story.sheet = say_sheet(event.sheet) if isinstance(event.sheet, BalanceSheet) else ""
