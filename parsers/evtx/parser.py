@@ -524,6 +524,8 @@ def _decode_from(first: int, chunk: Chunk, result: Texts, *, xml: bool) -> int:
 def _mended(chunk: Chunk, first: int) -> bytearray:
     """Return the chunk with a passable header for every piece, its position as its id; those before `first` as one.
 
+    Times are zero: the decoder ends at a header with a time that no calendar has, and the walk has read the real one.
+
     The tables of names and templates are emptied: one damaged entry makes the decoder refuse the chunk. They only save
     work, for names and templates are found at the offsets that the records give.
     """
@@ -537,7 +539,7 @@ def _mended(chunk: Chunk, first: int) -> bytearray:
             start, size = CHUNK_HEADER_BYTES, start + size - CHUNK_HEADER_BYTES
         end = start + size
         if size >= _RECORD_BYTES_MIN:
-            struct.pack_into("<4sIQ", copy, start, _RECORD_MAGIC, size, position)
+            _RECORD_HEADER.pack_into(copy, start, _RECORD_MAGIC, size, position, 0)
             last = start
         elif last >= 0:  # too small for a header: the piece before it swallows it
             struct.pack_into("<I", copy, last + 4, end - last)
