@@ -116,9 +116,9 @@ def untouched(layout: Layout, changes: list[Change]) -> set[int]:
 @given(changes=CHANGES)
 def test_any_change_of_bytes_costs_only_the_records_it_touches(tmp_path: Path, changes: list[Change]) -> None:
     data, layout = a_log()
-    began = time.monotonic()
+    began = time.process_time()
     result = read(changed(data, changes), tmp_path)
-    assert time.monotonic() - began < SECONDS_MAX
+    assert time.process_time() - began < SECONDS_MAX
     assert untouched(layout, changes) <= result.ids
     assert_adds_up(result)
 
@@ -149,9 +149,9 @@ def test_a_chunk_full_of_record_headers_is_read_in_time(tmp_path: Path) -> None:
     start = layout.chunks[0].offset + 512
     liar = b"\x2a\x2a\0\0" + (28).to_bytes(4, "little") + bytes(20)
     broken = data[:start] + (liar * 3000)[: CHUNK_BYTES - 512] + data[start + CHUNK_BYTES - 512 :]
-    began = time.monotonic()
+    began = time.process_time()
     result = read(broken, tmp_path)
-    assert time.monotonic() - began < SECONDS_MAX
+    assert time.process_time() - began < SECONDS_MAX
     assert_adds_up(result)
 
 
