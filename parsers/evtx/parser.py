@@ -524,6 +524,8 @@ def _decode_from(first: int, chunk: Chunk, result: Texts, *, xml: bool) -> int:
 def _mended(chunk: Chunk, first: int) -> bytearray:
     """Return the chunk with a passable header for every piece, its position as its id; those before `first` as one.
 
+    Times are zero: the decoder ends at a header with a time that no calendar has, and the walk has read the real one.
+
     The tables of names and templates are emptied: one damaged entry makes the decoder refuse the chunk. They only save
     work, for names and templates are found at the offsets that the records give.
     """
@@ -537,7 +539,7 @@ def _mended(chunk: Chunk, first: int) -> bytearray:
             start, size = CHUNK_HEADER_BYTES, start + size - CHUNK_HEADER_BYTES
         end = start + size
         if size >= _RECORD_BYTES_MIN:
-            struct.pack_into("<4sIQ", copy, start, _RECORD_MAGIC, size, position)
+            _RECORD_HEADER.pack_into(copy, start, _RECORD_MAGIC, size, position, 0)
             last = start
         elif last >= 0:  # too small for a header: the piece before it swallows it
             struct.pack_into("<I", copy, last + 4, end - last)
@@ -1450,6 +1452,9 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 # --- the type of a value --------------------------------------------------------------------------------------------
 
+_TYPES: Final = ("string", "int64", "uint64", "hex", "boolean", "float", "timestamp", "binary", "null")
+_TYPE_NAMES: Final = pa.array(_TYPES)
+_TYPE_CODES: Final = {name: pa.scalar(code, pa.int8()) for code, name in enumerate(_TYPES)}  # 0 is a string
 _BINARY_KEYS: Final = pa.array(["Binary", "EventPayload"])  # elements that the schema of events declares xs:hexBinary
 _TIME_TEXT: Final = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$"  # how the decoder writes a FILETIME or SYSTEMTIME
 _TIME_TEXT_CHARACTERS: Final = 27
@@ -1462,54 +1467,61 @@ def _value_columns(keys: list[str], values: list[Any]) -> tuple[dict[str, Column
     """
     kinds = set(map(type, values))
     texts: Column = pa.array(values if kinds == {str} else [v if type(v) is str else None for v in values], pa.string())
-    names: Column = pa.array(["string"] * len(values), pa.string())
+    codes: Column = pa.array(bytes(len(values)), pa.int8())
     columns: dict[str, Column] = {"key": pa.array(keys, pa.string()), "value_int64": pa.nulls(len(values), pa.int64())}
     unfit: list[int] = []
     if int in kinds:
         columns["value_int64"], unfit = _whole_values(values)
-        names = pc.if_else(columns["value_int64"].is_valid(), "int64", names)
-    columns["value_bool"] = pa.array(
-        [v if type(v) is bool else None for v in values] if bool in kinds else [None] * len(values), pa.bool_()
-    )
+        codes = _coded(columns["value_int64"].is_valid(), "int64", codes)
+    flags = [v if type(v) is bool else None for v in values] if bool in kinds else [None] * len(values)
+    columns["value_bool"] = pa.array(flags, pa.bool_())
     encoded: Any = texts.dictionary_encode()
     numbers, large = _hexadecimals(encoded.dictionary)
     if numbers is not None:
         whole = numbers.take(encoded.indices)
-        names = pc.if_else(whole.is_valid(), "hex", names)
+        codes = _coded(whole.is_valid(), "hex", codes)
         columns["value_int64"] = pc.coalesce(columns["value_int64"], whole)
     if large:
         spots: Column = _pc.fill_null(pc.is_in(encoded.indices, pa.array(large, pa.int32())), False)
         unfit = sorted({*unfit, *_positions(spots)})
-        names = pc.if_else(spots, "hex", names)
+        codes = _coded(spots, "hex", codes)
     times = _times(encoded.dictionary)
     columns["value_ts"] = pa.nulls(len(values), _TIMESTAMP)
     if times is not None:
         columns["value_ts"] = times.take(encoded.indices)
-        names = pc.if_else(columns["value_ts"].is_valid(), "timestamp", names)
-    columns["value_bytes"], names = _binaries(columns["key"], texts, names)
+        codes = _coded(columns["value_ts"].is_valid(), "timestamp", codes)
+    columns["value_bytes"], codes = _binaries(columns["key"], texts, codes)
     if kinds != {str}:
-        texts, names = _with_the_rest(values, kinds, texts, names, columns)
-    return {**columns, "value_raw": texts, "value_type": names}, unfit
+        texts, codes = _with_the_rest(values, kinds, texts, codes, columns)
+    return {**columns, "value_raw": texts, "value_type": _TYPE_NAMES.take(codes)}, unfit
+
+
+def _coded(where: Column, name: str, codes: Column) -> Column:
+    """Return the codes of types with that of `name` put in at the places marked."""
+    coded: Column = _pc.if_else(where, _TYPE_CODES[name], codes)
+    return coded
 
 
 def _with_the_rest(
-    values: list[Any], kinds: set[type], texts: Column, names: Column, columns: dict[str, Column]
+    values: list[Any], kinds: set[type], texts: Column, codes: Column, columns: dict[str, Column]
 ) -> tuple[Column, Column]:
-    """Return value_raw and value_type with what is no text: numbers that fit through Arrow, the rest one by one."""
-    texts = _pc.coalesce(texts, _pc.if_else(_pc.equal(names, "int64"), columns["value_int64"].cast(pa.string()), None))
+    """Return value_raw and the codes with what is no text: numbers that fit through Arrow, the rest one by one."""
+    if int in kinds:
+        is_whole = _pc.equal(codes, _TYPE_CODES["int64"])
+        texts = _pc.coalesce(texts, _pc.if_else(is_whole, columns["value_int64"].cast(pa.string()), None))
     if bool in kinds:
         texts = pc.coalesce(texts, columns["value_bool"].cast(pa.string()))
-        names = pc.if_else(columns["value_bool"].is_valid(), "boolean", names)
+        codes = _coded(columns["value_bool"].is_valid(), "boolean", codes)
     rest = _positions(texts.is_null())
     if not rest:
-        return texts, names
+        return texts, codes
     more: list[str | None] = [None] * len(values)
-    kind: list[str | None] = [None] * len(values)
+    kind: list[Any] = [None] * len(values)
     for at in rest:
         value = values[at]
         more[at] = None if value is None else repr(value)
-        kind[at] = "null" if value is None else "float" if isinstance(value, float) else "uint64"
-    return pc.coalesce(texts, pa.array(more, pa.string())), pc.coalesce(pa.array(kind, pa.string()), names)
+        kind[at] = _TYPES.index("null" if value is None else "float" if isinstance(value, float) else "uint64")
+    return pc.coalesce(texts, pa.array(more, pa.string())), pc.coalesce(pa.array(kind, pa.int8()), codes)
 
 
 def _whole_values(values: list[Any]) -> "tuple[Column, list[int]]":
@@ -1572,16 +1584,16 @@ def _moment_or_none(text: str) -> datetime | None:
         return None
 
 
-def _binaries(keys: Column, texts: Column, names: Column) -> tuple[Column, Column]:
-    """Return value_bytes and the names of types with "binary" where a value is one."""
+def _binaries(keys: Column, texts: Column, codes: Column) -> tuple[Column, Column]:
+    """Return value_bytes and the codes of types with "binary" where a value is one."""
     spots = _positions(pc.is_in(keys, _BINARY_KEYS))
     if not spots:
-        return pa.nulls(len(texts), pa.binary()), names
+        return pa.nulls(len(texts), pa.binary()), codes
     blobs: list[bytes | None] = [None] * len(texts)
     for at in spots:
         blobs[at] = _unhexlified(texts[at].as_py())
     column: Column = pa.array(blobs, pa.binary())
-    return column, pc.if_else(column.is_valid(), "binary", names)
+    return column, _coded(column.is_valid(), "binary", codes)
 
 
 _HEX_BYTES: Final = re.compile(r"(?:[0-9A-Fa-f]{2})+")

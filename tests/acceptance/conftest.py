@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from cli.demo.evtx_writer import Event, write_evtx
 from fixtures.evtx_case import CaseFile, build_case
-from fixtures.evtx_writer import Event, write_evtx
 from tests.acceptance.terminal import Terminal
 
 

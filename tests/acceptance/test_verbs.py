@@ -84,7 +84,13 @@ def test_a_job_shows_what_it_read_made_and_accounted_for(done: Terminal) -> None
     detail = done.casparian("job", "show", "1", "--json").json
     assert detail["job"]["found"] == 3
     assert [event["job_seq"] for event in detail["events"]] == list(range(1, len(detail["events"]) + 1))
-    assert {output["output_name"] for output in detail["outputs"]} == {"evtx_events", "evtx_files"}
+    assert {output["output_name"] for output in detail["outputs"]} == {
+        "evtx_events",
+        "evtx_eventdata_kv",
+        "evtx_userdata_kv",
+        "evtx_record_annotations",
+        "evtx_files",
+    }
     human = done.casparian("job", "show", "1").out
     assert "3 records found = 3 written + 0 quarantined + 0 skipped + 0 unreadable" in human
 

@@ -27,8 +27,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from fixtures.evtx_case import build_case
-from fixtures.evtx_writer import (
+from cli.demo.evtx_writer import (
     CHUNK_BYTES,
     FILE_HEADER_BYTES,
     Damaged,
@@ -46,6 +45,7 @@ from fixtures.evtx_writer import (
     zero_chunk_magic,
     zero_record_size,
 )
+from fixtures.evtx_case import build_case
 
 ROOT: Final = Path(__file__).parents[3]
 FOLDER: Final = ROOT / "parsers" / "evtx"
@@ -83,9 +83,14 @@ class Read:
     def rows(self, output: str = "evtx_events") -> list[dict[str, Any]]:
         return [row for name, batch in self.batches if name == output for row in batch.to_pylist()]
 
+    def count(self, output: str = "evtx_events") -> int:
+        return sum(batch.num_rows for name, batch in self.batches if name == output)
+
     @property
     def ids(self) -> set[int]:
-        return {row["header_record_id"] for row in self.rows()}
+        events = [batch for name, batch in self.batches if name == "evtx_events"]
+        columns: list[Any] = [batch.column("header_record_id") for batch in events]
+        return {each for column in columns for each in column.to_pylist()}
 
     def content(self, output: str = "evtx_events") -> list[dict[str, Any]]:
         """Return the rows without the reference to the file, which differs with every byte of it."""
@@ -575,10 +580,10 @@ def survivors(damaged: Damaged, layout: Layout) -> set[int]:
 
 def assert_adds_up(result: Read) -> None:
     statement = result.statement
-    assert statement["found"] == len(result.rows()) + statement["unreadable"]
+    assert statement["found"] == result.count() + statement["unreadable"]
     assert statement["unreadable"] <= len(statement["ranges"])
     (row,) = result.rows("evtx_files")
-    assert (row["record_count"], row["unreadable"]) == (len(result.rows()), statement["unreadable"])
+    assert (row["record_count"], row["unreadable"]) == (result.count(), statement["unreadable"])
 
 
 @pytest.mark.parametrize("kept", [600, 30_000, 65_000])
@@ -823,3 +828,122 @@ def told(truth: dict[str, Any], what: str) -> tuple[str, str] | None:
     """Return the truth's first and last time to the microsecond; None for a log without records."""
     first, last = truth[f"min_{what}"], truth[f"max_{what}"]
     return (first[:26], last[:26]) if first else None
+
+
+# --- values by key ------------------------------------------------------------------------------------------------
+
+
+def values_of(event_data: Any, folder: Path) -> list[tuple[Any, ...]]:
+    """Return key, type, text and the typed value of each row, in order."""
+    table = table_of(record_of(SYSTEM), Raw(event_data), record_of(SYSTEM))
+    gathered = parser.read_event_data(table.events, table.notes, [0, 100, 200], {})
+    places = table.batch.select(["event_record_id", "file_ref", "chunk_index", "record_offset", "header_record_id"])
+    batch = gathered.batch(places, table.notes)
+    batch.validate(full=True)
+    rows = batch.to_pylist()
+    assert {row["record_offset"] for row in rows} <= {100}
+    assert [row["idx"] for row in rows] == list(range(len(rows)))
+    typed = ("value_int64", "value_bool", "value_ts", "value_bytes")
+    return [
+        (row["key"], row["value_type"], row["value_raw"], *[row[name] for name in typed if row[name] is not None])
+        for row in rows
+    ]
+
+
+class Raw(Loose):
+    """A record whose EventData is given as JSON text, which may hold what a dict cannot."""
+
+    def __init__(self, event_data: str) -> None:
+        super().__init__(SYSTEM)
+        self.text = self.text[:-2] + f', "EventData":{event_data}}}}}'.replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    ("event_data", "expected"),
+    [
+        ('{"A":"text","B":""}', [("A", "string", "text"), ("B", "string", "")]),
+        ('{"A":3,"B":-1}', [("A", "int64", "3", 3), ("B", "int64", "-1", -1)]),
+        ('{"A":"3"}', [("A", "string", "3")]),
+        ('{"A":18446744073709551615}', [("A", "uint64", "18446744073709551615")]),
+        ('{"A":"0x3e7","B":"0xg"}', [("A", "hex", "0x3e7", 999), ("B", "string", "0xg")]),
+        ('{"A":"0xffffffffffffffff"}', [("A", "hex", "0xffffffffffffffff")]),
+        (
+            '{"A":true,"B":false,"C":null}',
+            [("A", "boolean", "true", True), ("B", "boolean", "false", False), ("C", "null", None)],
+        ),
+        ('{"A":1.5}', [("A", "float", "1.5")]),
+        (
+            '{"A":"2026-01-20T12:00:00.123456Z","B":"2026-13-20T12:00:00.123456Z"}',
+            [("A", "timestamp", "2026-01-20T12:00:00.123456Z", NOON), ("B", "string", "2026-13-20T12:00:00.123456Z")],
+        ),
+        ('{"Binary":"0AFF","Other":"0AFF"}', [("Binary", "binary", "0AFF", b"\x0a\xff"), ("Other", "string", "0AFF")]),
+        ('{"A":"1","A":"2","B":"3"}', [("A", "string", "1"), ("A", "string", "2"), ("B", "string", "3")]),
+        ('{"Data":{"#text":["x","y"]}}', [("Data", "string", "x"), ("Data", "string", "y")]),
+        ('{"#attributes":{"Name":"N"},"A":"1"}', [("@Name", "string", "N"), ("A", "string", "1")]),
+        ('{"A":{"B":{"#attributes":{"x":"1"},"#text":"t"}}}', [("A/B/@x", "string", "1"), ("A/B", "string", "t")]),
+        ('{"A":["1","2"]}', [("A", "string", "1"), ("A", "string", "2")]),
+        ('{"A":"says \\":\\" itself"}', [("A", "string", 'says ":" itself')]),
+        ('"only text"', [("#text", "string", "only text")]),
+    ],
+)
+def test_values_keep_their_order_their_text_and_their_type(
+    tmp_path: Path, event_data: str, expected: list[tuple[Any, ...]]
+) -> None:
+    assert values_of(event_data, tmp_path) == expected
+
+
+def test_repeated_and_unnamed_values_are_all_there_in_the_order_of_the_record(tmp_path: Path) -> None:
+    fields = [("", "1"), ("", "2"), ("B", "x"), ("", "3"), ("B", "y")]
+    result = read(written([a_logon(1, data=fields), a_logon(2)])[0], tmp_path)
+    rows = [row for row in result.rows("evtx_eventdata_kv") if row["header_record_id"] == 1]
+    assert [(row["key"] if row["key"] != "Data" else "", row["value_raw"]) for row in rows] == fields
+    assert result.notes() == {("parse_warning", "unnamed_values"): 1}
+    assert "1" not in json.loads(result.rows()[0]["raw_event_json"])["Event"]["EventData"]
+
+
+def test_user_data_is_flattened_with_its_path(tmp_path: Path) -> None:
+    user = UserData(name="LogFileCleared", fields={"Who": "x", "Why": ""}, namespace="urn:n")
+    (first, *_) = read(written([a_logon(1, user_data=user), a_logon(2)])[0], tmp_path).rows("evtx_userdata_kv")
+    result = read(written([a_logon(1, user_data=user), a_logon(2)])[0], tmp_path)
+    rows = result.rows("evtx_userdata_kv")
+    assert [(row["section"], row["key"], row["value_raw"]) for row in rows] == [
+        ("UserData", "LogFileCleared/@xmlns", "urn:n"),
+        ("UserData", "LogFileCleared/Who", "x"),
+        ("UserData", "LogFileCleared/Why", None),
+    ]
+    assert {row["header_record_id"] for row in rows} == {first["header_record_id"]} == {1}
+
+
+# --- settings -----------------------------------------------------------------------------------------------------
+
+
+def test_settings_are_a_literal_with_text_defaults() -> None:
+    tree = ast.parse((FOLDER / "parser.py").read_text())
+    (literal,) = [
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "settings"
+    ]
+    assert literal == parser.settings
+    assert {name: each["default"] for name, each in literal.items()} == {"raw_xml": "false", "recover": "true"}
+
+
+def test_raw_xml_is_filled_when_asked_for_record_by_record(tmp_path: Path) -> None:
+    data, layout = whole_log()
+    damaged = zero_record_size(data, layout, chunk=1, record=3)
+    for row in read(damaged.data, tmp_path, raw_xml="true").rows():
+        assert f"<EventRecordID>{row['event_record_id']}</EventRecordID>" in row["raw_event_xml"]
+
+
+@pytest.mark.parametrize("given_settings", [{"raw_xml": "yes"}, {"speed": "true"}])
+def test_setting_that_is_not_declared_is_refused(tmp_path: Path, given_settings: dict[str, str]) -> None:
+    with pytest.raises(parser.PermanentError, match="is not one of the parser's") as caught:
+        read(whole_log()[0], tmp_path, **given_settings)
+    assert caught.value.kind == "bad_setting"
+
+
+def test_source_hash_of_the_host_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "log.evtx"
+    path.write_bytes(whole_log()[0])
+    batches = list(parser.parse(str(path), {}, source_hash="ab" * 32))
+    assert {value for _, batch in batches for value in batch.column("file_ref").to_pylist()} == {"ab" * 8}
