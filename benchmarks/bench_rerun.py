@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.bench_evtx import COMMAND
 from benchmarks.pairs import Difference, Ratio, cost_difference, cost_ratio
-from fixtures.evtx_writer import Event, write_evtx
+from cli.demo.evtx_writer import Event, write_evtx
 
 ROUNDS = 7
 FILES = 2000

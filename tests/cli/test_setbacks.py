@@ -14,10 +14,7 @@ SINK = "parquet:///out"
 
 
 def frame(*events: Event) -> Frame:
-    records = tuple(
-        LogRecord(seq=Seq(number), data=event)
-        for number, event in enumerate(events, 1)
-    )
+    records = tuple(LogRecord(seq=Seq(number), data=event) for number, event in enumerate(events, 1))
     return Frame(
         commit=1, first=1, last=len(events), ts=NOW, actor="t", cause=0, corr=0, epoch=1, durable=0, prev="", hash="",
         records=records,

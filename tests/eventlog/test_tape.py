@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from eventlog.events import Event, LoggedCommand
-from eventlog.frames import Frame, LogRecord
-from eventlog.ids import Instant, Seq
-from eventlog.records import COMMAND_TYPES, RECORD_TYPES
+from eventlog.frames import Frame
+from eventlog.ids import Instant
+from eventlog.records import RECORD_TYPES, decode_records, encode_records
 from eventlog.redact import Redactor
 from eventlog.tape import NOTHING, TapeSlice, TapeWriter
 from eventlog.tape_reader import LINE_BYTES_MAX, Entry, read_entries, read_lines
@@ -27,15 +27,9 @@ HEAD = "f" * 64
 
 def frame(*records: Event | LoggedCommand, first: int = 1, cause: int = 0, actor: str = "cli:root") -> Frame:
     """Return a frame as the log would give it; a command has an id."""
-    named = tuple(
-        LogRecord(
-            seq=Seq(first + index),
-            type=type(record).__name__,
-            id="an id" if type(record).__name__ in COMMAND_TYPES else "",
-            data=record,
-        )
-        for index, record in enumerate(records)
-    )
+    command = records[0] if isinstance(records[0], LoggedCommand) else None
+    events = [record for record in records if not isinstance(record, LoggedCommand)]
+    named = decode_records(encode_records(events, first=first, command=command, command_id="an id" if command else ""))
     return Frame(
         commit=first, first=first, last=first + len(records) - 1, ts=now(first % 60), actor=actor, cause=cause,
         corr=cause, epoch=1, durable=0, prev="", hash=HEAD, records=named,
