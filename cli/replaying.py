@@ -43,10 +43,10 @@ def replayed(entries: Iterable[Entry]) -> Iterator[tuple[duckdb.DuckDBPyConnecti
         create_tables(connection, TAPE_LOG_ID)
         try:
             Projector(connection).apply_all(replay.frames(entries))
-        except (LookupError, ValueError, RuntimeError) as error:
+        except (LookupError, ValueError, RuntimeError, OverflowError) as error:
             raise CliError(
                 "tape_not_foldable",
-                "fold the tape's records into tables: they contradict each other",
+                "fold the tape's records into tables: they contradict each other, or hold what no table can",
                 "casparian tape validate FILE says what is wrong with it",
                 exit_code=EXIT_VERIFICATION,
             ) from error

@@ -131,7 +131,7 @@ def test_screens_from_a_tape_are_the_live_ones_but_for_what_is_hashed(done: Term
         live = done.casparian(*verb, "--json").json
         replayed = done.casparian("tape", "replay", "session.tape", screen, *number, "--json").json
         assert _kept(replayed) == _kept(live), screen
-        assert done.casparian("tape", "replay", "session.tape", screen, *number).out.count("\n") > 2
+    assert "evtx_events: 3 rows" in done.casparian("tape", "replay", "session.tape", "job", "1").out
 
 
 HIDDEN = {"path", "source_hash", "sha256", "file_uid", "mtime_ns", "error_reason", "error_hint", "log_tail", "sink_uri",
