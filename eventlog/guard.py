@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable
-from typing import Any, Final, Literal, NewType, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, NewType, Union, get_args, get_origin
 
 from msgspec import Struct
 from msgspec.structs import fields
@@ -27,6 +27,13 @@ def proof_of(shape: type[Struct]) -> Proof:
     return _Compiler().struct(shape)
 
 
+def _bare(kind: Any) -> Any:
+    """Return the type that a value has at run time: without its name of ours and what is annotated to it."""
+    while isinstance(kind, NewType) or get_origin(kind) is Annotated:  # ends: each round takes one layer off
+        kind = kind.__supertype__ if isinstance(kind, NewType) else get_args(kind)[0]
+    return kind
+
+
 class _Compiler:
     """Builds one expression for each field; what an expression needs beside literals gets a name in `names`."""
 
@@ -41,8 +48,7 @@ class _Compiler:
         return proof
 
     def _check(self, kind: Any, value: str) -> str:
-        if isinstance(kind, NewType):
-            return self._check(kind.__supertype__, value)
+        kind = _bare(kind)
         if kind in _PLAIN:
             return f"type({value}) is {_PLAIN[kind]}"
         if isinstance(kind, type) and issubclass(kind, Struct):
@@ -62,8 +68,7 @@ class _Compiler:
         return "False"
 
     def _all(self, kind: Any, values: str) -> str:
-        while isinstance(kind, NewType):
-            kind = kind.__supertype__
+        kind = _bare(kind)
         if kind in _PLAIN:
             return f"{self._named(frozenset({kind}))}.issuperset(map(type, {values}))"
         return f"all(map({self._named(self._inner(kind))}, {values}))"

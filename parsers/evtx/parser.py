@@ -139,19 +139,7 @@ outputs = {
     },
 }
 
-# A literal, because the host reads it from the syntax tree. Values arrive as text in `parse`.
-settings = {
-    "raw_xml": {
-        "type": "boolean",
-        "default": "false",
-        "description": "fill raw_event_xml; every chunk is then decoded twice",
-    },
-    "recover": {
-        "type": "boolean",
-        "default": "true",
-        "description": "look for whole records behind a damaged one in the same chunk; false stops at the damage",
-    },
-}
+DEFAULTS: Final = {"raw_xml": "false", "recover": "false"}  # the same as [settings] in casparian.toml
 
 OUTPUT_VERSION: Final = "0.2.0"  # the same as `version` in casparian.toml
 FILE_REF_CHARACTERS: Final = 16  # of the BLAKE3 of the file, which `_cf_source_hash` holds in full
@@ -258,10 +246,10 @@ class _Options(Struct, frozen=True, kw_only=True):
     @classmethod
     def read(cls, given: dict[str, str]) -> "_Options":
         """Return the settings with their defaults. Raises PermanentError for one that is not declared."""
-        texts = {name: declared["default"] for name, declared in settings.items()} | given
+        texts = DEFAULTS | given
         for name, text in texts.items():
-            if name not in settings or text not in ("true", "false"):
-                known = ", ".join(f"{each}=true|false" for each in settings)
+            if name not in DEFAULTS or text not in ("true", "false"):
+                known = ", ".join(f"{each}=true|false" for each in DEFAULTS)
                 raise PermanentError(
                     f"the setting {name}={text!r} is not one of the parser's", kind="bad_setting", hint=f"Use {known}."
                 )

@@ -7,7 +7,7 @@ import types
 from collections.abc import Iterator
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal, NewType, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, NewType, Union, cast, get_args, get_origin
 
 import msgspec
 import pytest
@@ -55,6 +55,8 @@ def sample(kind: Any) -> Any:
     origin, arguments = get_origin(kind), get_args(kind)
     if isinstance(kind, NewType):
         return sample(kind.__supertype__)
+    if origin is Annotated:
+        return sample(arguments[0])
     if isinstance(kind, type) and issubclass(kind, Struct):
         return kind(**{field.name: sample(field.type) for field in fields(kind)})
     if origin is Literal:

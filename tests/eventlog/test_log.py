@@ -83,7 +83,7 @@ def test_frame_bytes_are_those_of_the_description(tmp_path: Path) -> None:
     data = (tmp_path / "log" / SEGMENT).read_bytes()[before.bytes :]
     lines = (
         b'{"seq":2,"type":"CancelJob","id":"0b1f1d8e-5f0c-4d2a-9c0a-0123456789ab",'
-        b'"data":{"job":7,"reason":"asked","now":"2026-01-22T10:11:12.123456Z"}}\n'
+        b'"data":{"job":7,"reason":"asked","now":"2026-01-22T10:11:12.123456Z","by":""}}\n'
         b'{"seq":3,"type":"CancelAccepted",'
         b'"data":{"job":7,"reason":"asked","accepted_at":"2026-01-22T10:11:12.123456Z"}}\n'
     )

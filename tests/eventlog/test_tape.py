@@ -138,7 +138,7 @@ def test_every_record_reads_back_with_its_position() -> None:
 
 def test_envelopes_are_of_version_1_with_gapless_seqs_and_uuids_of_version_4() -> None:
     records, _ = every_type("word{}")
-    lines = envelopes(tape(frame(*records), verb="run"))
+    lines = envelopes(tape(*(frame(record, first=seq) for seq, record in enumerate(records, 1)), verb="run"))
     assert [line["seq"] for line in lines] == list(range(len(records) + 4))
     assert {line["schema_version"] for line in lines} == {1}
     assert all(line["event_id"][14] == "4" and line["event_id"][19] in "89ab" for line in lines)

@@ -621,10 +621,10 @@ def test_zeroed_chunk_magic_costs_that_chunk_even_behind_a_stale_count(tmp_path:
     assert_adds_up(result)
 
 
-def test_zeroed_record_size_costs_that_record_and_none_behind_it(tmp_path: Path) -> None:
+def test_with_recovery_a_zeroed_record_size_costs_that_record_and_none_behind_it(tmp_path: Path) -> None:
     data, layout = whole_log()
     damaged = zero_record_size(data, layout, chunk=1, record=3)
-    result = read(damaged.data, tmp_path)
+    result = read(damaged.data, tmp_path, recover="true")
     assert result.ids == survivors(damaged, layout)
     victim = layout.chunks[1].records[3]
     reason = "the record's header says 0 bytes, which does not fit its place"
@@ -641,7 +641,7 @@ def test_zeroed_record_size_costs_that_record_and_none_behind_it(tmp_path: Path)
 def test_without_recovery_a_range_goes_to_the_end_of_the_chunk(tmp_path: Path) -> None:
     data, layout = whole_log()
     damaged = zero_record_size(data, layout, chunk=1, record=3)
-    result = read(damaged.data, tmp_path, recover="false")
+    result = read(damaged.data, tmp_path)
     assert result.ids == survivors(damaged, layout) - set(damaged.damage.stranded)
     chunk = layout.chunks[1]
     ((offset, length, _),) = result.ranges
@@ -776,7 +776,7 @@ def test_the_public_logs_are_all_there() -> None:
 def test_public_log_gives_the_records_that_other_readers_found(entry: dict[str, Any]) -> None:
     """Other readers stop at the first damaged record of a chunk, and so does this one without recovery."""
     truth = entry["truth"]
-    result = Read(REAL_DATA / entry["file"], recover="false")
+    result = Read(REAL_DATA / entry["file"])
     rows = result.rows()
     least, most = truth["accept_records"]
     assert least <= len(rows) <= most
@@ -917,15 +917,9 @@ def test_user_data_is_flattened_with_its_path(tmp_path: Path) -> None:
 # --- settings -----------------------------------------------------------------------------------------------------
 
 
-def test_settings_are_a_literal_with_text_defaults() -> None:
-    tree = ast.parse((FOLDER / "parser.py").read_text())
-    (literal,) = [
-        ast.literal_eval(node.value)
-        for node in tree.body
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "settings"
-    ]
-    assert literal == parser.settings
-    assert {name: each["default"] for name, each in literal.items()} == {"raw_xml": "false", "recover": "true"}
+def test_the_manifest_declares_the_settings_with_the_defaults_of_the_parser() -> None:
+    manifest = tomllib.loads((FOLDER / "casparian.toml").read_text())
+    assert manifest["settings"] == parser.DEFAULTS == {"raw_xml": "false", "recover": "false"}
 
 
 def test_raw_xml_is_filled_when_asked_for_record_by_record(tmp_path: Path) -> None:
