@@ -352,7 +352,7 @@ class Fleet:
         answer.add_done_callback(lambda _: reply(welcome))
 
     def _park_idle(self, idle: protocol.Idle, reply: Reply) -> None:
-        self._release_dropped(idle.executor)
+        self._release_dropped(idle)
         if self._stopping.is_set():
             reply(protocol.encode(OpCode.ABORT, protocol.Stop(reason="the sentinel is leaving")))
             return
@@ -360,13 +360,17 @@ class Fleet:
             self._idle[idle.executor] = _Parked(reply=reply, since=time.monotonic(), lease=clock.new_lease())
         self._handler.wake()
 
-    def _release_dropped(self, executor: ExecutorId) -> None:
+    def _release_dropped(self, idle: protocol.Idle) -> None:
         """Give back what an executor that asks for work still holds by the log: told to discard it, it did not report.
 
         A question that was late says the same of a live lease; then the job is made again, and its reports are stale.
         """
         with self._lock:
-            dropped = [(job, held.lease) for job, held in self._held.items() if held.executor == executor]
+            dropped = [
+                (job, held.lease)
+                for job, held in self._held.items()
+                if held.executor == idle.executor and held.lease != idle.concluding
+            ]
         for job, lease in dropped:
             reason = "its executor let go of it"
             release = ReleaseJob(job=job, lease=lease, declined=False, reason=reason, now=clock.now())

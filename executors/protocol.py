@@ -66,9 +66,10 @@ class Welcome(Struct, frozen=True, kw_only=True):
 
 
 class Idle(Struct, frozen=True, kw_only=True):
-    """The executor has a free slot and waits for a job."""
+    """The executor has a free slot and waits for a job. Of its leases it holds only that of a receipt under way."""
 
     executor: ExecutorId
+    concluding: LeaseId | None = None
 
 
 class Working(Struct, frozen=True, kw_only=True):

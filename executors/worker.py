@@ -23,7 +23,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from eventlog.ids import ExecutorId, JobId
+from eventlog.ids import ExecutorId, JobId, LeaseId
 from executors.attempt import Attempt
 from executors.errors import ExecutorRefusedError, ServerGoneError
 from executors.failures import TransientKind, failure_class
@@ -226,7 +226,8 @@ class Worker:
         self._parents = GuestParents()
         # What is said to the sentinel while a job is at work or the next one is asked for; the threads are kept.
         self._threads = ThreadPoolExecutor(THREADS_MAX, thread_name_prefix="executor")
-        self._concluding: Future[None] | None = None
+        self._concluding: Future[None] | None = None  # the receipt under way,
+        self._concluding_lease: LeaseId | None = None  # and the lease that it is about
         self._lock = threading.Lock()
         self._leaving = threading.Event()
         self._reason = ""
@@ -268,7 +269,9 @@ class Worker:
 
     def _take_turn(self) -> None:
         """Ask for work once, and do what the answer says. The last job may still be waiting for its answer."""
-        answer = self._link.ask(encode(OpCode.HEARTBEAT, Idle(executor=self._identity.executor)))
+        under_way = self._concluding is not None and not self._concluding.done()
+        idle = Idle(executor=self._identity.executor, concluding=self._concluding_lease if under_way else None)
+        answer = self._link.ask(encode(OpCode.HEARTBEAT, idle))
         if answer.op is OpCode.DISPATCH:
             self._run_job(answer.job, payload(answer, Dispatch))
         elif answer.op is OpCode.HEARTBEAT:
@@ -287,6 +290,7 @@ class Worker:
             receipt = self._receipt(attempt)
         self._await_conclusion()
         if receipt is not None:
+            self._concluding_lease = dispatch.lease
             self._concluding = self._threads.submit(self._conclude, attempt, receipt)
 
     def _await_conclusion(self) -> None:

@@ -163,6 +163,19 @@ def test_a_job_that_is_cancelled_before_it_starts_ends_when_its_executor_asks_fo
     assert handler.inspect(lambda state: state.jobs.get(job)) is None
 
 
+def test_an_executor_that_asks_for_work_while_its_receipt_is_under_way_keeps_that_lease(
+    fleet: Fleet, handler: Handler, hub: MemoryHub
+) -> None:
+    executor = Played(hub)
+    job, dispatch = executor.take_job()
+    executor.ask(OpCode.DISPATCH_ACK, Ack(lease=dispatch.lease, guest_pid=1), job)
+    fleet.abort_running("enough")  # answers the questions below at once
+    executor.ask(OpCode.HEARTBEAT, Idle(executor=E, concluding=dispatch.lease))
+    assert handler.inspect(lambda state: len(state.jobs.leased)) == 1
+    executor.ask(OpCode.HEARTBEAT, Idle(executor=E))
+    assert handler.inspect(lambda state: len(state.jobs.leased)) == 0
+
+
 def test_leaving_twice_answers_every_question_once(fleet: Fleet, handler: Handler, hub: MemoryHub) -> None:
     executor = Played(hub)
     job, dispatch = executor.take_job()

@@ -46,7 +46,7 @@ def test_every_record_every_table_and_every_move_is_described() -> None:
 
 def test_a_comment_beside_a_field_and_one_above_it_are_its_meaning() -> None:
     told = PAGES["EVENTS.md"]()
-    assert '| `file_uid` | `str` | "unix:<dev>:<ino>" |' in told
+    assert '| `file_uid` | `Hashed[str]` | "unix:<dev>:<ino>" |' in told
     assert "| `_cf_row_seq` | BIGINT |  | The row's place in this output of the job, from 0. |" in PAGES["TABLES.md"]()
 
 
