@@ -204,7 +204,8 @@ def _show_totals(report: Balance) -> None:
             f" + {total.skipped:,} skipped + {total.unreadable:,} unreadable"
         )
     balanced = sum(file.accounting == "balanced" for file in report.files)
-    said = f"{balanced} of {count(len(report.files), 'file')} balanced"
+    files = count(len(report.files), "file")
+    said = f"{files}, balanced" if balanced == len(report.files) else f"{balanced} of {files} balanced"
     out(said + (f", {copies} of them copies of a content that is counted once" if copies else ""))
     for kind in ("unbalanced", "unaccounted", "failed", "refused", "not processed"):
         if number := sum(file.accounting == kind for file in report.files):

@@ -11,7 +11,7 @@ import typer
 from cli.home import find_home
 from cli.options import HomeOption, JsonOption, LimitOption
 from cli.reading import reading
-from cli.render import out, out_json, shorten, table, talk
+from cli.render import count, out, out_json, shorten, table, talk
 
 if TYPE_CHECKING:
     from projections.rows import JobRow
@@ -68,6 +68,6 @@ def show_jobs(rows: Sequence[JobRow], *, limit: int, status: str | None = None, 
     for line in table(("job", "run", "parser", "status", "records", "file", "why"), lines, right=(0, 1, 4)):
         out(line)
     if truncated:
-        talk(f"only the newest {limit} jobs are shown; --limit shows more")
+        talk(f"only the newest {count(limit, 'job')} of them: --limit shows more")
     if not rows:
         out("no jobs" + (f" with status {status}" if status else ""))

@@ -81,8 +81,8 @@ class FixtureTerminal(Terminal):
         words = dict(self.processes())
         executors = tuple(pid for pid, said in words.items() if "executors.worker" in said)
         shims = {pid for pid, said in words.items() if any(word.endswith("shim.py") for word in said)}
-        parents = {parent_of(pid) for pid in shims} & shims
-        return Roles(executors=executors, guest_parents=tuple(parents), guests=tuple(shims - parents))
+        guests = {pid for pid in shims if parent_of(pid) in shims}  # forked: with the words of their parent
+        return Roles(executors=executors, guest_parents=tuple(shims - guests), guests=tuple(guests))
 
     def log_bytes(self) -> int:
         """Return how long the log is, 0 if there is none."""

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import write_log
-from tests.acceptance.terminal import Terminal, eventually, interrupt
+from tests.acceptance.crashes import FixtureTerminal, write_source
+from tests.acceptance.terminal import Done, Terminal, eventually, interrupt
 
 pytestmark = pytest.mark.acceptance
 
@@ -36,8 +36,21 @@ def chances(number: int) -> random.Random:
     return random.Random(SEED + number)
 
 
-def guests(terminal: Terminal) -> list[int]:
-    return [pid for pid, words in terminal.processes() if any(word.endswith("shim.py") for word in words)]
+@pytest.fixture
+def terminal(tmp_path: Path) -> FixtureTerminal:
+    return FixtureTerminal(tmp_path)
+
+
+def write_logs(terminal: FixtureTerminal, *, slow: int, quick: int) -> None:
+    """Write so many files that take their guest three seconds, then so many that take it none, in order of names."""
+    for number in range(slow):
+        write_source(terminal.folder / "logs" / f"a{number}.txt", "paced rest_ms=100", lines=30)
+    for number in range(quick):
+        write_source(terminal.folder / "logs" / f"b{number}.txt", "normal", lines=5 + number)
+
+
+def run_logs(terminal: FixtureTerminal) -> Done:
+    return terminal.finish(terminal.folder / "logs")
 
 
 def sockets(terminal: Terminal) -> list[str]:
@@ -48,17 +61,15 @@ def sockets(terminal: Terminal) -> list[str]:
 
 @contextmanager
 def stopped_guest(
-    terminal: Terminal, *, logs: int = 1, workers: int = 1
+    terminal: FixtureTerminal, *, logs: int = 1, workers: int = 1
 ) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """Start a run and freeze its first guest, so that its job runs for as long as the test needs."""
-    for number in range(logs):
-        write_log(terminal.folder / "logs" / f"log{number}.evtx", records=5 + number, first_id=100 * number + 1)
-    sink = f"parquet://{terminal.out}"
-    run = terminal.start("run", "evtx", "logs", "--sink", sink, "--workers", str(workers), "--json")
+    write_logs(terminal, slow=1, quick=logs - 1)
+    run = terminal.begin(terminal.folder / "logs", workers=workers)
     found: list[int] = []
 
     def frozen() -> bool:
-        found.extend(guests(terminal)[:1])
+        found.extend(terminal.roles().guests[:1])
         if found:
             os.kill(found[0], signal.SIGSTOP)
         return bool(found)
@@ -93,7 +104,7 @@ def assert_whole(terminal: Terminal) -> None:
     assert verified.code == 0, verified.out
 
 
-def test_a_running_job_is_cancelled_from_another_terminal(terminal: Terminal) -> None:
+def test_a_running_job_is_cancelled_from_another_terminal(terminal: FixtureTerminal) -> None:
     with stopped_guest(terminal) as (run, guest):
         began = time.monotonic()
         done = terminal.casparian("job", "cancel", "1", "--reason", "wrong folder")
@@ -119,7 +130,7 @@ def test_a_running_job_is_cancelled_from_another_terminal(terminal: Terminal) ->
     assert_whole(terminal)
 
 
-def test_the_guest_is_gone_within_half_a_second_of_the_request(terminal: Terminal) -> None:
+def test_the_guest_is_gone_within_half_a_second_of_the_request(terminal: FixtureTerminal) -> None:
     with stopped_guest(terminal) as (run, guest):
         cancel = terminal.start("job", "cancel", "1", "--json")
         eventually(lambda: "CancelAccepted" in log_types_now(terminal), what="the cancel in the log")
@@ -138,7 +149,7 @@ def log_types_now(terminal: Terminal) -> str:
     return "".join(path.read_text(errors="replace") for path in (terminal.home / "log").glob("*.ndjson"))
 
 
-def test_a_cancelled_job_spoils_no_other_job_of_its_run(terminal: Terminal) -> None:
+def test_a_cancelled_job_spoils_no_other_job_of_its_run(terminal: FixtureTerminal) -> None:
     with stopped_guest(terminal, logs=4) as (run, _):
         queued = terminal.casparian("job", "cancel", "4", "--json")  # it waits as long as the guest of job 1 is frozen
         assert queued.code == 0, queued.err
@@ -148,35 +159,35 @@ def test_a_cancelled_job_spoils_no_other_job_of_its_run(terminal: Terminal) -> N
     assert run.returncode == report["exit"] == 1
     assert [file["action"] for file in report["files"]] == ["failed", "run", "run", "failed"]
     assert_whole(terminal)
-    again = terminal.run_evtx("logs")  # a cancel is of one job, not of the file: the next run parses it
+    again = run_logs(terminal)  # a cancel is of one job, not of the file: the next run parses it
     assert again.code == 0, again.err
     assert [file["action"] for file in again.json["files"]] == ["run", "reused", "reused", "run"]
 
 
-def test_a_job_that_has_ended_says_already(terminal: Terminal) -> None:
-    write_log(terminal.folder / "logs" / "one.evtx", records=3)
-    terminal.run_evtx("logs")
+def test_a_job_that_has_ended_says_already(terminal: FixtureTerminal) -> None:
+    write_logs(terminal, slow=0, quick=1)
+    run_logs(terminal)
     done = terminal.casparian("job", "cancel", "1")
     assert done.code == 0
     assert done.out.splitlines()[0] == "job 1: already completed"
-    assert "published evtx_events: 3 rows" in done.out
+    assert "published lines: 5 rows" in done.out
     answer = terminal.casparian("job", "cancel", "1", "--json").json
-    assert (answer["state"], answer["already"], len(answer["outputs"])) == ("completed", True, 2)
-    assert terminal.sql("select count(*) from evtx_events") == [[3]]
+    assert (answer["state"], answer["already"], bool(answer["outputs"])) == ("completed", True, True)
+    assert terminal.sql("select count(*) from lines") == [[5]]
 
 
-def test_a_job_that_never_was_is_named(terminal: Terminal) -> None:
+def test_a_job_that_never_was_is_named(terminal: FixtureTerminal) -> None:
     missing = terminal.casparian("job", "cancel", "7")
     assert missing.code == 1
     assert not terminal.home.exists(), "asking makes no home"
-    write_log(terminal.folder / "logs" / "one.evtx", records=3)
-    terminal.run_evtx("logs")
+    write_logs(terminal, slow=0, quick=1)
+    run_logs(terminal)
     for word in ("cancel", "abandon"):
         done = terminal.casparian("job", word, "7", "--json")
         assert (done.code, done.json["error"]["code"]) == (1, "not_found")
 
 
-def test_a_job_left_open_by_a_crash_is_cancelled_without_a_run(terminal: Terminal) -> None:
+def test_a_job_left_open_by_a_crash_is_cancelled_without_a_run(terminal: FixtureTerminal) -> None:
     with stopped_guest(terminal, logs=2) as (run, _):
         os.kill(run.pid, signal.SIGKILL)
         run.communicate(timeout=90)
@@ -188,29 +199,29 @@ def test_a_job_left_open_by_a_crash_is_cancelled_without_a_run(terminal: Termina
     assert "resumed from an earlier run: 2 jobs waiting" in done.err
     assert terminal.sql("select job_id, status from cf_jobs order by 1") == [[1, "aborted"], [2, "queued"]]
     assert_whole(terminal)
-    again = terminal.run_evtx("logs")
+    again = run_logs(terminal)
     assert again.code == 0, again.err
     assert again.json["recovery"]["requeued"] == 1 == again.json["resumed"]
 
 
-def test_what_a_start_finds_is_told(terminal: Terminal) -> None:
+def test_what_a_start_finds_is_told(terminal: FixtureTerminal) -> None:
     with stopped_guest(terminal, logs=2) as (run, _):
         os.kill(run.pid, signal.SIGKILL)
         run.communicate(timeout=90)
         eventually(lambda: terminal.processes() == [], what="the executor and its guest to be gone")
-    done = terminal.run_evtx("logs")
+    done = run_logs(terminal)
     recovery = done.json["recovery"]
     assert (recovery["requeued"], recovery["interrupted_runs"]) == (2, 1)
     assert recovery["sockets_removed"] >= 1
     assert "removed what an earlier run left behind:" in done.err
-    assert terminal.run_evtx("logs").json["recovery"] == {
+    assert run_logs(terminal).json["recovery"] == {
         "requeued": 0, "promoting": 0, "interrupted_runs": 0, "withdrawn": 0, "stages_removed": 0,
-        "sockets_removed": 0, "scratch_removed": 0, "log": "", "log_kept_as": "",
+        "sockets_removed": 0, "scratch_removed": 0, "log": "", "log_kept_as": "", "read_model": "",
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
-def test_every_polite_signal_ends_the_run_with_receipts(terminal: Terminal, number: signal.Signals) -> None:
+def test_every_polite_signal_ends_the_run_with_receipts(terminal: FixtureTerminal, number: signal.Signals) -> None:
     with stopped_guest(terminal, logs=3) as (run, guest):
         os.kill(run.pid, number)
         out, err = run.communicate(timeout=90)
@@ -223,7 +234,7 @@ def test_every_polite_signal_ends_the_run_with_receipts(terminal: Terminal, numb
     assert_whole(terminal)
 
 
-def test_ctrl_c_twice_leaves_at_once_and_the_next_run_finishes(terminal: Terminal) -> None:
+def test_ctrl_c_twice_leaves_at_once_and_the_next_run_finishes(terminal: FixtureTerminal) -> None:
     with stopped_guest(terminal, logs=3, workers=2) as (run, guest):
         executors = [pid for pid, words in terminal.processes() if "executors.worker" in words]
         os.kill(executors[0], signal.SIGSTOP)  # an executor that would never answer
@@ -242,19 +253,18 @@ def test_ctrl_c_twice_leaves_at_once_and_the_next_run_finishes(terminal: Termina
         eventually(lambda: terminal.processes() == [], seconds=2, what="executors and guests to be gone")
         assert not is_alive(guest)
     assert terminal.casparian("log", "verify").code == 0
-    again = terminal.run_evtx("logs")
+    again = run_logs(terminal)
     assert again.code == 0, again.err
     assert_whole(terminal)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(4))
-def test_a_cancel_at_any_moment_leaves_everything_in_agreement(terminal: Terminal, number: int) -> None:
+def test_a_cancel_at_any_moment_leaves_everything_in_agreement(terminal: FixtureTerminal, number: int) -> None:
     chance = chances(number)
-    for log in range(8):
-        write_log(terminal.folder / "logs" / f"log{log}.evtx", records=50 + log, first_id=1000 * log + 1)
-    run = terminal.start("run", "evtx", "logs", "--sink", f"parquet://{terminal.out}", "--workers", "2", "--json")
-    eventually(lambda: bool(guests(terminal)), what="a guest")
+    write_logs(terminal, slow=2, quick=6)
+    run = terminal.begin(terminal.folder / "logs")
+    eventually(lambda: bool(terminal.roles().guests), what="a guest")
     answers = {}
     for job in chance.sample(range(1, 9), 4):
         time.sleep(chance.uniform(0.0, 0.4))
@@ -278,16 +288,15 @@ def test_a_cancel_at_any_moment_leaves_everything_in_agreement(terminal: Termina
     ]
     assert run.returncode == report["exit"] == int("aborted" in status.values())
     assert_whole(terminal)
-    assert terminal.run_evtx("logs").code == 0
+    assert run_logs(terminal).code == 0
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(6))
-def test_a_run_stopped_at_any_moment_is_finished_by_the_next(terminal: Terminal, number: int) -> None:
+def test_a_run_stopped_at_any_moment_is_finished_by_the_next(terminal: FixtureTerminal, number: int) -> None:
     chance = chances(number)
-    for log in range(8):
-        write_log(terminal.folder / "logs" / f"log{log}.evtx", records=50 + log, first_id=1000 * log + 1)
-    run = terminal.start("run", "evtx", "logs", "--sink", f"parquet://{terminal.out}", "--workers", "2", "--json")
+    write_logs(terminal, slow=2, quick=6)
+    run = terminal.begin(terminal.folder / "logs")
     eventually((terminal.home / "log" / "GENESIS.json").exists, what="the log")
     time.sleep(chance.uniform(0.0, 2.5))
     for _ in range(chance.choice([1, 1, 2, 3])):
@@ -299,7 +308,7 @@ def test_a_run_stopped_at_any_moment_is_finished_by_the_next(terminal: Terminal,
     assert b"Traceback" not in err
     eventually(lambda: terminal.processes() == [], what="all processes to be gone")
     assert terminal.casparian("log", "verify").code == 0
-    again = terminal.run_evtx("logs")
+    again = run_logs(terminal)
     assert again.code == 0, again.err
     assert terminal.sql("select count(*) from evtx_events") == [[sum(50 + n for n in range(8))]]
     assert_whole(terminal)

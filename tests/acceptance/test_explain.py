@@ -60,7 +60,8 @@ def test_a_changed_file_names_the_one_component_that_changed(done: Terminal, tmp
 
 
 def test_a_published_file_is_explained_by_name_and_by_digest(done: Terminal) -> None:
-    (row,) = done.sql("select file, digest, job_id from cf_materializations where rows = 3")
+    query = "select file, digest, job_id from cf_materializations where rows = 3 and output_name = 'evtx_events'"
+    (row,) = done.sql(query)
     for name in (row[0], row[1], str(done.out / row[0])):
         told = done.casparian("explain", "output", name, "--json").json
         assert row[0] in told["answer"]

@@ -105,7 +105,7 @@ def _kill_one(terminal: FixtureTerminal, files: list[Path], draw: random.Random)
     run = terminal.begin(files, workers=draw.choice((1, 1, 2)))
     came = wait_for(moment, run=run, seconds=MOMENT_SECONDS_MAX)
     time.sleep(draw.choice((0.0, 0.0, draw.uniform(0, 0.05))))
-    os.kill(run.pid, signal.SIGKILL)
+    run.kill()  # harmless where it has ended by itself
     _, err = run.communicate(timeout=RUN_SECONDS_MAX)
     print(f"killed at {name}: {came}, {run.returncode}, log {terminal.log_bytes()} bytes")
     assert b"Traceback" not in err, err
@@ -207,7 +207,7 @@ def test_guests_that_hang_or_flood_die_with_a_killed_sentinel(tmp_path: Path) ->
         run=run,
         seconds=MOMENT_SECONDS_MAX,
     )
-    os.kill(run.pid, signal.SIGKILL)
+    run.kill()
     run.communicate(timeout=RUN_SECONDS_MAX)
     eventually(lambda: terminal.processes() == [], what="executors and guests to be gone")
 

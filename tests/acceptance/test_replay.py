@@ -68,7 +68,9 @@ def test_replay_tells_its_speed_and_the_rows_of_every_table(done: Terminal) -> N
     shown = done.casparian("replay")
     assert shown.code == 0
     assert "events/s" in shown.out
-    assert [line.split()[1] for line in shown.out.splitlines() if line.startswith("cf_output_mat")] == ["8"]
+    assert [line.split()[1] for line in shown.out.splitlines() if line.startswith("cf_output_mat")] == [
+        "20"
+    ]  # five outputs of each of four jobs
 
 
 def test_one_changed_cell_is_named_and_is_exit_code_5(done: Terminal) -> None:
