@@ -41,6 +41,9 @@ class FileReport(Struct, frozen=True, kw_only=True):
     unreadable: int | None
     ranges: tuple[RangeReport, ...]
     outputs: tuple[OutputReport, ...]
+    accounting: (
+        Literal["balanced", "unaccounted"] | None
+    )  # null for a failed file; unaccounted: the parser states no units
     status: str
     reason: str
     next_step: str

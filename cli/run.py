@@ -168,6 +168,10 @@ def _show(report: RunReport, home: Home) -> None:
     out()
     for line in _output_lines(report):
         out(line)
+    unaccounted = sum(file.accounting == "unaccounted" for file in report.files)
+    if unaccounted:
+        out()
+        out(f"{count(unaccounted, 'file')} unaccounted: {report.parser} states no units, so rows may be missing unseen")
     damaged = [file for file in report.files if file.action != "failed" and file.status == "partial_success"]
     _show_files("could not be read in full", damaged, base, lambda file: _damage(file, home))
     _show_files("failed", [f for f in report.files if f.action == "failed"], base, lambda file: _failure(file, home))

@@ -91,8 +91,8 @@ class BalanceSheet(Struct, frozen=True, kw_only=True):
     """found = written + quarantined + skipped + unreadable, in the parser's unit (records, lines, bytes).
 
     `written` and `quarantined` are counted by the host, the others stated by the parser. `output` names the output
-    whose rows are the units; "" when the parser states nothing (unaccounted). `ranges` holds at most RANGES_MAX
-    entries, `ranges_total` says how many there were.
+    whose rows are the units; where it is "", `written` is the parser's word. `unit` is "" when the parser states
+    nothing (unaccounted). `ranges` holds at most RANGES_MAX entries, `ranges_total` says how many there were.
     """
 
     unit: Public[str]

@@ -193,7 +193,13 @@ class Attempt:
         hint = "correct what the parser returns; report it to the parser's author"
         if before is not None:
             return _failure("bad_statement", "the parser stated its units twice", hint)
-        if statement.output not in declared:
+        if statement.output == "" and statement.accepted is None:
+            reason = f"the parser states {statement.unit} and says neither whose rows they are nor how many it accepted"
+            return _failure("bad_statement", reason, hint)
+        if statement.output and statement.accepted is not None:
+            reason = f"the parser states how many {statement.unit} it accepted, but the host counts {statement.output}"
+            return _failure("bad_statement", reason, hint)
+        if statement.output and statement.output not in declared:
             reason = f"the parser states units of {statement.output!r}, declared are: {', '.join(declared)}"
             return _failure("bad_statement", reason, hint)
         return None
@@ -341,7 +347,7 @@ def balance_sheet(statement: Statement | None, *, rows: Callable[[OutputName], i
         unit=statement.unit,
         output=statement.output,
         found=statement.found,
-        written=rows(OutputName(statement.output)),
+        written=rows(OutputName(statement.output)) if statement.output else statement.accepted or 0,
         quarantined=0,
         skipped=statement.skipped,
         unreadable=statement.unreadable,

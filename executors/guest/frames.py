@@ -41,10 +41,15 @@ class StatedRange(Struct, frozen=True, kw_only=True):
 
 
 class Statement(Struct, frozen=True, kw_only=True):
-    """The parser's account of its input, in its own unit; `output` names the output whose rows are the units."""
+    """The parser's account of its input, in its own unit.
+
+    Where each row of one output is a unit, `output` names it and the host counts the rows. Where units are not rows
+    (lines of which several make a row, bytes), `output` is "" and the parser states how many it `accepted`.
+    """
 
     unit: Annotated[str, Meta(min_length=1, max_length=64)]
-    output: str
+    output: str = ""
+    accepted: Count | None = None
     found: Count
     skipped: Count = 0
     unreadable: Count = 0

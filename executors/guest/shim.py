@@ -242,6 +242,7 @@ def _statement(statement: Any) -> bytes:
 
     {"unit": "records", "output": "evtx_events", "found": int, "skipped": int, "unreadable": int,
      "ranges": [{"offset": int, "length": int, "reason": str}, ...]}
+    where each row of one output is a unit; else without "output" and with "accepted": int.
     """
     try:
         ranges = list(statement.get("ranges", ()))

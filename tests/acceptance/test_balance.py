@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.conftest import Case, write_log
+from tests.acceptance.crashes import FixtureTerminal, write_source
 from tests.acceptance.terminal import Terminal
 
 pytestmark = pytest.mark.acceptance
@@ -66,3 +67,39 @@ def test_a_file_that_was_never_read_says_so(terminal: Terminal, tmp_path: Path) 
     done = terminal.casparian("balance", "--file", tmp_path / "other.evtx", "--json")
     assert done.code == 1
     assert done.json["error"]["code"] == "not_found"
+
+
+def test_a_parser_that_drops_one_record_of_a_hundred_fails_and_the_difference_is_named(tmp_path: Path) -> None:
+    terminal = FixtureTerminal(tmp_path / "t")
+    done = terminal.finish(write_source(tmp_path / "case" / "a.txt", "drops_one", lines=100))
+    assert done.code == 5
+    (file,) = done.json["files"]
+    assert (file["action"], file["outputs"]) == ("failed", [])
+    assert "found 100 lines but accounted for 99" in file["reason"]
+    balance = terminal.casparian("balance", "--json")
+    assert balance.code == 5
+    assert [each["accounting"] for each in balance.json["files"]] == ["unbalanced"]
+    assert balance.json["totals"] == []
+
+
+def test_a_parser_that_states_no_units_is_unaccounted_on_every_summary(tmp_path: Path) -> None:
+    terminal = FixtureTerminal(tmp_path / "t")
+    source = write_source(tmp_path / "case" / "a.txt", "no_statement", lines=3)
+    for action in ("run", "reused"):
+        (file,) = terminal.finish(source).json["files"]
+        assert (file["action"], file["accounting"], file["found"]) == (action, "unaccounted", None)
+    shown = terminal.casparian("run", "fixture", str(source), "--sink", f"parquet://{terminal.out}")
+    assert "1 file unaccounted: fixture states no units" in shown.out
+    balance = terminal.casparian("balance")
+    assert balance.code == 5
+    assert "1 file unaccounted" in balance.out
+
+
+def test_units_may_be_bytes_that_are_no_rows(tmp_path: Path) -> None:
+    terminal = FixtureTerminal(tmp_path / "t")
+    source = write_source(tmp_path / "case" / "a.txt", "bytes_statement", lines=3)
+    (file,) = terminal.finish(source).json["files"]
+    size = source.stat().st_size
+    assert (file["accounting"], file["found"], file["written"], file["skipped"]) == ("balanced", size, size - 1, 1)
+    (total,) = terminal.casparian("balance", "--json").json["totals"]
+    assert (total["unit"], total["found"]) == ("bytes", size)

@@ -270,6 +270,30 @@ def foreign_statement(path: str, settings: dict[str, str]) -> Parse:
     return stated(1, output="elsewhere")
 
 
+def bytes_statement(path: str, settings: dict[str, str]) -> Parse:
+    """State bytes, which are no rows: of the file's, the first is skipped."""
+    yield "lines", rows(0, read_lines(path))
+    size = Path(path).stat().st_size
+    return {"unit": "bytes", "found": size, "accepted": size - 1, "skipped": 1}
+
+
+def unplaced_statement(path: str, settings: dict[str, str]) -> Parse:
+    yield "lines", rows(0, ["one"])
+    return {"unit": "bytes", "found": 1}
+
+
+def double_statement(path: str, settings: dict[str, str]) -> Parse:
+    yield "lines", rows(0, ["one"])
+    return stated(1, accepted=1)
+
+
+def drops_one(path: str, settings: dict[str, str]) -> Parse:
+    """Lose the last line without a word."""
+    lines = read_lines(path)
+    yield "lines", rows(0, lines[:-1])
+    return stated(len(lines))
+
+
 def no_statement(path: str, settings: dict[str, str]) -> Parse:
     yield "lines", rows(0, ["one"])
     return None
@@ -365,6 +389,7 @@ MODES: dict[str, Callable[[str, dict[str, str]], Parse]] = {
         ),
         *(vanish, bad_shape, null, reserved, corrupt_arrow, prints, two_outputs_interleaved, empty, unknown_output),
         *(bad_yield, wrong_statement, senseless_statement, foreign_statement, no_statement, spawns, writes_env),
+        *(bytes_statement, unplaced_statement, double_statement, drops_one),
         *(gone_source, raw, refused_memory, writes_elsewhere, remembers, escapes),
     )
 }

@@ -178,6 +178,8 @@ def test_unreadable_ranges_are_kept_up_to_their_bound(tmp_path: Path) -> None:
         ("reserved", "permanent", "reserved_column", "_cf_source_hash"),
         ("corrupt_arrow", "permanent", "bad_frame", "corrupt"),
         ("foreign_statement", "permanent", "bad_statement", "'elsewhere'"),
+        ("unplaced_statement", "permanent", "bad_statement", "neither whose rows they are nor how many it accepted"),
+        ("double_statement", "permanent", "bad_statement", "the host counts lines"),
     ],
 )
 def test_every_failure_is_told_and_leaves_nothing(
