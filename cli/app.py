@@ -9,6 +9,7 @@ import typer
 
 from casparian import __version__
 from cli import balance, explain, files, job, jobs, log, replay, run, sql, tape
+from cli.demo import verb as demo
 from cli.plain import PlainCommand, PlainGroup
 
 app = typer.Typer(
@@ -48,6 +49,7 @@ app.command("jobs", cls=PlainCommand)(jobs.jobs)
 app.command("files", cls=PlainCommand)(files.files)
 app.command("balance", cls=PlainCommand)(balance.balance)
 app.command("replay", cls=PlainCommand)(replay.replay)
+app.command("demo", cls=PlainCommand)(demo.demo)
 app.add_typer(job.app, name="job")
 app.add_typer(explain.app, name="explain")
 app.add_typer(explain.app, name="why", hidden=True)

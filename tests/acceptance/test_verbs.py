@@ -21,6 +21,7 @@ VERBS = [
     ("files",),
     ("balance",),
     ("replay",),
+    ("demo",),
     ("log", "verify"),
     ("log", "show"),
 ]
