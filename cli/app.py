@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from casparian import __version__
-from cli import balance, explain, files, job, jobs, log, replay, run, sql, tape
+from cli import balance, explain, files, job, jobs, log, record, replay, run, sql, tape
 from cli.demo import verb as demo
 from cli.plain import PlainCommand, PlainGroup
 
@@ -48,6 +48,7 @@ app.command("sql", cls=PlainCommand)(sql.sql)
 app.command("jobs", cls=PlainCommand)(jobs.jobs)
 app.command("files", cls=PlainCommand)(files.files)
 app.command("balance", cls=PlainCommand)(balance.balance)
+app.command("record", cls=PlainCommand)(record.record)
 app.command("replay", cls=PlainCommand)(replay.replay)
 app.command("demo", cls=PlainCommand)(demo.demo)
 app.add_typer(job.app, name="job")

@@ -12,11 +12,12 @@ import typer
 from cli.errors import CliError
 from cli.home import Home, find_home
 from cli.options import HomeOption, JsonOption
-from cli.reading import nothing_here
+from cli.reading import pass_facts, read_facts, reading
+from cli.record import RowArgument, TableArgument, find_row
 from cli.render import out, out_json, printable
 
 if TYPE_CHECKING:
-    from reducers.explain import Component, Decision, Fact, Interest
+    from reducers.explain import Component, Decision, Fact
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -46,7 +47,7 @@ def job(
     from reducers.explain import Interest
 
     place = find_home(home)
-    facts = _facts(place, Interest(jobs=[JobId(job_id)]))
+    facts = read_facts(place, Interest(jobs=[JobId(job_id)]))
     if not facts:
         raise CliError("not_found", f"explain job {job_id}: there is no such job in this home", "casparian jobs")
     own = [fact for fact in facts if getattr(fact.record, "job", None) == job_id]
@@ -67,7 +68,7 @@ def run(
     from reducers.explain import Interest
 
     place = find_home(home)
-    facts = _facts(place, Interest(runs=[RunId(run_id)]))
+    facts = read_facts(place, Interest(runs=[RunId(run_id)]))
     if not facts:
         raise CliError("not_found", f"explain run {run_id}: there is no such run in this home", "casparian jobs")
     _tell(place, f"run {run_id}", _end_of(facts), facts, next_step="casparian jobs", as_json=as_json)
@@ -105,6 +106,25 @@ def decision(path: PathArgument, home: HomeOption = None, as_json: JsonOption = 
     out(f"next: {place.hint(f'casparian explain file {_quoted(path)}')}")
 
 
+@app.command("row")
+def row(table: TableArgument, name: RowArgument, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Explain one row: the file, the bytes and the job that it came from, and what led to that job.
+
+    Example: `casparian explain row evtx_events 17:4211`
+    """
+    from reducers.explain import Interest
+
+    place = find_home(home)
+    with reading(place) as reader:
+        found = find_row(reader.connection, table, name)
+    job = found.job
+    place_in_file = f", bytes {found.offset} to {found.offset + found.length}" if found.offset >= 0 else ""
+    answer = f"row {found.row} of {table} was made by job {job.job_id} from {job.path}{place_in_file}"
+    facts = read_facts(place, Interest(jobs=[job.job_id]))
+    next_step = f"casparian record {table} {name}"
+    _tell(place, f"row {found.row}", answer, facts, next_step=next_step, as_json=as_json)
+
+
 @app.command("output")
 def output(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The file name, or the digest, of a published output.")],
@@ -119,14 +139,14 @@ def output(
 
     place = find_home(home)
     finding = Interest(file=Path(name).name)
-    _pass(place, finding.widen)
+    pass_facts(place, finding.widen)
     if not finding.jobs:
         raise CliError(
             "not_found",
             f"explain the output {name}: nothing of that name or digest was ever published from this home",
             "casparian job show ID lists the files of a job",
         )
-    facts = _facts(place, Interest(jobs=finding.jobs))
+    facts = read_facts(place, Interest(jobs=finding.jobs))
     made = [
         fact for fact in facts if Path(name).name in (getattr(fact.record, part, "") for part in ("file", "digest"))
     ]
@@ -136,33 +156,12 @@ def output(
 # --- the facts ------------------------------------------------------------------------------------------------------
 
 
-def _facts(place: Home, interest: Interest) -> list[Fact]:
-    """Return what the log says of the interest: one pass to widen it, one to collect."""
-    from eventlog.reader import read_frames
-    from reducers.explain import collect
-
-    _pass(place, interest.widen)
-    return collect(interest, read_frames(place.log))
-
-
-def _pass(place: Home, see: Any) -> None:
-    from eventlog.errors import LogMissingError
-    from eventlog.reader import read_frames
-    from reducers.explain import facts_of
-
-    try:
-        for fact in facts_of(read_frames(place.log)):
-            see(fact)
-    except LogMissingError as error:
-        raise nothing_here(place) from error
-
-
 def _facts_of_path(place: Home, path: Path) -> tuple[Any, list[Fact]]:
     from eventlog.ids import path_text
     from reducers.explain import Interest
 
     name = path_text(os.fsencode(os.path.abspath(path)))  # noqa: PTH100  as scanned: links are not resolved
-    facts = _facts(place, Interest(paths=[name]))
+    facts = read_facts(place, Interest(paths=[name]))
     if not facts:
         raise CliError("not_found", f"explain {name}: no run of this home has met that file", "casparian files")
     return name, facts

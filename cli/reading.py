@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from cli.errors import CliError
@@ -11,6 +11,7 @@ from cli.home import Home
 
 if TYPE_CHECKING:
     from projections.reader import Reader
+    from reducers.explain import Fact, Interest
 
 
 @contextlib.contextmanager
@@ -34,3 +35,25 @@ def nothing_here(home: Home) -> CliError:
         f"read the log of {home.root}: nothing was run there yet",
         "casparian run evtx ./case, or name another --home",
     )
+
+
+def read_facts(home: Home, interest: Interest) -> list[Fact]:
+    """Return what the log says of an interest: one pass to widen it, one to collect. Raises CliError without a log."""
+    from eventlog.reader import read_frames
+    from reducers.explain import collect
+
+    pass_facts(home, interest.widen)
+    return collect(interest, read_frames(home.log))
+
+
+def pass_facts(home: Home, see: Callable[[Fact], None]) -> None:
+    """Show every fact of the log, in order. Raises CliError without a log."""
+    from eventlog.errors import LogMissingError
+    from eventlog.reader import read_frames
+    from reducers.explain import facts_of
+
+    try:
+        for fact in facts_of(read_frames(home.log)):
+            see(fact)
+    except LogMissingError as error:
+        raise nothing_here(home) from error

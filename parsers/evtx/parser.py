@@ -63,6 +63,7 @@ outputs = {
             {"name": "file_ref", "type": "string", "nullable": False},
             {"name": "chunk_index", "type": "int64", "nullable": False},
             {"name": "record_offset", "type": "int64", "nullable": False},
+            {"name": "record_length", "type": "int64", "nullable": False},
         ],
     },
     "evtx_eventdata_kv": {
@@ -1108,6 +1109,7 @@ def read_events(rows: _Rows, file_ref: str) -> EventsTable:
     columns["file_ref"] = pa.repeat(pa.scalar(file_ref, pa.string()), count)
     columns["chunk_index"] = pa.array(rows.chunks, pa.int64())
     columns["record_offset"] = pa.array(rows.offsets, pa.int64())
+    columns["record_length"] = pa.array(rows.lengths, pa.int64())
     batch = pa.RecordBatch.from_arrays([columns[name] for name in EVENTS_SCHEMA.names], schema=EVENTS_SCHEMA)
     return EventsTable(batch, events, judge.all_notes(), judge.bad)
 

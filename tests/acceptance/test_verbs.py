@@ -21,6 +21,7 @@ VERBS = [
     ("files",),
     ("balance",),
     ("replay",),
+    ("record",),
     ("demo",),
     ("log", "verify"),
     ("log", "show"),

@@ -230,7 +230,10 @@ def test_every_column_of_a_full_event_is_filled(tmp_path: Path, forwarded: bool)
     (row,) = read(written([replace(FULL, forwarded=forwarded)])[0], tmp_path).rows()
     assert json.loads(row.pop("raw_event_json"))["Event"]["EventData"] == {"ServiceName": "überall"}
     assert {name: row.pop(name).strip("{}").lower() for name in GUIDS} == GUIDS
-    assert row.pop("file_ref") == blake3((tmp_path / "log.evtx").read_bytes()).hexdigest()[:16]
+    data = (tmp_path / "log.evtx").read_bytes()
+    assert row.pop("file_ref") == blake3(data).hexdigest()[:16]
+    length = row.pop("record_length")
+    assert data[FILE_HEADER_BYTES + 512 :][length - 4 : length] == length.to_bytes(4, "little")  # at both of its ends
     assert row == FULL_ROW
 
 

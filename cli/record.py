@@ -1,0 +1,242 @@
+"""The verb `record`: the bytes of the source that one row was made from, and the row made from them again."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from msgspec import Struct
+
+from cli.errors import EXIT_OK, EXIT_USAGE, EXIT_VERIFICATION, CliError
+from cli.home import Home, find_home
+from cli.options import HomeOption, JsonOption
+from cli.reading import read_facts, reading
+from cli.render import out, out_json, printable
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from eventlog.ids import PathText
+    from projections.queries import Connection
+    from projections.rows import JobRow, MaterializationRow
+
+BYTES_SHOWN_MAX = 4096
+BYTES_A_LINE = 16
+ROW_NAME = re.compile(r"([1-9][0-9]{0,17}):([0-9]{1,18})")
+
+TableArgument = Annotated[str, typer.Argument(metavar="TABLE", help="The table, e.g. evtx_events.")]
+RowArgument = Annotated[str, typer.Argument(metavar="JOB:ROW", help="The row: its _cf_job_id and _cf_row_seq.")]
+
+
+class Found(Struct, frozen=True, kw_only=True):
+    """A published row and where it came from. `offset` is -1 where the table does not say."""
+
+    table: str
+    job: JobRow
+    row: int
+    values: pa.RecordBatch  # one row, without the host's columns
+    offset: int
+    length: int
+
+
+def record(table: TableArgument, row: RowArgument, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Cut the bytes of one row's record out of its source, and make the row from them again.
+
+    Example: `casparian record evtx_events 17:4211`
+
+    Exit codes: 0 the row made now equals the published one, 5 it does not, or the source has changed, 1 it cannot be
+    made again.
+    """
+    place = find_home(home)
+    with reading(place) as reader:
+        found = find_row(reader.connection, table, row)
+    source = _source(found.job.path)
+    unchanged = source is not None and source[0] == found.job.source_hash
+    differences = _differences(place, found) if unchanged else {}
+    code = EXIT_OK if unchanged and not differences else EXIT_VERIFICATION
+    piece = source[1](found.offset, found.length) if source is not None and found.offset >= 0 else b""
+    if as_json:
+        out_json(_as_json(found, piece, unchanged=unchanged, differences=differences, code=code))
+    else:
+        _show(found, piece, missing=source is None, unchanged=unchanged, differences=differences)
+    raise typer.Exit(code)
+
+
+def find_row(connection: Connection, table: str, name: str) -> Found:
+    """Return a published row by table and name. Raises CliError for what is not there."""
+    from eventlog.ids import JobId
+    from projections import queries
+
+    named = ROW_NAME.fullmatch(name)
+    if named is None:
+        raise CliError(
+            "usage", f"find the row {name}: it is not of the form JOB:ROW", "casparian record evtx_events 17:4211",
+            exit_code=EXIT_USAGE,
+        )  # fmt: skip
+    job_id, row = JobId(int(named[1])), int(named[2])
+    detail = queries.job(connection, job_id)
+    made = [each for each in detail.outputs if each.output_name == table] if detail else []
+    if detail is None or not made or not 0 <= row < made[0].rows:
+        rows = f"; it has rows 0 to {made[0].rows - 1} of it" if made and made[0].rows else ""
+        raise CliError(
+            "not_found", f"find row {row} of {table} from job {job_id}: there is none{rows}",
+            f'casparian sql "select _cf_job_id, _cf_row_seq from {table} limit 3"',
+        )  # fmt: skip
+    values = _published(made[0], row)
+    return Found(
+        table=table, job=detail.job, row=row, values=values,
+        offset=_number(values, "record_offset"), length=_number(values, "record_length"),
+    )  # fmt: skip
+
+
+def _published(made: MaterializationRow, row: int) -> pa.RecordBatch:
+    """Read one row out of a published file, a row group at a time, without the host's columns."""
+    import pyarrow.parquet as pq
+
+    from eventlog.schema import RESERVED_PREFIXES
+    from sinks.uri import open_sink
+
+    file = open_sink(made.sink_uri).locate(made.file)
+    try:
+        with pq.ParquetFile(file) as parquet:
+            first = made.row_first + row
+            group = 0
+            while first >= (rows := parquet.metadata.row_group(group).num_rows):
+                first, group = first - rows, group + 1
+            names = [name for name in parquet.schema_arrow.names if not name.startswith(RESERVED_PREFIXES)]
+            table = parquet.read_row_group(group, columns=names).slice(first, 1)
+    except FileNotFoundError as error:
+        why = f"read {file}: it was published, and is not there any more"
+        raise CliError("output_lost", why, "put it back from a copy") from error
+    (batch,) = table.combine_chunks().to_batches()
+    return batch
+
+
+def _number(values: pa.RecordBatch, name: str) -> int:
+    column = values.column(name) if name in values.schema.names else None
+    return -1 if column is None or column[0].as_py() is None else int(column[0].as_py())
+
+
+def _settings(place: Home, job: JobRow) -> dict[str, str]:
+    """Return the settings that the job was queued with."""
+    from eventlog.events import JobQueued
+    from reducers.explain import Interest
+
+    facts = read_facts(place, Interest(jobs=[job.job_id]))
+    return next(fact.record.settings for fact in facts if isinstance(fact.record, JobQueued))
+
+
+def _source(path: PathText) -> tuple[str, Any] | None:
+    """Return the BLAKE3 of the source as it is now, and how to cut bytes out of it; None if it is not there."""
+    import blake3
+
+    from eventlog.ids import path_bytes
+
+    try:
+        with open(path_bytes(path), "rb") as stream:  # noqa: PTH123  the path is bytes
+            hasher = blake3.blake3()
+            while piece := stream.read(1 << 20):  # bounded by the size of the file
+                hasher.update(piece)
+    except OSError:
+        return None
+
+    def cut(offset: int, length: int) -> bytes:
+        with open(path_bytes(path), "rb") as stream:  # noqa: PTH123
+            return os.pread(stream.fileno(), max(length, 0), offset)
+
+    return hasher.hexdigest(), cut
+
+
+def _differences(place: Home, found: Found) -> dict[str, tuple[Any, Any]]:
+    """Return the columns whose value now is another than the published one: (published, now)."""
+    from eventlog.ids import OutputName
+    from executors.again import AgainError, row_again
+    from executors.guest.errors import GuestStartError
+    from executors.parser_catalog import builtin_parsers
+
+    job = found.job
+    package = builtin_parsers().get(job.parser)
+    if package is None or package.artifact_hash != job.artifact_hash:
+        raise CliError(
+            "other_parser",
+            f"make row {found.row} of {found.table} again: it was made by {job.parser} {job.parser_version}, artifact "
+            f"{job.artifact_hash}, which is not the one installed here",
+            place.hint(f"casparian explain job {job.job_id}"),
+        )
+    try:
+        again = row_again(package, job.path, _settings(place, job), output=OutputName(found.table), row=found.row)
+    except (AgainError, GuestStartError) as error:
+        raise CliError("not_again", f"make row {found.row} of {found.table} again: {error}", "") from error
+    pairs = {name: (found.values.column(name)[0].as_py(), again.column(name)[0].as_py()) for name in again.schema.names}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+# --- telling --------------------------------------------------------------------------------------------------------
+
+
+def _as_json(
+    found: Found, piece: bytes, *, unchanged: bool, differences: dict[str, tuple[Any, Any]], code: int
+) -> dict[str, Any]:
+    return {
+        "table": found.table,
+        "job": found.job.job_id,
+        "row": found.row,
+        "path": found.job.path,
+        "source_hash": found.job.source_hash,
+        "source_unchanged": unchanged,
+        "offset": found.offset,
+        "length": found.length,
+        "bytes_hex": piece.hex(),
+        "columns": {name: _plain(found.values.column(name)[0].as_py()) for name in found.values.schema.names},
+        "differences": [
+            {"column": name, "published": _plain(before), "now": _plain(now)}
+            for name, (before, now) in differences.items()
+        ],
+        "exit": code,
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.hex()
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def _show(
+    found: Found, piece: bytes, *, missing: bool, unchanged: bool, differences: dict[str, tuple[Any, Any]]
+) -> None:
+    job = found.job
+    out(f"row {found.row} of {found.table}, made by job {job.job_id} from {printable(job.path)}")
+    state = "is not there any more" if missing else "is unchanged" if unchanged else "HAS OTHER BYTES NOW"
+    out(f"  source {state}; when it was read: blake3 {job.source_hash}")
+    if piece:
+        out(f"  bytes {found.offset:,} to {found.offset + found.length:,} ({len(piece):,} bytes):")
+        for line in hex_lines(piece[:BYTES_SHOWN_MAX], found.offset):
+            out(f"    {line}")
+        if len(piece) > BYTES_SHOWN_MAX:
+            out(f"    … {len(piece) - BYTES_SHOWN_MAX:,} bytes more: --json has them all")
+    out()
+    width = max(map(len, found.values.schema.names))
+    for name in found.values.schema.names:
+        value = found.values.column(name)[0].as_py()
+        if value is not None:
+            out(f"  {name:<{width}}  {printable(str(value))}")
+    out()
+    if not unchanged:
+        out("the row was not made again: its source is not what it was")
+    elif not differences:
+        out(f"made again by {job.parser} {job.parser_version}: {len(found.values.schema.names)} columns, all equal")
+    for name, (before, now) in differences.items():
+        out(f"DIFFERS: {name}: published {printable(str(before))}, now {printable(str(now))}")
+
+
+def hex_lines(data: bytes, offset: int) -> list[str]:
+    """Return the bytes as lines of offset, hexadecimal and text, as `xxd` has them."""
+    lines = []
+    for start in range(0, len(data), BYTES_A_LINE):
+        piece = data[start : start + BYTES_A_LINE]
+        text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in piece)
+        lines.append(f"{offset + start:08x}  {piece.hex(' '):<{BYTES_A_LINE * 3 - 1}}  {text}")
+    return lines
