@@ -23,7 +23,7 @@ from projections.projector import BATCH_EVENTS_MAX
 from projections.readmodel import Writer
 
 FRAMES_WAITING_MAX = 50_000
-GATHER_SECONDS = 0.25  # how far the read model may stay behind while nobody asks it
+GATHER_SECONDS = 1.0  # how far the read model may stay behind while nobody asks it
 TOLD_EVENTS_MIN = 10_000  # to catch up with fewer is too quick to be spoken of
 
 T = TypeVar("T")

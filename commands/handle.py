@@ -159,7 +159,7 @@ class Handler:
                 item(None)
 
     def _turn(self, pending: list[Request]) -> bool:
-        """Decide one batch of what waits, then what the process manager wants; False when told to stop."""
+        """Decide one batch of what waits and of what follows from it; False when told to stop."""
         going_on = True
         looks: list[Look] = []
         for item in self._drain():
@@ -172,10 +172,6 @@ class Handler:
         self._decide(pending)
         for look in looks:
             look(self._state)
-        if self._full is None:  # else it would want the same again, and in vain
-            wanted = [Request(command, self._actor, 0, Future()) for command in self._manager(self._state)]
-            pending += wanted
-            self._decide(wanted)
         return going_on
 
     def _drain(self) -> list[list[Request] | Look | None]:
@@ -194,17 +190,18 @@ class Handler:
                 break
         return items
 
-    def _decide(self, requests: Sequence[Request]) -> None:
-        """Decide every request, commit their frames in one batch, publish, and only then answer."""
-        if not self._has_room(requests):
-            return
+    def _decide(self, pending: list[Request]) -> None:
+        """Decide what waits and what the process manager then wants; commit all of it in one batch, publish, answer.
+
+        What is wanted is added to `pending`: one sync serves both.
+        """
+        if not self._has_room(pending):
+            return  # the manager is not asked either: it would want the same again, and in vain
         drafts: list[FrameDraft] = []
-        answers: list[tuple[Request, Outcome]] = []
-        for request in requests:
-            outcome, draft = self._speculate(request)
-            answers.append((request, outcome))
-            if draft is not None:
-                drafts.append(draft)
+        answers = self._speculate_all(pending, drafts)
+        wanted = [Request(command, self._actor, 0, Future()) for command in self._manager(self._state)]
+        pending += wanted
+        answers += self._speculate_all(wanted, drafts)
         if drafts:
             frames = self._log.commit(drafts)
             assert frames[-1].last == self._state.seq
@@ -212,10 +209,18 @@ class Handler:
                 subscriber(frames)
         settle(answers)
 
+    def _speculate_all(self, requests: Sequence[Request], drafts: list[FrameDraft]) -> list[tuple[Request, Outcome]]:
+        """Decide requests in order, each on the state that the ones before it leave, adding what is to be appended."""
+        answers: list[tuple[Request, Outcome]] = []
+        for request in requests:
+            outcome, draft = self._speculate(request)
+            answers.append((request, outcome))
+            if draft is not None:
+                drafts.append(draft)
+        return answers
+
     def _has_room(self, requests: Sequence[Request]) -> bool:
         """Ask for room before anything is speculated; without it, answer the batch with that and stay as we are."""
-        if not requests and self._full is None:
-            return True
         try:
             self._log.require_room()
             self._full = None
