@@ -23,7 +23,7 @@ from benchmarks.pairs import Ratio, cost_ratio
 from cli import clock
 from cli.home import Home
 from cli.sentinel import Sentinel
-from cli.session import JobWatch
+from cli.watch import JobWatch
 from commands.file import RecordFiles
 from commands.handle import Outcome
 from commands.job import EnqueueJobs, NewJob

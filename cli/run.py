@@ -62,8 +62,9 @@ def run(
     """
     from cli.progress import make_talk
     from cli.sentinel import Sentinel
-    from cli.session import InterruptedRunError, JobWatch, Request, RunSession
+    from cli.session import InterruptedRunError, Request, RunSession
     from cli.stopping import Stopping
+    from cli.watch import JobWatch
     from eventlog.ids import ParserName, path_text
     from sinks.errors import SinkUriError
     from sinks.uri import open_sink, parse_sink_uri

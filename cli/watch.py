@@ -1,0 +1,51 @@
+"""Knows which of the expected jobs are still open, as the log tells it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+
+from cli.setbacks import Setbacks
+from eventlog.events import JobAborted, JobCompleted, JobFailed
+from eventlog.frames import Frame
+from eventlog.ids import JobId
+
+
+class JobWatch:
+    """Knows which jobs have ended, as told by the log."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._open: set[JobId] = set()
+        self.setbacks = Setbacks()
+
+    def observe(self, frames: Sequence[Frame]) -> None:
+        """Take in what became durable."""
+        self.setbacks.observe(frames)
+        ended = [
+            record.data.job
+            for frame in frames
+            for record in frame.events
+            if isinstance(record.data, JobCompleted | JobFailed | JobAborted)
+        ]
+        if ended:
+            with self._changed:
+                self._open.difference_update(ended)
+                self._changed.notify_all()
+
+    def expect(self, jobs: Iterable[JobId]) -> None:
+        """Wait for these as well; those that have ended by now must be taken out again with `settle`."""
+        with self._changed:
+            self._open.update(jobs)
+
+    def settle(self, still_open: set[JobId]) -> None:
+        """Forget the expected jobs that are not open any more."""
+        with self._changed:
+            self._open &= still_open
+
+    def wait(self, seconds: float) -> set[JobId]:
+        """Return the expected jobs that are open, after a change or after `seconds`."""
+        with self._changed:
+            if self._open:
+                self._changed.wait(seconds)
+            return set(self._open)
