@@ -64,6 +64,8 @@ class UnitTotal(Struct, frozen=True, kw_only=True):
 
 class Balance(Struct, frozen=True, kw_only=True):
     exit: int
+    places: int  # that could not be read, each content once
+    place_bytes: int  # of those places whose length is known
     totals: tuple[UnitTotal, ...]
     files: tuple[FileBalance, ...]
 
@@ -84,16 +86,16 @@ def balance(
     Exit codes: 0 everything found was written, 1 a file failed or was not processed, 3 records could not be read or
     were quarantined, 5 a sheet does not add up or a parser states none.
     """
-    from eventlog.ids import path_text
+    from eventlog.ids import JobId, path_text
     from projections import queries
 
     with reading(find_home(home)) as reader:
-        rows = queries.balance(reader.connection)
+        rows = (
+            queries.balance(reader.connection) if job is None else queries.balance_of_job(reader.connection, JobId(job))
+        )
         if file is not None:
             wanted = path_text(os.fsencode(os.path.abspath(file)))  # noqa: PTH100  as scanned: links are not resolved
             rows = [row for row in rows if row.path == wanted]
-        if job is not None:
-            rows = [row for row in rows if row.job_id == job]
         if not rows:
             what = f"file {file}" if file is not None else f"job {job}" if job is not None else "case"
             raise CliError("not_found", f"balance the {what}: nothing that was read answers to it", "casparian files")
@@ -114,7 +116,14 @@ def _report(connection: Connection, rows: Sequence[BalanceRow]) -> Balance:
         place = Place(offset=each.byte_offset, length=each.byte_length, reason=each.reason)
         places.setdefault(each.job_id, []).append(place)
     files = tuple(_file(row, tuple(places.get(row.job_id or 0, ()))) for row in rows)
-    return Balance(exit=_exit(files), totals=_totals(files), files=files)
+    counted = [file for file in files if file.counted]
+    return Balance(
+        exit=_exit(files),
+        places=sum(file.places_total for file in counted),
+        place_bytes=sum(place.length for file in counted for place in file.places if place.length > 0),
+        totals=_totals(files),
+        files=files,
+    )
 
 
 def _file(row: BalanceRow, places: tuple[Place, ...]) -> FileBalance:
@@ -203,6 +212,11 @@ def _show_totals(report: Balance) -> None:
             f"{total.found:,} {total.unit} found = {total.written:,} written + {total.quarantined:,} quarantined"
             f" + {total.skipped:,} skipped + {total.unreadable:,} unreadable"
         )
+    if report.places:
+        out(
+            f"{count(report.places, 'place')} of {report.place_bytes:,} bytes could not be read; "
+            "how many records they held, beyond those counted, is not known"
+        )
     balanced = sum(file.accounting == "balanced" for file in report.files)
     files = count(len(report.files), "file")
     said = f"{files}, balanced" if balanced == len(report.files) else f"{balanced} of {files} balanced"
@@ -237,4 +251,4 @@ def _show_places(file: FileBalance, places_max: int | None) -> None:
         out(f"  at byte {place.offset:,}, {extent}: {printable(place.reason)}")
     left = file.places_total - len(file.places[:places_max])
     if left:
-        out(f"  … and {count(left, 'place')} more")
+        out(f"  … and {count(left, 'place')} more: --file PATH shows them")

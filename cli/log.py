@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.errors import EXIT_VERIFICATION
+from cli.errors import EXIT_USAGE, EXIT_VERIFICATION, CliError
 from cli.home import find_home, read_model_witness
 from cli.options import HomeOption, JsonOption
 from cli.plain import PlainCommand, PlainGroup
-from cli.reading import nothing_here
+from cli.reading import nothing_here, require_folder
 from cli.render import count, out, out_json, printable
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def verify(home: HomeOption = None, as_json: JsonOption = False) -> None:
     from eventlog.verify import verify as verify_log
 
     place = find_home(home)
+    require_folder(place)
     try:
         verification = verify_log(place.log, witness_of=lambda log_id: read_model_witness(place, log_id))
     except LogMissingError as error:
@@ -50,7 +51,9 @@ def verify(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
 def _show(verification: Verification) -> None:
     out(f"verdict: {verification.verdict}")
-    out(f"log {verification.log_id}: {count(verification.events, 'record')} in {count(verification.commits, 'commit')}")
+    commands = verification.head_seq - verification.events
+    records = f"{count(verification.events, 'event')} and {count(commands, 'command')}"
+    out(f"log {verification.log_id}: {records} in {count(verification.commits, 'commit')}")
     out(f"head: seq {verification.head_seq}, sha256 {verification.head_hash}")
     state = (
         "a writer is at work"
@@ -82,7 +85,10 @@ def show(
     from eventlog.errors import LogMissingError
     from eventlog.reader import durable_head, read_frames
 
+    if last is not None and last < first:
+        raise CliError("usage", f"show the log from {first} to {last}: it ends before it begins", exit_code=EXIT_USAGE)
     place = find_home(home)
+    require_folder(place)
     try:
         if tail is not None:
             head = durable_head(place.log)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from typing import NoReturn
 
@@ -19,20 +20,26 @@ def run() -> NoReturn:
         sys.exit(EXIT_OK)
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     logging.getLogger(ROOT_LOGGER).setLevel(logging.WARNING)
+    code = _outcome(sys.argv[1:])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done and told: an interrupt could only spoil the way out
+    sys.exit(code)
+
+
+def _outcome(words: list[str]) -> int:
+    """Run the command, tell its error if it has one, return the exit code; the error is let go of before the exit."""
     from cli.render import show_error
 
     try:
-        code = _command(sys.argv[1:])
+        return _command(words)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
-        sys.exit(EXIT_INTERRUPTED)
+        return EXIT_INTERRUPTED
     except Exception as error:
         told = _told(error)
         if told is None:
             raise
-        show_error(told, as_json="--json" in sys.argv)
-        sys.exit(told.exit_code)
-    sys.exit(code)
+        show_error(told, as_json="--json" in words)
+        return told.exit_code
 
 
 def _command(words: list[str]) -> int:

@@ -20,12 +20,21 @@ def reading(home: Home) -> Iterator[Reader]:
     from eventlog.errors import LogMissingError
     from projections.reader import open_reader
 
+    require_folder(home)
     try:
         reader = open_reader(home.root, home.log)
     except LogMissingError as error:
         raise nothing_here(home) from error
     with contextlib.closing(reader):
         yield reader
+
+
+def require_folder(home: Home) -> None:
+    """Raise CliError if what was named as a home is no folder."""
+    if home.root.exists() and not home.root.is_dir():
+        raise CliError(
+            "not_a_home", f"use {home.root} as a home: it is a file, not a folder", "name the home: --home ./home"
+        )
 
 
 def nothing_here(home: Home) -> CliError:
@@ -52,6 +61,7 @@ def pass_facts(home: Home, see: Callable[[Fact], None]) -> None:
     from eventlog.reader import read_frames
     from reducers.explain import facts_of
 
+    require_folder(home)
     try:
         for fact in facts_of(read_frames(home.log)):
             see(fact)

@@ -77,12 +77,14 @@ def find_row(connection: Connection, table: str, name: str) -> Found:
         )  # fmt: skip
     job_id, row = JobId(int(named[1])), int(named[2])
     detail = queries.job(connection, job_id)
-    made = [each for each in detail.outputs if each.output_name == table] if detail else []
-    if detail is None or not made or not 0 <= row < made[0].rows:
-        rows = f"; it has rows 0 to {made[0].rows - 1} of it" if made and made[0].rows else ""
+    if detail is None:
+        raise CliError("not_found", f"find row {row} of job {job_id}: there is no such job", "casparian jobs")
+    made = [each for each in detail.outputs if each.output_name == table]
+    if not made or not 0 <= row < made[0].rows:
+        has = ", ".join(f"{each.output_name} ({each.rows})" for each in detail.outputs) or "none"
         raise CliError(
-            "not_found", f"find row {row} of {table} from job {job_id}: there is none{rows}",
-            f'casparian sql "select _cf_job_id, _cf_row_seq from {table} limit 3"',
+            "not_found", f"find row {row} of {table}: job {job_id} has no such row; its tables, with their rows: {has}",
+            f"casparian job show {job_id}",
         )  # fmt: skip
     values = _published(made[0], row)
     return Found(

@@ -121,3 +121,4 @@ class RunReport(Struct, frozen=True, kw_only=True):
     seconds: float
     resumed: int
     recovery: Recovery
+    main_output: str  # the one that the parser declares first

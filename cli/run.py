@@ -22,6 +22,7 @@ SHOWN_FILES_MAX = 20
 PATH_CHARACTERS_MAX = 110
 WORKERS_MAX = 64
 JOB_SECONDS_MAX = 7 * 86400.0
+JOB_MEMORY_BYTES_MIN = 64 * 1024**2  # below it no parser can start
 
 
 def run(
@@ -133,6 +134,9 @@ def _limits(memory_bytes_max: int | None, seconds_max: float | None) -> JobLimit
     from cli.fleet import JobLimits
 
     default = JobLimits()
+    if memory_bytes_max is not None and memory_bytes_max < JOB_MEMORY_BYTES_MIN:
+        why = f"limit a job to {memory_bytes_max:,} bytes: Python and Arrow alone need {JOB_MEMORY_BYTES_MIN:,}"
+        raise CliError("usage", why, "--job-memory 1GB", exit_code=EXIT_USAGE)
     return JobLimits(
         memory_bytes_max=memory_bytes_max or default.memory_bytes_max,
         seconds_max=seconds_max or default.seconds_max,
@@ -253,4 +257,5 @@ def _next_command(report: RunReport) -> str:
     tables = [output.name for file in report.files for output in file.outputs if output.rows]
     if not tables:
         return "casparian jobs"
-    return f'casparian sql "select * from {min(tables)} limit 10"'
+    table_name = report.main_output if report.main_output in tables else min(tables)
+    return f'casparian sql "select * from {table_name} limit 10"'

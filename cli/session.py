@@ -317,6 +317,7 @@ class RunSession:
             seconds=round(time.monotonic() - self._began, 3),
             resumed=self._sentinel.recovery.requeued + self._sentinel.recovery.promoting,
             recovery=self._sentinel.recovery,
+            main_output=package.outputs[0].output,
         )
 
     def _results(self, started: RunStarted, plan: Plan) -> Results:

@@ -202,6 +202,11 @@ def balance(connection: Connection) -> list[BalanceRow]:
     return _ask(connection, "balance", BalanceRow)
 
 
+def balance_of_job(connection: Connection, job_id: JobId) -> list[BalanceRow]:
+    """Return the sheet of one job, whether or not a newer one accounts for its content now; empty for no such job."""
+    return _ask(connection, "balance_of_job", BalanceRow, {"job_id": job_id})
+
+
 def superseded_by_run(connection: Connection, run_id: RunId) -> int:
     """Return how many materializations are no longer current because of one that this run recorded."""
     return _ask(connection, "superseded_by_run", _Superseded, {"run_id": run_id})[0].superseded

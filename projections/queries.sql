@@ -109,6 +109,15 @@ SELECT * FROM cf_jobs WHERE job_id IN (SELECT id FROM wanted) ORDER BY job_id
 -- The unreadable ranges of the wanted jobs, in order.
 SELECT * FROM cf_job_ranges WHERE job_id IN (SELECT id FROM wanted) ORDER BY job_id, n
 
+-- name: balance_of_job
+-- The sheet of one job, whether or not a newer one accounts for its content now.
+SELECT path, source_hash, parser, job_id,
+    CASE WHEN status IN ('completed', 'failed') THEN status ELSE 'not processed' END AS status,
+    completion_status, error_class, error_reason AS reason,
+    unit, found, written, quarantined, skipped, unreadable, ranges_total, true AS first_of_job
+FROM cf_jobs
+WHERE job_id = $job_id
+
 -- name: balance
 -- Every known path with the sheet of the job that accounts for its content, per parser: the newest that completed, else
 -- the newest that failed. `first_of_job` is true for one path of each job, so that copies are counted once.

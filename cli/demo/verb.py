@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from msgspec import Struct
 
-from cli.errors import EXIT_PARTIAL, EXIT_USAGE, EXIT_VERIFICATION, CliError
+from cli.errors import EXIT_OK, EXIT_PARTIAL, EXIT_USAGE, EXIT_VERIFICATION, CliError
 from cli.home import Home
 from cli.options import JsonOption, parse_size
 from cli.reading import reading
@@ -44,7 +44,8 @@ def demo(
 
     With --json, the object that `run` prints is followed by one of the comparison.
 
-    Exit codes: 3 the tables agree with the truth (some of the logs are damaged), 5 they do not, others as `run` has.
+    Exit codes: 0 the tables agree with the truth, 3 so they do and some of the logs are damaged, 5 they do not, others
+    as `run` has.
     """
     from cli.demo.evtx_corpus import CorpusError, generate
     from cli.run import run
@@ -104,8 +105,9 @@ def _compare(home: Home, case: Path, truth: Truth) -> Comparison:
     differences = [
         Difference(path=file.path, why=why) for file in truth.files if (why := _difference(file, case, rows))
     ]
+    damaged = any(file.lost or file.unreadable or not file.readable for file in truth.files)
     return Comparison(
-        exit=EXIT_VERIFICATION if differences else EXIT_PARTIAL,
+        exit=EXIT_VERIFICATION if differences else EXIT_PARTIAL if damaged else EXIT_OK,
         files=len(truth.files),
         bytes=truth.bytes,
         records=truth.records,

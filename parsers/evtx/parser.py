@@ -842,12 +842,14 @@ class _Log:
         if state == NO_RECORD:
             where = "the record before it ends" if start > CHUNK_HEADER_BYTES else "the records begin"
             begin = chunk.data[start : start + 8]
-            self._lost(chunk, piece, f"no record where {where}: the bytes begin with {begin!r}", counted=False)
+            self._lost(chunk, piece, f"no record where {where}: the bytes begin with {begin.hex(' ')}", counted=False)
             return False
         self.found += 1
         if state == DAMAGED:
             (told,) = struct.unpack_from("<I", chunk.data, start + 4)
             what = f"the record's header says {told} bytes, which does not fit its place"
+            if not self._options.recover:
+                what += "; --set recover=true looks for whole records behind it"
             if chunk.cut and start + told > chunk.end:
                 what = f"the file ends inside a record: it has {told} bytes, {chunk.end - start} are there"
             self._lost(chunk, piece, what, counted=True)
