@@ -25,6 +25,7 @@ from commands.dispatch import Offer, plan_dispatch
 from commands.executor import JoinExecutor, LoseExecutor
 from commands.handle import Handler, Outcome
 from commands.job import CommitJob, DispatchJob, FailJob, ReleaseJob, StagedReport, StartJob
+from eventlog.errors import LogFullError
 from eventlog.events import (
     CancelAccepted,
     JobAborted,
@@ -40,6 +41,7 @@ from eventlog.ids import ExecutorId, JobId, LeaseId, LogId, OutputName, ParserNa
 from executors import protocol
 from executors.guest.limits import MEMORY_BYTES_MAX, SECONDS_MAX
 from executors.parser_catalog import ParserPackage
+from executors.processes import descendants
 from executors.protocol import OpCode
 from executors.transport import Server
 from reducers.fold import State
@@ -48,6 +50,7 @@ logger = logging.getLogger("casparian.fleet")
 
 LEASE_SECONDS = 30.0  # an executor that is not heard of for so long is killed and its job given to another
 SWEEP_SECONDS = 0.5
+TOLD_TIMES_MAX = 7200  # an hour of a full disk
 LEAVE_SECONDS = 5.0  # how long executors get to leave before they are killed
 LOSSES_MAX = 20  # of one fleet: a machine that ends every executor must not be fought for ever
 ACTOR = "sentinel"
@@ -74,7 +77,6 @@ class _Held(Struct):
     heard: float
     rows: int = 0
     bytes_read: int = 0
-    guest_pid: int = 0
     stop: str = ""
     parked: _Parked | None = None
 
@@ -174,10 +176,10 @@ class Fleet:
         """Kill every executor and the whole process group of every guest, and wait for nothing. From any thread."""
         self._stopping.set()
         executors = [child.pid for child in list(self._children.values()) if child.returncode is None]
-        guests = [held.guest_pid for held in list(self._held.values()) if _parent(held.guest_pid) in executors]
-        for leader in (*executors, *guests):  # a guest without its executor dies by itself, but its children do not
+        below = descendants(executors)  # guest parents, guests and what they started, also if they are stopped
+        for pid in (*executors, *below):
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(leader, signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
 
     def abort_running(self, reason: str) -> None:
         """Have every guest killed; its executor answers with an explicit receipt."""
@@ -218,13 +220,24 @@ class Fleet:
             for job in [job for job, held in self._held.items() if held.executor == executor]:
                 del self._held[job]
         reason = _ending(code)
-        lost = LoseExecutor(executor=executor, reason=reason, charged=not self._stopping.is_set(), now=clock.now())
-        self._handler.submit(lost, actor=ACTOR)
+        self._tell_loss(executor, reason)
         if not self._stopping.is_set():  # `hire` puts another in its place while there is work
             with self._lock:
                 self._losses += 1
                 self._last_ending = f"{self._losses} executors ended by themselves, the last one {reason}"
             logger.warning("%s %s", executor, reason)
+
+    def _tell_loss(self, executor: ExecutorId, reason: str) -> None:
+        """Tell the log that an executor is gone, again while its disk is full: else its job is leased for ever."""
+        charged = not self._stopping.is_set()
+        for _ in range(TOLD_TIMES_MAX):
+            lost = LoseExecutor(executor=executor, reason=reason, charged=charged, now=clock.now())
+            try:
+                self._handler.call(lost, actor=ACTOR)
+                return
+            except LogFullError:
+                if self._stopping.wait(SWEEP_SECONDS):
+                    return  # the next epoch finds the lease and gives the job back
 
     # --- what the log says (told by the deciding thread) --------------------------------------------------------------
 
@@ -330,7 +343,7 @@ class Fleet:
                 self._park_working(message.job, protocol.payload(message, protocol.Working), reply)
             case OpCode.DISPATCH_ACK:
                 ack = protocol.payload(message, protocol.Ack)
-                self._heard(message.job, ack.lease, guest_pid=ack.guest_pid)
+                self._heard(message.job, ack.lease)
                 command = StartJob(job=message.job, lease=ack.lease, now=clock.now())
                 self._ask(command, message.job, reply, _carry_unless_refused)
             case OpCode.CONCLUDE:
@@ -464,12 +477,11 @@ class Fleet:
 
         self._handler.submit(command, actor="executor").add_done_callback(answer)
 
-    def _heard(self, job: JobId, lease: LeaseId, *, guest_pid: int = 0) -> None:
+    def _heard(self, job: JobId, lease: LeaseId) -> None:
         with self._lock:
             held = self._held.get(job)
             if held is not None and held.lease == lease:
                 held.heard = time.monotonic()
-                held.guest_pid = guest_pid or held.guest_pid
 
     @staticmethod
     def _answer(
@@ -527,14 +539,6 @@ def _fault(error: protocol.ProtocolError) -> protocol.Fault:
     if str(error).startswith("VersionMismatch"):
         return protocol.Fault(code="version", message=str(error))
     return protocol.Fault(code="bad_message", message=str(error))
-
-
-def _parent(pid: int) -> int:
-    """Return a process's parent, 0 if it is gone: a number that went to somebody else has another parent."""
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text("ascii", errors="replace").rsplit(")", 1)[1].split()[1])
-    except (OSError, IndexError, ValueError):
-        return 0
 
 
 def _ending(code: int) -> str:

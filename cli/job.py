@@ -26,7 +26,7 @@ app = typer.Typer(
 )
 
 JobArgument = Annotated[
-    int, typer.Argument(metavar="ID", min=1, help="The job's number, as `casparian jobs` lists it.")
+    int, typer.Argument(metavar="ID", min=1, max=2**53, help="The job's number, as `casparian jobs` lists it.")
 ]
 
 

@@ -94,6 +94,8 @@ class ProjectionThread:
             while self._turn():
                 pass
             self._writer.close()
+            self._fault = ProjectorFailedError("ask the read model: it is closed; the log is not affected")
+            self._refuse_waiting()
         except BaseException as error:  # noqa: BLE001
             # The read model is disposable and the log is not: the fault is told to whoever asks next, and the next
             # start looks at the file without trusting it. Waiting questions are answered, so that nobody hangs.

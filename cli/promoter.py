@@ -56,11 +56,11 @@ class Promoter:
         for frame in frames:
             for record in frame.events:
                 if isinstance(record.data, OutputsCommitted):
-                    self._queue.put(partial(self._try, record.data, verify_staged=False))
+                    self._queue.put(partial(self._try, record.data))
 
     def recover(self, committed: OutputsCommitted) -> None:
         """Promote a commit of an earlier process, after checking the staged bytes."""
-        self._queue.put(partial(self._try, committed, verify_staged=True))
+        self._queue.put(partial(self._try, committed))
 
     def abandon(self, job: JobId, *, reason: str, actor: str, command_id: str) -> Future[Outcome]:
         """Undo what a job has published and end it, on a person's word.
@@ -88,20 +88,20 @@ class Promoter:
         while (item := self._queue.get()) is not None:
             item()
 
-    def _try(self, committed: OutputsCommitted, *, verify_staged: bool) -> None:
+    def _try(self, committed: OutputsCommitted) -> None:
         try:
-            self._promote(committed, verify_staged)
+            self._promote(committed)
         except Exception as error:  # one commit that cannot be handled must not keep others from being published
             logger.exception("promote the outputs of job %d", committed.job)
             self._hold_up(committed, f"{type(error).__name__}: {error}")
 
-    def _promote(self, committed: OutputsCommitted, verify_staged: bool) -> None:
-        result = self._attempt(committed, verify_staged)
+    def _promote(self, committed: OutputsCommitted) -> None:
+        result = self._attempt(committed)
         for pause in BACKOFF_SECONDS:
             known = committed.sink_uri in self.unreachable
             if not isinstance(result, Unavailable) or known or self._leaving.wait(pause):
                 break
-            result = self._attempt(committed, True)
+            result = self._attempt(committed)
         match result:
             case Promoted() | AlreadyPromoted():
                 done = RecordPromotion(job=committed.job, commit_key=committed.commit_key, now=clock.now())
@@ -113,11 +113,15 @@ class Promoter:
             case Missing(what=reason) | Conflict(why=reason):
                 self._abandon(committed, reason)
 
-    def _attempt(self, committed: OutputsCommitted, verify_staged: bool) -> PromoteResult:
-        """Promote every artifact of the commit; the first result that is not a success ends the attempt."""
+    def _attempt(self, committed: OutputsCommitted) -> PromoteResult:
+        """Promote every artifact of the commit; the first result that is not a success ends the attempt.
+
+        The staged bytes are read again first: the digest in the log is of what was written, and what is published must
+        be that. A guest has the rights of its user, and a disk may write something else.
+        """
         sink = self._sink(committed.sink_uri)
         for output in committed.outputs:
-            result = sink.promote(_artifact(output), verify_staged=verify_staged)
+            result = sink.promote(_artifact(output), verify_staged=True)
             if not isinstance(result, Promoted | AlreadyPromoted):
                 return result
         return Promoted()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 BYTES_SHOWN_MAX = 4096
 BYTES_A_LINE = 16
+CUT_BYTES_MAX = 64 * 1024**2  # a record that is longer is shown as far as that
 ROW_NAME = re.compile(r"([1-9][0-9]{0,17}):([0-9]{1,18})")
 
 TableArgument = Annotated[str, typer.Argument(metavar="TABLE", help="The table, e.g. evtx_events.")]
@@ -95,12 +96,14 @@ def find_row(connection: Connection, table: str, name: str) -> Found:
 
 def _published(made: MaterializationRow, row: int) -> pa.RecordBatch:
     """Read one row out of a published file, a row group at a time, without the host's columns."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     from eventlog.schema import RESERVED_PREFIXES
     from sinks.uri import open_sink
 
     file = open_sink(made.sink_uri).locate(made.file)
+    _check_published(file, made)
     try:
         with pq.ParquetFile(file) as parquet:
             first = made.row_first + row
@@ -109,11 +112,28 @@ def _published(made: MaterializationRow, row: int) -> pa.RecordBatch:
                 first, group = first - rows, group + 1
             names = [name for name in parquet.schema_arrow.names if not name.startswith(RESERVED_PREFIXES)]
             table = parquet.read_row_group(group, columns=names).slice(first, 1)
-    except FileNotFoundError as error:
-        why = f"read {file}: it was published, and is not there any more"
-        raise CliError("output_lost", why, "put it back from a copy") from error
+    except (OSError, pa.ArrowException, IndexError) as error:
+        why = f"read row {row} of {file}: {str(error)[:200]}"
+        raise CliError("output_damaged", why, "put it back from a copy", exit_code=EXIT_VERIFICATION) from error
     (batch,) = table.combine_chunks().to_batches()
     return batch
+
+
+def _check_published(file: str, made: MaterializationRow) -> None:
+    """Raise CliError unless the file holds the bytes that were published: a row of another file proves nothing."""
+    import blake3
+
+    hasher = blake3.blake3()
+    try:
+        with open(file, "rb") as stream:  # noqa: PTH123
+            while piece := stream.read(1 << 20):  # bounded by the size of the file
+                hasher.update(piece)
+    except OSError as error:
+        why = f"read {file}: it was published, and cannot be read any more: {error.strerror}"
+        raise CliError("output_lost", why, "put it back from a copy") from error
+    if hasher.hexdigest() != made.digest:
+        why = f"read {file}: it has other bytes than were published (blake3 {made.digest})"
+        raise CliError("output_damaged", why, "put it back from a copy", exit_code=EXIT_VERIFICATION)
 
 
 def _number(values: pa.RecordBatch, name: str) -> int:
@@ -146,7 +166,7 @@ def _source(path: PathText) -> tuple[str, Any] | None:
 
     def cut(offset: int, length: int) -> bytes:
         with open(path_bytes(path), "rb") as stream:  # noqa: PTH123
-            return os.pread(stream.fileno(), max(length, 0), offset)
+            return os.pread(stream.fileno(), min(max(length, 0), CUT_BYTES_MAX), offset)
 
     return hasher.hexdigest(), cut
 

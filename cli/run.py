@@ -173,6 +173,9 @@ def _show(report: RunReport, home: Home) -> None:
     out()
     for line in _output_lines(report):
         out(line)
+    if skipped := sum(file.skipped or 0 for file in report.files if file.action != "failed"):
+        out()
+        out(f"{skipped:,} records or other units were skipped by {report.parser}, as it says itself: casparian balance")
     unaccounted = sum(file.accounting == "unaccounted" for file in report.files)
     if unaccounted:
         out()

@@ -318,6 +318,9 @@ def _fault(command: CommitJob, job: Dispatched | Running) -> tuple[FailureClass,
     if sheet.output and sheet.written != rows.get(OutputName(sheet.output), 0):
         staged = rows.get(OutputName(sheet.output), 0)
         return "accounting", "rows_differ", f"the sheet says {sheet.written} rows written, {staged} are staged"
+    if not sheet.output and sheet.written and not any(rows.values()):
+        why = f"the parser says that it accepted {sheet.written} {sheet.unit}, and gave not one row"
+        return "accounting", "rows_differ", why
     accounted = sheet.written + sheet.quarantined + sheet.skipped + sheet.unreadable
     if sheet.found != accounted:
         difference = sheet.found - accounted

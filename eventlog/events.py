@@ -95,7 +95,7 @@ class BalanceSheet(Struct, frozen=True, kw_only=True):
     nothing (unaccounted). `ranges` holds at most RANGES_MAX entries, `ranges_total` says how many there were.
     """
 
-    unit: Public[str]
+    unit: Hashed[str]  # a parser chooses the word
     output: Public[str]
     found: Public[int]
     written: Public[int]
@@ -331,7 +331,7 @@ class JobRequeued(Record, frozen=True, kw_only=True):
     charged: Public[bool]
     not_before: Public[Instant]
     requeued_at: Public[Instant]
-    kind: Public[str] = ""  # of a failed attempt: the word for programs, as in JobFailed
+    kind: Hashed[str] = ""  # of a failed attempt: the word for programs, as in JobFailed
 
 
 class CommitRefused(Record, frozen=True, kw_only=True):
@@ -400,7 +400,7 @@ class JobFailed(Record, frozen=True, kw_only=True):
     run: Public[RunId]
     attempt: Public[int]
     failure: Public[FailureClass]
-    kind: Public[str]
+    kind: Hashed[str]  # a parser may choose the word
     reason: Hashed[str]
     hint: Omitted[str]
     log_tail: Omitted[str]

@@ -193,6 +193,8 @@ class Attempt:
         hint = "correct what the parser returns; report it to the parser's author"
         if before is not None:
             return _failure("bad_statement", "the parser stated its units twice", hint)
+        if statement.ranges_total and not statement.ranges:
+            return _failure("bad_statement", f"the parser counts {statement.ranges_total} places and names none", hint)
         if statement.output == "" and statement.accepted is None:
             reason = f"the parser states {statement.unit} and says neither whose rows they are nor how many it accepted"
             return _failure("bad_statement", reason, hint)

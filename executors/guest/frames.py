@@ -47,7 +47,7 @@ class Statement(Struct, frozen=True, kw_only=True):
     (lines of which several make a row, bytes), `output` is "" and the parser states how many it `accepted`.
     """
 
-    unit: Annotated[str, Meta(min_length=1, max_length=64)]
+    unit: Annotated[str, Meta(pattern="^[a-z][a-z0-9_ -]{0,63}$")]
     output: str = ""
     accepted: Count | None = None
     found: Count

@@ -38,6 +38,7 @@ from executors.guest.limits import (
     PARENT_READY_SECONDS_MAX,
     PARENTS_MAX,
 )
+from executors.processes import descendants, parent_of
 
 logger = logging.getLogger("casparian.guest")
 
@@ -86,11 +87,15 @@ class GuestEnding(Struct, frozen=True, kw_only=True):
     parent_died: bool = False
 
 
+_living: set[int] = set()  # the guest parents of this process
+
+
 class GuestParent:
     """One guest parent; use `start`. `end` and `close` may be called from any thread."""
 
     def __init__(self, process: subprocess.Popen[bytes], control: socket.socket, folder: str) -> None:
         self.pid = process.pid
+        _living.add(self.pid)
         self._process = process
         self._control = control
         self._folder = folder
@@ -158,7 +163,9 @@ class GuestParent:
                 return GuestEnding(code=self._ask({"end": pid}, seconds_max=KILL_SECONDS_MAX)["code"])
             except ParentGoneError:
                 self._leave()
-        return GuestEnding(code=_reap_adopted(pid), parent_died=True)
+        code = _reap_adopted(pid)
+        _end_strays()
+        return GuestEnding(code=code, parent_died=True)
 
     def close(self) -> None:
         """End it, with a guest that it may have. Idempotent."""
@@ -200,6 +207,7 @@ class GuestParent:
             self._process.kill()
             with suppress(subprocess.TimeoutExpired):  # stuck in the kernel: it dies when that lets go of it
                 self._process.wait(timeout=PARENT_LEAVE_SECONDS_MAX)
+        _living.discard(self.pid)
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
@@ -264,6 +272,23 @@ def kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
     except ProcessLookupError:  # it has not come to have a group of its own; nor any child then
         os.kill(pid, signal.SIGKILL)
+
+
+def _end_strays() -> None:
+    """Kill and reap what a dead guest parent has left to us, its subreaper: all below us but living guest parents.
+
+    A stray's own children come to us when it dies, so this goes on until there is none.
+    """
+    deadline = time.monotonic() + KILL_SECONDS_MAX
+    while time.monotonic() < deadline:
+        strays = [pid for pid in descendants([os.getpid()]) if parent_of(pid) == os.getpid() and pid not in _living]
+        if not strays:
+            return
+        for pid in strays:
+            with suppress(ProcessLookupError, ChildProcessError):
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, os.WNOHANG)
+        time.sleep(REAP_PAUSE_SECONDS)
 
 
 def _key(parser_file: str) -> ParserKey:

@@ -103,3 +103,22 @@ def test_units_may_be_bytes_that_are_no_rows(tmp_path: Path) -> None:
     assert (file["accounting"], file["found"], file["written"], file["skipped"]) == ("balanced", size, size - 1, 1)
     (total,) = terminal.casparian("balance", "--json").json["totals"]
     assert (total["unit"], total["found"]) == ("bytes", size)
+
+
+def test_units_that_were_accepted_without_one_row_are_no_balance(tmp_path: Path) -> None:
+    terminal = FixtureTerminal(tmp_path / "t")
+    done = terminal.finish(write_source(tmp_path / "case" / "a.txt", "accepts_nothing", lines=3))
+    assert done.code == 5
+    assert "gave not one row" in done.json["files"][0]["reason"]
+
+
+def test_a_staged_output_that_its_guest_has_changed_is_not_published(tmp_path: Path) -> None:
+    terminal = FixtureTerminal(tmp_path / "t")
+    source = write_source(tmp_path / "case" / "a.txt", f"overwrites_stage folder={terminal.out}", lines=3)
+    done = terminal.finish(source)
+    assert done.code == 1
+    (file,) = done.json["files"]
+    assert (file["status"], file["outputs"]) == ("promotion", [])
+    assert "digest" in file["reason"]
+    assert list(terminal.out.iterdir()) == []
+    assert terminal.casparian("log", "verify").code == 0

@@ -56,15 +56,22 @@ def test_a_source_that_has_changed_is_told_and_the_row_is_not_made_again(termina
     assert "is not there any more" in done.out
 
 
-def test_a_published_row_that_was_changed_is_named_by_column(terminal: Terminal, source: Path) -> None:
+def test_a_published_file_with_other_bytes_proves_nothing(terminal: Terminal, source: Path) -> None:
     ((file,),) = terminal.sql("select file from cf_materializations where output_name = 'evtx_events'")
+    whole = (terminal.out / file).read_bytes()
     table = pq.read_table(terminal.out / file)
     at = table.schema.get_field_index("event_id")
-    forged = table.set_column(at, table.schema.field(at), pa.array([1] * table.num_rows, pa.int64()))
-    pq.write_table(forged, terminal.out / file)
-    done = terminal.casparian("record", "evtx_events", "1:0", "--json")
-    assert done.code == 5
-    assert done.json["differences"] == [{"column": "event_id", "published": 1, "now": 4624}]
+    pq.write_table(
+        table.set_column(at, table.schema.field(at), pa.array([1] * table.num_rows, pa.int64())), terminal.out / file
+    )
+    forged = (terminal.out / file).read_bytes()
+    for damaged in (forged, whole[:300], b""):
+        (terminal.out / file).write_bytes(damaged)
+        for verb in (["record"], ["explain", "row"]):
+            done = terminal.casparian(*verb, "evtx_events", "1:0", "--json")
+            assert (done.code, done.json["error"]["code"]) == (5, "output_damaged")
+    (terminal.out / file).unlink()
+    assert terminal.casparian("record", "evtx_events", "1:0", "--json").json["error"]["code"] == "output_lost"
 
 
 @pytest.mark.parametrize(

@@ -348,7 +348,7 @@ def test_an_error_of_ours_is_that_job_s_failure_only(tmp_path: Path) -> None:
 
 def test_the_guest_is_acknowledged_before_its_first_batch_is_kept(tmp_path: Path) -> None:
     sink = MemorySink()
-    sentinel = FakeSentinel(make_dispatch(make_source(tmp_path), "normal"))
+    sentinel = FakeSentinel(make_dispatch(make_source(tmp_path), "slow"))
     staged_at_ack: list[int] = []
     sentinel.on_ack = lambda ack: staged_at_ack.append(len(sink.staged)) if is_alive(ack.guest_pid) else None
     run(sentinel, sink)
