@@ -24,10 +24,10 @@ from cli import promoter
 from cli.main import run
 
 real = promoter.Promoter._promote
-def moved(self, committed, verify_staged):
+def moved(self, committed):
     if os.path.isdir(os.environ["MOVE_FROM"]):
         os.rename(os.environ["MOVE_FROM"], os.environ["MOVE_TO"])
-    real(self, committed, verify_staged)
+    real(self, committed)
 promoter.Promoter._promote = moved
 run()
 """

@@ -134,7 +134,8 @@ def test_screens_from_a_tape_are_the_live_ones_but_for_what_is_hashed(done: Term
     assert "evtx_events: 3 rows" in done.casparian("tape", "replay", "session.tape", "job", "1").out
 
 
-HIDDEN = {"path", "source_hash", "sha256", "file_uid", "mtime_ns", "error_reason", "error_hint", "log_tail", "sink_uri",
+HIDDEN = {"path", "source_hash", "sha256", "file_uid", "mtime_ns", "error_reason", "error_hint",
+          "error_kind", "unit", "log_tail", "sink_uri",
           "file", "digest", "materialization_key", "output_target_key", "reason", "refused_reason"}  # fmt: skip
 
 
