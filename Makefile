@@ -47,9 +47,10 @@ docs: $(READY) ## write the reference pages and the outputs in README and the tu
 bench: $(READY) ## measure: ratios of two sides, interleaved in one run
 	$(BIN)/python -m benchmarks
 
-golden: $(READY) ## make the golden tapes and their digests anew; the difference is reviewed like code
+golden: $(READY) ## make the golden tapes anew and add to the shapes that were released; the difference is reviewed
+	$(BIN)/python -m fixtures.log.released
 	$(BIN)/python -m fixtures.tapes.make
-	git --no-pager diff --stat -- fixtures/tapes
+	git --no-pager diff --stat -- fixtures
 
 lock: ## pin the newest allowed versions of every dependency, with hashes
 	$(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet uv

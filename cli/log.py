@@ -51,9 +51,11 @@ def verify(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
 def _show(verification: Verification) -> None:
     out(f"verdict: {verification.verdict}")
-    commands = verification.head_seq - verification.events
+    commands = verification.head_seq - verification.events - verification.skipped
     records = f"{count(verification.events, 'event')} and {count(commands, 'command')}"
     out(f"log {verification.log_id}: {records} in {count(verification.commits, 'commit')}")
+    if verification.skipped:
+        out(f"passed over: {count(verification.skipped, 'record')} that a newer version wrote as safe to pass over")
     out(f"head: seq {verification.head_seq}, sha256 {verification.head_hash}")
     state = (
         "a writer is at work"

@@ -1,9 +1,9 @@
 """Owns every shape that stands in the log: domain events, grouped by noun, and the commands that people give.
 
-The class name is the storage tag and, once released, the storage format: never edit a released shape; add a field
-with a default, or a new version (`JobQueued.2`) with an upcaster. Where a field was added, its default is not written:
-what has no use for it keeps its bytes. Events are past tense, commands imperative.
-Times that rules or tables need are fields (`…_at`); nothing reads the commit line's `ts`.
+The class name is the storage tag and, once released, the storage format: a released shape may gain a field with a
+default; any other edit makes a new version (`JobQueued.2`), with an upcaster for the one before (upcasters.py). Where
+a field was added, its default is not written: what has no use for it keeps its bytes. Events are past tense, commands
+imperative. Times that rules or tables need are fields (`…_at`); nothing reads the commit line's `ts`.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -29,6 +30,7 @@ from eventlog.records import (
     COMMAND_TYPES,
     LogRecord,
     Records,
+    SkippedRecord,
     decode_records,
     encode_records,
     records_are_in_place,
@@ -60,6 +62,7 @@ _COMMIT_LINE: Final = re.compile(
 _INSTANT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z", re.ASCII)
 
 
+_seq_of: Final = attrgetter("seq")
 _COMMANDS: Final = tuple(COMMAND_TYPES.values())
 
 
@@ -78,7 +81,7 @@ class FrameDraft(Struct, frozen=True, kw_only=True):
 
 
 class Frame(Struct, frozen=True, gc=False):
-    """One commit of the log, decoded."""
+    """One commit of the log, decoded, without the records that a newer writer let older readers pass over."""
 
     commit: int
     first: int
@@ -199,8 +202,9 @@ def hashed_end(match: re.Match[bytes]) -> int:
 def decode_frame(raw: RawFrame) -> Frame:
     """Return the frame with its records. Raises UnknownEventError; LogCorruptError if a seq is not in its place."""
     line = raw.line
-    records = decode_records(raw.lines)
-    if not records_are_in_place(records, first=line.first, last=line.last):
+    records, skipped = decode_records(raw.lines)
+    every: Sequence[LogRecord | SkippedRecord] = sorted([*records, *skipped], key=_seq_of) if skipped else records
+    if not records_are_in_place(every, first=line.first, last=line.last):
         raise LogCorruptError(
             f"Read commit {line.commit} of the log: its lines are not the records {line.first} to {line.last}.",
             next_step="Run `casparian log verify` and keep the folder as it is.",

@@ -1,14 +1,17 @@
-"""Owns the record line: the one registry from tag to type, and the codec between records and lines.
+"""Owns the codec between records and lines.
 
 A line is `{"seq":101,"type":"JobQueued","data":{...}}`; a command has `"id":"<uuid>"` between type and data. The tag
-is the class name. Lines are split on the byte 0x0A and on nothing else.
+is the class name, with `.2` and so on behind it for a later version (eventlog/registry.py). Lines are split on the byte
+0x0A and on nothing else.
+
+Lines of older versions are brought to the newest shape as they are read; the bytes stay. A line with an unknown tag
+stops the reader, unless its writer marked it `"opt":1`, safe to pass over: then it is passed over and counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from operator import attrgetter
-from typing import Any, Final, Union, get_args, overload
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, Literal, Union, get_args, overload
 
 import msgspec
 from msgspec import Struct
@@ -17,6 +20,8 @@ from eventlog.errors import InvalidRecordError, UnknownEventError
 from eventlog.events import Event, LoggedCommand
 from eventlog.guard import Proof, proof_of
 from eventlog.ids import Seq
+from eventlog.registry import Change, Registry
+from eventlog.upcasters import UPCASTERS
 
 
 class LogRecord(Struct, frozen=True, gc=False):
@@ -34,6 +39,14 @@ class LogRecord(Struct, frozen=True, gc=False):
     def id(self) -> str:
         """Return the command's id, "" for an event. The lines of commands have a field of this name."""
         return ""
+
+
+class SkippedRecord(Struct, frozen=True, gc=False):
+    """A line of a type that this version does not know, which its writer marked as safe to pass over."""
+
+    seq: int
+    type: str
+    opt: Literal[1]  # the writer's word for it
 
 
 EVENT_TYPES: Final[dict[str, type[Struct]]] = {shape.__name__: shape for shape in get_args(Event)}
@@ -54,20 +67,6 @@ class _CommandLine(Struct, gc=False):
     data: Struct
 
 
-def _line_shape(tag: str, shape: type[Struct]) -> type[Struct]:
-    """Return the shape that decodes a line with this tag; the tag chooses it, so `type` is not a field."""
-    return msgspec.defstruct(
-        f"{tag}Line",
-        [("data", shape), *([("id", str)] if tag in COMMAND_TYPES else [])],
-        bases=(LogRecord,),
-        tag=tag,
-        tag_field="type",
-        forbid_unknown_fields=True,
-        frozen=True,
-        gc=False,
-    )
-
-
 class _Tag(Struct, gc=False):
     """The part of a line that says what it is; everything else is skipped undecoded."""
 
@@ -79,62 +78,144 @@ class _Position(Struct):
     type: str = "?"
 
 
-# By type, not by name: a class of ours that only has an event's name has no tag.
-_EVENT_TAGS: Final[dict[type, str]] = {shape: tag for tag, shape in EVENT_TYPES.items()}
-_PROOFS: Final[dict[type, Proof]] = {shape: proof_of(shape) for shape in RECORD_TYPES.values()}
-_LINE_SHAPES: Final = tuple(_line_shape(tag, shape) for tag, shape in RECORD_TYPES.items())
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _encoder = msgspec.json.Encoder(order="deterministic")  # dicts and sets come out in one order, whatever the hash seed
-_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(type=Union[_LINE_SHAPES])  # noqa: UP007 - built at run time
 _tag_decoder = msgspec.json.Decoder(type=_Tag)
 _position_decoder = msgspec.json.Decoder(type=_Position)
-_seq_of: Final = attrgetter("seq")
-_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_skipped_decoder = msgspec.json.Decoder(type=SkippedRecord)
 
 
-def encode_records(
-    events: Sequence[Event], *, first: int, command: LoggedCommand | None = None, command_id: str = ""
-) -> bytes:
-    """Return the lines of one frame, the command first.
+class Codec:
+    """Writes and reads the records of one set of shapes. There is one for the log; tests make others."""
 
-    Raises InvalidRecordError for what JSON cannot carry and for what would not read back as it is: a record that could
-    not be replayed must never get a position.
-    """
-    lines: list[Struct] = []
-    if command is not None:
-        lines.append(_CommandLine(first, _command_tag(command), command_id, command))
-    try:
-        lines += [
-            _EventLine(seq, _EVENT_TAGS[type(event)], event) for seq, event in enumerate(events, first + len(lines))
-        ]
-        data = _encoder.encode_lines(lines)
-    except KeyError as error:
-        raise _refusal(f"{error.args[0].__name__} is not an event of the log") from error
-    except UnicodeEncodeError as error:
-        raise _refusal(f"text holds half a surrogate pair, which is not a character ({error})") from error
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise _refusal(str(error)) from error
-    originals = events if command is None else (command, *events)
-    if not all([_PROOFS[type(record)](record) for record in originals]):  # noqa: C419 - a list is a third faster
-        _refuse_changed(data, originals)
-    return data
+    def __init__(
+        self,
+        events: Mapping[str, type[Struct]],
+        commands: Mapping[str, type[Struct]],
+        *,
+        upcasters: Mapping[str, Change],
+    ) -> None:
+        shapes = {**events, **commands}
+        self.registry = Registry(shapes, upcasters=upcasters)
+        tags = self.registry.tags
+        # By type, not by name: a class of ours that only has an event's name has no tag.
+        self._event_tags: dict[type, str] = {shape: tags[name] for name, shape in events.items()}
+        self._command_tags: dict[type, str] = {shape: tags[name] for name, shape in commands.items()}
+        self._proofs: dict[type, Proof] = {shape: proof_of(shape) for shape in shapes.values()}
+        lines = tuple(_line_shape(tags[name], shape, name in commands) for name, shape in shapes.items())
+        self._line: Any = Union[lines]  # noqa: UP007 - built at run time
+        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(type=self._line)
+
+    # --- writing ---
+
+    def encode(
+        self, events: Sequence[Event], *, first: int, command: LoggedCommand | None = None, command_id: str = ""
+    ) -> bytes:
+        """Return the lines of one frame, the command first.
+
+        Raises InvalidRecordError for what JSON cannot carry and for what would not read back as it is: a record that
+        could not be replayed must never get a position.
+        """
+        lines: list[Struct] = []
+        if command is not None:
+            lines.append(_CommandLine(first, self._command_tag(command), command_id, command))
+        tags = self._event_tags
+        try:
+            lines += [_EventLine(seq, tags[type(event)], event) for seq, event in enumerate(events, first + len(lines))]
+            data = _encoder.encode_lines(lines)
+        except KeyError as error:
+            raise _refusal(f"{error.args[0].__name__} is not an event of the log") from error
+        except UnicodeEncodeError as error:
+            raise _refusal(f"text holds half a surrogate pair, which is not a character ({error})") from error
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise _refusal(str(error)) from error
+        originals = events if command is None else (command, *events)
+        proofs = self._proofs
+        if not all([proofs[type(record)](record) for record in originals]):  # noqa: C419 - a list is a third faster
+            self._refuse_changed(data, originals)
+        return data
+
+    def _command_tag(self, command: Struct) -> str:
+        tag = self._command_tags.get(type(command))
+        if tag is None:
+            raise _refusal(f"{type(command).__name__} is not a command of the log")
+        return tag
+
+    def _refuse_changed(self, lines: bytes, originals: Sequence[Event | LoggedCommand]) -> None:
+        """Raise InvalidRecordError unless every line reads back as what it was made from."""
+        try:
+            records, _ = self.decode(lines)
+        except UnknownEventError as error:
+            raise _refusal(f"a record would not read back: {error}") from error
+        for record, original in zip(records, originals, strict=True):
+            if record.data != original:
+                raise _refusal(f"{record.type} reads back as {record.data!r:.200}, it was {original!r:.200}")
+
+    # --- reading ---
+
+    def decode(self, lines: bytes) -> tuple[tuple[LogRecord, ...], tuple[SkippedRecord, ...]]:
+        """Return the records of a frame's lines, and those that are passed over, each in order.
+
+        Raises UnknownEventError naming the first that is unreadable.
+        """
+        try:
+            return tuple(self._decoder.decode_lines(lines)), ()
+        except _UNREADABLE:
+            every = [self._decode_line(line) for line in lines.split(b"\n")[:-1]]
+        records = tuple(each for each in every if isinstance(each, LogRecord))
+        return records, tuple(each for each in every if isinstance(each, SkippedRecord))
+
+    def refuse_unknown_tags(self, lines: bytes) -> None:
+        """Raise UnknownEventError if a line has a tag that this version cannot read or pass over."""
+        try:
+            tags = [line.type for line in _tag_decoder.decode_lines(lines)]
+        except _UNREADABLE as error:
+            raise _unknown_line(lines[:200], error, known=False) from error
+        if not self.registry.readable.issuperset(tags):
+            self.decode(lines)
+
+    def _decode_line(self, line: bytes) -> LogRecord | SkippedRecord:
+        """Return a line of any version. The data of an older one is changed step by step to the newest shape."""
+        tag = ""
+        try:
+            tag = _tag_decoder.decode(line).type
+            if tag in self.registry.older:
+                return self._upcast(line, tag)
+            if tag not in self.registry.readable:
+                return _skipped_decoder.decode(line)
+            record: LogRecord = self._decoder.decode(line)
+        except _UNREADABLE as error:
+            raise _unknown_line(line, error, known=tag in self.registry.readable) from error
+        return record
+
+    def _upcast(self, line: bytes, tag: str) -> LogRecord:
+        old: dict[str, Any] = msgspec.json.decode(line)
+        try:
+            newest, data = self.registry.upcast(tag, old["data"])
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise _unknown_line(line, error, known=True) from error  # not data of that version
+        record: LogRecord = msgspec.convert({**old, "type": newest, "data": data}, self._line)
+        return record
 
 
-def decode_records(lines: bytes) -> tuple[LogRecord, ...]:
-    """Return the records of a frame's lines, in order. Raises UnknownEventError naming the first that is unreadable."""
-    try:
-        return tuple(_decoder.decode_lines(lines))
-    except _UNREADABLE as error:
-        raise _unknown(lines, error) from error
+def _line_shape(tag: str, shape: type[Struct], is_command: bool) -> type[Struct]:
+    """Return the shape that decodes a line with this tag; the tag chooses it, so `type` is not a field."""
+    return msgspec.defstruct(
+        f"{shape.__name__}Line",
+        [("data", shape), *([("id", str)] if is_command else [])],
+        bases=(LogRecord,),
+        tag=tag,
+        tag_field="type",
+        forbid_unknown_fields=True,
+        frozen=True,
+        gc=False,
+    )
 
 
-def refuse_unknown_tags(lines: bytes) -> None:
-    """Raise UnknownEventError if a line has a tag that this version does not know; data is not decoded."""
-    try:
-        tags = [line.type for line in _tag_decoder.decode_lines(lines)]
-    except _UNREADABLE as error:
-        raise _unknown(lines, error) from error
-    if not RECORD_TYPES.keys() >= set(tags):
-        decode_records(lines)  # raises, with the position
+CODEC: Final = Codec(EVENT_TYPES, COMMAND_TYPES, upcasters=UPCASTERS)
+encode_records: Final = CODEC.encode
+decode_records: Final = CODEC.decode
+refuse_unknown_tags: Final = CODEC.refuse_unknown_tags
 
 
 def misplaced_line(lines: bytes, *, first: int, last: int) -> tuple[int, bytes] | None:
@@ -149,9 +230,9 @@ def misplaced_line(lines: bytes, *, first: int, last: int) -> tuple[int, bytes] 
     return (last + 1, rest[:80]) if rest or len(pieces) != count + 1 else None
 
 
-def records_are_in_place(records: Sequence[LogRecord], *, first: int, last: int) -> bool:
+def records_are_in_place(records: Sequence[LogRecord | SkippedRecord], *, first: int, last: int) -> bool:
     """Return whether the records have exactly the seqs from `first` to `last`, in order."""
-    return list(map(_seq_of, records)) == list(range(first, last + 1))
+    return [record.seq for record in records] == list(range(first, last + 1))
 
 
 class Records(Sequence[LogRecord]):
@@ -169,7 +250,7 @@ class Records(Sequence[LogRecord]):
 
     def _all(self) -> tuple[LogRecord, ...]:
         if self._decoded is None:  # two threads may both decode it, to equal values
-            self._decoded = decode_records(self._lines)
+            self._decoded, _ = decode_records(self._lines)
         return self._decoded
 
     @overload
@@ -194,24 +275,6 @@ class Records(Sequence[LogRecord]):
         return repr(self._all())
 
 
-def _refuse_changed(lines: bytes, originals: Sequence[Event | LoggedCommand]) -> None:
-    """Raise InvalidRecordError unless every line reads back as what it was made from."""
-    try:
-        records = decode_records(lines)
-    except UnknownEventError as error:
-        raise _refusal(f"a record would not read back: {error}") from error
-    for record, original in zip(records, originals, strict=True):
-        if record.data != original:
-            raise _refusal(f"{record.type} reads back as {record.data!r:.200}, it was {original!r:.200}")
-
-
-def _command_tag(command: Struct) -> str:
-    tag = type(command).__name__
-    if COMMAND_TYPES.get(tag) is not type(command):
-        raise _refusal(f"{tag} is not a command of the log")
-    return tag
-
-
 def _refusal(why: str) -> InvalidRecordError:
     return InvalidRecordError(
         f"Refused a frame for the log before writing it: {why}.",
@@ -219,24 +282,14 @@ def _refusal(why: str) -> InvalidRecordError:
     )
 
 
-def _unknown(lines: bytes, error: Exception) -> UnknownEventError:
-    """Find which line of the frame cannot be read; the frame has few, and replay stops here."""
-    for line in lines.split(b"\n"):
-        try:
-            _decoder.decode(line)
-        except _UNREADABLE as reason:
-            return _unknown_line(line, reason)
-    return _unknown_line(lines[:200], error)
-
-
-def _unknown_line(line: bytes, reason: Exception) -> UnknownEventError:
+def _unknown_line(line: bytes, reason: Exception, *, known: bool) -> UnknownEventError:
     try:
         position = _position_decoder.decode(line)
     except _UNREADABLE:
         position = _Position()  # not even the envelope is readable; the sentence below says so with "?"
-    known = "is not a type of this version" if position.type not in RECORD_TYPES else "cannot be decoded"
+    why = "cannot be decoded" if known else "is not a type of this version"
     return UnknownEventError(
-        f"Read record {position.seq} of the log: {position.type} {known} ({reason}).",
+        f"Read record {position.seq} of the log: {position.type} {why} ({reason}).",
         next_step="The bytes are undamaged: open the log with the Casparian version that wrote it, or a newer one.",
         seq=position.seq,
         tag=position.type,

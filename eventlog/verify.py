@@ -44,6 +44,7 @@ class Verification(Struct, frozen=True, kw_only=True):
     segments: int
     commits: int
     events: int
+    skipped: int  # records of types that this version does not know, which their writer let it pass over
     head_seq: int
     head_hash: str
     durable: int
@@ -79,6 +80,7 @@ class _Audit:
         self.findings: list[Finding] = []
         self.findings_total = 0
         self.events = 0
+        self.skipped = 0
         self.cancelled: set[JobId] = set()
         self.clean_close = False
         self.writer_active = False
@@ -131,7 +133,7 @@ class _Audit:
             expected = f"{before.durable} to {before.seq}"
             self._note_frame("CORRUPT", raw, scan, check="durable", expected=expected, actual=str(line.durable))
         try:
-            records = decode_records(raw.lines)
+            records, skipped = decode_records(raw.lines)
         except UnknownEventError as error:
             expected = "a type and shape of this version"
             self._note_frame(
@@ -139,6 +141,7 @@ class _Audit:
             )
             return
         self._check_epoch(records, before, raw, scan)
+        self.skipped += len(skipped)
         for record in records:
             self.events += record.type not in COMMAND_TYPES
             self._check_cancel(record, raw, scan)
@@ -194,6 +197,7 @@ class _Audit:
             segments=len(segments),
             commits=link.commit,
             events=self.events,
+            skipped=self.skipped,
             head_seq=link.seq,
             head_hash=link.hash,
             durable=link.seq if self.clean_close else link.durable,

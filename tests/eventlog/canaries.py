@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, NewType, get_args, get_origin, get_type_hints
+from typing import Any
 
 from msgspec import Struct
 
 from eventlog.redact import rules
+from fixtures.samples import Sampler
 
 
 class Canary(Struct, frozen=True):
@@ -17,41 +18,20 @@ class Canary(Struct, frozen=True):
     rule: str
 
 
-class Planter:
-    """Makes one record of any shape, planting canaries. `spelled` makes a text of a number and a field."""
+class Planter(Sampler):
+    """Makes one record of any shape, planting canaries. `form` makes a text of a number."""
 
     def __init__(self, form: str) -> None:
+        super().__init__()
         self.canaries: list[Canary] = []
         self._form = form
+        self._rules: dict[str, str] = {}
 
-    def record(self, shape: type[Struct]) -> Any:
-        hints = get_type_hints(shape, include_extras=True)
-        declared = {each.name: each.rule for each in rules(shape)}
-        values = {name: self._value(hint, f"{shape.__name__}.{name}", declared[name]) for name, hint in hints.items()}
-        return shape(**values)
+    def record(self, shape: type[Struct], *, only_required: bool = False) -> Any:
+        self._rules |= {f"{shape.__name__}.{each.name}": each.rule for each in rules(shape)}
+        return super().record(shape, only_required=only_required)
 
-    def _value(self, hint: Any, field: str, rule: str) -> Any:
-        origin = get_origin(hint)
-        if origin is Annotated:
-            return self._value(get_args(hint)[0], field, rule)
-        if isinstance(hint, NewType):
-            return self._value(hint.__supertype__, field, rule)
-        if origin is Literal:
-            return get_args(hint)[0]
-        if origin is tuple:
-            return (self._value(get_args(hint)[0], field, rule), self._value(get_args(hint)[0], field, rule))
-        if origin is dict:
-            return {self._value(str, field, rule): self._value(str, field, rule)}
-        if origin is not None:  # a union: the part that is not None
-            return self._value(next(each for each in get_args(hint) if each is not type(None)), field, rule)
-        if hint is bool:
-            return True
-        if issubclass(hint, Struct):
-            return self.record(hint)
-        return self._leaf(hint, field, rule)
-
-    def _leaf(self, kind: type, field: str, rule: str) -> Any:
+    def leaf(self, kind: type, field: str) -> Any:
         number = 7_319_000_000_000 + len(self.canaries)
-        value: Any = number if kind is int else self._form.format(number)
-        self.canaries.append(Canary(field, str(number), rule))
-        return value
+        self.canaries.append(Canary(field, str(number), self._rules[field]))
+        return number if kind is int else self._form.format(number)

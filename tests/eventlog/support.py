@@ -82,13 +82,15 @@ def genesis_hash(folder: Path) -> str:
 
 def stdlib_frame(
     *, prev: str, commit: int, first: int, records: list[tuple[str, dict[str, Any]]], epoch: int = 1, durable: int = 0,
-    log_id: str = LOG_ID, actor: str = "cli:test", first_line_seq: int | None = None,
+    log_id: str = LOG_ID, actor: str = "cli:test", first_line_seq: int | None = None, opt: tuple[str, ...] = (),
 ) -> tuple[bytes, str]:  # fmt: skip
-    """Build a frame from the format's description alone; returns its bytes and its hash."""
+    """Build a frame from the format's description alone; returns its bytes and its hash. `opt` names the tags whose
+    lines older readers may pass over."""
     lines = b""
     for index, (tag, data) in enumerate(records):
         seq = (first if first_line_seq is None else first_line_seq) + index
-        text = json.dumps({"seq": seq, "type": tag, "data": data}, separators=(",", ":"), ensure_ascii=False)
+        mark = {"opt": 1} if tag in opt else {}
+        text = json.dumps({"seq": seq, "type": tag, **mark, "data": data}, separators=(",", ":"), ensure_ascii=False)
         lines += text.encode() + b"\n"
     head = {
         "commit": commit, "first": first, "last": first + len(records) - 1, "bytes": len(lines), "ts": NOW,

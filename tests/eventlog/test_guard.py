@@ -100,7 +100,7 @@ def accepted(record: Any) -> bool:
         lines = encode_records(() if command else (record,), first=1, command=command, command_id="c" * bool(command))
     except InvalidRecordError:
         return False
-    (read,) = decode_records(lines)
+    ((read,), _) = decode_records(lines)
     assert read.data == record
     return True
 

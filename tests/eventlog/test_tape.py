@@ -29,7 +29,9 @@ def frame(*records: Event | LoggedCommand, first: int = 1, cause: int = 0, actor
     """Return a frame as the log would give it; a command has an id."""
     command = records[0] if isinstance(records[0], LoggedCommand) else None
     events = [record for record in records if not isinstance(record, LoggedCommand)]
-    named = decode_records(encode_records(events, first=first, command=command, command_id="an id" if command else ""))
+    named, _ = decode_records(
+        encode_records(events, first=first, command=command, command_id="an id" if command else "")
+    )
     return Frame(
         commit=first, first=first, last=first + len(records) - 1, ts=now(first % 60), actor=actor, cause=cause,
         corr=cause, epoch=1, durable=0, prev="", hash=HEAD, records=named,

@@ -45,6 +45,7 @@ def test_a_whole_log_is_described(tmp_path: Path) -> None:
         segments=1,
         commits=3,
         events=3,
+        skipped=0,
         head_seq=3,
         head_hash=log.head.hash,
         durable=3,
