@@ -7,18 +7,15 @@ enter; `<home>/tmp/control.address` names it, because the folder depends on the 
     {"version":1,"reply":{"type":"Accepted","job":3}}
     {"version":1,"reply":{"type":"Refusal","code":"not_found","message":"there is no job 3","next_step":"…"}}
 
-A command is logged under its request's id. A command that comes again, because its answer was lost, gets the answer
-of the first one: for RECENT_MAX commands of one sentinel. A later sentinel knows no ids: there the state answers (a
-job that ends is ended once, whoever asks again hears "already"), and the log has the command twice.
+A command is logged under its request's id. A command that comes again, because its answer was lost, gets the outcome
+of the first one, from this sentinel or a later one: the log knows it by its stamp (commands/receipts.py).
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import threading
 import uuid
-from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -30,6 +27,7 @@ from msgspec import Meta, Struct
 from cli import clock
 from cli.report import OutputReport
 from eventlog import events
+from eventlog.frames import Stamp, stamp_once
 from eventlog.ids import JobId, LogId
 from executors.transport import Client, NngClient, Server, TransportError
 from projections.rows import JobWord
@@ -43,7 +41,6 @@ if TYPE_CHECKING:  # who asks does not wait for DuckDB and Arrow
 VERSION: Final = 1
 MESSAGE_BYTES_MAX: Final = 64 * 1024
 REQUESTS_MAX: Final = 8  # under way at once; more wait their turn
-RECENT_MAX: Final = 1000  # commands whose answers are remembered
 DIAL_SECONDS: Final = 0.5  # a sentinel that lives takes a connection in milliseconds
 ANSWER_SECONDS: Final = 30.0  # a sink that is asked to undo a promotion may be on a slow disk
 REASON_CHARACTERS_MAX: Final = 2000
@@ -52,6 +49,7 @@ logger = logging.getLogger("casparian.control")
 
 Words = Annotated[str, Meta(max_length=REASON_CHARACTERS_MAX)]
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
+RequestId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:@+-]{1,100}$")]
 Number = Annotated[int, Meta(ge=1, le=2**53)]
 
 
@@ -85,7 +83,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     """A request with who asks, under an id of its own. The folder's mode is what makes `actor` believable."""
 
     version: int
-    id: Name
+    id: RequestId
     actor: Name
     request: Request
 
@@ -147,7 +145,7 @@ class Authority(Protocol):
     def log_id(self) -> LogId: ...
     @property
     def purpose(self) -> str: ...
-    def abandon(self, job: JobId, *, reason: str, actor: str, command_id: str) -> Future[Outcome]: ...
+    def abandon(self, job: JobId, *, reason: str, actor: str, stamp: Stamp) -> Future[Outcome]: ...
 
 
 Route = Callable[[Authority, Asked], Reply]
@@ -167,14 +165,14 @@ def _cancel(authority: Authority, asked: Asked) -> Reply:
     assert isinstance(asked.request, CancelJob)
     job = JobId(asked.request.job)
     command = events.CancelJob(job=job, reason=asked.request.reason, by=asked.actor, now=clock.now())
-    outcome = authority.handler.submit(command, actor=asked.actor, command_id=asked.id).result(ANSWER_SECONDS)
+    outcome = authority.handler.submit(command, actor=asked.actor, stamp=_stamp(asked)).result(ANSWER_SECONDS)
     return _told(outcome) or Accepted(job=job)
 
 
 def _abandon(authority: Authority, asked: Asked) -> Reply:
     assert isinstance(asked.request, AbandonJob)
     job = JobId(asked.request.job)
-    answer = authority.abandon(job, reason=asked.request.reason, actor=asked.actor, command_id=asked.id)
+    answer = authority.abandon(job, reason=asked.request.reason, actor=asked.actor, stamp=_stamp(asked))
     return _told(answer.result(ANSWER_SECONDS)) or Accepted(job=job)
 
 
@@ -184,7 +182,10 @@ ROUTES: Final[dict[type[Request], Route]] = {
     CancelJob: _cancel,
     AbandonJob: _abandon,
 }
-COMMANDS: Final = (CancelJob, AbandonJob)
+
+
+def _stamp(asked: Asked) -> Stamp:
+    return stamp_once(asked.id, msgspec.json.encode(asked))
 
 
 def _told(outcome: Outcome) -> Refusal | None:
@@ -219,8 +220,6 @@ class ControlServer:
         self._server = server
         self._announced_in = announced_in
         self._pool = ThreadPoolExecutor(REQUESTS_MAX, thread_name_prefix="control")
-        self._lock = threading.Lock()
-        self._recent: OrderedDict[str, tuple[Asked, Future[Reply]]] = OrderedDict()
 
     def start(self) -> None:
         """Listen, and say where. Raises TransportError, OSError."""
@@ -234,31 +233,16 @@ class ControlServer:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def answer(self, asked: Asked) -> Reply:
-        """Carry out a request; one that is known by its id is not carried out again."""
-        if not isinstance(asked.request, COMMANDS):
-            return self._route(asked)
-        with self._lock:
-            first, future = self._recent.get(asked.id, (None, Future[Reply]()))
-            if first is None:
-                self._recent[asked.id] = (asked, future)
-                while len(self._recent) > RECENT_MAX:
-                    self._recent.popitem(last=False)
-        if first is None:
-            future.set_result(self._route(asked))
-        elif first != asked:
-            return Refusal(code="id_reused", message=f"the id {asked.id} was given to another request before")
-        return future.result(ANSWER_SECONDS)
-
-    def _take(self, data: bytes, reply: Callable[[bytes], None]) -> None:
-        self._pool.submit(self._serve, data, reply)
-
-    def _route(self, asked: Asked) -> Reply:
+        """Carry out a request; a command that was carried out before is answered with what came of it then."""
         try:
             return ROUTES[type(asked.request)](self._authority, asked)
         except Exception as error:  # whatever it is concerns this request; the asker is told and the others served on
             logger.exception("answer the request %s", asked.id)
             what = type(asked.request).__name__
             return Refusal(code="failed", message=f"carry out {what}: {type(error).__name__}: {error}"[:1000])
+
+    def _take(self, data: bytes, reply: Callable[[bytes], None]) -> None:
+        self._pool.submit(self._serve, data, reply)
 
     def _serve(self, data: bytes, reply: Callable[[bytes], None]) -> None:
         asked = decode_asked(data)

@@ -18,7 +18,7 @@ from cli import clock
 from commands.handle import Handler, Outcome
 from commands.job import AbandonPromotion, RecordPromotion
 from eventlog.events import AbandonJob, OutputsCommitted, SinkAnswer, StagedOutput
-from eventlog.frames import Frame
+from eventlog.frames import Frame, Stamp
 from eventlog.ids import CommitKey, JobId
 from reducers.fold import State
 from reducers.job import Promoting
@@ -62,7 +62,7 @@ class Promoter:
         """Promote a commit of an earlier process, after checking the staged bytes."""
         self._queue.put(partial(self._try, committed))
 
-    def abandon(self, job: JobId, *, reason: str, actor: str, command_id: str) -> Future[Outcome]:
+    def abandon(self, job: JobId, *, reason: str, actor: str, stamp: Stamp) -> Future[Outcome]:
         """Undo what a job has published and end it, on a person's word.
 
         In turn with the promotions, so that nothing is published or recorded between the sink's answer and the log's.
@@ -71,7 +71,7 @@ class Promoter:
 
         def settle() -> None:
             try:
-                answer.set_result(self._abandon_for(job, reason=reason, actor=actor, command_id=command_id))
+                answer.set_result(self._abandon_for(job, reason=reason, actor=actor, stamp=stamp))
             except Exception as error:  # noqa: BLE001  # whatever it is, the asker must be told and not hang
                 answer.set_exception(error)
 
@@ -152,7 +152,10 @@ class Promoter:
         self._handler.submit(command, actor=ACTOR)
         self._forget(committed.job)
 
-    def _abandon_for(self, job: JobId, *, reason: str, actor: str, command_id: str) -> Outcome:
+    def _abandon_for(self, job: JobId, *, reason: str, actor: str, stamp: Stamp) -> Outcome:
+        known = self._handler.known(stamp)
+        if known is not None:
+            return known  # the sink is not asked again: what it undid then may have been published since
         # What this thread has submitted before is decided before the look: a commit that it sees is not recorded yet.
         committed = self._handler.inspect(partial(_commit_of, job=job))
         answer: SinkAnswer = "not_asked"
@@ -169,7 +172,7 @@ class Promoter:
             by=actor,
             now=clock.now(),
         )
-        outcome = self._handler.submit(command, actor=actor, command_id=command_id).result()
+        outcome = self._handler.submit(command, actor=actor, stamp=stamp).result()
         if outcome.refused is None:
             self._forget(job)
         return outcome

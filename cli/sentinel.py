@@ -30,7 +30,7 @@ from commands.handle import Handler, Outcome, Subscriber
 from commands.job import DispatchJob, WithdrawJob
 from commands.parser import DeployParser
 from eventlog.blobs import FolderBlobStore
-from eventlog.frames import Frame
+from eventlog.frames import Frame, Stamp
 from eventlog.ids import JobId, LogId, ParserName
 from eventlog.log import Log
 from executors.parser_catalog import ParserPackage, builtin_parsers
@@ -93,9 +93,9 @@ class Sentinel:
     def log_id(self) -> LogId:
         return self.log.log_id
 
-    def abandon(self, job: JobId, *, reason: str, actor: str, command_id: str) -> Future[Outcome]:
+    def abandon(self, job: JobId, *, reason: str, actor: str, stamp: Stamp) -> Future[Outcome]:
         """Undo the promotion of a job and end it, on a person's word."""
-        return self.promoter.abandon(job, reason=reason, actor=actor, command_id=command_id)
+        return self.promoter.abandon(job, reason=reason, actor=actor, stamp=stamp)
 
     def leave_at_once(self) -> None:
         """Kill the executors and their guests and remove our sockets; the process must end now. From any thread.

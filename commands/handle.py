@@ -21,9 +21,10 @@ from typing import TypeVar, get_args
 from commands.decide import Command, decide
 from commands.inbox import BATCH_COMMANDS_MAX, AsyncPort, Outcome, Request, settle
 from commands.outcome import Refused
+from commands.receipts import Receipt, Receipts
 from eventlog.errors import LogFullError
 from eventlog.events import CommandRefused, Event, LoggedCommand
-from eventlog.frames import Frame, FrameDraft
+from eventlog.frames import Frame, FrameDraft, Stamp
 from eventlog.ids import Seq
 from eventlog.log import Log
 from reducers.fold import State, apply, fold
@@ -54,6 +55,7 @@ class Handler:
         self._subscribers: list[Subscriber] = []
         self._thread = threading.Thread(target=self._loop, name="decider", daemon=True)
         self._state = State()
+        self._receipts = Receipts()
         self._fault: BaseException | None = None
         self._full: LogFullError | None = None
 
@@ -70,6 +72,7 @@ class Handler:
             for frame in self._log.replay():
                 fold(self._state, [(record.seq, record.data) for record in frame.records])
                 self._state.seq = Seq(frame.last)
+                self._receipts.fold(frame)
                 observe(frame)
         finally:
             gc.enable()
@@ -79,13 +82,14 @@ class Handler:
         """Begin to decide."""
         self._thread.start()
 
-    def submit(self, command: Command, *, actor: str, cause: int = 0, command_id: str = "") -> Future[Outcome]:
+    def submit(self, command: Command, *, actor: str, cause: int = 0, stamp: Stamp | None = None) -> Future[Outcome]:
         """Queue a command; the future is done when its frame is durable. Blocks while the inbox is full.
 
-        A logged command has the id that its asker gave it, or a new one.
+        A command whose stamp the log has is not decided again: it gets the outcome of the first. The id of a logged
+        command is the producer of its stamp, or a new one.
         """
         answer: Future[Outcome] = Future()
-        self._put([Request(command, actor, cause, answer, command_id)])
+        self._put([Request(command, actor, cause, answer, stamp)])
         return answer
 
     def call(self, command: Command, *, actor: str, cause: int = 0) -> Outcome:
@@ -118,6 +122,16 @@ class Handler:
         if self._fault is not None and not answer.done():
             answer.set_exception(self._fault)
         return answer.result()
+
+    def known(self, stamp: Stamp) -> Outcome | None:
+        """Return the outcome of the request with this stamp if it came before, None if it is new.
+
+        For a caller that does something beside the command, which must not be done twice.
+        """
+        receipt = self.inspect(lambda _: self._receipts.find(stamp))
+        if isinstance(receipt, Refused):
+            return Outcome(seq=Seq(self._log.head.seq), events=(), refused=receipt)
+        return self._recall(receipt) if receipt is not None else None
 
     def wake(self) -> None:
         """Have the process manager look at the state soon. Never blocks."""
@@ -207,17 +221,37 @@ class Handler:
             assert frames[-1].last == self._state.seq
             for subscriber in self._subscribers:
                 subscriber(frames)
-        settle(answers)
+        settle((request, self._recall(each) if isinstance(each, Receipt) else each) for request, each in answers)
 
-    def _speculate_all(self, requests: Sequence[Request], drafts: list[FrameDraft]) -> list[tuple[Request, Outcome]]:
+    def _speculate_all(
+        self, requests: Sequence[Request], drafts: list[FrameDraft]
+    ) -> list[tuple[Request, Outcome | Receipt]]:
         """Decide requests in order, each on the state that the ones before it leave, adding what is to be appended."""
-        answers: list[tuple[Request, Outcome]] = []
+        answers: list[tuple[Request, Outcome | Receipt]] = []
         for request in requests:
+            known = self._receipts.find(request.stamp) if request.stamp is not None else None
+            if isinstance(known, Receipt):
+                answers.append((request, known))
+                continue
+            if known is not None:
+                answers.append((request, Outcome(seq=self._state.seq, events=(), refused=known)))
+                continue
             outcome, draft = self._speculate(request)
             answers.append((request, outcome))
             if draft is not None:
                 drafts.append(draft)
+                if request.stamp is not None:
+                    self._receipts.keep(request.stamp, last=outcome.seq)
         return answers
+
+    def _recall(self, receipt: Receipt) -> Outcome:
+        """Return the outcome that a request had when it came first; it may have been a life of this process ago."""
+        frame = next(iter(self._log.replay(from_seq=receipt.last)))
+        # Of a frame's records only the first can be a command, and `events` leaves it out.
+        events: tuple[Event, ...] = tuple(record.data for record in frame.events)  # type: ignore[misc]
+        refusals = [event for event in events if isinstance(event, CommandRefused)]
+        refused = Refused(refusals[0].code, refusals[0].why, refusals[0].next_step) if refusals else None
+        return Outcome(seq=Seq(receipt.last), events=events, refused=refused)
 
     def _has_room(self, requests: Sequence[Request]) -> bool:
         """Ask for room before anything is speculated; without it, answer the batch with that and stay as we are."""
@@ -251,7 +285,9 @@ def _nothing(state: State | None) -> None:
 
 def _refusal(refused: Refused, logged: LoggedCommand | None) -> tuple[Event, ...]:
     """Return what is appended of a refusal: a person's refused command is history too, a machine's is not."""
-    return (CommandRefused(code=refused.code, why=refused.why),) if logged is not None else ()
+    if logged is None:
+        return ()
+    return (CommandRefused(code=refused.code, why=refused.why, next_step=refused.next_step),)
 
 
 def _draft(request: Request, logged: LoggedCommand | None, events: tuple[Event, ...]) -> FrameDraft:
@@ -259,7 +295,8 @@ def _draft(request: Request, logged: LoggedCommand | None, events: tuple[Event, 
         events=events,
         actor=request.actor,
         command=logged,
-        command_id=(request.command_id or str(uuid.uuid4())) if logged is not None else "",
+        command_id="" if logged is None else request.stamp.producer if request.stamp else str(uuid.uuid4()),
         cause=request.cause,
         corr=request.cause,
+        stamp=request.stamp,
     )

@@ -16,6 +16,7 @@ from msgspec import Struct
 from commands.decide import Command
 from commands.outcome import Refused
 from eventlog.events import Event
+from eventlog.frames import Stamp
 from eventlog.ids import Seq
 
 BATCH_COMMANDS_MAX = 512
@@ -37,7 +38,7 @@ class Request(Struct, frozen=True):
     actor: str
     cause: int
     answer: Future[Outcome] | asyncio.Future[Outcome]
-    command_id: str = ""  # given by whoever asked; "" to have one made
+    stamp: Stamp | None = None  # of a request that came from outside and may come again
     port: AsyncPort | None = None
 
 

@@ -158,11 +158,12 @@ class LogRecovered(Record, frozen=True, kw_only=True):
     reason: Hashed[str]
 
 
-class CommandRefused(Record, frozen=True, kw_only=True):
-    """The command that opens this frame changed nothing: `code` is for programs, `why` is for people."""
+class CommandRefused(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """The command that opens this frame changed nothing: `code` is for programs, the rest is for people."""
 
     code: Public[str]
     why: Hashed[str]
+    next_step: Hashed[str] = ""
 
 
 # --- parser ---------------------------------------------------------------------------------------------------------

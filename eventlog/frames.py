@@ -2,8 +2,9 @@
 
     {"seq":101,"type":"CancelJob","id":"<uuid>","data":{...}}
     {"seq":102,"type":"CancelAccepted","data":{...}}
-    {"commit":57,"first":101,"last":102,"bytes":412,"ts":"...","actor":"cli:root","cause":99,"corr":99,"epoch":7,
-     "durable":100,"prev":"<64 hex>","hash":"<64 hex>"}          (one physical line, no spaces)
+    {"commit":57,"first":101,"last":102,"bytes":412,"ts":"...","actor":"cli:root","cause":99,"corr":99,
+     "stamp":{"producer":"executor-3","epoch":7,"sequence":918,"digest":"<32 hex>"},       (only if there is one)
+     "epoch":7,"durable":100,"prev":"<64 hex>","hash":"<64 hex>"}          (one physical line, no spaces)
 
 hash = SHA-256("casparian.log.v1\\0" + the 16 bytes of log_id + all bytes from the frame's first through the comma
 before `"hash"`), so a frame verifies by itself; `prev` is the hash of the frame before. `bytes` is the length of the
@@ -48,22 +49,51 @@ BATCH_FRAMES_MAX: Final = 512  # of one write and sync; readers hold back at mos
 BATCH_BYTES_MAX: Final = 8 * 1024 * 1024
 ACTOR_CHARACTERS_MAX: Final = 200
 ID_CHARACTERS_MAX: Final = 200
+COUNT_LIMIT: Final = 10**18  # numbers of the commit line have at most 18 digits
 COMMIT_START: Final = b'{"commit":'
 
 _HASH_KEY: Final = b'"hash":"'
+_HASH_TAIL_BYTES: Final = 64 + len(b'"}\n')
 _COUNT = rb"(0|[1-9][0-9]{0,17})"
 _COMMIT_LINE: Final = re.compile(
     rb'\{"commit":' + _COUNT + rb',"first":' + _COUNT + rb',"last":' + _COUNT + rb',"bytes":' + _COUNT
     + rb',"ts":"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z)"'
     + rb',"actor":"([^"\\\x00-\x1f]*(?:\\["\\][^"\\\x00-\x1f]*)*)"'
-    + rb',"cause":' + _COUNT + rb',"corr":' + _COUNT + rb',"epoch":' + _COUNT + rb',"durable":' + _COUNT
+    + rb',"cause":' + _COUNT + rb',"corr":' + _COUNT
+    + rb'(?:,"stamp":\{"producer":"[A-Za-z0-9._:@+-]{1,100}","epoch":' + _COUNT + rb',"sequence":' + _COUNT
+    + rb',"digest":"[0-9a-f]{32}"\})?'
+    + rb',"epoch":' + _COUNT + rb',"durable":' + _COUNT
     + rb',"prev":"([0-9a-f]{64})","hash":"([0-9a-f]{64})"\}\n'
 )  # fmt: skip
+_PRODUCER: Final = re.compile(r"[A-Za-z0-9._:@+-]{1,100}")
+_DIGEST: Final = re.compile(r"[0-9a-f]{32}")
 _INSTANT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z", re.ASCII)
 
 
 _seq_of: Final = attrgetter("seq")
 _COMMANDS: Final = tuple(COMMAND_TYPES.values())
+
+
+class Stamp(Struct, frozen=True):
+    """Who sent a request, and the how-manieth of theirs it is, so that one that comes again is known for what it is.
+
+    `epoch` counts the lives of a producer whose name outlives it. `digest` is of the request's bytes (request_digest).
+    """
+
+    producer: str
+    epoch: int
+    sequence: int
+    digest: str
+
+
+def request_digest(request: bytes) -> str:
+    """Return what tells a request from another under the same stamp: half a SHA-256, in hexadecimal."""
+    return hashlib.sha256(request).hexdigest()[:32]
+
+
+def stamp_once(request_id: str, request: bytes) -> Stamp:
+    """Return the stamp of a request that has an id of its own, and is the only one of its producer."""
+    return Stamp(producer=request_id, epoch=0, sequence=1, digest=request_digest(request))
 
 
 class FrameDraft(Struct, frozen=True, kw_only=True):
@@ -78,6 +108,7 @@ class FrameDraft(Struct, frozen=True, kw_only=True):
     command_id: str = ""
     cause: int = 0
     corr: int = 0
+    stamp: Stamp | None = None
 
 
 class Frame(Struct, frozen=True, gc=False):
@@ -95,6 +126,7 @@ class Frame(Struct, frozen=True, gc=False):
     prev: str
     hash: str
     records: Sequence[LogRecord]
+    stamp: Stamp | None = None
 
     @property
     def events(self) -> Sequence[LogRecord]:
@@ -113,7 +145,7 @@ class Head(Struct, frozen=True, kw_only=True):
 
 
 class CommitLine(Struct, frozen=True, gc=False):
-    """The commit line's fields, in the order in which they stand there."""
+    """The commit line's fields, in the order in which they stand there, the stamp last because few have one."""
 
     commit: int
     first: int
@@ -127,6 +159,7 @@ class CommitLine(Struct, frozen=True, gc=False):
     durable: int
     prev: str
     hash: str
+    stamp: Stamp | None = None
 
 
 _commit_decoder: Final = msgspec.json.Decoder(type=CommitLine)
@@ -164,6 +197,15 @@ class FrameHash:
         return digest.hexdigest()
 
 
+def is_well_formed(stamp: Stamp) -> bool:
+    """Return whether a commit line can carry the stamp."""
+    return (
+        _PRODUCER.fullmatch(stamp.producer) is not None
+        and _DIGEST.fullmatch(stamp.digest) is not None
+        and all(type(number) is int and 0 <= number < COUNT_LIMIT for number in (stamp.epoch, stamp.sequence))
+    )
+
+
 # --- reading --------------------------------------------------------------------------------------------------------
 
 
@@ -196,7 +238,7 @@ def read_commit_line(match: re.Match[bytes]) -> CommitLine:
 
 def hashed_end(match: re.Match[bytes]) -> int:
     """Return where the hashed bytes of a frame end: after the comma before `"hash"`."""
-    return match.start(12) - len(_HASH_KEY)
+    return match.end() - len(_HASH_KEY) - _HASH_TAIL_BYTES
 
 
 def decode_frame(raw: RawFrame) -> Frame:
@@ -211,7 +253,7 @@ def decode_frame(raw: RawFrame) -> Frame:
         )
     return Frame(
         line.commit, line.first, line.last, line.ts, line.actor, line.cause, line.corr, line.epoch, line.durable,
-        line.prev, line.hash, records,
+        line.prev, line.hash, records, line.stamp,
     )  # fmt: skip
 
 
@@ -257,12 +299,12 @@ class Seal:
         actor, cause, corr = draft.actor, draft.cause, draft.corr
         start = (
             f'{{"commit":{commit},"first":{first},"last":{last},"bytes":{len(lines)}{self._before_actor}'
-            f'{_quoted(actor)},"cause":{cause},"corr":{corr}{self._before_prev}{prev}",'
+            f'{_quoted(actor)},"cause":{cause},"corr":{corr}{_stamped(draft.stamp)}{self._before_prev}{prev}",'
         ).encode()
         hash_ = self._hasher.of(lines, start)
         frame = Frame(
             commit, first, last, self._ts, actor, cause, corr, self._epoch, self._durable, prev, hash_,
-            Records(lines, last - first + 1),
+            Records(lines, last - first + 1), draft.stamp,
         )  # fmt: skip
         return frame, b'%b"hash":"%b"}\n' % (start, hash_.encode())
 
@@ -275,8 +317,14 @@ def _quoted(actor: str) -> str:
     return msgspec.json.encode(actor).decode()
 
 
+def _stamped(stamp: Stamp | None) -> str:
+    return "" if stamp is None else f',"stamp":{msgspec.json.encode(stamp).decode()}'
+
+
 def _refuse_malformed(draft: FrameDraft) -> None:
     _quoted(draft.actor)
+    if draft.stamp is not None and not is_well_formed(draft.stamp):
+        raise _malformed(f"the stamp {draft.stamp!r:.300} is not of the one form")
     if bool(draft.command_id) != (draft.command is not None):
         raise _malformed("a command needs an id, and an id needs a command")
     if type(draft.command_id) is not str or len(draft.command_id) > ID_CHARACTERS_MAX:

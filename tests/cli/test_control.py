@@ -95,11 +95,22 @@ def test_a_second_cancel_is_refused_by_the_state_and_kept_in_the_log(sentinel: S
     assert types[-2:] == ["CancelJob", "CommandRefused"]
 
 
-def test_the_answers_that_are_remembered_are_bounded(sentinel: Sentinel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control, "RECENT_MAX", 2)
-    for _ in range(5):
-        sentinel.control.answer(ask(CancelJob(job=9, reason="asked")))
-    assert len(sentinel.control._recent) == 2
+def test_a_command_that_comes_again_to_a_later_sentinel_gets_its_old_answer(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    done, refused = ask(CancelJob(job=1, reason="asked")), ask(CancelJob(job=9, reason="asked"))
+    answers, heads = [], []
+    for life in range(3):
+        with Sentinel(home, purpose="test") as sentinel:
+            if life == 0:
+                for command in planned_run(1, 2):
+                    sentinel.handler.call(command, actor="test")
+            answers.append([sentinel.control.answer(done), sentinel.control.answer(refused)])
+            types = [record.type for frame in sentinel.log.replay() for record in frame.records]
+            heads.append(types.count("CancelJob"))
+    assert answers[0][0] == Accepted(job=1)
+    assert isinstance(answers[0][1], Refusal)
+    assert answers == [answers[0]] * 3
+    assert heads == [2, 2, 2]
 
 
 def test_the_same_command_at_once_from_many_threads_is_carried_out_once(sentinel: Sentinel) -> None:
@@ -122,6 +133,7 @@ def test_the_same_command_at_once_from_many_threads_is_carried_out_once(sentinel
         (b'{"version":2,"id":"a","actor":"b","what":{}}', "version"),
         (b'{"version":1,"id":"a","actor":"b","request":{"type":"DropEverything"}}', "bad_request"),
         (b'{"version":1,"id":"a","actor":"b","request":{"type":"CancelJob","job":0,"reason":""}}', "bad_request"),
+        (b'{"version":1,"id":"an id","actor":"b","request":{"type":"Ping"}}', "bad_request"),
         (b'{"version":1,"id":"","actor":"b","request":{"type":"Ping"}}', "bad_request"),
     ],
 )

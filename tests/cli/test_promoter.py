@@ -11,6 +11,7 @@ from cli import promoter as module
 from cli.promoter import Promoter
 from commands.handle import Handler
 from eventlog.events import AbandonJob, JobFailed, MaterializationRecorded, PromotionAbandoned
+from eventlog.frames import stamp_once
 from eventlog.ids import JobId, LogId
 from eventlog.log import Log
 from sinks.sink import Promoted, PromoteResult, Sink, StagedArtifact, Unavailable
@@ -108,15 +109,31 @@ def test_a_person_may_abandon_what_the_target_has_undone(
 ) -> None:
     commit_jobs(handler, 1)
     eventually(lambda: bool(promoter.stuck), what="the job to be stuck")
-    refused = promoter.abandon(JobId(1), reason="asked", actor="cli:ada", command_id="one").result(10)
+    refused = promoter.abandon(JobId(1), reason="asked", actor="cli:ada", stamp=stamp_once("one", b"")).result(10)
     assert refused.refused is not None
     assert refused.refused.code == "sink_unavailable"
     assert promoting(handler) == [1]
     sink.reachable = True
-    done = promoter.abandon(JobId(1), reason="asked", actor="cli:ada", command_id="two").result(10)
+    done = promoter.abandon(JobId(1), reason="asked", actor="cli:ada", stamp=stamp_once("two", b"")).result(10)
     assert [type(event) for event in done.events] == [PromotionAbandoned, JobFailed]
     assert sink.withdrawn
     assert promoter.stuck == {}
+
+
+def test_a_person_who_asks_again_gets_the_old_answer_and_nothing_is_undone_twice(
+    handler: Handler, promoter: Promoter, sink: FickleSink
+) -> None:
+    commit_jobs(handler, 1)
+    eventually(lambda: bool(promoter.stuck), what="the job to be stuck")
+    sink.reachable = True
+    first = promoter.abandon(JobId(1), reason="asked", actor="cli:ada", stamp=stamp_once("one", b"1")).result(10)
+    withdrawn, head = list(sink.withdrawn), handler._log.head
+    again = promoter.abandon(JobId(1), reason="asked", actor="cli:ada", stamp=stamp_once("one", b"1")).result(10)
+    assert (again.events, again.refused) == (first.events, None)
+    reused = promoter.abandon(JobId(2), reason="asked", actor="cli:ada", stamp=stamp_once("one", b"2")).result(10)
+    assert reused.refused is not None
+    assert reused.refused.code == "id_reused"
+    assert (sink.withdrawn, handler._log.head.seq) == (withdrawn, head.seq)
 
 
 def test_abandoning_what_is_recorded_touches_no_published_file(
@@ -124,7 +141,7 @@ def test_abandoning_what_is_recorded_touches_no_published_file(
 ) -> None:
     sink.reachable = True
     commit_jobs(handler, 1)
-    done = promoter.abandon(JobId(1), reason="asked", actor="cli:ada", command_id="one").result(10)
+    done = promoter.abandon(JobId(1), reason="asked", actor="cli:ada", stamp=stamp_once("one", b"")).result(10)
     assert done.refused is not None
     assert done.refused.code == "already_completed"
     assert sink.withdrawn == []
@@ -132,7 +149,7 @@ def test_abandoning_what_is_recorded_touches_no_published_file(
 
 def test_the_sinks_answer_is_in_the_logged_command(handler: Handler, promoter: Promoter, tmp_path: Path) -> None:
     commit_jobs(handler, 1)
-    promoter.abandon(JobId(1), reason="asked", actor="cli:ada", command_id="one").result(10)
+    promoter.abandon(JobId(1), reason="asked", actor="cli:ada", stamp=stamp_once("one", b"")).result(10)
     frames = list(handler._log.replay())
     (logged,) = [record.data for frame in frames for record in frame.records if isinstance(record.data, AbandonJob)]
     assert (logged.sink_answer, logged.sink_said, logged.by) == ("unreachable", "the disk is away", "cli:ada")

@@ -1,0 +1,63 @@
+"""Remembers which stamped requests the log holds, so that one that is sent again is answered and not decided again.
+
+A sender that got no answer cannot know whether its request was carried out: it sends it again under the same stamp.
+The log keeps the stamp with what the request brought about, so the answer is the same after any number of restarts, for
+the newest RECEIPTS_MAX requests; what is older was answered long ago, and there the state answers (a job that has ended
+is ended once). A request that brought nothing about has no receipt: deciding it again changes nothing either.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+from msgspec import Struct
+
+from commands.outcome import Refused
+from eventlog.frames import Frame, Stamp
+
+RECEIPTS_MAX: Final = 10_000
+
+
+class Receipt(Struct, frozen=True):
+    """Where in the log stands what a request brought about: the position of its last record."""
+
+    digest: str
+    last: int
+
+
+_Key = tuple[str, int, int]  # producer, epoch, sequence
+
+
+class Receipts:
+    """The newest receipts, in the order of the log."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[_Key, Receipt] = OrderedDict()
+        self._epochs: OrderedDict[str, int] = OrderedDict()  # the newest of each producer
+
+    def find(self, stamp: Stamp) -> Receipt | Refused | None:
+        """Return the receipt of a request, None if it is new; Refused if the stamp can only be somebody's mistake."""
+        receipt = self._known.get((stamp.producer, stamp.epoch, stamp.sequence))
+        name = f"request {stamp.sequence} of {stamp.producer}, epoch {stamp.epoch}"
+        if receipt is not None and receipt.digest != stamp.digest:
+            return Refused("id_reused", f"{name} came before with other content", "Send it under a new number.")
+        newest = self._epochs.get(stamp.producer, stamp.epoch)
+        if receipt is None and stamp.epoch < newest:
+            return Refused("stale_epoch", f"{name}: it has since been in epoch {newest}", "Start it again.")
+        return receipt
+
+    def keep(self, stamp: Stamp, *, last: int) -> None:
+        """Remember that the frame that ends at `last` answers the request with this stamp."""
+        self._known[stamp.producer, stamp.epoch, stamp.sequence] = Receipt(stamp.digest, last)
+        self._epochs[stamp.producer] = stamp.epoch
+        self._epochs.move_to_end(stamp.producer)
+        while len(self._known) > RECEIPTS_MAX:
+            self._known.popitem(last=False)
+        while len(self._epochs) > RECEIPTS_MAX:
+            self._epochs.popitem(last=False)
+
+    def fold(self, frame: Frame) -> None:
+        """Remember what a frame of the log says."""
+        if frame.stamp is not None:
+            self.keep(frame.stamp, last=frame.last)
