@@ -6,7 +6,6 @@ and one SHA-256 (150 MB/s with one event to a frame, 600 MB/s with a hundred); r
 
 from __future__ import annotations
 
-import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
@@ -26,10 +25,11 @@ from eventlog.frames import (
     hashed_end,
     read_commit_line,
 )
+from eventlog.fsport import OS_FS, FsPort
 from eventlog.ids import LogId
 
 WINDOW_BYTES: Final = 1024 * 1024
-_SEGMENT_NAME: Final = re.compile(r"([0-9]{20})\.ndjson", re.ASCII)
+_SEGMENT_NAME: Final = re.compile(r"[0-9]{20}\.ndjson", re.ASCII)
 
 
 class Segment(Struct, frozen=True, kw_only=True):
@@ -76,28 +76,26 @@ def segment_path(folder: Path, *, first: int) -> Path:
     return folder / f"{first:020d}.ndjson"
 
 
-def list_segments(folder: Path) -> list[Segment]:
+def list_segments(folder: Path, *, fs: FsPort = OS_FS) -> list[Segment]:
     """Return the segments in order, with their sizes now. Raises LogCorruptError for one that is not a plain file."""
     segments: list[Segment] = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            name = _SEGMENT_NAME.fullmatch(entry.name)
-            if name is None:
-                continue
-            info = entry.stat(follow_symlinks=False)
-            if not stat.S_ISREG(info.st_mode):
-                raise LogCorruptError(
-                    f"Read the log in {folder}: {entry.name} is not a regular file.",
-                    next_step="Put the file itself in its place; a log is read from no link, pipe or device.",
-                )
-            segments.append(Segment(path=Path(entry.path), first=int(name[1]), size=info.st_size))
-    return sorted(segments, key=lambda segment: segment.first)
+    for name in sorted(filter(_SEGMENT_NAME.fullmatch, fs.names(folder))):
+        path = folder / name
+        info = fs.lstat(path)
+        if not stat.S_ISREG(info.st_mode):
+            raise LogCorruptError(
+                f"Read the log in {folder}: {name} is not a regular file.",
+                next_step="Put the file itself in its place; a log is read from no link, pipe or device.",
+            )
+        segments.append(Segment(path=path, first=int(path.stem), size=info.st_size))
+    return segments
 
 
 class ChainScan:
     """Walks segments from a waypoint on; `link`, `index`, `offset` say where it is, `gap` why it goes no further."""
 
-    def __init__(self, *, log_id: LogId, segments: Sequence[Segment], start: Waypoint) -> None:
+    def __init__(self, *, log_id: LogId, segments: Sequence[Segment], start: Waypoint, fs: FsPort) -> None:
+        self.fs = fs
         self.segments = segments
         self.link = start.link
         self.index = start.index
@@ -136,7 +134,7 @@ class ChainScan:
                     return
                 self.index, self.offset = index, 0
                 self.segment_start = self.waypoint()
-            with opened_regular(segment.path) as fd:
+            with opened_regular(segment.path, fs=self.fs) as fd:
                 yield from self._walk(fd, segment)
             if self.gap is not None:
                 return
@@ -148,7 +146,7 @@ class ChainScan:
             for size in (WINDOW_BYTES, FRAME_SPAN_BYTES_MAX):
                 if match is not None:
                     break
-                window, at = os.pread(fd, min(size, segment.size - self.offset), self.offset), 0
+                window, at = self.fs.read(fd, min(size, segment.size - self.offset), self.offset), 0
                 match = find_commit_line(window, 0)
             if match is None:
                 self.gap = _no_frame(window)

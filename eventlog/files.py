@@ -2,111 +2,120 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-FOLDER_MODE: Final = 0o700
-FILE_MODE: Final = 0o600
+from eventlog.fsport import OS_FS, FsPort
+
 SMALL_FILE_BYTES_MAX: Final = 64 * 1024
 COPY_BYTES: Final = 8 * 1024 * 1024
 TEMPORARY_SUFFIX: Final = ".tmp"
-_FULL_SYNC: Final[int | None] = getattr(fcntl, "F_FULLFSYNC", None)  # macOS: fsync alone stops at the drive's cache
 
 
-def sync_data(fd: int) -> None:
-    """Bring a file's bytes and size to the disk. Raises OSError; after one, nobody may assume what the disk holds."""
-    if _FULL_SYNC is not None:
-        fcntl.fcntl(fd, _FULL_SYNC)
-    else:
-        os.fdatasync(fd)
-
-
-def sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path, *, fs: FsPort = OS_FS) -> None:
     """Bring a folder's entries to the disk, so that a created, renamed or removed name stays so."""
-    with _opened(folder, os.O_RDONLY | os.O_DIRECTORY) as fd:
-        os.fsync(fd)
+    with _opened(folder, os.O_RDONLY | os.O_DIRECTORY, fs) as fd:
+        fs.sync(fd)
 
 
-def sync_file(path: Path) -> None:
+def sync_file(path: Path, *, fs: FsPort = OS_FS) -> None:
     """Bring an existing file's bytes to the disk."""
-    with opened_regular(path) as fd:
-        os.fsync(fd)
+    with opened_regular(path, fs=fs) as fd:
+        fs.sync(fd)
 
 
 @contextmanager
-def opened_regular(path: Path) -> Iterator[int]:
+def opened_regular(path: Path, *, fs: FsPort = OS_FS) -> Iterator[int]:
     """Open a regular file for reading. Raises OSError for a link, a device or a pipe, without waiting for them."""
-    with _opened(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK) as fd:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+    with _opened(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, fs) as fd:
+        if not stat.S_ISREG(fs.fstat(fd).st_mode):
             raise OSError(f"{path} is not a regular file")
         yield fd
 
 
-def read_small(path: Path) -> bytes:
+def exists(path: Path, *, fs: FsPort = OS_FS) -> bool:
+    """Return whether anything has this name, a link to nothing included."""
+    try:
+        fs.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def read_small(path: Path, *, fs: FsPort = OS_FS) -> bytes:
     """Return the content of a small regular file, at most SMALL_FILE_BYTES_MAX + 1 bytes of it."""
-    with opened_regular(path) as fd:
-        return os.pread(fd, SMALL_FILE_BYTES_MAX + 1, 0)
+    with opened_regular(path, fs=fs) as fd:
+        return fs.read(fd, SMALL_FILE_BYTES_MAX + 1, 0)
 
 
-def make_folder(folder: Path) -> None:
+def make_folder(folder: Path, *, fs: FsPort = OS_FS) -> None:
     """Create a folder with its parents, private and durably; one that exists is left as it is."""
-    if folder.is_dir():
+    if fs.is_folder(folder):
         return
-    make_folder(folder.parent)  # as deep as the path is; the root exists
-    folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
-    sync_folder(folder.parent)
+    make_folder(folder.parent, fs=fs)  # as deep as the path is; the root exists
+    fs.make_folder(folder)
+    sync_folder(folder.parent, fs=fs)
 
 
-def create_durably(path: Path) -> None:
-    """Create an empty file with its name on the disk. Raises FileExistsError."""
-    with _opened(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW) as fd:
-        os.fsync(fd)
-    sync_folder(path.parent)
+def create_durably(path: Path, *, fs: FsPort = OS_FS) -> int:
+    """Create an empty file with its name on the disk; return it open for appending. Raises FileExistsError."""
+    fd = fs.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW)
+    try:
+        fs.sync(fd)
+        sync_folder(path.parent, fs=fs)
+    except BaseException:
+        fs.close(fd)
+        raise
+    return fd
 
 
-def write_durably(path: Path, data: bytes) -> None:
+def write_durably(path: Path, data: bytes, *, fs: FsPort = OS_FS) -> None:
     """Replace a file as a whole: beside, fsync, rename, fsync the folder. A crash leaves the old or the new one."""
     beside = temporary(path)
-    with created(beside) as fd:
-        write_all(fd, data)
-        os.fsync(fd)
-    beside.rename(path)
-    sync_folder(path.parent)
+    with created(beside, fs=fs) as fd:
+        write_all(fd, data, fs=fs)
+        fs.sync(fd)
+    fs.rename(beside, path)
+    sync_folder(path.parent, fs=fs)
 
 
-def copy_prefix_durably(source: Path, target: Path, *, size: int) -> None:
+def copy_prefix_durably(source: Path, target: Path, *, size: int, fs: FsPort = OS_FS) -> None:
     """Write the first `size` bytes of `source` to a new file `target` and sync it; the name is not synced yet.
 
     Bytes are read and written, not shared as extents: pages that the kernel wrongly believes to be on the disk after an
     I/O error are written again.
     """
-    with opened_regular(source) as origin, created(target) as fd:
+    with opened_regular(source, fs=fs) as origin, created(target, fs=fs) as fd:
         for offset in range(0, size, COPY_BYTES):
-            piece = os.pread(origin, min(COPY_BYTES, size - offset), offset)
-            write_all(fd, piece)
-        if os.fstat(fd).st_size != size:
+            piece = fs.read(origin, min(COPY_BYTES, size - offset), offset)
+            write_all(fd, piece, fs=fs)
+        if fs.fstat(fd).st_size != size:
             raise OSError(f"{source} became shorter than {size} bytes while it was copied")
-        os.fsync(fd)
-        if hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)  # so that the check reads the disk where it can
+        fs.sync(fd)
+        fs.forget(fd)  # so that the check reads the disk where it can
 
 
-def remove_durably(path: Path) -> None:
+def remove_durably(path: Path, *, fs: FsPort = OS_FS) -> None:
     """Remove a file with its name; one that is not there stays away."""
-    path.unlink(missing_ok=True)
-    sync_folder(path.parent)
+    remove(path, fs=fs)
+    sync_folder(path.parent, fs=fs)
 
 
-def write_all(fd: int, data: bytes) -> None:
+def remove(path: Path, *, fs: FsPort = OS_FS) -> None:
+    """Remove a file; one that is not there stays away. The removal is not synced yet."""
+    with suppress(FileNotFoundError):
+        fs.unlink(path)
+
+
+def write_all(fd: int, data: bytes, *, fs: FsPort = OS_FS) -> None:
     """Write all bytes, however few the system takes at a time. Raises OSError."""
-    written = os.write(fd, data)
+    written = fs.write(fd, data)
     while written < len(data):  # at most len(data) rounds: a write of nothing is an error
-        more = os.write(fd, memoryview(data)[written:])
+        more = fs.write(fd, memoryview(data)[written:])
         if more == 0:
             raise OSError("the system wrote 0 bytes of a file and gave no reason")
         written += more
@@ -118,16 +127,16 @@ def temporary(path: Path) -> Path:
 
 
 @contextmanager
-def created(path: Path) -> Iterator[int]:
+def created(path: Path, *, fs: FsPort = OS_FS) -> Iterator[int]:
     """Open a new, empty file for writing; a leftover of that name is emptied."""
-    with _opened(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW) as fd:
+    with _opened(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, fs) as fd:
         yield fd
 
 
 @contextmanager
-def _opened(path: Path, flags: int) -> Iterator[int]:
-    fd = os.open(path, flags | os.O_CLOEXEC, FILE_MODE)
+def _opened(path: Path, flags: int, fs: FsPort) -> Iterator[int]:
+    fd = fs.open(path, flags)
     try:
         yield fd
     finally:
-        os.close(fd)
+        fs.close(fd)

@@ -17,7 +17,8 @@ import msgspec
 from msgspec import Struct
 
 from eventlog.errors import LogLockedError
-from eventlog.files import FILE_MODE, SMALL_FILE_BYTES_MAX, opened_regular, read_small, write_all
+from eventlog.files import SMALL_FILE_BYTES_MAX, opened_regular, read_small, write_all
+from eventlog.fsport import OS_FS, FsPort
 from eventlog.ids import Instant
 
 if TYPE_CHECKING:
@@ -43,45 +44,46 @@ class LockHolder(Struct, frozen=True, kw_only=True):
 class LogLock:
     """A held lock."""
 
-    def __init__(self, path: Path, fd: int) -> None:
+    def __init__(self, path: Path, fd: int, fs: FsPort) -> None:
         self.path = path
         self.fd = fd
-        self._identity = identity(os.fstat(fd))
+        self._fs = fs
+        self._identity = identity(fs.fstat(fd))
         _held.add(self)  # strongly: an object that is forgotten holds the log all the same
 
     @classmethod
-    def acquire(cls, folder: Path, holder: LockHolder) -> LogLock:
+    def acquire(cls, folder: Path, holder: LockHolder, *, fs: FsPort) -> LogLock:
         """Take the lock and write down who holds it. Raises LogLockedError, OSError."""
         path = folder / LOCK_NAME
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
+        fd = fs.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
         try:
-            _flock_exclusive(fd, folder)
-            if not names_inode(path, fd):  # removed and made anew while we waited for it
-                raise _locked(folder)
+            _flock_exclusive(fd, folder, fs)
+            if identity_of_name(path, fs) != identity(fs.fstat(fd)):  # removed and made anew while we waited for it
+                raise _locked(folder, fs)
             note = msgspec.json.encode(holder) + b"\n"
-            write_all(fd, note)  # over the last holder's, in its place: that works on a full disk too
-            os.ftruncate(fd, len(note))
+            write_all(fd, note, fs=fs)  # over the last holder's, in its place: that works on a full disk too
+            fs.truncate(fd, len(note))
         except BaseException:
-            os.close(fd)
+            fs.close(fd)
             raise
-        return cls(path, fd)
+        return cls(path, fd, fs)
 
     def still_ours(self) -> bool:
         """Return whether the name still leads to the file we hold; somebody may have removed it and made another."""
-        return identity_of_name(self.path) == self._identity
+        return identity_of_name(self.path, self._fs) == self._identity
 
     def release(self) -> None:
         """Give the lock back; the file stays. Harmless when done before."""
         if self.fd >= 0:
-            fcntl.flock(self.fd, fcntl.LOCK_UN)  # explicitly: a forked child may still have the file open
-            os.close(self.fd)
+            self._fs.flock(self.fd, fcntl.LOCK_UN)  # explicitly: a forked child may still have the file open
+            self._fs.close(self.fd)
             self.fd = -1
         _held.discard(self)
 
     def drop_inherited(self) -> None:
         """Close a forked child's copy, so that a child that outlives its parent does not keep the log locked."""
         if self.fd >= 0:
-            os.close(self.fd)
+            self._fs.close(self.fd)
             self.fd = -1
 
 
@@ -101,23 +103,18 @@ def identity(info: os.stat_result) -> tuple[int, int]:
     return info.st_dev, info.st_ino
 
 
-def identity_of_name(path: Path) -> tuple[int, int] | None:
+def identity_of_name(path: Path, fs: FsPort) -> tuple[int, int] | None:
     """Return the identity of what is at `path`, a link itself and not what it leads to; None if there is nothing."""
     try:
-        return identity(os.lstat(path))
+        return identity(fs.lstat(path))
     except FileNotFoundError:
         return None
 
 
-def names_inode(path: Path, fd: int) -> bool:
-    """Return whether `path` is the open file itself; false for a link, another file or none."""
-    return identity_of_name(path) == identity(os.fstat(fd))
-
-
-def is_locked(folder: Path) -> bool:
+def is_locked(folder: Path, *, fs: FsPort = OS_FS) -> bool:
     """Return whether a writer holds the log now, as far as a moment's look can tell."""
     try:
-        with opened_regular(folder / LOCK_NAME) as fd, _shared(fd) as free:
+        with opened_regular(folder / LOCK_NAME, fs=fs) as fd, _shared(fd, fs) as free:
             return not free
     except FileNotFoundError:
         return False
@@ -132,32 +129,32 @@ def boot_id() -> str:
 
 
 @contextmanager
-def _shared(fd: int) -> Iterator[bool]:
+def _shared(fd: int, fs: FsPort) -> Iterator[bool]:
     """Try a shared lock for a moment; yields whether it could be had."""
     try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fs.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         yield False
         return
     try:
         yield True
     finally:
-        fcntl.flock(fd, fcntl.LOCK_UN)
+        fs.flock(fd, fcntl.LOCK_UN)
 
 
-def _flock_exclusive(fd: int, folder: Path) -> None:
+def _flock_exclusive(fd: int, folder: Path, fs: FsPort) -> None:
     for _ in range(_TRIES):
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fs.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             time.sleep(_TRY_SECONDS)
         else:
             return
-    raise _locked(folder)
+    raise _locked(folder, fs)
 
 
-def _locked(folder: Path) -> LogLockedError:
-    holder = _read_holder(folder)
+def _locked(folder: Path, fs: FsPort) -> LogLockedError:
+    holder = _read_holder(folder, fs)
     who = "another process" if holder is None else f"process {holder.pid} on {holder.host} ({holder.purpose})"
     since = "" if holder is None else f" since {holder.since}"
     return LogLockedError(
@@ -166,9 +163,9 @@ def _locked(folder: Path) -> LogLockedError:
     )
 
 
-def _read_holder(folder: Path) -> LockHolder | None:
+def _read_holder(folder: Path, fs: FsPort) -> LockHolder | None:
     try:
-        data = read_small(folder / LOCK_NAME)
+        data = read_small(folder / LOCK_NAME, fs=fs)
         return msgspec.json.decode(data, type=LockHolder) if len(data) <= SMALL_FILE_BYTES_MAX else None
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None  # the holder is just writing it; the refusal stands without its name

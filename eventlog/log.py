@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from eventlog.chain import ChainScan, list_segments, segment_path
 from eventlog.errors import ForkedLogError, LogClosedError, LogCorruptError, LogError, LogStorageError
 from eventlog.events import LogRecovered, WriterOpened
-from eventlog.files import create_durably, created, make_folder, remove_durably, sync_data, write_all
+from eventlog.files import create_durably, created, exists, make_folder, remove_durably, write_all
 from eventlog.frames import (
     BATCH_BYTES_MAX,
     BATCH_FRAMES_MAX,
@@ -35,6 +35,7 @@ from eventlog.frames import (
     decode_frame,
     prepare_frame,
 )
+from eventlog.fsport import OS_FS, FsPort
 from eventlog.ids import Instant, LogId
 from eventlog.lock import LockHolder, LogLock, boot_id, identity
 from eventlog.recovery import POISON_NAME, WHAT_TO_DO, Recovery, Witness, recover, require_genesis
@@ -60,13 +61,14 @@ class Log:
 
     def __init__(
         self, folder: Path, *, lock: LogLock, genesis: Genesis, recovery: Recovery, clock: Callable[[], Instant],
-        die: Callable[[str], NoReturn], reserve: Reserve,
+        die: Callable[[str], NoReturn], reserve: Reserve, fs: FsPort,
     ) -> None:  # fmt: skip
         active = recovery.segments[-1]
         self.folder = folder
         self.log_id: LogId = genesis.log_id
         self.epoch = recovery.link.epoch + 1
         self.recovered: LogRecovered | None = recovery.repairs[-1] if recovery.repairs else None
+        self._fs = fs
         self._lock = lock
         self._pid = os.getpid()
         self._clock = clock
@@ -77,8 +79,8 @@ class Log:
         self._waypoints = recovery.waypoints
         self._sealed = recovery.segments[:-1]
         self._active = active
-        self._fd = os.open(active.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
-        opened = os.fstat(self._fd)
+        self._fd = fs.open(active.path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
+        opened = fs.fstat(self._fd)
         self._path = os.fspath(active.path)
         self._identity = identity(opened)
         link = recovery.link
@@ -100,6 +102,7 @@ class Log:
         die: Callable[[str], NoReturn] = exit_process,
         reserve_bytes: int = RESERVE_BYTES,
         ballast_bytes: int = BALLAST_BYTES,
+        fs: FsPort = OS_FS,
     ) -> Log:
         """Take the log in `folder`, creating it if there is none, recover it and begin a new epoch, durably.
 
@@ -116,17 +119,21 @@ class Log:
         lock: LogLock | None = None
         log: Log | None = None
         try:
-            make_folder(folder)
-            lock = LogLock.acquire(folder, holder)
-            give_up_ballast(folder, ballast_bytes=ballast_bytes)
-            _create_if_absent(folder, new_log_id=new_log_id, clock=clock)
-            genesis, genesis_hash = require_genesis(folder)
-            recovery = recover(folder, genesis, genesis_hash, witness=witness_of(genesis.log_id))
-            remove_durably(folder / CLOSED_NAME)  # before the first append: the mark must never be behind the log
-            reserve = Reserve(folder, reserve_bytes=reserve_bytes)
-            log = cls(folder, lock=lock, genesis=genesis, recovery=recovery, clock=clock, die=die, reserve=reserve)
+            make_folder(folder, fs=fs)
+            lock = LogLock.acquire(folder, holder, fs=fs)
+            give_up_ballast(folder, ballast_bytes=ballast_bytes, fs=fs)
+            _create_if_absent(folder, new_log_id=new_log_id, clock=clock, fs=fs)
+            genesis, genesis_hash = require_genesis(folder, fs=fs)
+            recovery = recover(folder, genesis, genesis_hash, witness=witness_of(genesis.log_id), fs=fs)
+            remove_durably(
+                folder / CLOSED_NAME, fs=fs
+            )  # before the first append: the mark must never be behind the log
+            reserve = Reserve(folder, reserve_bytes=reserve_bytes, fs=fs)
+            log = cls(
+                folder, lock=lock, genesis=genesis, recovery=recovery, clock=clock, die=die, reserve=reserve, fs=fs
+            )  # fmt: skip
             log._begin_epoch(recovery.repairs, version=version, holder=holder)
-            keep_ballast(folder, reserve_bytes=reserve_bytes, ballast_bytes=ballast_bytes)
+            keep_ballast(folder, reserve_bytes=reserve_bytes, ballast_bytes=ballast_bytes, fs=fs)
         except BaseException as error:
             if log is not None:
                 log._let_go("its opening failed")
@@ -208,7 +215,7 @@ class Log:
             head = self.head
         start = [point for point in self._waypoints if point.link.seq < max(from_seq, 1)][-1]
         segments = [*self._sealed, replace(self._active, size=head.bytes)]
-        scan = ChainScan(log_id=self.log_id, segments=segments, start=start)
+        scan = ChainScan(log_id=self.log_id, segments=segments, start=start, fs=self._fs)
         return self._replay(scan, head=head, from_seq=from_seq)
 
     def _replay(self, scan: ChainScan, *, head: Head, from_seq: int) -> Iterator[Frame]:
@@ -249,8 +256,8 @@ class Log:
         try:
             why = self._foreign_change()
             if not why:
-                write_all(self._fd, data)
-                sync_data(self._fd)
+                write_all(self._fd, data, fs=self._fs)
+                self._fs.sync_data(self._fd)
         except OSError as error:
             why = str(error)
         if why:
@@ -259,7 +266,7 @@ class Log:
     def _foreign_change(self) -> str:
         """Return what somebody else did to the log, "" if nothing: a second writer must not be written over."""
         try:
-            named = os.lstat(self._path)
+            named = self._fs.lstat(self._path)
         except FileNotFoundError:
             return "its name leads to no file: somebody else moved or removed it"
         if identity(named) != self._identity:
@@ -277,7 +284,7 @@ class Log:
             f"Correct the cause and start again; the log recovers by itself."
         )
         self._ended = "a storage error ended it"
-        message += _leave_poison(self.folder, message)
+        message += _leave_poison(self.folder, message, self._fs)
         self._die(message)
 
     # --- epochs, marks, the end ---
@@ -306,12 +313,13 @@ class Log:
         write_closed(
             self.folder,
             Closed(seq=head.seq, hash=head.hash, commit=head.commit, segment=self._active.path.name, bytes=head.bytes),
+            fs=self._fs,
         )
 
     def _let_go(self, why: str) -> None:
         self._ended = self._ended or why
         if self._fd >= 0:
-            os.close(self._fd)
+            self._fs.close(self._fd)
             self._fd = -1
         self._lock.release()
 
@@ -343,24 +351,26 @@ def _batches(prepared: Sequence[PreparedFrame]) -> Iterator[list[PreparedFrame]]
         yield batch
 
 
-def _create_if_absent(folder: Path, *, new_log_id: Callable[[], LogId], clock: Callable[[], Instant]) -> None:
+def _create_if_absent(
+    folder: Path, *, new_log_id: Callable[[], LogId], clock: Callable[[], Instant], fs: FsPort
+) -> None:
     """Create the first segment, then GENESIS.json: with a genesis and no segment, a segment was lost."""
-    if os.path.lexists(folder / GENESIS_NAME) or os.path.lexists(folder / CLOSED_NAME):
+    if exists(folder / GENESIS_NAME, fs=fs) or exists(folder / CLOSED_NAME, fs=fs):
         return
-    segments = list_segments(folder)
+    segments = list_segments(folder, fs=fs)
     if any(segment.size for segment in segments):
         return  # require_genesis refuses it, with the reason
     if not segments:
-        create_durably(segment_path(folder, first=1))
-    write_genesis(folder, log_id=new_log_id(), created_at=clock())
+        fs.close(create_durably(segment_path(folder, first=1), fs=fs))
+    write_genesis(folder, log_id=new_log_id(), created_at=clock(), fs=fs)
 
 
-def _leave_poison(folder: Path, message: str) -> str:
+def _leave_poison(folder: Path, message: str, fs: FsPort) -> str:
     """Leave a note for the next opening, which then rewrites every page; returns what to add if that fails too."""
     try:
-        with created(folder / POISON_NAME) as fd:
-            write_all(fd, message.encode("utf-8", "backslashreplace") + b"\n")
-            os.fsync(fd)
+        with created(folder / POISON_NAME, fs=fs) as fd:
+            write_all(fd, message.encode("utf-8", "backslashreplace") + b"\n", fs=fs)
+            fs.sync(fd)
     except OSError as error:
         return f" (The note {POISON_NAME} could not be written: {error}.)"
     return ""

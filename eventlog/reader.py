@@ -14,38 +14,39 @@ from pathlib import Path
 from eventlog.chain import ChainScan, Waypoint, genesis_link, list_segments
 from eventlog.errors import LogCorruptError
 from eventlog.frames import BATCH_FRAMES_MAX, Frame, Head, RawFrame, decode_frame
+from eventlog.fsport import OS_FS, FsPort
 from eventlog.recovery import WHAT_TO_DO, judge, refusal, require_genesis
 from eventlog.sealed import Closed, read_closed
 
 
-def read_frames(folder: Path, *, from_seq: int = 1) -> Iterator[Frame]:
+def read_frames(folder: Path, *, from_seq: int = 1, fs: FsPort = OS_FS) -> Iterator[Frame]:
     """Return the durable frames that end at `from_seq` or later, in commit order.
 
     Raises LogMissingError, LogFormatError at once; while iterating UnknownEventError, LogCorruptError and
     LogRegressedError, the last two after all frames that can be proven.
     """
-    frames = _durable_frames(folder, *_opened(folder))
+    frames = _durable_frames(folder, *_opened(folder, fs))
     return (decode_frame(raw) for raw in frames if raw.line.last >= from_seq)
 
 
-def durable_head(folder: Path) -> Head | None:
+def durable_head(folder: Path, *, fs: FsPort = OS_FS) -> Head | None:
     """Return where the durable part of the log ends, None if nothing is known to be durable; reads the whole log.
 
     `bytes` is the position in the active segment. Raises as `read_frames` does.
     """
     head: Head | None = None
-    for raw in _durable_frames(folder, *_opened(folder)):
+    for raw in _durable_frames(folder, *_opened(folder, fs)):
         head = Head(seq=raw.line.last, hash=raw.line.hash, commit=raw.line.commit, bytes=raw.end)
     return head
 
 
-def _opened(folder: Path) -> tuple[ChainScan, Closed | None]:
-    genesis, genesis_hash = require_genesis(folder)
-    closed = read_closed(
-        folder
-    )  # before the sizes: a log that is closed in between is then not taken for a shorter one
+def _opened(folder: Path, fs: FsPort) -> tuple[ChainScan, Closed | None]:
+    genesis, genesis_hash = require_genesis(folder, fs=fs)
+    # Before the sizes: a log that is closed in between is then not taken for a shorter one.
+    closed = read_closed(folder, fs=fs)
     start = Waypoint(link=genesis_link(genesis_hash), index=0, offset=0)
-    return ChainScan(log_id=genesis.log_id, segments=list_segments(folder), start=start), closed
+    segments = list_segments(folder, fs=fs)
+    return ChainScan(log_id=genesis.log_id, segments=segments, start=start, fs=fs), closed
 
 
 def _durable_frames(folder: Path, scan: ChainScan, closed: Closed | None) -> Iterator[RawFrame]:

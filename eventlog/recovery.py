@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,8 +29,10 @@ from eventlog.events import LogRecovered
 from eventlog.files import (
     TEMPORARY_SUFFIX,
     copy_prefix_durably,
+    exists,
     make_folder,
     opened_regular,
+    remove,
     remove_durably,
     sync_file,
     sync_folder,
@@ -45,7 +46,9 @@ from eventlog.frames import (
     match_commit_line,
     read_commit_line,
 )
+from eventlog.fsport import OS_FS, FsPort
 from eventlog.ids import LogId, Sha256
+from eventlog.lock import identity_of_name
 from eventlog.records import refuse_unknown_tags
 from eventlog.sealed import GENESIS_NAME, Closed, Genesis, read_closed, read_genesis
 
@@ -129,12 +132,14 @@ WHAT_TO_DO: Final[dict[Verdict, str]] = {
 }
 
 
-def require_genesis(folder: Path) -> tuple[Genesis, str]:
+def require_genesis(folder: Path, *, fs: FsPort = OS_FS) -> tuple[Genesis, str]:
     """Return who the log is. Raises LogMissingError if nothing was ever in it, LogCorruptError if only that is gone."""
     try:
-        return read_genesis(folder)
+        return read_genesis(folder, fs=fs)
     except LogMissingError:
-        if folder.is_dir() and (read_closed(folder) or any(segment.size for segment in list_segments(folder))):
+        if fs.is_folder(folder) and (
+            read_closed(folder, fs=fs) or any(segment.size for segment in list_segments(folder, fs=fs))
+        ):
             raise LogCorruptError(
                 f"Open the log in {folder}: it was written to but has no {GENESIS_NAME}, so nothing can be checked.",
                 next_step=WHAT_TO_DO["CORRUPT"],
@@ -210,8 +215,8 @@ def _found(verdict: Verdict, scan: ChainScan, *, check: str, expected: str, actu
 def _accusation(scan: ChainScan) -> str | None:
     """Return what proves that durable bytes are damaged, None if the bytes past the chain are an unsynced batch."""
     start = max(0, scan.offset - FRAME_BYTES_MAX)  # a frame may begin before G, if what is past G repeats it
-    with opened_regular(scan.segment.path) as fd:
-        data = os.pread(fd, scan.segment.size - start, start)
+    with opened_regular(scan.segment.path, fs=scan.fs) as fd:
+        data = scan.fs.read(fd, scan.segment.size - start, start)
     hashed = 0
     for line, match in _commit_lines(data, scan.offset - start):
         if scan.link.commit == 0 and line.commit >= 2:
@@ -256,34 +261,36 @@ def _testimony(line: CommitLine, link: Link) -> str | None:
 # --- repairing ------------------------------------------------------------------------------------------------------
 
 
-def recover(folder: Path, genesis: Genesis, genesis_hash: str, *, witness: Witness | None = None) -> Recovery:
+def recover(
+    folder: Path, genesis: Genesis, genesis_hash: str, *, witness: Witness | None = None, fs: FsPort
+) -> Recovery:
     """Bring a log to a whole, synced chain; the caller holds the lock. Repeating it after a crash changes nothing more.
 
     A torn tail looks the same whether its records were acknowledged or not: only a witness can tell.
 
     Raises LogCorruptError, LogRegressedError, UnknownEventError (before a byte is changed), LogStorageError.
     """
-    segments = list_segments(folder)
+    segments = list_segments(folder, fs=fs)
     if segments:
-        sync_file(segments[-1].path)  # what is read below may still be in the page cache only
-    sync_folder(folder)
-    closed = read_closed(folder)
+        sync_file(segments[-1].path, fs=fs)  # what is read below may still be in the page cache only
+    sync_folder(folder, fs=fs)
+    closed = read_closed(folder, fs=fs)
     start = Waypoint(link=genesis_link(genesis_hash), index=0, offset=0)
-    scan = ChainScan(log_id=genesis.log_id, segments=segments, start=start)
+    scan = ChainScan(log_id=genesis.log_id, segments=segments, start=start, fs=fs)
     hearing = Hearing(witness)
     waypoints = _scan_known(scan, hearing)
     judgement = judge(scan, closed)
     _refuse(folder, judgement)
     _refuse(folder, hearing.verdict(scan) or judgement)
-    _remove_leftovers(folder)
+    _remove_leftovers(folder, fs)
     epoch = scan.link.epoch + 1
     if judgement.verdict == "TORN":
         _set_aside(folder, scan, epoch=epoch)
-    poisoned = os.path.lexists(folder / POISON_NAME)
+    poisoned = exists(folder / POISON_NAME, fs=fs)
     if judgement.verdict == "TORN" or poisoned:
         _copy_forward(folder, scan, log_id=genesis.log_id)
     if poisoned:
-        remove_durably(folder / POISON_NAME)
+        remove_durably(folder / POISON_NAME, fs=fs)
     return Recovery(
         link=scan.link,
         segments=tuple(segments),
@@ -321,28 +328,30 @@ def refusal(folder: Path, verdict: Verdict, finding: Finding) -> LogError:
     )
 
 
-def _remove_leftovers(folder: Path) -> None:
+def _remove_leftovers(folder: Path, fs: FsPort) -> None:
     """Remove files that a crash left before their rename; no name without the suffix ever led to them."""
-    for leftover in folder.glob(f"*{TEMPORARY_SUFFIX}"):
-        leftover.unlink()
+    for name in sorted(fs.names(folder)):
+        if name.endswith(TEMPORARY_SUFFIX):
+            fs.unlink(folder / name)
 
 
 def _set_aside(folder: Path, scan: ChainScan, *, epoch: int) -> None:
     """Give the damaged file a second name under quarantine/, durably, before anything is changed."""
     quarantine = folder / QUARANTINE_NAME
-    make_folder(quarantine)
-    digest = _removed_digest(scan.segment.path, kept=scan.offset)
+    make_folder(quarantine, fs=scan.fs)
+    digest = _removed_digest(scan.segment.path, kept=scan.offset, fs=scan.fs)
     kept_as = quarantine / f"{scan.segment.path.name}.{epoch}.{digest[:12]}"
     try:
-        os.link(scan.segment.path, kept_as, follow_symlinks=False)
+        scan.fs.link(scan.segment.path, kept_as)
     except FileExistsError:
-        if not kept_as.samefile(scan.segment.path):  # else an interrupted recovery came this far already
+        # The same file, if an interrupted recovery came this far already.
+        if identity_of_name(kept_as, scan.fs) != identity_of_name(scan.segment.path, scan.fs):
             raise LogStorageError(
                 f"Set aside the torn end of {scan.segment.path}: {kept_as} exists and is another file.",
                 next_step="Move that file out of quarantine/ and start again.",
             ) from None
-    sync_file(kept_as)
-    sync_folder(quarantine)
+    sync_file(kept_as, fs=scan.fs)
+    sync_folder(quarantine, fs=scan.fs)
 
 
 def _copy_forward(folder: Path, scan: ChainScan, *, log_id: LogId) -> None:
@@ -350,18 +359,18 @@ def _copy_forward(folder: Path, scan: ChainScan, *, log_id: LogId) -> None:
     segment = scan.segment
     beside = temporary(segment.path)
     try:
-        copy_prefix_durably(segment.path, beside, size=scan.offset)
+        copy_prefix_durably(segment.path, beside, size=scan.offset, fs=scan.fs)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        beside.unlink(missing_ok=True)
+        remove(beside, fs=scan.fs)
         raise LogStorageError(
             f"Copy {segment.path} forward: {error}. The repair needs {scan.offset} bytes free; the log is unchanged.",
             next_step="Make room on that disk, then start again.",
         ) from error
-    start = scan.segment_start
     copied = Segment(path=beside, first=segment.first, size=scan.offset)
-    check = ChainScan(log_id=log_id, segments=[copied], start=Waypoint(link=start.link, index=0, offset=0))
+    start = Waypoint(link=scan.segment_start.link, index=0, offset=0)
+    check = ChainScan(log_id=log_id, segments=[copied], start=start, fs=scan.fs)
     for _ in check.frames():
         pass  # the walk itself is the check
     if check.link != scan.link or check.offset != scan.offset:
@@ -369,8 +378,8 @@ def _copy_forward(folder: Path, scan: ChainScan, *, log_id: LogId) -> None:
             f"Copy {segment.path} forward: the copy does not read back as it was written.",
             next_step="Check the disk; the original file is unchanged.",
         )
-    beside.rename(segment.path)
-    sync_folder(folder)
+    scan.fs.rename(beside, segment.path)
+    sync_folder(folder, fs=scan.fs)
 
 
 def _repairs(folder: Path, scan: ChainScan, *, epoch: int) -> Iterator[LogRecovered]:
@@ -380,21 +389,21 @@ def _repairs(folder: Path, scan: ChainScan, *, epoch: int) -> Iterator[LogRecove
     """
     name = re.compile(re.escape(scan.segment.path.name) + rf"\.{epoch}\.[0-9a-f]{{12}}")
     quarantine = folder / QUARANTINE_NAME
-    kept = sorted(quarantine.iterdir()) if quarantine.is_dir() else []
-    for path in [path for path in kept if name.fullmatch(path.name)][:REPAIRS_MAX]:
-        digest = _removed_digest(path, kept=scan.offset)
+    kept = sorted(scan.fs.names(quarantine)) if scan.fs.is_folder(quarantine) else []
+    for path in [quarantine / kept_name for kept_name in kept if name.fullmatch(kept_name)][:REPAIRS_MAX]:
+        digest = _removed_digest(path, kept=scan.offset, fs=scan.fs)
         if not path.name.endswith(f".{digest[:12]}"):
             continue  # not from this log as it is now: an older copy of it was put back beside its quarantine
         yield LogRecovered(
             segment=scan.segment.path.name,
             kept_bytes=scan.offset,
-            removed_bytes=path.stat().st_size - scan.offset,
+            removed_bytes=scan.fs.lstat(path).st_size - scan.offset,
             removed_sha256=digest,
             kept_as=path.name,
             reason=f"The bytes after commit {scan.link.commit} close no commit that is known to have been durable.",
         )
 
 
-def _removed_digest(path: Path, *, kept: int) -> Sha256:
-    with opened_regular(path) as fd:
-        return Sha256(hashlib.sha256(os.pread(fd, TAIL_BYTES_MAX, kept)).hexdigest())
+def _removed_digest(path: Path, *, kept: int, fs: FsPort) -> Sha256:
+    with opened_regular(path, fs=fs) as fd:
+        return Sha256(hashlib.sha256(fs.read(fd, TAIL_BYTES_MAX, kept)).hexdigest())

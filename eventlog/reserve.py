@@ -6,14 +6,14 @@ log; it is given up only by an opening that finds the disk full, so that such a 
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Final
 
 from eventlog.errors import LogFullError
-from eventlog.files import created, remove_durably, sync_folder, temporary, write_all
+from eventlog.files import created, exists, remove, remove_durably, sync_folder, temporary
 from eventlog.frames import BATCH_BYTES_MAX
+from eventlog.fsport import FsPort
 
 RESERVE_BYTES: Final = 64 * 1024 * 1024
 RESERVE_SHARE_MAX: Final = 16  # of a small disk no more than a sixteenth is kept
@@ -25,8 +25,9 @@ _LOOK_SECONDS: Final = 0.02  # a look costs as much as encoding a frame; the res
 class Reserve:
     """Says whether the disk under a folder has room for a batch; looks once in _LOOK_SECONDS and counts in between."""
 
-    def __init__(self, folder: Path, *, reserve_bytes: int) -> None:
+    def __init__(self, folder: Path, *, reserve_bytes: int, fs: FsPort) -> None:
         self._folder = folder
+        self._fs = fs
         self._reserve_bytes = reserve_bytes
         self._looked_at = 0.0
         self._left = -1  # bytes that were free beyond what is kept, less what the log has taken since
@@ -36,7 +37,7 @@ class Reserve:
         now = time.monotonic()
         if self._left >= 0 and now - self._looked_at < _LOOK_SECONDS:
             return
-        free, total = _space(self._folder)
+        free, total = self._fs.space(self._folder)
         kept = kept_bytes(total, self._reserve_bytes)
         self._left, self._looked_at = (free - kept if total else BATCH_BYTES_MAX), now
         if self._left < 0:
@@ -56,40 +57,27 @@ def kept_bytes(total: int, reserve_bytes: int) -> int:
     return min(reserve_bytes + BATCH_BYTES_MAX, total // RESERVE_SHARE_MAX) if reserve_bytes else 0
 
 
-def give_up_ballast(folder: Path, *, ballast_bytes: int) -> None:
+def give_up_ballast(folder: Path, *, ballast_bytes: int, fs: FsPort) -> None:
     """Remove BALLAST if the disk has not even its size free. The caller holds the lock."""
     path = folder / BALLAST_NAME
-    if ballast_bytes and os.path.lexists(path) and _space(folder)[0] < ballast_bytes:
-        remove_durably(path)
+    if ballast_bytes and exists(path, fs=fs) and fs.space(folder)[0] < ballast_bytes:
+        remove_durably(path, fs=fs)
 
 
-def keep_ballast(folder: Path, *, reserve_bytes: int, ballast_bytes: int) -> None:
+def keep_ballast(folder: Path, *, reserve_bytes: int, ballast_bytes: int, fs: FsPort) -> None:
     """Allocate BALLAST if it is not there and the disk has room for it beside the reserve."""
     path = folder / BALLAST_NAME
-    if not ballast_bytes or os.path.lexists(path):
+    if not ballast_bytes or exists(path, fs=fs):
         return
-    free, total = _space(folder)
+    free, total = fs.space(folder)
     if free < kept_bytes(total, reserve_bytes) + ballast_bytes:
         return
     beside = temporary(path)
     try:
-        with created(beside) as fd:
-            _allocate(fd, ballast_bytes)
-            os.fsync(fd)
-        beside.rename(path)
-        sync_folder(folder)
+        with created(beside, fs=fs) as fd:
+            fs.allocate(fd, ballast_bytes)
+            fs.sync(fd)
+        fs.rename(beside, path)
+        sync_folder(folder, fs=fs)
     except OSError:
-        beside.unlink(missing_ok=True)  # a quota or a limit: the log works without it, a full disk is only less kind
-
-
-def _allocate(fd: int, size: int) -> None:
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(fd, 0, size)
-    else:
-        write_all(fd, os.urandom(size))
-
-
-def _space(folder: Path) -> tuple[int, int]:
-    """Return (bytes free to us, bytes in all); a file system that does not count says (0, 0)."""
-    info = os.statvfs(folder)
-    return info.f_bavail * info.f_frsize, info.f_blocks * info.f_frsize
+        remove(beside, fs=fs)  # a quota or a limit: the log works without it, a full disk is only less kind

@@ -17,6 +17,7 @@ from msgspec import Struct
 from eventlog.errors import LogCorruptError, LogFormatError, LogMissingError
 from eventlog.files import SMALL_FILE_BYTES_MAX, read_small, write_durably
 from eventlog.frames import FORMAT
+from eventlog.fsport import OS_FS, FsPort
 from eventlog.ids import Instant, LogId
 
 GENESIS_NAME: Final = "GENESIS.json"
@@ -51,20 +52,20 @@ class Closed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     bytes: int
 
 
-def write_genesis(folder: Path, *, log_id: LogId, created_at: Instant) -> None:
+def write_genesis(folder: Path, *, log_id: LogId, created_at: Instant, fs: FsPort = OS_FS) -> None:
     """Write GENESIS.json durably. Raises ValueError for an id that is not 32 lowercase hex digits."""
     if _LOG_ID.fullmatch(log_id) is None:
         raise ValueError(f"create a log: the id must be 32 lowercase hex digits, not {log_id!r:.60}")
     genesis = Genesis(format=FORMAT, log_id=log_id, created_at=created_at, alg=_HASH_ALGORITHM, compat=(), incompat=())
-    write_durably(folder / GENESIS_NAME, _seal(genesis, domain=_GENESIS_DOMAIN, key="hash"))
+    write_durably(folder / GENESIS_NAME, _seal(genesis, domain=_GENESIS_DOMAIN, key="hash"), fs=fs)
 
 
-def read_genesis(folder: Path) -> tuple[Genesis, str]:
+def read_genesis(folder: Path, *, fs: FsPort = OS_FS) -> tuple[Genesis, str]:
     """Return the genesis and the SHA-256 of the file, which is the `prev` of the first frame.
 
     Raises LogMissingError, LogCorruptError, LogFormatError.
     """
-    data = _read(folder / GENESIS_NAME)
+    data = _read(folder / GENESIS_NAME, fs)
     if data is None:
         raise LogMissingError(
             f"There is no log in {folder}.", next_step="Start one with `casparian run`, or name another home."
@@ -81,14 +82,14 @@ def read_genesis(folder: Path) -> tuple[Genesis, str]:
     return genesis, hashlib.sha256(data).hexdigest()
 
 
-def write_closed(folder: Path, closed: Closed) -> None:
+def write_closed(folder: Path, closed: Closed, *, fs: FsPort = OS_FS) -> None:
     """Write CLOSED durably."""
-    write_durably(folder / CLOSED_NAME, _seal(closed, domain=_CLOSED_DOMAIN, key="sha256"))
+    write_durably(folder / CLOSED_NAME, _seal(closed, domain=_CLOSED_DOMAIN, key="sha256"), fs=fs)
 
 
-def read_closed(folder: Path) -> Closed | None:
+def read_closed(folder: Path, *, fs: FsPort = OS_FS) -> Closed | None:
     """Return the clean-close mark, None where there is none. Raises LogCorruptError if it is damaged."""
-    data = _read(folder / CLOSED_NAME)
+    data = _read(folder / CLOSED_NAME, fs)
     if data is None:
         return None
     closed = _unseal(data, Closed, domain=_CLOSED_DOMAIN, key="sha256")
@@ -100,9 +101,9 @@ def read_closed(folder: Path) -> Closed | None:
     return closed
 
 
-def _read(path: Path) -> bytes | None:
+def _read(path: Path, fs: FsPort) -> bytes | None:
     try:
-        return read_small(path)
+        return read_small(path, fs=fs)
     except FileNotFoundError:
         return None
     except OSError as error:

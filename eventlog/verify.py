@@ -23,6 +23,7 @@ from eventlog.errors import (
 )
 from eventlog.events import CancelAccepted, OutputsCommitted, WriterOpened
 from eventlog.frames import RawFrame
+from eventlog.fsport import OS_FS, FsPort
 from eventlog.ids import JobId, LogId
 from eventlog.lock import is_locked
 from eventlog.records import COMMAND_TYPES, LogRecord, decode_records, misplaced_line
@@ -55,13 +56,15 @@ class Verification(Struct, frozen=True, kw_only=True):
     findings_total: int
 
 
-def verify(folder: Path, *, witness_of: Callable[[LogId], Witness | None] = lambda _: None) -> Verification:
+def verify(
+    folder: Path, *, witness_of: Callable[[LogId], Witness | None] = lambda _: None, fs: FsPort = OS_FS
+) -> Verification:
     """Read the whole log and report; `witness_of` is asked who has seen the log of this id from outside.
 
     Raises LogMissingError if there is no log, LogStorageError if it cannot be read.
     """
     try:
-        return _Audit(folder, witness_of).run()
+        return _Audit(folder, witness_of, fs).run()
     except LogError:
         raise
     except OSError as error:
@@ -73,8 +76,9 @@ def verify(folder: Path, *, witness_of: Callable[[LogId], Witness | None] = lamb
 class _Audit:
     """One walk over the log; memory holds the findings and the ids of cancelled jobs, nothing else that grows."""
 
-    def __init__(self, folder: Path, witness_of: Callable[[LogId], Witness | None]) -> None:
+    def __init__(self, folder: Path, witness_of: Callable[[LogId], Witness | None], fs: FsPort) -> None:
         self.folder = folder
+        self.fs = fs
         self.witness_of = witness_of
         self.verdict: Verdict = "OK"
         self.findings: list[Finding] = []
@@ -87,7 +91,7 @@ class _Audit:
 
     def run(self) -> Verification:
         try:
-            genesis, genesis_hash = require_genesis(self.folder)
+            genesis, genesis_hash = require_genesis(self.folder, fs=self.fs)
         except LogMissingError:
             raise
         except (LogCorruptError, LogFormatError) as error:
@@ -95,7 +99,7 @@ class _Audit:
             self._note_file("UNKNOWN-TYPE" if unknown else "CORRUPT", GENESIS_NAME, error)
             return self._result(LogId(""), (), genesis_link(""))
         closed = self._read_closed()  # before the sizes: a log that is closed in between is then not a regressed one
-        self.writer_active = is_locked(self.folder)
+        self.writer_active = is_locked(self.folder, fs=self.fs)
         hearing = Hearing(self.witness_of(genesis.log_id))  # before the sizes: a witness is never ahead of the log
         scan = self._scan(genesis.log_id, genesis_hash)
         for raw in scan.frames():
@@ -107,15 +111,15 @@ class _Audit:
     def _scan(self, log_id: LogId, genesis_hash: str) -> _AuditScan:
         segments: list[Segment] = []
         try:
-            segments = list_segments(self.folder)
+            segments = list_segments(self.folder, fs=self.fs)
         except LogCorruptError as error:
             self._note_file("CORRUPT", "", error)
         start = Waypoint(link=genesis_link(genesis_hash), index=0, offset=0)
-        return _AuditScan(log_id=log_id, segments=segments, start=start)
+        return _AuditScan(log_id=log_id, segments=segments, start=start, fs=self.fs)
 
     def _read_closed(self) -> Closed | None:
         try:
-            return read_closed(self.folder)
+            return read_closed(self.folder, fs=self.fs)
         except LogCorruptError as error:
             self._note_file("CORRUPT", CLOSED_NAME, error)
             return None
@@ -179,16 +183,16 @@ class _Audit:
 
     def _being_written(self, segment: Segment) -> bool:
         """Return whether the bytes past the chain are a write under way."""
-        self.writer_active = self.writer_active or is_locked(self.folder)
-        return self.writer_active or segment.path.stat().st_size != segment.size
+        self.writer_active = self.writer_active or is_locked(self.folder, fs=self.fs)
+        return self.writer_active or self.fs.lstat(segment.path).st_size != segment.size
 
     def _reopened_meanwhile(self, closed: Closed) -> bool:
         """Return whether a writer has come since CLOSED was read: it removes CLOSED before it appends.
 
         It may have left again by now, with another CLOSED behind it, so the lock says nothing.
         """
-        self.writer_active = self.writer_active or is_locked(self.folder)
-        return read_closed(self.folder) != closed
+        self.writer_active = self.writer_active or is_locked(self.folder, fs=self.fs)
+        return read_closed(self.folder, fs=self.fs) != closed
 
     def _result(self, log_id: LogId, segments: Sequence[Segment], link: Link) -> Verification:
         return Verification(
@@ -250,6 +254,6 @@ class _Audit:
 class _AuditScan(ChainScan):
     """A scan that also remembers where the chain stood before the frame at hand."""
 
-    def __init__(self, *, log_id: LogId, segments: list[Segment], start: Waypoint) -> None:
-        super().__init__(log_id=log_id, segments=segments, start=start)
+    def __init__(self, *, log_id: LogId, segments: list[Segment], start: Waypoint, fs: FsPort) -> None:
+        super().__init__(log_id=log_id, segments=segments, start=start, fs=fs)
         self.before = start.link

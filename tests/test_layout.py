@@ -108,3 +108,28 @@ def test_every_test_folder_is_a_package() -> None:
     # Without it `tests/commands` shadows `commands`.
     folders = {path.parent for path in (ROOT / "tests").rglob("test_*.py")}
     assert [folder for folder in folders if not (folder / "__init__.py").exists()] == []
+
+
+# What the log asks of a file system goes through FsPort, or a simulated disk would miss it.
+THROUGH_THE_PORT = ("chain", "files", "lock", "log", "reader", "recovery", "reserve", "sealed", "verify")
+FILE_CALLS = {
+    "fdatasync", "fsync", "ftruncate", "fstat", "iterdir", "flock", "glob", "is_dir", "is_file", "lexists",
+    "listdir", "lstat", "mkdir", "pread", "pwrite", "read_bytes", "rmdir", "samefile", "scandir", "stat", "statvfs",
+    "symlink_to", "touch", "truncate", "write_bytes", "write_text",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("module", THROUGH_THE_PORT)
+def test_the_log_touches_files_through_the_port_only(module: str) -> None:
+    tree = ast.parse((ROOT / "eventlog" / f"{module}.py").read_text())
+    calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    direct = [call for call in calls if isinstance(call, ast.Attribute) and not _is_port(call.value)]
+    named = {ast.unparse(call) for call in direct if call.attr in FILE_CALLS}
+    named |= {ast.unparse(call) for call in direct if ast.unparse(call.value) in ("os", "fcntl")}
+    builtin = {call.id for call in calls if isinstance(call, ast.Name)} & {"open"}
+    allowed = {"os._exit", "os.getpid", "os.uname", "os.fspath", "os.register_at_fork"}
+    assert (named - allowed) | builtin == set()
+
+
+def _is_port(value: ast.expr) -> bool:
+    return ast.unparse(value).split(".")[-1] in ("fs", "_fs")

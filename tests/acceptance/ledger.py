@@ -22,7 +22,8 @@ import msgspec
 from msgspec import Struct
 
 from eventlog.errors import LogMissingError
-from eventlog.files import sync_data, write_all
+from eventlog.files import write_all
+from eventlog.fsport import OS_FS
 from eventlog.reader import read_frames
 
 LOOK_SECONDS = 0.05
@@ -58,7 +59,7 @@ class Ledger:
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             write_all(descriptor, data)
-            sync_data(descriptor)
+            OS_FS.sync_data(descriptor)
         finally:
             os.close(descriptor)
 

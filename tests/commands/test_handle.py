@@ -213,7 +213,7 @@ def test_idleness_leaves_a_mark_that_closes_the_tail(make: Make, folder: Path, m
 def space(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Let a test say how many bytes are free on the log's disk."""
     free = [10**12]
-    monkeypatch.setattr("eventlog.reserve._space", lambda _: (free[0], 10**12))
+    monkeypatch.setattr("eventlog.fsport.OS_FS.space", lambda _: (free[0], 10**12))
     monkeypatch.setattr("eventlog.reserve._LOOK_SECONDS", -1.0)
     return free
 

@@ -37,6 +37,7 @@ from eventlog.events import (
     WriterOpened,
 )
 from eventlog.frames import FRAME_EVENTS_MAX, FrameDraft
+from eventlog.fsport import OS_FS, FsPort
 from eventlog.ids import Instant, JobId, ParserName, PathText, RunId
 from eventlog.sealed import Closed
 from eventlog.verify import verify
@@ -212,7 +213,7 @@ def test_opening_removes_the_clean_close_mark_before_it_appends(
 ) -> None:
     open_log(tmp_path / "log").close()
 
-    def refuse(fd: int, data: bytes) -> None:
+    def refuse(fd: int, data: bytes, *, fs: FsPort) -> None:
         assert not (tmp_path / "log" / "CLOSED").exists()
         raise OSError(5, "Input/output error")
 
@@ -316,10 +317,7 @@ def test_a_commit_is_one_sync_for_each_batch(
     log = open_log(quick / "log")
     calls: list[int] = []
 
-    def count(fd: int) -> None:
-        calls.append(fd)
-
-    monkeypatch.setattr(eventlog.log, "sync_data", count)
+    monkeypatch.setattr(OS_FS, "sync_data", calls.append)
     frames = log.commit(drafts)
     assert len(calls) == syncs
     assert len({frame.durable for frame in frames}) == syncs
@@ -486,7 +484,7 @@ def test_a_failed_sync_is_never_tried_again(tmp_path: Path, monkeypatch: pytest.
         calls.append(fd)
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(eventlog.log, "sync_data", fail_once)
+    monkeypatch.setattr(OS_FS, "sync_data", fail_once)
     with pytest.raises(StoppedError, match="Input/output error"):
         log.commit([draft(event(1))])
     with pytest.raises(LogClosedError):
@@ -636,7 +634,7 @@ def test_a_clean_close_that_cannot_be_written_still_gives_the_log_back(
 ) -> None:
     log = open_log(tmp_path / "log")
 
-    def refuse(folder: Path, closed: Closed) -> None:
+    def refuse(folder: Path, closed: Closed, *, fs: FsPort) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(eventlog.log, "write_closed", refuse)

@@ -19,6 +19,7 @@ import eventlog.recovery
 from eventlog.errors import LogCorruptError, LogError, LogFormatError, LogRegressedError, LogStorageError
 from eventlog.events import LogRecovered, WriterOpened
 from eventlog.frames import Frame
+from eventlog.fsport import FsPort
 from eventlog.recovery import TAIL_BYTES_MAX
 from eventlog.verify import verify
 from tests.eventlog.support import (
@@ -597,7 +598,7 @@ def test_a_copy_that_does_not_read_back_leaves_the_original(tmp_path: Path, monk
     append(tmp_path / "log" / SEGMENT, b"torn")
     before = (tmp_path / "log" / SEGMENT).read_bytes()
 
-    def lose_the_end(source: Path, target: Path, *, size: int) -> None:
+    def lose_the_end(source: Path, target: Path, *, size: int, fs: FsPort) -> None:
         target.write_bytes(source.read_bytes()[: size - 1])
 
     monkeypatch.setattr(eventlog.recovery, "copy_prefix_durably", lose_the_end)

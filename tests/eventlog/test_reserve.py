@@ -12,6 +12,7 @@ import pytest
 import eventlog.reserve
 from eventlog.errors import LogFullError, LogStorageError
 from eventlog.frames import BATCH_BYTES_MAX
+from eventlog.fsport import OS_FS
 from eventlog.log import EXIT_STORAGE, Log
 from eventlog.reserve import BALLAST_NAME, RESERVE_BYTES, kept_bytes
 from eventlog.verify import verify
@@ -40,7 +41,7 @@ def open_small(folder: Path) -> Log:
 def space(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Let a test say how much is free; every look is a new one."""
     free = [10**12]
-    monkeypatch.setattr(eventlog.reserve, "_space", lambda _: (free[0], 10**12))
+    monkeypatch.setattr(OS_FS, "space", lambda _: (free[0], 10**12))
     monkeypatch.setattr(eventlog.reserve, "_LOOK_SECONDS", -1.0)
     return free
 
@@ -92,7 +93,7 @@ def test_of_a_small_disk_only_a_share_is_kept(total: int, reserve: int, kept: in
 
 
 def test_a_file_system_that_does_not_count_is_not_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(eventlog.reserve, "_space", lambda _: (0, 0))
+    monkeypatch.setattr(OS_FS, "space", lambda _: (0, 0))
     log = open_log(tmp_path / "log")
     assert log.commit([draft(event(1))])[0].first == 2
     log.close()
@@ -130,7 +131,7 @@ def test_a_ballast_that_may_not_be_made_does_not_keep_a_log_from_opening(
     def refuse(fd: int, size: int) -> None:
         raise OSError(122, "Disk quota exceeded")
 
-    monkeypatch.setattr(eventlog.reserve, "_allocate", refuse)
+    monkeypatch.setattr(OS_FS, "allocate", refuse)
     open_small(tmp_path / "log").close()
     assert not [path for path in (tmp_path / "log").iterdir() if BALLAST_NAME in path.name]
 
