@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 DEMO := build/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long lint format docs bench golden lock clean
+.PHONY: help setup demo test test-long mutants lint format docs bench golden lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -29,6 +29,9 @@ test: $(READY) ## run the tests
 
 test-long: $(READY) ## run all tests, the slow ones too
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+mutants: $(READY) ## put each deliberate fault into a copy of the code and run the test that must find it
+	$(BIN)/python -m tests.mutants
 
 lint: $(READY) ## check style, types and layers
 	$(BIN)/ruff check .

@@ -125,9 +125,8 @@ class Log:
             _create_if_absent(folder, new_log_id=new_log_id, clock=clock, fs=fs)
             genesis, genesis_hash = require_genesis(folder, fs=fs)
             recovery = recover(folder, genesis, genesis_hash, witness=witness_of(genesis.log_id), fs=fs)
-            remove_durably(
-                folder / CLOSED_NAME, fs=fs
-            )  # before the first append: the mark must never be behind the log
+            # Before the first append: the mark of a clean close must never be behind the log.
+            remove_durably(folder / CLOSED_NAME, fs=fs)
             reserve = Reserve(folder, reserve_bytes=reserve_bytes, fs=fs)
             log = cls(
                 folder, lock=lock, genesis=genesis, recovery=recovery, clock=clock, die=die, reserve=reserve, fs=fs

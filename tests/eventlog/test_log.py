@@ -609,6 +609,22 @@ def test_a_record_of_another_version_stops_at_its_seq(
         assert (folder / SEGMENT).stat().st_size == size, "a log that is not understood is not written to"
 
 
+def test_lines_that_are_not_where_their_commit_says_stop_the_replay(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    log = open_log(folder)
+    log.commit([draft(event(1))])
+    abandon(log)
+    good = ("RunInterrupted", {"run": 1, "reason": "", "interrupted_at": NOW})
+    frame, _ = stdlib_frame(
+        prev=log.head.hash, commit=3, first=3, first_line_seq=7, records=[good, good], durable=log.head.seq
+    )
+    append(folder / SEGMENT, frame)
+    again = open_log(folder)
+    with pytest.raises(LogCorruptError, match="commit 3 of the log: its lines are not the records 3 to 4"):
+        list(again.replay())
+    abandon(again)
+
+
 def test_stdlib_frames_are_frames(tmp_path: Path) -> None:
     folder = tmp_path / "log"
     log = open_log(folder)

@@ -176,6 +176,15 @@ def test_a_tail_that_is_no_frame_is_torn(tmp_path: Path, tail: bytes) -> None:
     assert len(frames) == len(ends) + 1
 
 
+def test_a_commit_line_that_does_not_fit_its_frame_is_no_witness(tmp_path: Path) -> None:
+    ends = small_log(tmp_path / "log")
+    head = verify(tmp_path / "log")
+    frame, digest = stdlib_frame(prev="f" * 64, commit=99, first=99, records=[], durable=head.head_seq + 50)
+    append(tmp_path / "log" / SEGMENT, b"\0" * 64 + frame.replace(digest.encode(), b"0" * 64))
+    assert verify(tmp_path / "log").verdict == "TORN"
+    assert len(reopened(tmp_path / "log")) == len(ends) + 1
+
+
 def test_a_frame_that_lacks_only_its_line_break_is_torn(tmp_path: Path) -> None:
     ends = small_log(tmp_path / "log")
     os.truncate(tmp_path / "log" / SEGMENT, ends[-1] - 1)

@@ -1,0 +1,1 @@
+"""Deliberate faults in the code, each with the test that must find it."""

@@ -1,0 +1,271 @@
+"""Names the deliberate faults: what each one does wrong, where, and which test must fail when it is there."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct
+
+
+class Mutant(Struct, frozen=True, kw_only=True):
+    """One fault: `text` stands once in `file` and is replaced by `instead`; `killer` is what pytest is asked to run."""
+
+    name: str
+    fault: str
+    file: str
+    text: str
+    instead: str
+    killer: str
+
+
+LOG: Final = "eventlog/log.py"
+RECOVERY: Final = "eventlog/recovery.py"
+FRAMES: Final = "eventlog/frames.py"
+
+MUTANTS: Final = (
+    # --- the writer ---
+    Mutant(
+        name="no-sync",
+        fault="an append returns without a sync",
+        file=LOG,
+        text="                self._fs.sync_data(self._fd)\n",
+        instead="                pass\n",
+        killer="tests/eventlog/test_processes.py::test_an_answer_is_given_only_after_write_and_sync",
+    ),
+    Mutant(
+        name="sync-again",
+        fault="a sync that failed is tried again",
+        file=LOG,
+        text="                self._fs.sync_data(self._fd)\n",
+        instead=(
+            "                try:\n                    self._fs.sync_data(self._fd)\n"
+            "                except OSError:\n                    self._fs.sync_data(self._fd)\n"
+        ),
+        killer="tests/eventlog/test_log.py::test_a_failed_sync_is_never_tried_again",
+    ),
+    Mutant(
+        name="go-on-after-error",
+        fault="a storage error is reported and the process goes on",
+        file=LOG,
+        text="        self._die(message)\n",
+        instead="        print(message)\n",
+        killer="tests/eventlog/test_log.py::test_a_failed_sync_is_never_tried_again",
+    ),
+    Mutant(
+        name="foreign-append",
+        fault="bytes that somebody else appended are written after",
+        file=LOG,
+        text="        if named.st_size != self.head.bytes:",
+        instead="        if named.st_size < self.head.bytes:",
+        killer="tests/eventlog/test_log.py::test_a_foreign_append_is_noticed_before_the_next_write",
+    ),
+    Mutant(
+        name="foreign-file",
+        fault="a file that was put in the segment's place is not noticed",
+        file=LOG,
+        text="        if identity(named) != self._identity:",
+        instead="        if not named.st_size:",
+        killer="tests/eventlog/test_log.py::test_a_replaced_file_is_noticed_before_the_next_write",
+    ),
+    Mutant(
+        name="fork",
+        fault="a forked child may append",
+        file=LOG,
+        text="        if os.getpid() != self._pid:",
+        instead="        if os.getpid() < 0:",
+        killer="tests/eventlog/test_log.py::test_a_forked_child_is_refused_and_the_parent_goes_on",
+    ),
+    Mutant(
+        name="durable-too-high",
+        fault="a frame says that its own batch was durable before it",
+        file=LOG,
+        text="durable=head.seq)",
+        instead="durable=head.seq + 1)",
+        killer="tests/eventlog/test_log.py::test_durable_of_a_frame_is_the_end_of_the_batch_before",
+    ),
+    Mutant(
+        name="closed-stays",
+        fault="the mark of a clean close stays while a writer is at work",
+        file=LOG,
+        text="            remove_durably(folder / CLOSED_NAME, fs=fs)",
+        instead="            pass",
+        killer="tests/eventlog/test_log.py::test_opening_removes_the_clean_close_mark_before_it_appends",
+    ),
+    Mutant(
+        name="no-room-asked",
+        fault="a nearly full disk is written to",
+        file=LOG,
+        text="            if not self._room_asked:\n                self._reserve.require()\n",
+        instead="",
+        killer="tests/eventlog/test_reserve.py::test_a_frame_is_refused_before_it_gets_a_seq_and_taken_when_there_is_room",
+    ),
+    # --- the file operations ---
+    Mutant(
+        name="short-write",
+        fault="a short write is taken for a whole one",
+        file="eventlog/files.py",
+        text="    while written < len(data):",
+        instead="    while written < 0:",
+        killer="tests/eventlog/test_log.py::test_short_writes_are_continued",
+    ),
+    Mutant(
+        name="lock-not-asked",
+        fault="a lock that somebody holds is no reason to stay away",
+        file="eventlog/lock.py",
+        text="fcntl.LOCK_EX | fcntl.LOCK_NB",
+        instead="fcntl.LOCK_SH | fcntl.LOCK_NB",
+        killer="tests/eventlog/test_processes.py::test_a_second_opener_in_another_process_is_refused_by_name",
+    ),
+    # --- frames ---
+    Mutant(
+        name="hash-without-log-id",
+        fault="the hash does not bind a frame to its log",
+        file=FRAMES,
+        text='FORMAT.encode() + b"\\0" + bytes.fromhex(log_id)',
+        instead='FORMAT.encode() + b"\\0" + bytes(16)',
+        killer="tests/eventlog/test_log.py::test_frame_bytes_are_those_of_the_description",
+    ),
+    Mutant(
+        name="records-out-of-place",
+        fault="the positions of a frame's lines are not compared with its commit line",
+        file=FRAMES,
+        text="    if not records_are_in_place(",
+        instead="    if line.first < 0 and not records_are_in_place(",
+        killer="tests/eventlog/test_log.py::test_lines_that_are_not_where_their_commit_says_stop_the_replay",
+    ),
+    Mutant(
+        name="reference-ahead",
+        fault="a frame may name a cause that is not in the log yet",
+        file=FRAMES,
+        text="    if type(seq) is not int or not 0 <= seq <= last:",
+        instead="    if type(seq) is not int or seq < 0:",
+        killer="tests/eventlog/test_log.py::test_a_draft_that_would_not_read_back_is_refused_before_anything_is_written",
+    ),
+    # --- records ---
+    Mutant(
+        name="no-read-back",
+        fault="a record that JSON changes gets a position",
+        file="eventlog/records.py",
+        text="            self._refuse_changed(data, originals)\n",
+        instead="            pass\n",
+        killer="tests/eventlog/test_guard.py::test_a_record_is_taken_exactly_when_it_reads_back",
+    ),
+    Mutant(
+        name="unknown-passed-over",
+        fault="an unknown type is passed over, whatever its writer said",
+        file="eventlog/records.py",
+        text="    opt: Literal[1]  #",
+        instead="    opt: Any = 1  #",
+        killer="tests/eventlog/test_records.py::test_an_unknown_type_stops_the_reader_at_its_place",
+    ),
+    Mutant(
+        name="one-step-too-few",
+        fault="the first version of a record is read as if it were the second",
+        file="eventlog/registry.py",
+        text="[version - 1 :]",
+        instead="[version:]",
+        killer="tests/eventlog/test_records.py::test_every_version_is_read_as_the_newest",
+    ),
+    # --- recovery ---
+    Mutant(
+        name="accept-any-hash",
+        fault="a witness past the damage is believed without its hash",
+        file=RECOVERY,
+        text="!= line.hash:\n            continue",
+        instead="== b'':\n            continue",
+        killer="tests/eventlog/test_recovery.py::test_a_commit_line_that_does_not_fit_its_frame_is_no_witness",
+    ),
+    Mutant(
+        name="ignore-durable",
+        fault="what a later frame says of durable records is not heard: rot is taken for a torn end",
+        file=RECOVERY,
+        text="    if line.durable > link.seq:",
+        instead="    if line.durable > link.seq + 10**9:",
+        killer="tests/eventlog/test_recovery.py::test_every_lost_sector_in_a_durable_batch_is_corrupt",
+    ),
+    Mutant(
+        name="tail-without-bound",
+        fault="any amount of bytes may be a torn end",
+        file=RECOVERY,
+        text="    if scan.bytes_after > TAIL_BYTES_MAX:",
+        instead="    if scan.bytes_after < 0:",
+        killer="tests/eventlog/test_recovery.py::test_a_tail_longer_than_a_batch_can_be_is_corrupt",
+    ),
+    Mutant(
+        name="closed-ignored",
+        fault="damage after a clean close is taken for a torn end",
+        file=RECOVERY,
+        text="    if closed is not None:\n        return _judge_closed(scan, closed)\n",
+        instead="",
+        killer="tests/eventlog/test_recovery.py::test_garbage_after_a_clean_close_is_corrupt",
+    ),
+    Mutant(
+        name="witness-unheard",
+        fault="a log that is behind its witness opens",
+        file=RECOVERY,
+        text="self._hash_there == witness.hash:",
+        instead="self._hash_there != '-':",
+        killer="tests/eventlog/test_witness.py::test_a_log_that_ends_before_its_witness_is_refused_and_not_changed",
+    ),
+    Mutant(
+        name="nothing-set-aside",
+        fault="a torn end is thrown away",
+        file=RECOVERY,
+        text="        _set_aside(folder, scan, epoch=epoch)\n",
+        instead="        pass\n",
+        killer="tests/eventlog/test_recovery.py::test_what_was_torn_off_is_kept_and_told",
+    ),
+    Mutant(
+        name="kept-without-sync",
+        fault="what recovery keeps may still be in the page cache only",
+        file=RECOVERY,
+        text="        sync_file(segments[-1].path, fs=fs)",
+        instead="        pass",
+        killer="tests/eventlog/test_recovery.py::test_recovery_syncs_what_it_keeps_before_it_replaces_anything",
+    ),
+    Mutant(
+        name="poison-ignored",
+        fault="after an I/O error the pages are believed that the kernel calls clean",
+        file=RECOVERY,
+        text='    if judgement.verdict == "TORN" or poisoned:',
+        instead='    if judgement.verdict == "TORN":',
+        killer="tests/eventlog/test_recovery.py::test_a_poison_note_makes_the_next_opening_copy_forward",
+    ),
+    # --- readers ---
+    Mutant(
+        name="reader-ahead",
+        fault="a reader shows what is not known to be durable",
+        file="eventlog/reader.py",
+        text="waiting[0].line.last <= raw.line.durable",
+        instead="waiting[0].line.last <= raw.line.durable + 1",
+        killer="tests/eventlog/test_reader.py",
+    ),
+    # --- deciding ---
+    Mutant(
+        name="answer-before-commit",
+        fault="who asked is answered before the frame is durable",
+        file="commands/handle.py",
+        text="        if drafts:\n            frames = self._log.commit(drafts)",
+        instead=(
+            "        settle((request, each) for request, each in answers if not isinstance(each, Receipt))\n"
+            "        if drafts:\n            frames = self._log.commit(drafts)"
+        ),
+        killer="tests/commands/test_handle.py",
+    ),
+    Mutant(
+        name="receipts-forgotten",
+        fault="a request that is sent again after a restart is carried out again",
+        file="commands/handle.py",
+        text="                self._receipts.fold(frame)\n",
+        instead="",
+        killer="tests/commands/test_receipts.py",
+    ),
+    Mutant(
+        name="digest-not-compared",
+        fault="another request under a used stamp gets the first one's answer",
+        file="commands/receipts.py",
+        text="receipt.digest != stamp.digest",
+        instead="receipt.digest == ''",
+        killer="tests/commands/test_receipts.py",
+    ),
+)
