@@ -28,6 +28,11 @@ def read_frames(folder: Path, *, from_seq: int = 1) -> Iterator[Frame]:
     return (decode_frame(raw) for raw in frames if raw.line.last >= from_seq)
 
 
+def read_raw_frames(folder: Path) -> Iterator[RawFrame]:
+    """Return all durable frames in bytes, in commit order. Raises as `read_frames` does, without UnknownEventError."""
+    return _durable_frames(folder, *_opened(folder))
+
+
 def durable_head(folder: Path) -> Head | None:
     """Return where the durable part of the log ends, None if nothing is known to be durable; reads the whole log.
 

@@ -13,7 +13,10 @@ from typing import Final, get_args
 from msgspec import Struct
 
 from eventlog.chain import ChainScan, Link, Segment, Waypoint, genesis_link, list_segments
+from eventlog.checkpoint import ANCHOR_PLACE, Comparison, Expected, read_anchor, read_checkpoint, require_log
 from eventlog.errors import (
+    BadNoteError,
+    BadSignatureError,
     LogCorruptError,
     LogError,
     LogFormatError,
@@ -25,6 +28,7 @@ from eventlog.events import CancelAccepted, OutputsCommitted, WriterOpened
 from eventlog.frames import RawFrame
 from eventlog.ids import JobId, LogId
 from eventlog.lock import is_locked
+from eventlog.note import VerifyingKey
 from eventlog.records import COMMAND_TYPES, LogRecord, decode_records, misplaced_line
 from eventlog.recovery import WHAT_TO_DO, Finding, Hearing, Judgement, Verdict, Witness, judge, require_genesis
 from eventlog.sealed import CLOSED_NAME, GENESIS_NAME, Closed, read_closed
@@ -54,13 +58,21 @@ class Verification(Struct, frozen=True, kw_only=True):
     findings_total: int
 
 
-def verify(folder: Path, *, witness_of: Callable[[LogId], Witness | None] = lambda _: None) -> Verification:
+def verify(
+    folder: Path,
+    *,
+    witness_of: Callable[[LogId], Witness | None] = lambda _: None,
+    expected: Sequence[Expected] = (),
+    key: VerifyingKey | None = None,
+) -> Verification:
     """Read the whole log and report; `witness_of` is asked who has seen the log of this id from outside.
 
+    The log must agree with its own ANCHOR, if it has one, and with every checkpoint that is `expected`. With a key,
+    ANCHOR must be signed by it; without, it is compared all the same.
     Raises LogMissingError if there is no log, LogStorageError if it cannot be read.
     """
     try:
-        return _Audit(folder, witness_of).run()
+        return _Audit(folder, witness_of, expected, key).run()
     except LogError:
         raise
     except OSError as error:
@@ -72,9 +84,17 @@ def verify(folder: Path, *, witness_of: Callable[[LogId], Witness | None] = lamb
 class _Audit:
     """One walk over the log; memory holds the findings and the ids of cancelled jobs, nothing else that grows."""
 
-    def __init__(self, folder: Path, witness_of: Callable[[LogId], Witness | None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        witness_of: Callable[[LogId], Witness | None],
+        expected: Sequence[Expected],
+        key: VerifyingKey | None,
+    ) -> None:
         self.folder = folder
         self.witness_of = witness_of
+        self.expected = list(expected)
+        self.key = key
         self.verdict: Verdict = "OK"
         self.findings: list[Finding] = []
         self.findings_total = 0
@@ -95,10 +115,15 @@ class _Audit:
         closed = self._read_closed()  # before the sizes: a log that is closed in between is then not a regressed one
         self.writer_active = is_locked(self.folder)
         hearing = Hearing(self.witness_of(genesis.log_id))  # before the sizes: a witness is never ahead of the log
+        self._expect_anchor(genesis.log_id)
+        comparison = Comparison(self.expected)
         scan = self._scan(genesis.log_id, genesis_hash)
         for raw in scan.frames():
             self._check_frame(raw, scan)
             hearing.hear(raw.line)
+            comparison.hear(raw)
+        for judgement in comparison.verdicts(scan):
+            self._note(judgement)
         self._judge_end(scan, closed, hearing)
         return self._result(genesis.log_id, scan.segments, scan.link)
 
@@ -117,6 +142,15 @@ class _Audit:
         except LogCorruptError as error:
             self._note_file("CORRUPT", CLOSED_NAME, error)
             return None
+
+    def _expect_anchor(self, log_id: LogId) -> None:
+        try:
+            data = read_anchor(self.folder)
+            if data is not None:
+                anchor = require_log(read_checkpoint(data, self.key), log_id)
+                self.expected.append(Expected(name=ANCHOR_PLACE, checkpoint=anchor))
+        except (BadNoteError, BadSignatureError) as error:
+            self._note_file("CORRUPT", ANCHOR_PLACE, error)
 
     # --- one frame ---
 
