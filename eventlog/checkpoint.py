@@ -27,7 +27,7 @@ from eventlog.frames import CommitLine, RawFrame
 from eventlog.ids import LogId
 from eventlog.merkle import HASH_BYTES, CompactRange
 from eventlog.note import VerifyingKey, bad_note, from_base64, parse_note, verify_note
-from eventlog.recovery import WHAT_TO_DO, Finding, Judgement, Verdict
+from eventlog.recovery import WHAT_TO_DO, Finding, Judgement, Verdict, Witness
 
 ORIGIN_PREFIX: Final = "casparian/log/"
 ANCHORS_NAME: Final = "anchors"
@@ -60,6 +60,7 @@ class Expected(Struct, frozen=True, kw_only=True):
 
     name: str
     checkpoint: Checkpoint
+    verified: bool = True  # its signature was checked, not only its form
 
 
 def origin(log_id: LogId) -> str:
@@ -97,6 +98,18 @@ def read_anchor(folder: Path) -> bytes | None:
         return None
 
 
+def anchor_witness(folder: Path, log_id: LogId) -> Witness | None:
+    """Return ANCHOR as a witness for an opening: without its signature, because a forged one can only refuse.
+
+    Raises BadNoteError if it is damaged or of another log: `log verify` tells more.
+    """
+    data = read_anchor(folder)
+    if data is None:
+        return None
+    anchor = require_log(read_checkpoint(data, None), log_id)
+    return Witness(name=ANCHOR_PLACE, seq=anchor.size, hash=anchor.hash)
+
+
 # --- comparing ------------------------------------------------------------------------------------------------------
 
 
@@ -126,6 +139,11 @@ class Comparison:
             wrong = self._wrong(each, scan)
             if wrong is not None:
                 yield _judged(each, scan, *wrong)
+
+    def agreed_size(self, scan: ChainScan) -> int:
+        """Return the seq up to which a checkpoint of checked signature agrees with the log, 0 if none does."""
+        agreed = [each for each in self._expected if each.verified and self._wrong(each, scan) is None]
+        return max((each.checkpoint.size for each in agreed), default=0)
 
     def _wrong(self, each: Expected, scan: ChainScan) -> tuple[Verdict, str] | None:
         checkpoint = each.checkpoint

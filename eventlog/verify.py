@@ -41,7 +41,10 @@ assert set(_WEIGHT) == set(get_args(Verdict))
 
 
 class Verification(Struct, frozen=True, kw_only=True):
-    """The result of an audit. Counts, head and durable mark are those of the part whose chain holds."""
+    """The result of an audit. Counts, head and durable mark are those of the part whose chain holds.
+
+    `signed` is the seq up to which a checkpoint whose signature was verified agrees, 0 if none does.
+    """
 
     verdict: Verdict
     log_id: LogId
@@ -51,6 +54,7 @@ class Verification(Struct, frozen=True, kw_only=True):
     head_seq: int
     head_hash: str
     durable: int
+    signed: int
     epochs: int
     clean_close: bool
     writer_active: bool
@@ -100,6 +104,7 @@ class _Audit:
         self.findings_total = 0
         self.events = 0
         self.cancelled: set[JobId] = set()
+        self.signed = 0
         self.clean_close = False
         self.writer_active = False
 
@@ -124,6 +129,7 @@ class _Audit:
             comparison.hear(raw)
         for judgement in comparison.verdicts(scan):
             self._note(judgement)
+        self.signed = comparison.agreed_size(scan)
         self._judge_end(scan, closed, hearing)
         return self._result(genesis.log_id, scan.segments, scan.link)
 
@@ -148,7 +154,7 @@ class _Audit:
             data = read_anchor(self.folder)
             if data is not None:
                 anchor = require_log(read_checkpoint(data, self.key), log_id)
-                self.expected.append(Expected(name=ANCHOR_PLACE, checkpoint=anchor))
+                self.expected.append(Expected(name=ANCHOR_PLACE, checkpoint=anchor, verified=self.key is not None))
         except (BadNoteError, BadSignatureError) as error:
             self._note_file("CORRUPT", ANCHOR_PLACE, error)
 
@@ -231,6 +237,7 @@ class _Audit:
             head_seq=link.seq,
             head_hash=link.hash,
             durable=link.seq if self.clean_close else link.durable,
+            signed=self.signed,
             epochs=link.epoch,
             clean_close=self.clean_close,
             writer_active=self.writer_active,
