@@ -60,6 +60,10 @@ class BadSignatureError(LogError, ValueError):
     """A note is well formed, but not signed by the key that it must be signed by."""
 
 
+class BadManifestError(LogError, ValueError):
+    """The manifest of a sealed segment is not in the one form that it can have, or contradicts itself or the log."""
+
+
 class KeyFileError(LogError, OSError):
     """A key file is there where none may be, or cannot be read."""
 

@@ -94,8 +94,11 @@ class Note(Struct, frozen=True):
     signatures: tuple[Signature, ...]
 
 
-def parse_note(data: bytes) -> Note:
-    """Return the note of these bytes. Raises BadNoteError, naming what is not as it must be."""
+def parse_note(data: bytes, *, signatures_min: int = 1) -> Note:
+    """Return the note of these bytes. Raises BadNoteError, naming what is not as it must be.
+
+    With `signatures_min` 0 a text and a blank line alone are a note too, one that nobody has signed.
+    """
     if len(data) > NOTE_BYTES_MAX:
         raise bad_note(f"it has more than {NOTE_BYTES_MAX} bytes")
     try:
@@ -107,6 +110,8 @@ def parse_note(data: bytes) -> Note:
         raise bad_note("no blank line ends its text")
     text += "\n"
     _refuse_text(text)
+    if not tail and signatures_min == 0:
+        return Note(text, ())
     if not tail.endswith("\n"):
         raise bad_note("its last line is not whole")
     lines = tail[:-1].split("\n")
