@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from casparian import __version__
-from cli import balance, explain, files, job, jobs, log, record, replay, run, sql, tape
+from cli import balance, explain, files, job, jobs, log, log_checkpoint, log_keys, record, replay, run, sql, tape
 from cli.demo import verb as demo
 from cli.plain import PlainCommand, PlainGroup
 
@@ -54,5 +54,7 @@ app.command("demo", cls=PlainCommand)(demo.demo)
 app.add_typer(job.app, name="job")
 app.add_typer(explain.app, name="explain")
 app.add_typer(explain.app, name="why", hidden=True)
+log.app.command("keygen", cls=PlainCommand)(log_keys.keygen)
+log.app.command("checkpoint", cls=PlainCommand)(log_checkpoint.checkpoint)
 app.add_typer(log.app, name="log")
 app.add_typer(tape.app, name="tape")

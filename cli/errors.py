@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from eventlog.errors import LogError
+
 EXIT_OK = 0  # all is well
 EXIT_ERROR = 1  # something failed, or what was asked for is not there
 EXIT_USAGE = 2  # wrong usage
@@ -33,16 +38,8 @@ def as_cli_error(error: Exception) -> CliError | None:
     match error:
         case CliError():
             return error
-        case log.LogLockedError():
-            return CliError("home_in_use", error.message, error.next_step)
-        case log.LogStorageError():
-            return CliError("home_unusable", error.message, error.next_step)
-        case log.LogCorruptError():
-            return CliError("log_corrupt", error.message, error.next_step, exit_code=EXIT_VERIFICATION)
-        case log.LogRegressedError():
-            return CliError("log_regressed", error.message, error.next_step, exit_code=EXIT_VERIFICATION)
         case log.LogError():
-            return CliError("log_unusable", error.message, error.next_step, exit_code=EXIT_VERIFICATION)
+            return _log_error(error)
         case TransportError():
             return CliError("no_socket", str(error), "set TMPDIR to a folder of your own with a short name")
         case ReadModelUnavailableError() | ProjectorFailedError() | ProjectorRacedError():
@@ -57,3 +54,25 @@ def as_cli_error(error: Exception) -> CliError | None:
             )
         case _:
             return None
+
+
+def _log_error(error: LogError) -> CliError:
+    from eventlog import errors as log
+
+    match error:
+        case log.LogLockedError():
+            return CliError("home_in_use", error.message, error.next_step)
+        case log.LogStorageError():
+            return CliError("home_unusable", error.message, error.next_step)
+        case log.LogCorruptError():
+            return CliError("log_corrupt", error.message, error.next_step, exit_code=EXIT_VERIFICATION)
+        case log.LogRegressedError():
+            return CliError("log_regressed", error.message, error.next_step, exit_code=EXIT_VERIFICATION)
+        case log.KeyFileError():
+            return CliError("key_file", error.message, error.next_step)
+        case log.BadSignatureError():
+            return CliError("bad_signature", error.message, error.next_step, exit_code=EXIT_VERIFICATION)
+        case log.BadNoteError():
+            return CliError("bad_note", error.message, error.next_step, exit_code=EXIT_VERIFICATION)
+        case _:
+            return CliError("log_unusable", error.message, error.next_step, exit_code=EXIT_VERIFICATION)

@@ -9,12 +9,14 @@ from pathlib import Path
 from msgspec import Struct
 
 from cli.errors import EXIT_USAGE, CliError
+from eventlog.checkpoint import anchor_witness
 from eventlog.ids import LogId
+from eventlog.keyfiles import PRIVATE_NAME, PUBLIC_NAME
 from eventlog.recovery import Witness
 
 HOME_VARIABLE = "CASPARIAN_HOME"
 DEFAULT_HOME = "~/.casparian_flow"
-OUR_NAMES = frozenset({"readmodel", "blobs", "tmp", "output", "config.toml"})
+OUR_NAMES = frozenset({"readmodel", "blobs", "tmp", "output", "keys", "config.toml"})
 
 
 class Home(Struct, frozen=True):
@@ -47,6 +49,14 @@ class Home(Struct, frozen=True):
         return self.scratch / "control.address"
 
     @property
+    def private_key(self) -> Path:
+        return self.root / "keys" / PRIVATE_NAME
+
+    @property
+    def public_key(self) -> Path:
+        return self.root / "keys" / PUBLIC_NAME
+
+    @property
     def output(self) -> Path:
         return self.root / "output"
 
@@ -55,6 +65,12 @@ def find_home(option: str | None) -> Home:
     """Return the home named by the option, else by CASPARIAN_HOME, else the default; always absolute."""
     named = Path(option) if option else Path(os.environ.get(HOME_VARIABLE) or DEFAULT_HOME).expanduser()
     return Home(Path(os.path.normpath(Path.cwd() / named)), named=option is not None)
+
+
+def newest_witness(home: Home, log_id: LogId) -> Witness | None:
+    """Return who has seen the most of the log: its read model or its ANCHOR; what fits the later one fits the other."""
+    seen = [witness for witness in (read_model_witness(home, log_id), anchor_witness(home.log, log_id)) if witness]
+    return max(seen, key=lambda witness: witness.seq, default=None)
 
 
 def read_model_witness(home: Home, log_id: LogId) -> Witness | None:
@@ -91,7 +107,7 @@ def prepare_home(home: Home) -> None:
 
 def refuse_own_folder(home: Home, target: Path) -> None:
     """Raise CliError for a sink inside the folders that the home keeps for itself."""
-    for kept in (home.log, home.blobs, home.scratch, home.root / "readmodel"):
+    for kept in (home.log, home.blobs, home.scratch, home.private_key.parent, home.root / "readmodel"):
         if target == kept or kept in target.parents:
             raise CliError(
                 "bad_sink_uri",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.errors import EXIT_USAGE, EXIT_VERIFICATION, CliError
 from cli.home import find_home, read_model_witness
+from cli.log_checkpoint import read_expected
+from cli.log_keys import verifying_key
 from cli.options import HomeOption, JsonOption
 from cli.plain import PlainCommand, PlainGroup
 from cli.reading import nothing_here, require_folder
@@ -28,18 +31,32 @@ def main() -> None:
 
 
 @app.command("verify", cls=PlainCommand)
-def verify(home: HomeOption = None, as_json: JsonOption = False) -> None:
+def verify(
+    expect: Annotated[
+        Path | None, typer.Option("--expect", metavar="CHECKPOINT", help="A signed head that the log must agree with.")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", metavar="VKEY", help="The public key, or its file. Default: the home's.")
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Check every byte of the log: exit code 0 if it is whole, 5 if not.
 
     Example: `casparian log verify`
     """
     from eventlog.errors import LogMissingError
+    from eventlog.recovery import require_genesis
     from eventlog.verify import verify as verify_log
 
     place = find_home(home)
     require_folder(place)
     try:
-        verification = verify_log(place.log, witness_of=lambda log_id: read_model_witness(place, log_id))
+        public = verifying_key(place, key)
+        expected = [] if expect is None else [read_expected(expect, public, require_genesis(place.log)[0].log_id)]
+        verification = verify_log(
+            place.log, witness_of=lambda log_id: read_model_witness(place, log_id), expected=expected, key=public
+        )
     except LogMissingError as error:
         raise nothing_here(place) from error
     if as_json:
@@ -64,6 +81,10 @@ def _show(verification: Verification) -> None:
         if verification.clean_close
         else "not closed cleanly"
     )
+    if verification.signed:
+        rest = f"{verification.signed + 1} to {verification.head_seq} are chained only"
+        tail = rest if verification.signed < verification.head_seq else "which is all"
+        out(f"coverage: records 1 to {verification.signed} are under a signed checkpoint, {tail}")
     out(f"state: {state}; known durable up to seq {verification.durable}")
     for finding in verification.findings:
         out(f"finding: {finding.check} in {finding.segment} at byte {finding.offset}, after seq {finding.seq}")

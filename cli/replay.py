@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.errors import EXIT_OK, EXIT_VERIFICATION, CliError
-from cli.home import Home, find_home, read_model_witness
+from cli.home import Home, find_home, newest_witness
 from cli.options import HomeOption, JsonOption
 from cli.reading import nothing_here
 from cli.render import count, out, out_json, printable, table, talk
@@ -56,7 +56,7 @@ def _rebuild(place: Home, *, as_json: bool) -> None:
         new_log_id=clock.new_log_id,
         version=__version__,
         purpose="replay",
-        witness_of=lambda log_id: read_model_witness(place, log_id),
+        witness_of=lambda log_id: newest_witness(place, log_id),
     )
     try:
         rebuilt = rebuild(place.root, log.log_id, log.replay())

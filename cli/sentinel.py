@@ -21,7 +21,7 @@ from cli import clock
 from cli.control import MESSAGE_BYTES_MAX as CONTROL_BYTES_MAX
 from cli.control import REQUESTS_MAX, ControlServer
 from cli.fleet import Fleet, JobLimits
-from cli.home import Home, prepare_home, read_model_witness
+from cli.home import Home, newest_witness, prepare_home
 from cli.projecting import ProjectionThread
 from cli.promoter import Promoter
 from cli.report import Recovery
@@ -126,7 +126,7 @@ class Sentinel:
             new_log_id=clock.new_log_id,
             version=__version__,
             purpose=self.purpose,
-            witness_of=lambda log_id: read_model_witness(self.home, log_id),
+            witness_of=lambda log_id: newest_witness(self.home, log_id),
         )
         stack.callback(self.log.close)
         scratch_removed = self._clear_scratch()

@@ -52,6 +52,22 @@ class UnknownEventError(LogError, LookupError):
         self.tag = tag
 
 
+class BadNoteError(LogError, ValueError):
+    """A signed note, a checkpoint or a key is not in the one form that it can have."""
+
+
+class BadSignatureError(LogError, ValueError):
+    """A note is well formed, but not signed by the key that it must be signed by."""
+
+
+class BadManifestError(LogError, ValueError):
+    """The manifest of a sealed segment is not in the one form that it can have, or contradicts itself or the log."""
+
+
+class KeyFileError(LogError, OSError):
+    """A key file is there where none may be, or cannot be read."""
+
+
 class InvalidRecordError(LogError, ValueError):
     """A draft was refused before it got a position: it would not read back as it was written."""
 

@@ -29,6 +29,11 @@ def read_frames(folder: Path, *, from_seq: int = 1, fs: FsPort = OS_FS) -> Itera
     return (decode_frame(raw) for raw in frames if raw.line.last >= from_seq)
 
 
+def read_raw_frames(folder: Path, *, fs: FsPort = OS_FS) -> Iterator[RawFrame]:
+    """Return all durable frames in bytes, in commit order. Raises as `read_frames` does, without UnknownEventError."""
+    return _durable_frames(folder, *_opened(folder, fs))
+
+
 def durable_head(folder: Path, *, fs: FsPort = OS_FS) -> Head | None:
     """Return where the durable part of the log ends, None if nothing is known to be durable; reads the whole log.
 

@@ -13,7 +13,10 @@ from typing import Final, get_args
 from msgspec import Struct
 
 from eventlog.chain import ChainScan, Link, Segment, Waypoint, genesis_link, list_segments
+from eventlog.checkpoint import ANCHOR_PLACE, Comparison, Expected, read_anchor, read_checkpoint, require_log
 from eventlog.errors import (
+    BadNoteError,
+    BadSignatureError,
     LogCorruptError,
     LogError,
     LogFormatError,
@@ -26,6 +29,7 @@ from eventlog.frames import RawFrame
 from eventlog.fsport import OS_FS, FsPort
 from eventlog.ids import JobId, LogId
 from eventlog.lock import is_locked
+from eventlog.note import VerifyingKey
 from eventlog.records import COMMAND_TYPES, LogRecord, decode_records, misplaced_line
 from eventlog.recovery import WHAT_TO_DO, Finding, Hearing, Judgement, Verdict, Witness, judge, require_genesis
 from eventlog.sealed import CLOSED_NAME, GENESIS_NAME, Closed, read_closed
@@ -38,7 +42,10 @@ assert set(_WEIGHT) == set(get_args(Verdict))
 
 
 class Verification(Struct, frozen=True, kw_only=True):
-    """The result of an audit. Counts, head and durable mark are those of the part whose chain holds."""
+    """The result of an audit. Counts, head and durable mark are those of the part whose chain holds.
+
+    `signed` is the seq up to which a checkpoint whose signature was verified agrees, 0 if none does.
+    """
 
     verdict: Verdict
     log_id: LogId
@@ -49,6 +56,7 @@ class Verification(Struct, frozen=True, kw_only=True):
     head_seq: int
     head_hash: str
     durable: int
+    signed: int
     epochs: int
     clean_close: bool
     writer_active: bool
@@ -57,14 +65,21 @@ class Verification(Struct, frozen=True, kw_only=True):
 
 
 def verify(
-    folder: Path, *, witness_of: Callable[[LogId], Witness | None] = lambda _: None, fs: FsPort = OS_FS
+    folder: Path,
+    *,
+    witness_of: Callable[[LogId], Witness | None] = lambda _: None,
+    expected: Sequence[Expected] = (),
+    key: VerifyingKey | None = None,
+    fs: FsPort = OS_FS,
 ) -> Verification:
     """Read the whole log and report; `witness_of` is asked who has seen the log of this id from outside.
 
+    The log must agree with its own ANCHOR, if it has one, and with every checkpoint that is `expected`. With a key,
+    ANCHOR must be signed by it; without, it is compared all the same.
     Raises LogMissingError if there is no log, LogStorageError if it cannot be read.
     """
     try:
-        return _Audit(folder, witness_of, fs).run()
+        return _Audit(folder, witness_of, expected, key, fs).run()
     except LogError:
         raise
     except OSError as error:
@@ -76,16 +91,26 @@ def verify(
 class _Audit:
     """One walk over the log; memory holds the findings and the ids of cancelled jobs, nothing else that grows."""
 
-    def __init__(self, folder: Path, witness_of: Callable[[LogId], Witness | None], fs: FsPort) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        witness_of: Callable[[LogId], Witness | None],
+        expected: Sequence[Expected],
+        key: VerifyingKey | None,
+        fs: FsPort,
+    ) -> None:
         self.folder = folder
         self.fs = fs
         self.witness_of = witness_of
+        self.expected = list(expected)
+        self.key = key
         self.verdict: Verdict = "OK"
         self.findings: list[Finding] = []
         self.findings_total = 0
         self.events = 0
         self.skipped = 0
         self.cancelled: set[JobId] = set()
+        self.signed = 0
         self.clean_close = False
         self.writer_active = False
 
@@ -101,10 +126,16 @@ class _Audit:
         closed = self._read_closed()  # before the sizes: a log that is closed in between is then not a regressed one
         self.writer_active = is_locked(self.folder, fs=self.fs)
         hearing = Hearing(self.witness_of(genesis.log_id))  # before the sizes: a witness is never ahead of the log
+        self._expect_anchor(genesis.log_id)
+        comparison = Comparison(self.expected)
         scan = self._scan(genesis.log_id, genesis_hash)
         for raw in scan.frames():
             self._check_frame(raw, scan)
             hearing.hear(raw.line)
+            comparison.hear(raw)
+        for judgement in comparison.verdicts(scan):
+            self._note(judgement)
+        self.signed = comparison.agreed_size(scan)
         self._judge_end(scan, closed, hearing)
         return self._result(genesis.log_id, scan.segments, scan.link)
 
@@ -123,6 +154,15 @@ class _Audit:
         except LogCorruptError as error:
             self._note_file("CORRUPT", CLOSED_NAME, error)
             return None
+
+    def _expect_anchor(self, log_id: LogId) -> None:
+        try:
+            data = read_anchor(self.folder)
+            if data is not None:
+                anchor = require_log(read_checkpoint(data, self.key), log_id)
+                self.expected.append(Expected(name=ANCHOR_PLACE, checkpoint=anchor, verified=self.key is not None))
+        except (BadNoteError, BadSignatureError) as error:
+            self._note_file("CORRUPT", ANCHOR_PLACE, error)
 
     # --- one frame ---
 
@@ -205,6 +245,7 @@ class _Audit:
             head_seq=link.seq,
             head_hash=link.hash,
             durable=link.seq if self.clean_close else link.durable,
+            signed=self.signed,
             epochs=link.epoch,
             clean_close=self.clean_close,
             writer_active=self.writer_active,

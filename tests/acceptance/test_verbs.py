@@ -25,6 +25,8 @@ VERBS = [
     ("demo",),
     ("log", "verify"),
     ("log", "show"),
+    ("log", "keygen"),
+    ("log", "checkpoint"),
 ]
 
 

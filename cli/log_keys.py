@@ -1,0 +1,76 @@
+"""`casparian log keygen`, and where the verbs of the log find the case's keys."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.home import Home, find_home
+from cli.options import HomeOption, JsonOption
+from cli.reading import nothing_here, require_folder
+from cli.render import out, out_json, printable
+
+if TYPE_CHECKING:
+    from eventlog.note import SigningKey, VerifyingKey
+
+SEED_BYTES = 32
+
+
+def keygen(
+    target: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Where the private key goes, if not into the home.")
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make the case's key, which signs heads of its log; prints the public key to carry off, never the private one.
+
+    Example: `casparian log keygen --out /media/stick/case.key`
+    """
+    from eventlog.checkpoint import origin
+    from eventlog.errors import LogMissingError
+    from eventlog.keyfiles import write_key_files
+    from eventlog.note import SigningKey
+    from eventlog.recovery import require_genesis
+
+    place = find_home(home)
+    require_folder(place)
+    try:
+        genesis, _ = require_genesis(place.log)
+    except LogMissingError as error:
+        raise nothing_here(place) from error
+    key = SigningKey(origin(genesis.log_id), secrets.token_bytes(SEED_BYTES))
+    private = place.private_key if target is None else Path.cwd() / target
+    write_key_files(key, private=private, public=place.public_key)
+    _show(key.verifying, private, place.public_key, as_json=as_json)
+
+
+def _show(key: VerifyingKey, private: Path, public: Path, *, as_json: bool) -> None:
+    if as_json:
+        files = {"private_key_file": str(private), "public_key_file": str(public)}
+        out_json({"public_key": key.text, "fingerprint": key.fingerprint, **files})
+        return
+    out(f"public key: {key.text}")
+    out(f"fingerprint: sha256 {key.fingerprint}")
+    out(f"private key in {printable(str(private))}, public key in {printable(str(public))}")
+    out("Write the fingerprint down away from this machine: a key that lies beside its log proves nothing alone.")
+
+
+def signing_key(place: Home, named: Path | None) -> SigningKey:
+    """Return the private key that was named, else the home's."""
+    from eventlog.keyfiles import read_signing_key
+
+    return read_signing_key(place.private_key if named is None else Path.cwd() / named)
+
+
+def verifying_key(place: Home, named: str | None) -> VerifyingKey | None:
+    """Return the public key that was named, as text or by its file; else the home's, None if it has none."""
+    from eventlog.keyfiles import read_verifying_key
+    from eventlog.note import parse_verifying_key
+
+    if named is None:
+        return read_verifying_key(place.public_key)
+    return read_verifying_key(Path.cwd() / named) or parse_verifying_key(named)
