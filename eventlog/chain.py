@@ -14,7 +14,6 @@ from typing import Final
 
 from msgspec import Struct
 
-from eventlog.errors import LogCorruptError
 from eventlog.files import opened_regular
 from eventlog.frames import (
     FRAME_SPAN_BYTES_MAX,
@@ -29,15 +28,25 @@ from eventlog.fsport import OS_FS, FsPort
 from eventlog.ids import LogId
 
 WINDOW_BYTES: Final = 1024 * 1024
-_SEGMENT_NAME: Final = re.compile(r"[0-9]{20}\.ndjson", re.ASCII)
+_SEQ_DIGITS: Final = 20
+_SEGMENT_NAME: Final = re.compile(rf"[0-9]{{{_SEQ_DIGITS}}}\.ndjson", re.ASCII)
 
 
 class Segment(Struct, frozen=True, kw_only=True):
-    """A file of the chain, its first seq (from its name) and the size up to which it is read."""
+    """A file of the chain, its first seq (from its name) and the size up to which it is read.
+
+    Not `regular` is a link, a pipe, a device or a folder in its place: nothing is read from such a thing.
+    """
 
     path: Path
     first: int
     size: int
+    regular: bool = True
+
+    @property
+    def blank(self) -> bool:
+        """Return whether it is as its creation left it."""
+        return self.regular and self.size == 0
 
 
 class Link(Struct, frozen=True, gc=False):
@@ -73,21 +82,20 @@ def genesis_link(genesis_hash: str) -> Link:
 
 def segment_path(folder: Path, *, first: int) -> Path:
     """Return the name of the segment that begins with this seq."""
-    return folder / f"{first:020d}.ndjson"
+    return folder / f"{first:0{_SEQ_DIGITS}d}.ndjson"
 
 
 def list_segments(folder: Path, *, fs: FsPort = OS_FS) -> list[Segment]:
-    """Return the segments in order, with their sizes now. Raises LogCorruptError for one that is not a plain file."""
+    """Return the segments in order, with their sizes now.
+
+    The names are taken before the sizes: one that has a successor in the list has its last size by then.
+    """
     segments: list[Segment] = []
     for name in sorted(filter(_SEGMENT_NAME.fullmatch, fs.names(folder))):
         path = folder / name
         info = fs.lstat(path)
-        if not stat.S_ISREG(info.st_mode):
-            raise LogCorruptError(
-                f"Read the log in {folder}: {name} is not a regular file.",
-                next_step="Put the file itself in its place; a log is read from no link, pipe or device.",
-            )
-        segments.append(Segment(path=path, first=int(path.stem), size=info.st_size))
+        regular = stat.S_ISREG(info.st_mode)
+        segments.append(Segment(path=path, first=int(path.stem), size=info.st_size, regular=regular))
     return segments
 
 
@@ -126,14 +134,14 @@ class ChainScan:
             segment = self.segments[index]
             if index > self.index or self.offset == 0:
                 if segment.first != self.link.seq + 1:
-                    self.gap = Gap(
-                        check="segment",
-                        expected=f"the segment that begins with {self.link.seq + 1}",
-                        actual=segment.path.name,
-                    )
+                    expected = segment_path(segment.path.parent, first=self.link.seq + 1).name
+                    self.gap = Gap(check="segment", expected=expected, actual=segment.path.name)
                     return
                 self.index, self.offset = index, 0
                 self.segment_start = self.waypoint()
+            if not segment.regular:
+                self.gap = Gap(check="file", expected="a regular file", actual="a link, a pipe, a device or a folder")
+                return
             with opened_regular(segment.path, fs=self.fs) as fd:
                 yield from self._walk(fd, segment)
             if self.gap is not None:

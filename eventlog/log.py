@@ -5,6 +5,9 @@ batch is in flight at a time; a batch costs one write and one fdatasync, whateve
 
 A write or sync that fails ends the process (exit 70) and is never tried again: after a failed fsync the kernel may
 call the same pages clean, and a second fsync that succeeds proves nothing. The next opening copies the log forward.
+
+A batch that would make the active segment larger than its bound goes to a new one, whose name is on the disk before a
+byte is in it. Nothing else tells of it: the first frame there names the last one here by `prev`.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from typing import Final, NoReturn
 
 from msgspec.structs import replace
 
-from eventlog.chain import ChainScan, list_segments, segment_path
+from eventlog.chain import ChainScan, Link, Segment, Waypoint, list_segments, segment_path
 from eventlog.errors import ForkedLogError, LogClosedError, LogCorruptError, LogError, LogStorageError
 from eventlog.events import LogRecovered, WriterOpened
 from eventlog.files import create_durably, created, exists, make_folder, remove_durably, write_all
@@ -45,6 +48,7 @@ from eventlog.sealed import CLOSED_NAME, GENESIS_NAME, Closed, Genesis, write_cl
 __all__ = ["EXIT_STORAGE", "Frame", "FrameDraft", "Head", "Log", "exit_process"]
 
 EXIT_STORAGE: Final = 70
+SEGMENT_BYTES: Final = 64 * 1024 * 1024
 _LOG_ACTOR: Final = "log"
 
 
@@ -61,7 +65,7 @@ class Log:
 
     def __init__(
         self, folder: Path, *, lock: LogLock, genesis: Genesis, recovery: Recovery, clock: Callable[[], Instant],
-        die: Callable[[str], NoReturn], reserve: Reserve, fs: FsPort,
+        die: Callable[[str], NoReturn], reserve: Reserve, fs: FsPort, segment_bytes: int,
     ) -> None:  # fmt: skip
         active = recovery.segments[-1]
         self.folder = folder
@@ -77,14 +81,11 @@ class Log:
         self._room_asked = False
         self._hasher = FrameHash(genesis.log_id)
         self._waypoints = recovery.waypoints
-        self._sealed = recovery.segments[:-1]
-        self._active = active
-        self._fd = fs.open(active.path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
-        opened = fs.fstat(self._fd)
-        self._path = os.fspath(active.path)
-        self._identity = identity(opened)
+        self._segment_bytes = segment_bytes
+        self._full = recovery.segments[:-1]
+        self._write_to(active, fs.open(active.path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW))
         link = recovery.link
-        self.head = Head(seq=link.seq, hash=link.hash, commit=link.commit, bytes=opened.st_size)
+        self.head = Head(seq=link.seq, hash=link.hash, commit=link.commit, bytes=active.size)
         self._marked = True  # nothing was committed by this process yet
         self._ended = ""  # why no more frames are taken
         self._turn = threading.Lock()
@@ -102,6 +103,7 @@ class Log:
         die: Callable[[str], NoReturn] = exit_process,
         reserve_bytes: int = RESERVE_BYTES,
         ballast_bytes: int = BALLAST_BYTES,
+        segment_bytes: int = SEGMENT_BYTES,
         fs: FsPort = OS_FS,
     ) -> Log:
         """Take the log in `folder`, creating it if there is none, recover it and begin a new epoch, durably.
@@ -111,6 +113,7 @@ class Log:
         `clock` gives the commit lines' `ts`; `new_log_id` is asked for a new log only; `purpose` is told to those who
         find the log locked. Frames are refused while the disk has less than `reserve_bytes` free (and one batch, or a
         sixteenth of a small disk); `ballast_bytes` are given up by an opening that finds the disk full; 0 is neither.
+        A segment has at most `segment_bytes`, or one batch.
         Raises LogLockedError, LogCorruptError, LogRegressedError, LogFormatError,
         UnknownEventError, LogStorageError; each says what to do next, and leaves the log unlocked and as it was.
         """
@@ -129,7 +132,8 @@ class Log:
             remove_durably(folder / CLOSED_NAME, fs=fs)
             reserve = Reserve(folder, reserve_bytes=reserve_bytes, fs=fs)
             log = cls(
-                folder, lock=lock, genesis=genesis, recovery=recovery, clock=clock, die=die, reserve=reserve, fs=fs
+                folder, lock=lock, genesis=genesis, recovery=recovery, clock=clock, die=die, reserve=reserve, fs=fs,
+                segment_bytes=segment_bytes,
             )  # fmt: skip
             log._begin_epoch(recovery.repairs, version=version, holder=holder)
             keep_ballast(folder, reserve_bytes=reserve_bytes, ballast_bytes=ballast_bytes, fs=fs)
@@ -213,7 +217,7 @@ class Log:
         with self._turn:
             head = self.head
         start = [point for point in self._waypoints if point.link.seq < max(from_seq, 1)][-1]
-        segments = [*self._sealed, replace(self._active, size=head.bytes)]
+        segments = [*self._full, replace(self._active, size=head.bytes)]
         scan = ChainScan(log_id=self.log_id, segments=segments, start=start, fs=self._fs)
         return self._replay(scan, head=head, from_seq=from_seq)
 
@@ -248,19 +252,44 @@ class Log:
         self._write_and_sync(data)
         self._reserve.take(len(data))
         self._marked = False
-        self.head = Head(seq=frames[-1].last, hash=prev, commit=commit, bytes=head.bytes + len(data))
+        self.head = Head(seq=frames[-1].last, hash=prev, commit=commit, bytes=self.head.bytes + len(data))
         return frames
 
     def _write_and_sync(self, data: bytes) -> None:
         try:
             why = self._foreign_change()
             if not why:
+                if self._is_full(len(data)):
+                    self._rotate()
                 write_all(self._fd, data, fs=self._fs)
                 self._fs.sync_data(self._fd)
         except OSError as error:
             why = str(error)
         if why:
             self._fail(why)
+
+    def _is_full(self, size: int) -> bool:
+        """Return whether so many bytes must go to a new segment; one without a record would get its own name again."""
+        return self.head.bytes + size > self._segment_bytes and self.head.seq >= self._active.first
+
+    def _rotate(self) -> None:
+        """Go on in a new segment. All that is in the one before is synced, so damage there is never a torn tail."""
+        head, before = self.head, self._fd
+        first = head.seq + 1
+        path = segment_path(self.folder, first=first)
+        fd = create_durably(path, fs=self._fs)
+        self._full = (*self._full, replace(self._active, size=head.bytes))
+        self._write_to(Segment(path=path, first=first, size=0), fd)
+        self.head = replace(head, bytes=0)
+        link = Link(commit=head.commit, seq=head.seq, hash=head.hash, epoch=self.epoch, durable=head.seq)
+        self._waypoints = (*self._waypoints, Waypoint(link=link, index=len(self._full), offset=0))
+        self._fs.close(before)
+
+    def _write_to(self, segment: Segment, fd: int) -> None:
+        self._active = segment
+        self._fd = fd
+        self._path = os.fspath(segment.path)
+        self._identity = identity(self._fs.fstat(fd))
 
     def _foreign_change(self) -> str:
         """Return what somebody else did to the log, "" if nothing: a second writer must not be written over."""
@@ -357,7 +386,7 @@ def _create_if_absent(
     if exists(folder / GENESIS_NAME, fs=fs) or exists(folder / CLOSED_NAME, fs=fs):
         return
     segments = list_segments(folder, fs=fs)
-    if any(segment.size for segment in segments):
+    if not all(segment.blank for segment in segments):
         return  # require_genesis refuses it, with the reason
     if not segments:
         fs.close(create_durably(segment_path(folder, first=1), fs=fs))

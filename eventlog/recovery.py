@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from eventlog.chain import ChainScan, Link, Segment, Waypoint, genesis_link, list_segments
 from eventlog.errors import (
@@ -138,7 +139,7 @@ def require_genesis(folder: Path, *, fs: FsPort = OS_FS) -> tuple[Genesis, str]:
         return read_genesis(folder, fs=fs)
     except LogMissingError:
         if fs.is_folder(folder) and (
-            read_closed(folder, fs=fs) or any(segment.size for segment in list_segments(folder, fs=fs))
+            read_closed(folder, fs=fs) or not all(segment.blank for segment in list_segments(folder, fs=fs))
         ):
             raise LogCorruptError(
                 f"Open the log in {folder}: it was written to but has no {GENESIS_NAME}, so nothing can be checked.",
@@ -154,7 +155,7 @@ def judge(scan: ChainScan, closed: Closed | None) -> Judgement:
     """Judge a scan that has run to its end, together with the clean-close mark that was read before it began."""
     if not scan.segments:
         return _judge_without_segments(scan, closed)
-    if scan.gap is not None and (scan.gap.check == "segment" or not scan.in_last_segment):
+    if scan.gap is not None and (scan.gap.check in ("segment", "file") or not scan.in_last_segment):
         return _found("CORRUPT", scan, check=scan.gap.check, expected=scan.gap.expected, actual=scan.gap.actual)
     if closed is not None:
         return _judge_closed(scan, closed)
@@ -271,7 +272,7 @@ def recover(
     Raises LogCorruptError, LogRegressedError, UnknownEventError (before a byte is changed), LogStorageError.
     """
     segments = list_segments(folder, fs=fs)
-    if segments:
+    if segments and segments[-1].regular:
         sync_file(segments[-1].path, fs=fs)  # what is read below may still be in the page cache only
     sync_folder(folder, fs=fs)
     closed = read_closed(folder, fs=fs)
@@ -293,7 +294,7 @@ def recover(
         remove_durably(folder / POISON_NAME, fs=fs)
     return Recovery(
         link=scan.link,
-        segments=tuple(segments),
+        segments=(*segments[:-1], replace(segments[-1], size=scan.offset)),
         waypoints=waypoints,
         repairs=tuple(_repairs(folder, scan, epoch=epoch)),
     )
@@ -385,19 +386,22 @@ def _copy_forward(folder: Path, scan: ChainScan, *, log_id: LogId) -> None:
 def _repairs(folder: Path, scan: ChainScan, *, epoch: int) -> Iterator[LogRecovered]:
     """Yield what was set aside for this epoch, in name order; also by earlier attempts that a crash ended.
 
-    The epoch is not in the log before its WriterOpened is durable, so a repair is told of exactly once.
+    The epoch is not in the log before its WriterOpened is durable, so a repair is told of exactly once. The segment
+    that was repaired may have a successor by then: the epoch's frame went there, or was to go there.
     """
-    name = re.compile(re.escape(scan.segment.path.name) + rf"\.{epoch}\.[0-9a-f]{{12}}")
+    name = re.compile(rf"([0-9]+\.ndjson)\.{epoch}\.([0-9a-f]{{12}})", re.ASCII)
     quarantine = folder / QUARANTINE_NAME
-    kept = sorted(scan.fs.names(quarantine)) if scan.fs.is_folder(quarantine) else []
-    for path in [quarantine / kept_name for kept_name in kept if name.fullmatch(kept_name)][:REPAIRS_MAX]:
-        digest = _removed_digest(path, kept=scan.offset, fs=scan.fs)
-        if not path.name.endswith(f".{digest[:12]}"):
+    names = sorted(scan.fs.names(quarantine)) if scan.fs.is_folder(quarantine) else []
+    sizes = {segment.path.name: segment.size for segment in scan.segments} | {scan.segment.path.name: scan.offset}
+    for match in [match for match in map(name.fullmatch, names) if match and match[1] in sizes][:REPAIRS_MAX]:
+        path, kept = quarantine / match[0], sizes[match[1]]
+        digest = _removed_digest(path, kept=kept, fs=scan.fs)
+        if digest[:12] != match[2]:
             continue  # not from this log as it is now: an older copy of it was put back beside its quarantine
         yield LogRecovered(
-            segment=scan.segment.path.name,
-            kept_bytes=scan.offset,
-            removed_bytes=scan.fs.lstat(path).st_size - scan.offset,
+            segment=match[1],
+            kept_bytes=kept,
+            removed_bytes=scan.fs.lstat(path).st_size - kept,
             removed_sha256=digest,
             kept_as=path.name,
             reason=f"The bytes after commit {scan.link.commit} close no commit that is known to have been durable.",

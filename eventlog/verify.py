@@ -140,11 +140,7 @@ class _Audit:
         return self._result(genesis.log_id, scan.segments, scan.link)
 
     def _scan(self, log_id: LogId, genesis_hash: str) -> _AuditScan:
-        segments: list[Segment] = []
-        try:
-            segments = list_segments(self.folder, fs=self.fs)
-        except LogCorruptError as error:
-            self._note_file("CORRUPT", "", error)
+        segments = list_segments(self.folder, fs=self.fs)
         start = Waypoint(link=genesis_link(genesis_hash), index=0, offset=0)
         return _AuditScan(log_id=log_id, segments=segments, start=start, fs=self.fs)
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from eventlog.events import Event, RunInterrupted
+from eventlog.fsport import OS_FS, FsPort
 from eventlog.ids import Instant, LogId, RunId
-from eventlog.log import FrameDraft, Log
+from eventlog.log import SEGMENT_BYTES, FrameDraft, Log
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 LOG_ID: Final = LogId("0123456789abcdef0123456789abcdef")
@@ -31,11 +32,15 @@ def fixed_clock() -> Instant:
     return NOW
 
 
-def open_log(folder: Path, *, clock: Callable[[], Instant] = fixed_clock, purpose: str = "test") -> Log:
+def open_log(
+    folder: Path, *, clock: Callable[[], Instant] = fixed_clock, purpose: str = "test",
+    segment_bytes: int = SEGMENT_BYTES, fs: FsPort = OS_FS,
+) -> Log:  # fmt: skip
     """Open a log whose storage errors raise; without ballast, because tests copy logs by the thousand."""
     return Log.open(
-        folder, clock=clock, new_log_id=lambda: LOG_ID, version="0.0.test", purpose=purpose, die=stop, ballast_bytes=0
-    )
+        folder, clock=clock, new_log_id=lambda: LOG_ID, version="0.0.test", purpose=purpose, die=stop, ballast_bytes=0,
+        segment_bytes=segment_bytes, fs=fs,
+    )  # fmt: skip
 
 
 def abandon(log: Log) -> None:
