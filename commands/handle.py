@@ -68,7 +68,7 @@ class Handler:
         gc.disable()  # keeping decoded events alive is bound by the collector: three to four times the speed
         try:
             for frame in self._log.replay():
-                fold(self._state, [(record.seq, record.data) for record in frame.records])
+                fold(self._state, frame.records)
                 self._state.seq = Seq(frame.last)
                 observe(frame)
         finally:

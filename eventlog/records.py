@@ -7,7 +7,6 @@ is the class name. Lines are split on the byte 0x0A and on nothing else.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from operator import attrgetter
 from typing import Any, Final, Union, get_args, overload
 
 import msgspec
@@ -87,7 +86,6 @@ _encoder = msgspec.json.Encoder(order="deterministic")  # dicts and sets come ou
 _decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(type=Union[_LINE_SHAPES])  # noqa: UP007 - built at run time
 _tag_decoder = msgspec.json.Decoder(type=_Tag)
 _position_decoder = msgspec.json.Decoder(type=_Position)
-_seq_of: Final = attrgetter("seq")
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
@@ -151,7 +149,12 @@ def misplaced_line(lines: bytes, *, first: int, last: int) -> tuple[int, bytes] 
 
 def records_are_in_place(records: Sequence[LogRecord], *, first: int, last: int) -> bool:
     """Return whether the records have exactly the seqs from `first` to `last`, in order."""
-    return list(map(_seq_of, records)) == list(range(first, last + 1))
+    due = first
+    for record in records:
+        if record.seq != due:
+            return False
+        due += 1
+    return due == last + 1
 
 
 class Records(Sequence[LogRecord]):
