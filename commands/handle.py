@@ -32,6 +32,7 @@ __all__ = ["AsyncPort", "Handler", "Outcome"]
 
 INBOX_ITEMS_MAX = 10_000
 IDLE_SECONDS = 1.0
+NOTHING_OBSERVED = Seq(0)
 LOGGED: tuple[type[LoggedCommand], ...] = get_args(LoggedCommand)
 
 T = TypeVar("T")
@@ -61,15 +62,24 @@ class Handler:
         """Have durable frames told, in order, on the deciding thread: a subscriber only hands on. Before `start`."""
         self._subscribers.append(subscriber)
 
-    def replay(self, observe: Callable[[Frame], None]) -> None:
-        """Fold the whole log into the state; `observe` sees each frame. Once, before `start`."""
+    def replay(
+        self, observe: Callable[[Frame], None], *, start: State | None = None, observed: Seq = NOTHING_OBSERVED
+    ) -> None:
+        """Fold the log into the state; `observe` sees each frame. Once, before `start`.
+
+        With `start`, a state of this log at its seq, only what is after it is folded; nothing before that is read
+        unless `observe` has seen the log up to `observed` only.
+        """
+        if start is not None:
+            self._state = start
+        folded = self._state.seq
         gc.collect()
         gc.freeze()
         gc.disable()  # keeping decoded events alive is bound by the collector: three to four times the speed
         try:
-            for frame in self._log.replay():
-                fold(self._state, frame.records)
-                self._state.seq = Seq(frame.last)
+            for frame in self._log.replay(min(folded, observed) + 1):
+                if frame.last > folded:
+                    fold(self._state, frame.records)
                 observe(frame)
         finally:
             gc.enable()
@@ -128,6 +138,11 @@ class Handler:
         """Decide what is queued, then end the thread."""
         self._inbox.put(None)
         self._thread.join()
+
+    def at_rest(self) -> State | None:
+        """Return the state, which is that of the log's head; after `stop`. None if a fault has left it ahead of it."""
+        assert not self._thread.is_alive(), "the state is changed as long as the decider is at work"
+        return self._state if self._fault is None else None
 
     def _put(self, requests: list[Request]) -> None:
         self._inbox.put(requests)

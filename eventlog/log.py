@@ -18,7 +18,7 @@ from typing import Final, NoReturn
 
 from msgspec.structs import replace
 
-from eventlog.chain import ChainScan, list_segments, segment_path
+from eventlog.chain import ChainScan, Segment, list_segments, segment_path
 from eventlog.errors import ForkedLogError, LogClosedError, LogCorruptError, LogError, LogStorageError
 from eventlog.events import LogRecovered, WriterOpened
 from eventlog.files import create_durably, created, make_folder, remove_durably, sync_data, write_all
@@ -40,6 +40,7 @@ from eventlog.lock import LockHolder, LogLock, boot_id, identity
 from eventlog.recovery import POISON_NAME, WHAT_TO_DO, Recovery, Witness, recover, require_genesis
 from eventlog.reserve import BALLAST_BYTES, RESERVE_BYTES, Reserve, give_up_ballast, keep_ballast
 from eventlog.sealed import CLOSED_NAME, GENESIS_NAME, Closed, Genesis, write_closed, write_genesis
+from eventlog.snapshot import Header as SnapshotHeader
 
 __all__ = ["EXIT_STORAGE", "Frame", "FrameDraft", "Head", "Log", "exit_process"]
 
@@ -97,6 +98,7 @@ class Log:
         version: str,
         purpose: str,
         witness_of: Callable[[LogId], Witness | None] = lambda _: None,
+        snapshot_of: Callable[[LogId], SnapshotHeader | None] = lambda _: None,
         die: Callable[[str], NoReturn] = exit_process,
         reserve_bytes: int = RESERVE_BYTES,
         ballast_bytes: int = BALLAST_BYTES,
@@ -104,7 +106,7 @@ class Log:
         """Take the log in `folder`, creating it if there is none, recover it and begin a new epoch, durably.
 
         `witness_of` is asked, under the lock, who has seen the log of this id from outside: a log that is behind its
-        witness is refused before a byte of it is changed.
+        witness is refused before a byte of it is changed. `snapshot_of` is asked likewise for a snapshot that fits it.
         `clock` gives the commit lines' `ts`; `new_log_id` is asked for a new log only; `purpose` is told to those who
         find the log locked. Frames are refused while the disk has less than `reserve_bytes` free (and one batch, or a
         sixteenth of a small disk); `ballast_bytes` are given up by an opening that finds the disk full; 0 is neither.
@@ -121,7 +123,8 @@ class Log:
             give_up_ballast(folder, ballast_bytes=ballast_bytes)
             _create_if_absent(folder, new_log_id=new_log_id, clock=clock)
             genesis, genesis_hash = require_genesis(folder)
-            recovery = recover(folder, genesis, genesis_hash, witness=witness_of(genesis.log_id))
+            witness, snapshot = witness_of(genesis.log_id), snapshot_of(genesis.log_id)
+            recovery = recover(folder, genesis, genesis_hash, witness=witness, snapshot=snapshot)
             remove_durably(folder / CLOSED_NAME)  # before the first append: the mark must never be behind the log
             reserve = Reserve(folder, reserve_bytes=reserve_bytes)
             log = cls(folder, lock=lock, genesis=genesis, recovery=recovery, clock=clock, die=die, reserve=reserve)
@@ -207,9 +210,16 @@ class Log:
         with self._turn:
             head = self.head
         start = [point for point in self._waypoints if point.link.seq < max(from_seq, 1)][-1]
-        segments = [*self._sealed, replace(self._active, size=head.bytes)]
-        scan = ChainScan(log_id=self.log_id, segments=segments, start=start)
+        scan = ChainScan(log_id=self.log_id, segments=self._segments_up_to(head), start=start)
         return self._replay(scan, head=head, from_seq=from_seq)
+
+    def segments(self) -> list[Segment]:
+        """Return the files of the chain, with their sizes up to where the log ends now."""
+        with self._turn:
+            return self._segments_up_to(self.head)
+
+    def _segments_up_to(self, head: Head) -> list[Segment]:
+        return [*self._sealed, replace(self._active, size=head.bytes)]
 
     def _replay(self, scan: ChainScan, *, head: Head, from_seq: int) -> Iterator[Frame]:
         for raw in scan.frames():

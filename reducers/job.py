@@ -9,7 +9,7 @@ validates; `evolve` accepts every event that was ever appended.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from msgspec import Struct
@@ -46,7 +46,7 @@ from eventlog.events import (
 from eventlog.ids import ExecutorId, Instant, JobId, LeaseId, MaterializationKey
 
 
-class Queued(Struct, frozen=True, kw_only=True):
+class Queued(Struct, frozen=True, kw_only=True, tag=True):
     """Waits for an executor, at the earliest at `not_before`. `charged` counts the attempts that used up a retry."""
 
     spec: JobQueued
@@ -66,21 +66,21 @@ class Leased(Struct, frozen=True, kw_only=True):
     dispatched_at: Instant
 
 
-class Dispatched(Leased, frozen=True, kw_only=True):
+class Dispatched(Leased, frozen=True, kw_only=True, tag=True):
     """Handed out; the executor has not said yet that it began."""
 
 
-class Running(Leased, frozen=True, kw_only=True):
+class Running(Leased, frozen=True, kw_only=True, tag=True):
     """The executor's guest is at work."""
 
 
-class Aborting(Leased, frozen=True, kw_only=True):
+class Aborting(Leased, frozen=True, kw_only=True, tag=True):
     """A cancel was accepted: nothing of this job will be published; the executor has yet to confirm."""
 
     reason: str
 
 
-class Promoting(Struct, frozen=True, kw_only=True):
+class Promoting(Struct, frozen=True, kw_only=True, tag=True):
     """The commit point is passed; the sentinel publishes the staged outputs, after a crash again."""
 
     spec: JobQueued
@@ -239,6 +239,24 @@ class JobTable:
             Aborting: self.leased,
             Promoting: self.promoting,
         }
+
+    @classmethod
+    def of(
+        cls, jobs: Iterable[Job], *, indexed: Iterable[JobId], by_key: dict[MaterializationKey, JobId], next_id: JobId
+    ) -> JobTable:
+        """Return a table of these jobs in their order; `indexed` are their ids in the order that each index has."""
+        table = cls()
+        table._jobs = {job.spec.job: job for job in jobs}
+        for job_id in indexed:
+            job = table._jobs[job_id]
+            table._index[type(job)][job_id] = job
+        table.by_key = by_key
+        table.next_id = next_id
+        return table
+
+    def open_jobs(self) -> Iterator[Job]:
+        """Return the open jobs in the order in which they were queued."""
+        return iter(self._jobs.values())
 
     def __len__(self) -> int:
         return len(self._jobs)
