@@ -16,7 +16,7 @@ from eventlog.recovery import Witness
 
 HOME_VARIABLE = "CASPARIAN_HOME"
 DEFAULT_HOME = "~/.casparian_flow"
-OUR_NAMES = frozenset({"readmodel", "blobs", "tmp", "output", "keys", "config.toml"})
+OUR_NAMES = frozenset({"readmodel", "snapshots", "blobs", "tmp", "output", "keys", "config.toml"})
 
 
 class Home(Struct, frozen=True):
@@ -38,6 +38,10 @@ class Home(Struct, frozen=True):
     @property
     def blobs(self) -> Path:
         return self.root / "blobs"
+
+    @property
+    def snapshots(self) -> Path:
+        return self.root / "snapshots"
 
     @property
     def scratch(self) -> Path:
@@ -107,7 +111,15 @@ def prepare_home(home: Home) -> None:
 
 def refuse_own_folder(home: Home, target: Path) -> None:
     """Raise CliError for a sink inside the folders that the home keeps for itself."""
-    for kept in (home.log, home.blobs, home.scratch, home.private_key.parent, home.root / "readmodel"):
+    kept_for_itself = (
+        home.log,
+        home.blobs,
+        home.snapshots,
+        home.scratch,
+        home.private_key.parent,
+        home.root / "readmodel",
+    )
+    for kept in kept_for_itself:
         if target == kept or kept in target.parents:
             raise CliError(
                 "bad_sink_uri",

@@ -47,7 +47,7 @@ def _taken_plainly(params: Sequence[object]) -> list[Any]:
 def _is_plain(param: TyperOption | TyperArgument, value: Any) -> bool:
     """Say whether typer would hand this value on as it is: text for text, or nothing where nothing is needed."""
     if param.value_is_missing(value):
-        return not param.required and not param.multiple and param.nargs == 1
+        return not param.required and param.nargs == 1
     if param.type_descriptor.annotation == list[str]:
         return isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
     return param.type_descriptor.annotation is str and isinstance(value, str)

@@ -53,7 +53,7 @@ class Recovery(Struct, frozen=True, kw_only=True):
     """What this start found left by an earlier one: what it goes on with, ended, and removed.
 
     `log` says what was wrong with the end of the log, `log_kept_as` where the bytes are that were set aside,
-    `read_model` that it was made anew or had much to catch up with, and why.
+    `read_model` that it was made anew or had much to catch up with, and why, `snapshots` which were ignored, and why.
     """
 
     requeued: int = 0
@@ -66,6 +66,7 @@ class Recovery(Struct, frozen=True, kw_only=True):
     log: str = ""
     log_kept_as: str = ""
     read_model: str = ""
+    snapshots: tuple[str, ...] = ()
 
     def sentences(self) -> list[str]:
         """Return in words what was found and what is done about it; nothing after a clean end."""
@@ -73,6 +74,7 @@ class Recovery(Struct, frozen=True, kw_only=True):
         facts = (
             (self.log, f"recovered the log: {self.log}; kept as {self.log_kept_as}"),
             (self.read_model, self.read_model),
+            *((doubt, f"{doubt}; the log was folded instead") for doubt in self.snapshots),
             (self.interrupted_runs, f"{runs} had not ended: recorded as interrupted"),
             (
                 self.requeued or self.promoting,

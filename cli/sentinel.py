@@ -25,13 +25,14 @@ from cli.home import Home, newest_witness, prepare_home
 from cli.projecting import ProjectionThread
 from cli.promoter import Promoter
 from cli.report import Recovery
+from cli.snapshots import Snapshots
 from commands.epoch import BeginEpoch
 from commands.handle import Handler, Outcome, Subscriber
 from commands.job import DispatchJob, WithdrawJob
 from commands.parser import DeployParser
 from eventlog.blobs import FolderBlobStore
-from eventlog.frames import Frame, Stamp
-from eventlog.ids import JobId, LogId, ParserName
+from eventlog.frames import Stamp
+from eventlog.ids import JobId, LogId, ParserName, Seq
 from eventlog.log import Log
 from executors.parser_catalog import ParserPackage, builtin_parsers
 from executors.transport import NngServer, remove_socket, socket_address
@@ -67,6 +68,7 @@ class Sentinel:
         self.home = home
         self.workers = workers
         self.blobs = FolderBlobStore(home.blobs)
+        self.snapshots = Snapshots(home)
         self.packages: dict[ParserName, ParserPackage] = builtin_parsers()
         self.recovery = Recovery()
         self.purpose = purpose
@@ -127,6 +129,7 @@ class Sentinel:
             version=__version__,
             purpose=self.purpose,
             witness_of=lambda log_id: newest_witness(self.home, log_id),
+            snapshot_of=self.snapshots.choose,
         )
         stack.callback(self.log.close)
         scratch_removed = self._clear_scratch()
@@ -135,7 +138,8 @@ class Sentinel:
         self.projection = self._open_read_model()
         self.projection.start()
         stack.callback(self.projection.stop)
-        self.handler.replay(self._replayed)
+        self.handler.replay(self.projection.feed, start=self.snapshots.state, observed=Seq(self.projection.at))
+        stack.callback(self._leave_snapshot)
         self.promoter = Promoter(self.handler, open_sink=open_sink)
         address, stale = self._take_address(stack, "executors")
         self._control_address, stale_control = self._take_address(stack, "control")
@@ -208,8 +212,10 @@ class Sentinel:
         writer = open_writer(self.home.root, self.log.log_id)
         return ProjectionThread(writer, head=self.log.head.seq)
 
-    def _replayed(self, frame: Frame) -> None:
-        self.projection.feed(frame)
+    def _leave_snapshot(self) -> None:
+        state = self.handler.at_rest()
+        if state is not None:
+            self.snapshots.leave(self.log, state)
 
     def _manage(self, state: State) -> list[DispatchJob]:
         return self.fleet.plan(state)
@@ -238,6 +244,7 @@ class Sentinel:
             log=torn.reason if torn else "",
             log_kept_as=torn.kept_as if torn else "",
             read_model=self.projection.caught_up() if self.log.epoch > 1 else "",
+            snapshots=self.snapshots.doubts,
         )
 
     def _outdated(self, state: State) -> list[JobId]:

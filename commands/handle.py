@@ -21,18 +21,19 @@ from typing import TypeVar, get_args
 from commands.decide import Command, decide
 from commands.inbox import BATCH_COMMANDS_MAX, AsyncPort, Outcome, Request, settle
 from commands.outcome import Refused
-from commands.receipts import Receipt, Receipts
 from eventlog.errors import LogFullError
 from eventlog.events import CommandRefused, Event, LoggedCommand
 from eventlog.frames import Frame, FrameDraft, Stamp
 from eventlog.ids import Seq
 from eventlog.log import Log
 from reducers.fold import State, apply, fold
+from reducers.receipts import Receipt, Receipts
 
 __all__ = ["AsyncPort", "Handler", "Outcome"]
 
 INBOX_ITEMS_MAX = 10_000
 IDLE_SECONDS = 1.0
+NOTHING_OBSERVED = Seq(0)
 LOGGED: tuple[type[LoggedCommand], ...] = get_args(LoggedCommand)
 
 T = TypeVar("T")
@@ -55,7 +56,6 @@ class Handler:
         self._subscribers: list[Subscriber] = []
         self._thread = threading.Thread(target=self._loop, name="decider", daemon=True)
         self._state = State()
-        self._receipts = Receipts()
         self._fault: BaseException | None = None
         self._full: LogFullError | None = None
 
@@ -63,16 +63,26 @@ class Handler:
         """Have durable frames told, in order, on the deciding thread: a subscriber only hands on. Before `start`."""
         self._subscribers.append(subscriber)
 
-    def replay(self, observe: Callable[[Frame], None]) -> None:
-        """Fold the whole log into the state; `observe` sees each frame. Once, before `start`."""
+    def replay(
+        self, observe: Callable[[Frame], None], *, start: State | None = None, observed: Seq = NOTHING_OBSERVED
+    ) -> None:
+        """Fold the log into the state; `observe` sees each frame. Once, before `start`.
+
+        With `start`, a state of this log at its seq, only what is after it is folded; nothing before that is read
+        unless `observe` has seen the log up to `observed` only.
+        """
+        if start is not None:
+            self._state = start
+        folded = self._state.seq
         gc.collect()
         gc.freeze()
         gc.disable()  # keeping decoded events alive is bound by the collector: three to four times the speed
         try:
-            for frame in self._log.replay():
-                fold(self._state, [(record.seq, record.data) for record in frame.records])
-                self._state.seq = Seq(frame.last)
-                self._receipts.fold(frame)
+            for frame in self._log.replay(min(folded, observed) + 1):
+                if frame.last > folded:
+                    fold(self._state, frame.records)
+                    self._state.seq = Seq(frame.last)  # the last records may be of a type that is passed over
+                    self._state.receipts.fold(frame)
                 observe(frame)
         finally:
             gc.enable()
@@ -128,7 +138,7 @@ class Handler:
 
         For a caller that does something beside the command, which must not be done twice.
         """
-        receipt = self.inspect(lambda _: self._receipts.find(stamp))
+        receipt = self.inspect(lambda state: recognise(stamp, state.receipts))
         if isinstance(receipt, Refused):
             return Outcome(seq=Seq(self._log.head.seq), events=(), refused=receipt)
         return self._recall(receipt) if receipt is not None else None
@@ -142,6 +152,11 @@ class Handler:
         """Decide what is queued, then end the thread."""
         self._inbox.put(None)
         self._thread.join()
+
+    def at_rest(self) -> State | None:
+        """Return the state, which is that of the log's head; after `stop`. None if a fault has left it ahead of it."""
+        assert not self._thread.is_alive(), "the state is changed as long as the decider is at work"
+        return self._state if self._fault is None else None
 
     def _put(self, requests: list[Request]) -> None:
         self._inbox.put(requests)
@@ -229,7 +244,7 @@ class Handler:
         """Decide requests in order, each on the state that the ones before it leave, adding what is to be appended."""
         answers: list[tuple[Request, Outcome | Receipt]] = []
         for request in requests:
-            known = self._receipts.find(request.stamp) if request.stamp is not None else None
+            known = recognise(request.stamp, self._state.receipts) if request.stamp is not None else None
             if isinstance(known, Receipt):
                 answers.append((request, known))
                 continue
@@ -241,7 +256,7 @@ class Handler:
             if draft is not None:
                 drafts.append(draft)
                 if request.stamp is not None:
-                    self._receipts.keep(request.stamp, last=outcome.seq)
+                    self._state.receipts.keep(request.stamp, last=outcome.seq)
         return answers
 
     def _recall(self, receipt: Receipt) -> Outcome:
@@ -277,6 +292,18 @@ class Handler:
             apply(state, Seq(state.seq + 1), event)
         outcome = Outcome(seq=state.seq, events=events, refused=refused)
         return outcome, _draft(request, logged, events)
+
+
+def recognise(stamp: Stamp, receipts: Receipts) -> Receipt | Refused | None:
+    """Return the receipt of a request, None if it is new; Refused if the stamp can only be somebody's mistake."""
+    receipt = receipts.find(stamp)
+    name = f"request {stamp.sequence} of {stamp.producer}, epoch {stamp.epoch}"
+    if receipt is not None and receipt.digest != stamp.digest:
+        return Refused("id_reused", f"{name} came before with other content", "Send it under a new number.")
+    newest = receipts.epoch_of(stamp.producer)
+    if receipt is None and stamp.epoch < newest:
+        return Refused("stale_epoch", f"{name}: it has since been in epoch {newest}", "Start it again.")
+    return receipt
 
 
 def _nothing(state: State | None) -> None:

@@ -166,7 +166,7 @@ class ChainScan:
                     check="bytes", expected=f"{line.bytes} bytes before the commit line", actual=str(middle - at)
                 )
                 return
-            self.gap = _misfit(line, self.link, self.hasher.of(memoryview(window)[at : hashed_end(match)]))
+            self.gap = _misfit(line, self.link, self.hasher.of(window[at : hashed_end(match)]))
             if self.gap is not None:
                 return
             offset, size = self.offset, match.end() - at

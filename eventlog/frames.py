@@ -52,18 +52,20 @@ ID_CHARACTERS_MAX: Final = 200
 COUNT_LIMIT: Final = 10**18  # numbers of the commit line have at most 18 digits
 COMMIT_START: Final = b'{"commit":'
 
+_NEXT_COMMIT: Final = b"\n" + COMMIT_START
 _HASH_KEY: Final = b'"hash":"'
-_HASH_TAIL_BYTES: Final = 64 + len(b'"}\n')
-_COUNT = rb"(0|[1-9][0-9]{0,17})"
+# Nothing here can match in two ways, so every repeat keeps what it took (`++`) and only the hash is a group: the same
+# lines match in half the time.
+_COUNT = rb"(?:0|[1-9][0-9]{0,17}+)"
 _COMMIT_LINE: Final = re.compile(
     rb'\{"commit":' + _COUNT + rb',"first":' + _COUNT + rb',"last":' + _COUNT + rb',"bytes":' + _COUNT
-    + rb',"ts":"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z)"'
-    + rb',"actor":"([^"\\\x00-\x1f]*(?:\\["\\][^"\\\x00-\x1f]*)*)"'
+    + rb',"ts":"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z"'
+    + rb',"actor":"[^"\\\x00-\x1f]*+(?:\\["\\][^"\\\x00-\x1f]*+)*+"'
     + rb',"cause":' + _COUNT + rb',"corr":' + _COUNT
-    + rb'(?:,"stamp":\{"producer":"[A-Za-z0-9._:@+-]{1,100}","epoch":' + _COUNT + rb',"sequence":' + _COUNT
-    + rb',"digest":"[0-9a-f]{32}"\})?'
+    + rb'(?:,"stamp":\{"producer":"[A-Za-z0-9._:@+-]{1,100}+","epoch":' + _COUNT + rb',"sequence":' + _COUNT
+    + rb',"digest":"[0-9a-f]{32}"\})?+'
     + rb',"epoch":' + _COUNT + rb',"durable":' + _COUNT
-    + rb',"prev":"([0-9a-f]{64})","hash":"([0-9a-f]{64})"\}\n'
+    + rb',"prev":"[0-9a-f]{64}","hash":"(?P<hash>[0-9a-f]{64})"\}\n'
 )  # fmt: skip
 _PRODUCER: Final = re.compile(r"[A-Za-z0-9._:@+-]{1,100}")
 _DIGEST: Final = re.compile(r"[0-9a-f]{32}")
@@ -187,14 +189,12 @@ class FrameHash:
     """Hashes frames of one log; the log's id is part of every hash, so frames of another log never fit."""
 
     def __init__(self, log_id: LogId) -> None:
-        self._base = hashlib.sha256(FORMAT.encode() + b"\0" + bytes.fromhex(log_id))
+        self._prefix = FORMAT.encode() + b"\0" + bytes.fromhex(log_id)
 
     def of(self, lines: bytes | memoryview, rest: bytes = b"") -> str:
         """Return the hash of a frame's bytes through the comma before `"hash"`, in hexadecimal."""
-        digest = self._base.copy()
-        digest.update(lines)
-        digest.update(rest)
-        return digest.hexdigest()
+        # Joined and hashed in one call: copying a hash that has begun and feeding it costs more than copying the bytes.
+        return hashlib.sha256(b"".join((self._prefix, lines, rest))).hexdigest()
 
 
 def is_well_formed(stamp: Stamp) -> bool:
@@ -217,15 +217,12 @@ def match_commit_line(data: bytes, at: int) -> re.Match[bytes] | None:
 def find_commit_line(data: bytes, start: int) -> re.Match[bytes] | None:
     """Match the first commit line of the frame that starts at `start`; None if it is not whole or not well formed.
 
-    A line break cannot stand inside a JSON text, so the search cannot stop inside a payload. Going from break to break
-    is four times faster than one search for the break and what follows it: a single byte is looked for at memory speed.
+    A line break cannot stand inside a JSON text, so the search cannot stop inside a payload.
     """
-    at = start
-    while not data.startswith(COMMIT_START, at):  # at most once for each line of the data
-        at = data.find(b"\n", at) + 1
-        if at == 0:
-            return None
-    return match_commit_line(data, at)
+    if data.startswith(COMMIT_START, start):  # an empty frame
+        return match_commit_line(data, start)
+    at = data.find(_NEXT_COMMIT, start)
+    return match_commit_line(data, at + 1) if at >= 0 else None
 
 
 def read_commit_line(match: re.Match[bytes]) -> CommitLine:
@@ -238,7 +235,7 @@ def read_commit_line(match: re.Match[bytes]) -> CommitLine:
 
 def hashed_end(match: re.Match[bytes]) -> int:
     """Return where the hashed bytes of a frame end: after the comma before `"hash"`."""
-    return match.end() - len(_HASH_KEY) - _HASH_TAIL_BYTES
+    return match.start("hash") - len(_HASH_KEY)
 
 
 def decode_frame(raw: RawFrame) -> Frame:

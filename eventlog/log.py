@@ -44,6 +44,7 @@ from eventlog.lock import LockHolder, LogLock, boot_id, identity
 from eventlog.recovery import POISON_NAME, WHAT_TO_DO, Recovery, Witness, recover, require_genesis
 from eventlog.reserve import BALLAST_BYTES, RESERVE_BYTES, Reserve, give_up_ballast, keep_ballast
 from eventlog.sealed import CLOSED_NAME, GENESIS_NAME, Closed, Genesis, write_closed, write_genesis
+from eventlog.snapshot import Header as SnapshotHeader
 
 __all__ = ["EXIT_STORAGE", "Frame", "FrameDraft", "Head", "Log", "exit_process"]
 
@@ -100,6 +101,7 @@ class Log:
         version: str,
         purpose: str,
         witness_of: Callable[[LogId], Witness | None] = lambda _: None,
+        snapshot_of: Callable[[LogId], SnapshotHeader | None] = lambda _: None,
         die: Callable[[str], NoReturn] = exit_process,
         reserve_bytes: int = RESERVE_BYTES,
         ballast_bytes: int = BALLAST_BYTES,
@@ -109,7 +111,7 @@ class Log:
         """Take the log in `folder`, creating it if there is none, recover it and begin a new epoch, durably.
 
         `witness_of` is asked, under the lock, who has seen the log of this id from outside: a log that is behind its
-        witness is refused before a byte of it is changed.
+        witness is refused before a byte of it is changed. `snapshot_of` is asked likewise for a snapshot that fits it.
         `clock` gives the commit lines' `ts`; `new_log_id` is asked for a new log only; `purpose` is told to those who
         find the log locked. Frames are refused while the disk has less than `reserve_bytes` free (and one batch, or a
         sixteenth of a small disk); `ballast_bytes` are given up by an opening that finds the disk full; 0 is neither.
@@ -127,7 +129,8 @@ class Log:
             give_up_ballast(folder, ballast_bytes=ballast_bytes, fs=fs)
             _create_if_absent(folder, new_log_id=new_log_id, clock=clock, fs=fs)
             genesis, genesis_hash = require_genesis(folder, fs=fs)
-            recovery = recover(folder, genesis, genesis_hash, witness=witness_of(genesis.log_id), fs=fs)
+            witness, snapshot = witness_of(genesis.log_id), snapshot_of(genesis.log_id)
+            recovery = recover(folder, genesis, genesis_hash, witness=witness, snapshot=snapshot, fs=fs)
             # Before the first append: the mark of a clean close must never be behind the log.
             remove_durably(folder / CLOSED_NAME, fs=fs)
             reserve = Reserve(folder, reserve_bytes=reserve_bytes, fs=fs)
@@ -217,9 +220,16 @@ class Log:
         with self._turn:
             head = self.head
         start = [point for point in self._waypoints if point.link.seq < max(from_seq, 1)][-1]
-        segments = [*self._full, replace(self._active, size=head.bytes)]
-        scan = ChainScan(log_id=self.log_id, segments=segments, start=start, fs=self._fs)
+        scan = ChainScan(log_id=self.log_id, segments=self._segments_up_to(head), start=start, fs=self._fs)
         return self._replay(scan, head=head, from_seq=from_seq)
+
+    def segments(self) -> list[Segment]:
+        """Return the files of the chain, with their sizes up to where the log ends now."""
+        with self._turn:
+            return self._segments_up_to(self.head)
+
+    def _segments_up_to(self, head: Head) -> list[Segment]:
+        return [*self._full, replace(self._active, size=head.bytes)]
 
     def _replay(self, scan: ChainScan, *, head: Head, from_seq: int) -> Iterator[Frame]:
         for raw in scan.frames():

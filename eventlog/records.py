@@ -232,7 +232,12 @@ def misplaced_line(lines: bytes, *, first: int, last: int) -> tuple[int, bytes] 
 
 def records_are_in_place(records: Sequence[LogRecord | SkippedRecord], *, first: int, last: int) -> bool:
     """Return whether the records have exactly the seqs from `first` to `last`, in order."""
-    return [record.seq for record in records] == list(range(first, last + 1))
+    due = first
+    for record in records:
+        if record.seq != due:
+            return False
+        due += 1
+    return due == last + 1
 
 
 class Records(Sequence[LogRecord]):

@@ -52,6 +52,7 @@ from eventlog.ids import LogId, Sha256
 from eventlog.lock import identity_of_name
 from eventlog.records import refuse_unknown_tags
 from eventlog.sealed import GENESIS_NAME, Closed, Genesis, read_closed, read_genesis
+from eventlog.snapshot import Header as SnapshotHeader
 
 TAIL_BYTES_MAX: Final = 16 * 1024 * 1024  # a batch is at most 8 MiB and one is in flight; twice that is not a tail
 WITNESS_HASHED_BYTES_MAX: Final = 256 * 1024 * 1024  # frames of a real tail do not overlap; only forged ones get here
@@ -101,8 +102,13 @@ class Hearing:
 
     def hear(self, line: CommitLine) -> None:
         """Take in one commit of the chain; empty ones end at the seq of the one before them and are passed over."""
-        if self._witness is not None and line.last == self._witness.seq and line.first <= line.last:
-            self._hash_there = line.hash
+        if line.first <= line.last:
+            self.hear_of(seq=line.last, hash_=line.hash)
+
+    def hear_of(self, *, seq: int, hash_: str) -> None:
+        """Take in where a commit with records ended."""
+        if self._witness is not None and seq == self._witness.seq:
+            self._hash_there = hash_
 
     def verdict(self, scan: ChainScan) -> Judgement | None:
         """Return REGRESSED if the log that was walked to its end is not the one that the witness saw; else None."""
@@ -146,6 +152,11 @@ def require_genesis(folder: Path, *, fs: FsPort = OS_FS) -> tuple[Genesis, str]:
                 next_step=WHAT_TO_DO["CORRUPT"],
             ) from None
         raise
+
+
+def genesis_waypoint(folder: Path) -> Waypoint:
+    """Return where the chain of a log begins. Raises as `require_genesis` does."""
+    return Waypoint(link=genesis_link(require_genesis(folder)[1]), index=0, offset=0)
 
 
 # --- judging --------------------------------------------------------------------------------------------------------
@@ -263,11 +274,18 @@ def _testimony(line: CommitLine, link: Link) -> str | None:
 
 
 def recover(
-    folder: Path, genesis: Genesis, genesis_hash: str, *, witness: Witness | None = None, fs: FsPort
+    folder: Path,
+    genesis: Genesis,
+    genesis_hash: str,
+    *,
+    witness: Witness | None = None,
+    snapshot: SnapshotHeader | None = None,
+    fs: FsPort,
 ) -> Recovery:
     """Bring a log to a whole, synced chain; the caller holds the lock. Repeating it after a crash changes nothing more.
 
-    A torn tail looks the same whether its records were acknowledged or not: only a witness can tell.
+    A torn tail looks the same whether its records were acknowledged or not: only a witness can tell. A snapshot that
+    fits the log vouches for the bytes before it, and spares the walk there after a clean close.
 
     Raises LogCorruptError, LogRegressedError, UnknownEventError (before a byte is changed), LogStorageError.
     """
@@ -276,10 +294,15 @@ def recover(
         sync_file(segments[-1].path, fs=fs)  # what is read below may still be in the page cache only
     sync_folder(folder, fs=fs)
     closed = read_closed(folder, fs=fs)
+    poisoned = exists(folder / POISON_NAME, fs=fs)
     start = Waypoint(link=genesis_link(genesis_hash), index=0, offset=0)
-    scan = ChainScan(log_id=genesis.log_id, segments=segments, start=start, fs=fs)
+    waypoints: tuple[Waypoint, ...] = (start,)
     hearing = Hearing(witness)
-    waypoints = _scan_known(scan, hearing)
+    if snapshot is not None and closed is not None and not poisoned and not _is_older(witness, snapshot):
+        hearing.hear_of(seq=snapshot.seq, hash_=snapshot.told)
+        start = snapshot.at
+    scan = ChainScan(log_id=genesis.log_id, segments=segments, start=start, fs=fs)
+    waypoints += _scan_known(scan, hearing)
     judgement = judge(scan, closed)
     _refuse(folder, judgement)
     _refuse(folder, hearing.verdict(scan) or judgement)
@@ -287,7 +310,6 @@ def recover(
     epoch = scan.link.epoch + 1
     if judgement.verdict == "TORN":
         _set_aside(folder, scan, epoch=epoch)
-    poisoned = exists(folder / POISON_NAME, fs=fs)
     if judgement.verdict == "TORN" or poisoned:
         _copy_forward(folder, scan, log_id=genesis.log_id)
     if poisoned:
@@ -300,8 +322,13 @@ def recover(
     )
 
 
+def _is_older(witness: Witness | None, snapshot: SnapshotHeader) -> bool:
+    """Return whether the witness speaks of a commit that only a walk over what is before the snapshot can find."""
+    return witness is not None and witness.seq < snapshot.seq
+
+
 def _scan_known(scan: ChainScan, hearing: Hearing) -> tuple[Waypoint, ...]:
-    """Walk the whole chain, refuse types of a newer version, and return the sparse index that replay starts from."""
+    """Walk the chain to its end, refuse types of a newer version; return the sparse index that replay starts from."""
     waypoints = [scan.waypoint()]
     for raw in scan.frames():
         refuse_unknown_tags(raw.lines)

@@ -34,7 +34,6 @@ from eventlog.events import (
     RunStarted,
     WriterOpened,
 )
-from eventlog.ids import ExecutorId
 
 
 class Executor(Struct, frozen=True, kw_only=True):
@@ -72,11 +71,6 @@ IGNORES: frozenset[type[Record]] = frozenset(
         PromotionAbandoned,
     }
 )
-
-
-def executor_of(event: HandledEvent) -> ExecutorId:
-    """Return the executor that an event of this noun speaks of."""
-    return event.executor
 
 
 def evolve(executor: Executor | None, event: HandledEvent) -> Executor | None:

@@ -35,7 +35,6 @@ from eventlog.events import (
     RunStarted,
     WriterOpened,
 )
-from eventlog.ids import RunId
 
 
 class RunFiles(Struct, frozen=True, kw_only=True):
@@ -74,11 +73,6 @@ IGNORES: frozenset[type[Record]] = frozenset(
 )
 
 NOTHING = RunFiles(seen=0, refused=0)
-
-
-def run_of(event: HandledEvent) -> RunId:
-    """Return the run whose files an event of this noun counts."""
-    return event.run
 
 
 def evolve(files: RunFiles | None, event: HandledEvent) -> RunFiles | None:

@@ -10,7 +10,9 @@ from typing import Any
 
 from eventlog.events import Record, WriterOpened
 from eventlog.ids import ExecutorId, ParserName, RunId, Seq, TargetKey
+from eventlog.records import LogRecord
 from reducers import executor, file, job, output, parser, run
+from reducers.receipts import Receipts
 
 NOUNS = {"parser": parser, "run": run, "file": file, "executor": executor, "job": job, "output": output}
 
@@ -35,6 +37,7 @@ class State:
         self.executors: dict[ExecutorId, executor.Executor] = {}
         self.jobs = job.JobTable()
         self.outputs: dict[TargetKey, output.Output] = {}
+        self.receipts = Receipts()  # folded from frames, not from events: the stamp is the frame's
 
 
 def apply(state: State, seq: Seq, event: Record) -> None:
@@ -47,10 +50,11 @@ def apply(state: State, seq: Seq, event: Record) -> None:
         state.epoch = event.epoch
 
 
-def fold(state: State, events: Iterable[tuple[Seq, Record]]) -> State:
-    """Fold events into the state and return it."""
+def fold(state: State, records: Iterable[LogRecord]) -> State:
+    """Fold records of the log, in its order, into the state and return it."""
     steps, changed = _STEPS, state.changed
-    for seq, event in events:  # as `apply` does, without a call for each event: this is all of a replay
+    for record in records:  # as `apply` does, without a call for each event: this is all of a replay
+        seq, event = record.seq, record.data
         for noun, put in steps.get(type(event), ()):
             put(state, event)
             changed[noun] = seq
@@ -67,40 +71,34 @@ def _put(table: dict[Any, Any], key: object, new: object | None) -> None:
         table[key] = new
 
 
-# The casts below are what TABLE promises: a noun only ever sees the events that it handles.
+# Any below is what TABLE promises: a noun only ever sees the events that it handles.
 def _parser(state: State, event: Any) -> None:
-    key = parser.parser_of(event)
-    _put(state.parsers, key, parser.evolve(state.parsers.get(key), event))
+    state.parsers[event.parser] = parser.evolve(state.parsers.get(event.parser), event)
 
 
 def _run(state: State, event: Any) -> None:
-    key = run.run_of(event)
-    _put(state.runs, key, run.evolve(state.runs.get(key), event))
-    if key >= state.next_run:
-        state.next_run = RunId(key + 1)
+    _put(state.runs, event.run, run.evolve(state.runs.get(event.run), event))
+    if event.run >= state.next_run:
+        state.next_run = RunId(event.run + 1)
 
 
 def _file(state: State, event: Any) -> None:
-    key = file.run_of(event)
-    _put(state.files, key, file.evolve(state.files.get(key), event))
+    _put(state.files, event.run, file.evolve(state.files.get(event.run), event))
 
 
 def _executor(state: State, event: Any) -> None:
-    key = executor.executor_of(event)
-    _put(state.executors, key, executor.evolve(state.executors.get(key), event))
+    _put(state.executors, event.executor, executor.evolve(state.executors.get(event.executor), event))
 
 
 def _job(state: State, event: Any) -> None:
-    key = event.job
-    before = state.jobs.get(key)
+    before = state.jobs.get(event.job)
     after = job.evolve(before, event)
     if after is not before:
-        state.jobs.put(key, after)
+        state.jobs.put(event.job, after)
 
 
 def _output(state: State, event: Any) -> None:
-    key = output.target_of(event)
-    _put(state.outputs, key, output.evolve(state.outputs.get(key), event))
+    state.outputs[event.target_key] = output.evolve(state.outputs.get(event.target_key), event)
 
 
 _APPLY: dict[str, Callable[[State, Any], None]] = {

@@ -9,8 +9,8 @@ validates; `evolve` accepts every event that was ever appended.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import assert_never
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from msgspec import Struct
 
@@ -46,7 +46,7 @@ from eventlog.events import (
 from eventlog.ids import ExecutorId, Instant, JobId, LeaseId, MaterializationKey
 
 
-class Queued(Struct, frozen=True, kw_only=True):
+class Queued(Struct, frozen=True, kw_only=True, tag=True):
     """Waits for an executor, at the earliest at `not_before`. `charged` counts the attempts that used up a retry."""
 
     spec: JobQueued
@@ -66,21 +66,21 @@ class Leased(Struct, frozen=True, kw_only=True):
     dispatched_at: Instant
 
 
-class Dispatched(Leased, frozen=True, kw_only=True):
+class Dispatched(Leased, frozen=True, kw_only=True, tag=True):
     """Handed out; the executor has not said yet that it began."""
 
 
-class Running(Leased, frozen=True, kw_only=True):
+class Running(Leased, frozen=True, kw_only=True, tag=True):
     """The executor's guest is at work."""
 
 
-class Aborting(Leased, frozen=True, kw_only=True):
+class Aborting(Leased, frozen=True, kw_only=True, tag=True):
     """A cancel was accepted: nothing of this job will be published; the executor has yet to confirm."""
 
     reason: str
 
 
-class Promoting(Struct, frozen=True, kw_only=True):
+class Promoting(Struct, frozen=True, kw_only=True, tag=True):
     """The commit point is passed; the sentinel publishes the staged outputs, after a crash again."""
 
     spec: JobQueued
@@ -118,28 +118,6 @@ MOVES: dict[type[Job] | None, dict[type[Record], type[Job] | None]] = {
 }
 
 
-def job_of(event: JobEvent) -> JobId:
-    """Return the job that an event of this noun speaks of."""
-    return event.job
-
-
-HANDLES: frozenset[type[Record]] = frozenset(
-    {
-        JobQueued,
-        JobDispatched,
-        JobStarted,
-        JobDeclined,
-        JobRequeued,
-        CommitRefused,
-        OutputsCommitted,
-        MaterializationRecorded,
-        JobCompleted,
-        JobFailed,
-        CancelAccepted,
-        JobAborted,
-        PromotionAbandoned,
-    }
-)
 IGNORES: frozenset[type[Record]] = frozenset(
     {
         WriterOpened,
@@ -160,45 +138,26 @@ IGNORES: frozenset[type[Record]] = frozenset(
 
 def evolve(job: Job | None, event: JobEvent) -> Job | None:
     """Return the job after the event, or None when it has ended (or was never queued)."""
-    match event:
-        case JobQueued():
-            return Queued(spec=event, attempts=0, charged=0, not_before=event.queued_at)
-        case JobCompleted() | JobFailed() | JobAborted():
-            return None
-    if job is None:
-        return None
-    match event:
-        case JobDispatched(executor=executor, lease=lease, dispatched_at=dispatched_at, attempt=attempt):
-            return Dispatched(
-                spec=job.spec,
-                attempts=attempt,
-                charged=job.charged,
-                executor=executor,
-                lease=lease,
-                dispatched_at=dispatched_at,
-            )
-        case JobStarted():
-            return _holding(Running, job)
-        case JobDeclined(declined_at=declined_at):
-            return Queued(spec=job.spec, attempts=job.attempts, charged=job.charged, not_before=declined_at)
-        case JobRequeued(charged=charged, not_before=not_before):
-            return Queued(
-                spec=job.spec, attempts=job.attempts, charged=job.charged + int(charged), not_before=not_before
-            )
-        case CancelAccepted(reason=reason):
-            return _aborting(job, reason)
-        case OutputsCommitted():
-            return Promoting(spec=job.spec, attempts=job.attempts, charged=job.charged, committed=event)
-        case CommitRefused() | MaterializationRecorded() | PromotionAbandoned():
-            return job
-        case _:
-            assert_never(event)
+    if type(event) is JobQueued:
+        return Queued(spec=event, attempts=0, charged=0, not_before=event.queued_at)
+    return None if job is None else _STEPS[type(event)](job, event)
 
 
-def _holding(state: type[Running], job: Job) -> Job:
+def _dispatched(job: Job, event: JobDispatched) -> Job:
+    return Dispatched(
+        spec=job.spec,
+        attempts=event.attempt,
+        charged=job.charged,
+        executor=event.executor,
+        lease=event.lease,
+        dispatched_at=event.dispatched_at,
+    )
+
+
+def _started(job: Job, _event: JobStarted) -> Job:
     if not isinstance(job, Leased):
         return job
-    return state(
+    return Running(
         spec=job.spec,
         attempts=job.attempts,
         charged=job.charged,
@@ -208,7 +167,16 @@ def _holding(state: type[Running], job: Job) -> Job:
     )
 
 
-def _aborting(job: Job, reason: str) -> Job:
+def _declined(job: Job, event: JobDeclined) -> Job:
+    return Queued(spec=job.spec, attempts=job.attempts, charged=job.charged, not_before=event.declined_at)
+
+
+def _requeued(job: Job, event: JobRequeued) -> Job:
+    charged = job.charged + int(event.charged)
+    return Queued(spec=job.spec, attempts=job.attempts, charged=charged, not_before=event.not_before)
+
+
+def _cancelled(job: Job, event: CancelAccepted) -> Job:
     if not isinstance(job, Leased):
         return job
     return Aborting(
@@ -218,8 +186,39 @@ def _aborting(job: Job, reason: str) -> Job:
         executor=job.executor,
         lease=job.lease,
         dispatched_at=job.dispatched_at,
-        reason=reason,
+        reason=event.reason,
     )
+
+
+def _committed(job: Job, event: OutputsCommitted) -> Job:
+    return Promoting(spec=job.spec, attempts=job.attempts, charged=job.charged, committed=event)
+
+
+def _same(job: Job, _event: CommitRefused | MaterializationRecorded | PromotionAbandoned) -> Job:
+    return job
+
+
+def _ended(_job: Job, _event: JobCompleted | JobFailed | JobAborted) -> None:
+    return END
+
+
+# What each event does to a job that is open. A look-up instead of a `match`: half of a replay's folding was the walk
+# along its cases. Any: each function takes the event that it stands beside.
+_STEPS: dict[type[Record], Callable[[Job, Any], Job | None]] = {
+    JobDispatched: _dispatched,
+    JobStarted: _started,
+    JobDeclined: _declined,
+    JobRequeued: _requeued,
+    CancelAccepted: _cancelled,
+    OutputsCommitted: _committed,
+    CommitRefused: _same,
+    MaterializationRecorded: _same,
+    PromotionAbandoned: _same,
+    JobCompleted: _ended,
+    JobFailed: _ended,
+    JobAborted: _ended,
+}
+HANDLES: frozenset[type[Record]] = frozenset({JobQueued, *_STEPS})
 
 
 class JobTable:
@@ -232,6 +231,32 @@ class JobTable:
         self.promoting: dict[JobId, Promoting] = {}
         self.by_key: dict[MaterializationKey, JobId] = {}
         self.next_id = JobId(1)
+        # Any: a state is only ever put into the index that it stands beside.
+        self._index: dict[type[Job], dict[JobId, Any]] = {
+            Queued: self.queued,
+            Dispatched: self.leased,
+            Running: self.leased,
+            Aborting: self.leased,
+            Promoting: self.promoting,
+        }
+
+    @classmethod
+    def of(
+        cls, jobs: Iterable[Job], *, indexed: Iterable[JobId], by_key: dict[MaterializationKey, JobId], next_id: JobId
+    ) -> JobTable:
+        """Return a table of these jobs in their order; `indexed` are their ids in the order that each index has."""
+        table = cls()
+        table._jobs = {job.spec.job: job for job in jobs}
+        for job_id in indexed:
+            job = table._jobs[job_id]
+            table._index[type(job)][job_id] = job
+        table.by_key = by_key
+        table.next_id = next_id
+        return table
+
+    def open_jobs(self) -> Iterator[Job]:
+        """Return the open jobs in the order in which they were queued."""
+        return iter(self._jobs.values())
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -247,37 +272,21 @@ class JobTable:
         """Replace one job's state and keep the indexes true."""
         old = self._jobs.get(job)
         if old is not None:
-            self._unindex(job, old)
-        if new is None:
-            self._jobs.pop(job, None)
-            for key in old.spec.keys if old else ():
-                self.by_key.pop(key.materialization_key, None)
-            return
-        self._jobs[job] = new
-        self._index(job, new)
-        if old is None:
-            self.next_id = JobId(max(self.next_id, job + 1))
-            for key in new.spec.keys:
-                self.by_key[key.materialization_key] = job
+            del self._index[type(old)][job]
+        if new is not None:
+            self._jobs[job] = new
+            self._index[type(new)][job] = new
+            if old is None:
+                self._begin(job, new)
+        elif old is not None:
+            self._end(job, old)
 
-    def _unindex(self, job: JobId, old: Job) -> None:
-        match old:
-            case Queued():
-                del self.queued[job]
-            case Dispatched() | Running() | Aborting():
-                del self.leased[job]
-            case Promoting():
-                del self.promoting[job]
-            case _:
-                assert_never(old)
+    def _begin(self, job: JobId, new: Job) -> None:
+        self.next_id = JobId(max(self.next_id, job + 1))
+        for key in new.spec.keys:
+            self.by_key[key.materialization_key] = job
 
-    def _index(self, job: JobId, new: Job) -> None:
-        match new:
-            case Queued():
-                self.queued[job] = new
-            case Dispatched() | Running() | Aborting():
-                self.leased[job] = new
-            case Promoting():
-                self.promoting[job] = new
-            case _:
-                assert_never(new)
+    def _end(self, job: JobId, old: Job) -> None:
+        del self._jobs[job]
+        for key in old.spec.keys:
+            self.by_key.pop(key.materialization_key, None)

@@ -34,7 +34,6 @@ from eventlog.events import (
     RunStarted,
     WriterOpened,
 )
-from eventlog.ids import ParserName
 
 
 class Parser(Struct, frozen=True, kw_only=True):
@@ -72,11 +71,6 @@ IGNORES: frozenset[type[Record]] = frozenset(
         PromotionAbandoned,
     }
 )
-
-
-def parser_of(event: ParserDeployed) -> ParserName:
-    """Return the parser that an event of this noun speaks of."""
-    return event.parser
 
 
 def evolve(parser: Parser | None, event: ParserDeployed) -> Parser:

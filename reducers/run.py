@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import assert_never
+from collections.abc import Callable
+from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from eventlog.events import (
     CancelAccepted,
@@ -35,7 +35,6 @@ from eventlog.events import (
     RunStarted,
     WriterOpened,
 )
-from eventlog.ids import RunId
 
 
 class Run(Struct, frozen=True, kw_only=True):
@@ -49,9 +48,6 @@ class Run(Struct, frozen=True, kw_only=True):
 
 HandledEvent = (
     RunStarted | RunPlanned | RunFinished | RunInterrupted | JobQueued | JobCompleted | JobFailed | JobAborted
-)
-HANDLES: frozenset[type[Record]] = frozenset(
-    {RunStarted, RunPlanned, RunFinished, RunInterrupted, JobQueued, JobCompleted, JobFailed, JobAborted}
 )
 IGNORES: frozenset[type[Record]] = frozenset(
     {
@@ -76,26 +72,38 @@ IGNORES: frozenset[type[Record]] = frozenset(
 )
 
 
-def run_of(event: HandledEvent) -> RunId:
-    """Return the run that an event of this noun speaks of."""
-    return event.run
-
-
 def evolve(run: Run | None, event: HandledEvent) -> Run | None:
     """Return the run after the event, or None when it is over."""
-    match event:
-        case RunStarted():
-            return Run(started=event, planned=None, queued_jobs=0, open_jobs=0)
-        case RunFinished() | RunInterrupted():
-            return None
-    if run is None:  # the job of a run that was interrupted: it goes on without its run
-        return None
-    match event:
-        case RunPlanned():
-            return replace(run, planned=event)
-        case JobQueued():
-            return replace(run, queued_jobs=run.queued_jobs + 1, open_jobs=run.open_jobs + 1)
-        case JobCompleted() | JobFailed() | JobAborted():
-            return replace(run, open_jobs=run.open_jobs - 1)
-        case _:
-            assert_never(event)
+    if type(event) is RunStarted:
+        return Run(started=event, planned=None, queued_jobs=0, open_jobs=0)
+    # A job may be of a run that was interrupted: it goes on without its run.
+    return None if run is None else _STEPS[type(event)](run, event)
+
+
+def _planned(run: Run, event: RunPlanned) -> Run:
+    return Run(started=run.started, planned=event, queued_jobs=run.queued_jobs, open_jobs=run.open_jobs)
+
+
+def _job_queued(run: Run, _event: JobQueued) -> Run:
+    return Run(started=run.started, planned=run.planned, queued_jobs=run.queued_jobs + 1, open_jobs=run.open_jobs + 1)
+
+
+def _job_ended(run: Run, _event: JobCompleted | JobFailed | JobAborted) -> Run:
+    return Run(started=run.started, planned=run.planned, queued_jobs=run.queued_jobs, open_jobs=run.open_jobs - 1)
+
+
+def _over(_run: Run, _event: RunFinished | RunInterrupted) -> None:
+    return None
+
+
+# What each event does to a run that is open; a look-up, as in reducers/job.py.
+_STEPS: dict[type[Record], Callable[[Run, Any], Run | None]] = {
+    RunPlanned: _planned,
+    JobQueued: _job_queued,
+    JobCompleted: _job_ended,
+    JobFailed: _job_ended,
+    JobAborted: _job_ended,
+    RunFinished: _over,
+    RunInterrupted: _over,
+}
+HANDLES: frozenset[type[Record]] = frozenset({RunStarted, *_STEPS})

@@ -19,6 +19,7 @@ from eventlog.events import (
     StartRun,
 )
 from eventlog.ids import Seq
+from eventlog.records import LogRecord
 from reducers.fold import State, apply, fold
 from reducers.job import MOVES
 from tests.support import LATER, any_command, decide, picture, take
@@ -56,7 +57,7 @@ def test_deciding_twice_decides_nothing(history: list[Command], command: Command
 @settings(max_examples=300, deadline=None)
 def test_replay_equals_live(history: list[Command]) -> None:
     state, log = live(history)
-    assert picture(fold(State(), ((Seq(n), event) for n, event in enumerate(log, 1)))) == picture(state)
+    assert picture(fold(State(), (LogRecord(Seq(n), event) for n, event in enumerate(log, 1)))) == picture(state)
 
 
 @forall(HISTORY)

@@ -13,7 +13,6 @@ from typing import Final
 
 from msgspec import Struct
 
-from commands.outcome import Refused
 from eventlog.frames import Frame, Stamp
 
 RECEIPTS_MAX: Final = 10_000
@@ -26,32 +25,38 @@ class Receipt(Struct, frozen=True):
     last: int
 
 
-_Key = tuple[str, int, int]  # producer, epoch, sequence
+RequestKey = tuple[str, int, int]  # producer, epoch, sequence
 
 
 class Receipts:
     """The newest receipts, in the order of the log."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[_Key, Receipt] = OrderedDict()
+        self._known: OrderedDict[RequestKey, Receipt] = OrderedDict()
         self._epochs: OrderedDict[str, int] = OrderedDict()  # the newest of each producer
 
-    def find(self, stamp: Stamp) -> Receipt | Refused | None:
-        """Return the receipt of a request, None if it is new; Refused if the stamp can only be somebody's mistake."""
-        receipt = self._known.get((stamp.producer, stamp.epoch, stamp.sequence))
-        name = f"request {stamp.sequence} of {stamp.producer}, epoch {stamp.epoch}"
-        if receipt is not None and receipt.digest != stamp.digest:
-            return Refused("id_reused", f"{name} came before with other content", "Send it under a new number.")
-        newest = self._epochs.get(stamp.producer, stamp.epoch)
-        if receipt is None and stamp.epoch < newest:
-            return Refused("stale_epoch", f"{name}: it has since been in epoch {newest}", "Start it again.")
-        return receipt
+    def find(self, stamp: Stamp) -> Receipt | None:
+        """Return the receipt of the request with this stamp's number; its content may have been another."""
+        return self._known.get((stamp.producer, stamp.epoch, stamp.sequence))
+
+    def epoch_of(self, producer: str) -> int:
+        """Return the newest epoch that a producer was seen in, 0 if it was not seen."""
+        return self._epochs.get(producer, 0)
+
+    def all(self) -> tuple[tuple[RequestKey, Receipt], ...]:
+        """Return what is remembered, the oldest first."""
+        return tuple(self._known.items())
 
     def keep(self, stamp: Stamp, *, last: int) -> None:
         """Remember that the frame that ends at `last` answers the request with this stamp."""
-        self._known[stamp.producer, stamp.epoch, stamp.sequence] = Receipt(stamp.digest, last)
-        self._epochs[stamp.producer] = stamp.epoch
-        self._epochs.move_to_end(stamp.producer)
+        self.put((stamp.producer, stamp.epoch, stamp.sequence), Receipt(stamp.digest, last))
+
+    def put(self, key: RequestKey, receipt: Receipt) -> None:
+        """Remember a receipt as the newest."""
+        producer, epoch, _ = key
+        self._known[key] = receipt
+        self._epochs[producer] = epoch
+        self._epochs.move_to_end(producer)
         while len(self._known) > RECEIPTS_MAX:
             self._known.popitem(last=False)
         while len(self._epochs) > RECEIPTS_MAX:

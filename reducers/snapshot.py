@@ -1,0 +1,99 @@
+"""Owns the state as bytes: what a snapshot holds, from which the fold goes on as if it had begun at record 1.
+
+The order of every table is part of it, because decisions go by it: which job waits longest, which is dispatched next.
+The bytes are deterministic: the same history gives the same ones, however often it was frozen and thawed in between.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from eventlog.ids import ExecutorId, JobId, MaterializationKey, ParserName, RunId, Seq, TargetKey
+from reducers.executor import Executor
+from reducers.file import RunFiles
+from reducers.fold import State
+from reducers.job import Job, JobTable
+from reducers.output import Output
+from reducers.parser import Parser
+from reducers.receipts import Receipt, RequestKey
+from reducers.run import Run
+
+
+class _Jobs(Struct, frozen=True, kw_only=True):
+    """The open jobs in the order of their table; `indexed` are their ids in the order of each index, by state."""
+
+    jobs: tuple[Job, ...]
+    indexed: tuple[JobId, ...]
+    by_key: tuple[tuple[MaterializationKey, JobId], ...]
+    next_id: JobId
+
+
+class _Frozen(Struct, frozen=True, kw_only=True):
+    """The fields of State; a table is the pairs of its keys and values, in its order."""
+
+    seq: Seq
+    epoch: int
+    changed: dict[str, Seq]
+    parsers: tuple[tuple[ParserName, Parser], ...]
+    runs: tuple[tuple[RunId, Run], ...]
+    next_run: RunId
+    files: tuple[tuple[RunId, RunFiles], ...]
+    executors: tuple[tuple[ExecutorId, Executor], ...]
+    jobs: _Jobs
+    outputs: tuple[tuple[TargetKey, Output], ...]
+    receipts: tuple[tuple[RequestKey, Receipt], ...]
+
+
+_encoder: Final = msgspec.msgpack.Encoder(order="deterministic")
+_decoder: Final = msgspec.msgpack.Decoder(_Frozen)
+
+
+def freeze(state: State) -> bytes:
+    """Return the state as msgpack."""
+    return _encoder.encode(
+        _Frozen(
+            seq=state.seq,
+            epoch=state.epoch,
+            changed=state.changed,
+            parsers=tuple(state.parsers.items()),
+            runs=tuple(state.runs.items()),
+            next_run=state.next_run,
+            files=tuple(state.files.items()),
+            executors=tuple(state.executors.items()),
+            jobs=_frozen_jobs(state.jobs),
+            outputs=tuple(state.outputs.items()),
+            receipts=state.receipts.all(),
+        )
+    )
+
+
+def thaw(body: bytes) -> State:
+    """Return the state that was frozen. Raises msgspec.DecodeError for bytes of another shape."""
+    frozen = _decoder.decode(body)
+    jobs = frozen.jobs
+    state = State()
+    state.seq = frozen.seq
+    state.epoch = frozen.epoch
+    state.changed = frozen.changed
+    state.parsers = dict(frozen.parsers)
+    state.runs = dict(frozen.runs)
+    state.next_run = frozen.next_run
+    state.files = dict(frozen.files)
+    state.executors = dict(frozen.executors)
+    state.jobs = JobTable.of(jobs.jobs, indexed=jobs.indexed, by_key=dict(jobs.by_key), next_id=jobs.next_id)
+    state.outputs = dict(frozen.outputs)
+    for key, receipt in frozen.receipts:
+        state.receipts.put(key, receipt)
+    return state
+
+
+def _frozen_jobs(table: JobTable) -> _Jobs:
+    return _Jobs(
+        jobs=tuple(table.open_jobs()),
+        indexed=(*table.queued, *table.leased, *table.promoting),
+        by_key=tuple(table.by_key.items()),
+        next_id=table.next_id,
+    )
