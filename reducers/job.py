@@ -230,6 +230,7 @@ class JobTable:
         self.queued: dict[JobId, Queued] = {}
         self.leased: dict[JobId, Dispatched | Running | Aborting] = {}
         self.promoting: dict[JobId, Promoting] = {}
+        self.rowless: dict[JobId, Promoting] = {}  # those of `promoting` that have nothing to publish
         self.by_key: dict[MaterializationKey, JobId] = {}
         self.next_id = JobId(1)
 
@@ -268,6 +269,7 @@ class JobTable:
                 del self.leased[job]
             case Promoting():
                 del self.promoting[job]
+                self.rowless.pop(job, None)
             case _:
                 assert_never(old)
 
@@ -279,5 +281,7 @@ class JobTable:
                 self.leased[job] = new
             case Promoting():
                 self.promoting[job] = new
+                if not new.committed.outputs:
+                    self.rowless[job] = new
             case _:
                 assert_never(new)
