@@ -65,7 +65,7 @@ class Fleet:
             self._sweeper.start()
 
     def grow(self, workers: int) -> None:
-        """Bring the number of executor processes to `workers`."""
+        """Bring the number of executor processes to `workers`. They end with the calling thread."""
         while len(self._children) < workers and not self._stopping.is_set() and not self.exhausted:
             self._spawn()
 

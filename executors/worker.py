@@ -1,8 +1,9 @@
 """Owns the executor process: asks the sentinel for jobs, runs one at a time, reports. Holds no state that matters.
 
-`python -m executors.worker --connect ADDRESS --executor ID`, started with a pipe as its standard input: when that
-ends, the parent has ended, and the executor kills its guest and leaves. So it does when told to, on SIGTERM, and when
-the sentinel cannot be reached. SIGINT is ignored: a person's Ctrl-C is for the sentinel to decide about.
+`python -m executors.worker --connect ADDRESS --executor ID`, started with a pipe as its standard input: when that ends,
+the executor kills its guest and leaves. So it does on SIGTERM, when told to, and when the sentinel cannot be reached.
+When the thread that started it ends, the kernel kills it, because a stopped executor hears none of these. SIGINT is
+ignored: a person's Ctrl-C is for the sentinel to decide about.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from executors.errors import ExecutorRefusedError, ServerGoneError
 from executors.failures import TransientKind, failure_class
 from executors.guest.host import GuestTimes
 from executors.guest.parents import GuestParents
+from executors.processes import die_with_parent
 from executors.protocol import (
     POLL_SECONDS,
     Ack,
@@ -423,6 +425,7 @@ def main(arguments: list[str] | None = None) -> int:
     from sinks.uri import open_sink
 
     options = _options(arguments)
+    die_with_parent()  # one that ended before has closed the pipe
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     identity = Identify(
