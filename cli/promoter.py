@@ -55,7 +55,7 @@ class Promoter:
         """Take in what became durable."""
         for frame in frames:
             for record in frame.events:
-                if isinstance(record.data, OutputsCommitted):
+                if isinstance(record.data, OutputsCommitted) and record.data.outputs:
                     self._queue.put(partial(self._try, record.data))
 
     def recover(self, committed: OutputsCommitted) -> None:

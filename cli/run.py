@@ -15,7 +15,7 @@ from cli.options import HomeOption, JsonOption, complete_parser, parse_size
 from cli.render import count, out, out_json, printable, shorten, size, table, talk
 
 if TYPE_CHECKING:
-    from cli.fleet import JobLimits
+    from cli.dispatching import JobLimits
     from cli.report import FileReport, RunReport
 
 SHOWN_FILES_MAX = 20
@@ -131,7 +131,7 @@ def _settings(words: list[str]) -> dict[str, str]:
 
 
 def _limits(memory_bytes_max: int | None, seconds_max: float | None) -> JobLimits:
-    from cli.fleet import JobLimits
+    from cli.dispatching import JobLimits
 
     default = JobLimits()
     if memory_bytes_max is not None and memory_bytes_max < JOB_MEMORY_BYTES_MIN:

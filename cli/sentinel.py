@@ -20,15 +20,17 @@ from casparian import __version__
 from cli import clock
 from cli.control import MESSAGE_BYTES_MAX as CONTROL_BYTES_MAX
 from cli.control import REQUESTS_MAX, ControlServer
-from cli.fleet import Fleet, JobLimits
+from cli.dispatching import Dispatcher, JobLimits
+from cli.fleet import Fleet
 from cli.home import Home, newest_witness, prepare_home
 from cli.projecting import ProjectionThread
 from cli.promoter import Promoter
 from cli.report import Recovery
 from cli.snapshots import Snapshots
+from commands.dispatch import plan_records
 from commands.epoch import BeginEpoch
 from commands.handle import Handler, Outcome, Subscriber
-from commands.job import DispatchJob, WithdrawJob
+from commands.job import DispatchJob, RecordPromotion, WithdrawJob
 from commands.parser import DeployParser
 from eventlog.blobs import FolderBlobStore
 from eventlog.frames import Stamp
@@ -145,16 +147,15 @@ class Sentinel:
         self._control_address, stale_control = self._take_address(stack, "control")
         self.recovery = Recovery(scratch_removed=scratch_removed, sockets_removed=stale + stale_control)
         server = NngServer(address, contexts=self.workers * CONTEXTS_PER_WORKER + CONTEXTS_SPARE)
-        self.fleet = Fleet(
-            server,
+        self.dispatcher = Dispatcher(
             self.handler,
             log_id=self.log.log_id,
             epoch=self.log.epoch,
             packages=self.packages,
-            scratch=self.home.scratch,
             limits=self._limits,
         )
-        for subscriber in (self.projection.observe, self.promoter.observe, self.fleet.observe, self._watch):
+        self.fleet = Fleet(server, self.handler, self.dispatcher, scratch=self.home.scratch)
+        for subscriber in (self.projection.observe, self.promoter.observe, self.dispatcher.observe, self._watch):
             if subscriber is not None:
                 self.handler.subscribe(subscriber)
         self.handler.start()
@@ -217,8 +218,8 @@ class Sentinel:
         if state is not None:
             self.snapshots.leave(self.log, state)
 
-    def _manage(self, state: State) -> list[DispatchJob]:
-        return self.fleet.plan(state)
+    def _manage(self, state: State) -> list[DispatchJob | RecordPromotion]:
+        return [*plan_records(state, now=clock.now()), *self.dispatcher.plan(state)]
 
     def _resume(self) -> None:
         """Put back what the last epoch held, promote what it committed, end jobs whose parser is not here any more."""

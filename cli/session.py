@@ -247,7 +247,9 @@ class RunSession:
             still_open = self._watch.wait(TICK_SECONDS)
             self._tell_setbacks()
             waiting = still_open - self._sentinel.promoter.stuck.keys()
-            self._talk.working(done=total - len(still_open), total=total, rows=self._sentinel.fleet.progress().rows)
+            self._talk.working(
+                done=total - len(still_open), total=total, rows=self._sentinel.dispatcher.progress().rows
+            )
             if not waiting:
                 return
             self._sentinel.hire()

@@ -1,4 +1,4 @@
-"""The process manager: from (jobs, idle executors, now) to what is handed out. Pure."""
+"""The process manager: from (jobs, idle executors, now) to what is handed out and what needs no sink. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from commands.job import DispatchJob
+from commands.job import DispatchJob, RecordPromotion
 from eventlog.ids import ExecutorId, Instant, LeaseId
 from reducers.fold import State
 
@@ -30,6 +30,14 @@ def plan_dispatch(state: State, offers: Sequence[Offer], *, now: Instant) -> lis
         else:
             break
     return commands
+
+
+def plan_records(state: State, *, now: Instant) -> list[RecordPromotion]:
+    """Complete every commit without rows: no sink has anything to publish for it."""
+    return [
+        RecordPromotion(job=job_id, commit_key=job.committed.commit_key, now=now)
+        for job_id, job in state.jobs.rowless.items()
+    ]
 
 
 def next_due(state: State) -> Instant | None:

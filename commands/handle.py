@@ -102,6 +102,13 @@ class Handler:
         self._put([Request(command, actor, cause, answer, stamp)])
         return answer
 
+    def submit_in_turn(self, commands: Sequence[Command], *, actor: str) -> Future[Outcome]:
+        """Queue commands to be decided in one batch; the future is of the last, when the frames of all are durable."""
+        answer: Future[Outcome] = Future()
+        *before, last = commands
+        self._put([*(Request(command, actor, 0, Future()) for command in before), Request(last, actor, 0, answer)])
+        return answer
+
     def call(self, command: Command, *, actor: str, cause: int = 0) -> Outcome:
         """Submit a command and wait for its outcome."""
         return self.submit(command, actor=actor, cause=cause).result()

@@ -11,7 +11,6 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import Final
 
 import blake3
@@ -38,10 +37,10 @@ REHASH_BYTES: Final = 1024 * 1024
 # The machine is full, not the job wrong: somebody else, or we a little later, can start it.
 CAPACITY_ERRNOS: Final = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
 
-Acknowledge = Callable[[int], "Future[bool]"]
-"""Called once with the guest's pid, and does not wait: the answer says whether the lease is alive.
+Acknowledge = Callable[[int], None]
+"""Called once with the pid of the guest that works now; a dead lease is heard later, as a `drop`.
 
-The guest works meanwhile; the answer is waited for before its first rows are kept.
+What is staged until then is hidden and bears this attempt's number, so that it is in nobody's way.
 """
 
 
@@ -74,12 +73,11 @@ class Attempt:
         self._ending: Ending | None = None
         self._guest: Guest | None = None
         self._stages: Stages | None = None
-        self._accepted: Future[bool] | None = None
 
     def run(self, acknowledge: Acknowledge) -> Receipt | None:
         """Do the work and return the receipt; None if nobody waits for one (the lease is dead, or we leave).
 
-        What the answer to `acknowledge` raises passes through, with nothing left behind. The calling thread must live
+        What `acknowledge` raises passes through, with nothing left behind. The calling thread must live
         as long as the attempt, see `start_guest`.
         """
         receipt: Receipt | None = None
@@ -146,7 +144,7 @@ class Attempt:
             ended = self._ending is not None
         if ended:
             return _nothing_to_say()
-        self._accepted = acknowledge(guest.pid)
+        acknowledge(guest.pid)
         outcome = self._consume(guest, stages)
         if isinstance(outcome, GuestFailure):
             # A source that changed underneath explains a parser's failure better than the parser can.
@@ -174,10 +172,6 @@ class Attempt:
     def _take(self, frame: GuestBatch, stages: Stages) -> GuestFailure | None:
         """Validate a batch and write it to its stage; why the attempt fails if that cannot be done."""
         schema = self.dispatch.outputs[frame.output]
-        assert self._accepted is not None
-        if not self._accepted.result():
-            self.drop("the lease is dead")
-            return _failure("lease_dead", "the lease is dead", "")  # said to nobody
         checked = validate(frame.batch, schema, row_first=stages.rows(schema.output))
         if not isinstance(checked, pa.RecordBatch):
             return _failure(KINDS[type(checked)], sentence(checked), HINTS[type(checked)])

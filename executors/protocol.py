@@ -6,11 +6,13 @@ the op codes are kept for ever; 0, 7 and 11 are never used. An executor asks (RE
     executor                          sentinel
     IDENTIFY  Identify             -> IDENTIFY  Welcome | ERR Fault
     HEARTBEAT Idle                 -> DISPATCH  Dispatch | HEARTBEAT Carry (ask again) | ABORT Stop (leave)
+    CONCLUDE  Conclude             -> as to Idle, once the receipt is durable; with FLAG_DISCARD if it was refused
     DISPATCH_ACK Ack               -> HEARTBEAT Carry | DISCARD Discard (the lease is dead)
     HEARTBEAT Working (2nd socket) -> HEARTBEAT Carry | ABORT Stop (kill the guest)
-    CONCLUDE  Conclude             -> HEARTBEAT Carry | DISCARD Discard
 
-HEARTBEAT requests are long polls: the sentinel answers when it has something to say, or after POLL_SECONDS.
+A receipt is also the wish for the next job: for the sentinel the end of one job and the start of the next are then one
+batch with one sync. A job that is over before it is worth a word has its start told with its receipt (`begun_ago`).
+HEARTBEAT and CONCLUDE are long polls: the sentinel answers when it has something to say, or after POLL_SECONDS.
 """
 
 from __future__ import annotations
@@ -28,10 +30,11 @@ from eventlog.schema import OutputSchema
 from executors.guest.limits import MEMORY_BYTES_MAX, SECONDS_MAX
 from sinks.sink import StagedArtifact
 
-PROTOCOL_VERSION: Final = 5
+PROTOCOL_VERSION: Final = 6
 HEADER: Final = struct.Struct("!BBHQI")
 PAYLOAD_BYTES_MAX: Final = 4 * 1024 * 1024
 POLL_SECONDS: Final = 5.0
+FLAG_DISCARD: Final = 1  # of an answer to CONCLUDE: what that job staged will never be published, remove it
 
 
 class OpCode(IntEnum):
@@ -66,10 +69,9 @@ class Welcome(Struct, frozen=True, kw_only=True):
 
 
 class Idle(Struct, frozen=True, kw_only=True):
-    """The executor has a free slot and waits for a job. Of its leases it holds only that of a receipt under way."""
+    """The executor has a free slot, holds no lease and waits for a job."""
 
     executor: ExecutorId
-    concluding: LeaseId | None = None
 
 
 class Working(Struct, frozen=True, kw_only=True):
@@ -104,6 +106,8 @@ class Dispatch(Struct, frozen=True, kw_only=True):
 
 
 class Ack(Struct, frozen=True, kw_only=True):
+    """The guest runs."""
+
     lease: LeaseId
     guest_pid: int
 
@@ -137,8 +141,12 @@ Receipt = Succeeded | Failed | Aborted | Declined
 
 
 class Conclude(Struct, frozen=True, kw_only=True):
+    """The job is over, and the executor waits for the next. `begun_ago`: seconds since its guest ran, if one did."""
+
+    executor: ExecutorId
     lease: LeaseId
     receipt: Receipt
+    begun_ago: float | None = None
 
 
 class Carry(Struct, frozen=True, kw_only=True):
@@ -166,13 +174,14 @@ class Message(Struct, frozen=True, kw_only=True):
     op: OpCode
     job: JobId
     payload: bytes
+    discard: bool = False  # FLAG_DISCARD
 
 
 _encoder = msgspec.json.Encoder()
 P = TypeVar("P", bound=Struct)
 
 
-def encode(op: OpCode, payload: Struct, *, job: JobId | None = None) -> bytes:
+def encode(op: OpCode, payload: Struct, *, job: JobId | None = None, discard: bool = False) -> bytes:
     """Return header and payload as one message. Raises ProtocolError: PayloadTooLarge, or text that is not Unicode."""
     try:
         body = _encoder.encode(payload)
@@ -180,21 +189,21 @@ def encode(op: OpCode, payload: Struct, *, job: JobId | None = None) -> bytes:
         raise ProtocolError(f"BadPayload: {op.name} holds text that is not Unicode: {error}") from error
     if len(body) > PAYLOAD_BYTES_MAX:
         raise ProtocolError(f"PayloadTooLarge: {op.name} of {len(body)} bytes, at most {PAYLOAD_BYTES_MAX}")
-    return HEADER.pack(PROTOCOL_VERSION, op, 0, job or 0, len(body)) + body
+    return HEADER.pack(PROTOCOL_VERSION, op, FLAG_DISCARD * discard, job or 0, len(body)) + body
 
 
 def decode(data: bytes) -> Message:
     """Read the header. Raises ProtocolError: HeaderTooShort, VersionMismatch, InvalidOpCode, PayloadLengthMismatch."""
     if len(data) < HEADER.size:
         raise ProtocolError(f"HeaderTooShort: {len(data)} bytes, {HEADER.size} needed")
-    version, op, _flags, job, length = HEADER.unpack_from(data)
+    version, op, flags, job, length = HEADER.unpack_from(data)
     if version != PROTOCOL_VERSION:
         raise ProtocolError(f"VersionMismatch: peer speaks {version}, this is {PROTOCOL_VERSION}")
     if op not in OpCode.__members__.values():
         raise ProtocolError(f"InvalidOpCode: {op}")
     if length != len(data) - HEADER.size:
         raise ProtocolError(f"PayloadLengthMismatch: header says {length}, {len(data) - HEADER.size} came")
-    return Message(op=OpCode(op), job=JobId(job), payload=data[HEADER.size :])
+    return Message(op=OpCode(op), job=JobId(job), payload=data[HEADER.size :], discard=bool(flags & FLAG_DISCARD))
 
 
 def payload(message: Message, shape: type[P]) -> P:

@@ -1,8 +1,9 @@
 """Owns the executor process: asks the sentinel for jobs, runs one at a time, reports. Holds no state that matters.
 
-`python -m executors.worker --connect ADDRESS --executor ID`, started with a pipe as its standard input: when that
-ends, the parent has ended, and the executor kills its guest and leaves. So it does when told to, on SIGTERM, and when
-the sentinel cannot be reached. SIGINT is ignored: a person's Ctrl-C is for the sentinel to decide about.
+`python -m executors.worker --connect ADDRESS --executor ID`, started with a pipe as its standard input: when that ends,
+the executor kills its guest and leaves. So it does on SIGTERM, when told to, and when the sentinel cannot be reached.
+When the thread that started it ends, the kernel kills it, because a stopped executor hears none of these. SIGINT is
+ignored: a person's Ctrl-C is for the sentinel to decide about.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Final
 
 from msgspec import Struct
 
-from eventlog.ids import ExecutorId, JobId, LeaseId
+from eventlog.ids import ExecutorId, JobId
 from executors.attempt import Attempt
 from executors.errors import ExecutorRefusedError, ServerGoneError
 from executors.failures import TransientKind, failure_class
 from executors.guest.host import GuestTimes
 from executors.guest.parents import GuestParents
+from executors.processes import die_with_parent
 from executors.protocol import (
     POLL_SECONDS,
     Ack,
@@ -59,8 +60,7 @@ REQUEST_SECONDS: Final = POLL_SECONDS + 2.0  # the sentinel answers a long poll 
 GONE_SECONDS_MAX: Final = 10.0  # without an answer, before the sentinel counts as gone
 RETRY_SECONDS: Final = 0.25  # between two attempts to reach it
 POLL_GAP_SECONDS: Final = 0.05  # between two polls, should the sentinel answer at once
-PULSE_DELAY_SECONDS: Final = 0.2  # a job over by then needs no second connection; till then no cancel is heard
-THREADS_MAX: Final = 8  # a pulse, an acknowledgement and a receipt; pulses of jobs just over may still be closing
+PULSE_DELAY_SECONDS: Final = 0.1  # a job over by then has no pulse; till then, or twice that, no cancel is heard
 LEAVE_SECONDS_MAX: Final = 15.0  # for the main thread to clean up, before the process is ended
 
 LINK_ERRORS: Final = (ServerGoneError, ExecutorRefusedError, ProtocolError)
@@ -138,49 +138,103 @@ class Link:
             client.close()
 
 
-class Pulse:
-    """Tells the sentinel that a job is being worked on, and hears from it that the job must stop.
+class _Work(Struct, kw_only=True):
+    """The job that an executor is on. `beating`: it has lasted long enough for a word, and its start is told too."""
 
-    On a thread and a connection of its own, so that a stop is heard while the job's thread is busy.
+    attempt: Attempt
+    guest_pid: int = 0
+    begun: float | None = None  # on the monotonic clock: when its guest ran
+    beating: bool = False
+    link: Link | None = None
+    over: bool = False
+
+    def begun_ago(self) -> float | None:
+        return None if self.begun is None else time.monotonic() - self.begun
+
+
+class Pulse:
+    """Tells the sentinel of a job that lasts: that it was begun, how far it is; and hears that it must stop.
+
+    On a thread and a connection of its own, so that a stop is heard while the job's thread is busy. A job that is over
+    within the delay costs it nothing, not even waking the thread.
     """
 
     def __init__(
         self,
-        attempt: Attempt,
         executor: ExecutorId,
-        link: Link,
+        client_factory: Callable[[], Client],
         times: WorkerTimes,
         *,
         must_leave: Callable[[str], None],
     ) -> None:
-        self._attempt = attempt
         self._executor = executor
-        self._link = link
+        self._client_factory = client_factory
         self._times = times
-        self._done = threading.Event()
         self._must_leave = must_leave
+        self._changed = threading.Condition()
+        self._closed = threading.Event()
+        self._work: _Work | None = None
+        self._sleeps = False
+        self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
 
-    def start(self, threads: ThreadPoolExecutor) -> None:
-        threads.submit(self._beat)
+    def start(self) -> None:
+        self._thread.start()
 
-    def stop(self) -> None:
-        """End the pulse without waiting for the poll under way; closing the connection ends it."""
-        self._done.set()
-        self._link.close()
-
-    def _beat(self) -> None:
-        wait = self._times.pulse_delay
+    @contextmanager
+    def over(self, attempt: Attempt) -> Iterator[_Work]:
+        """Have the pulse beat for this attempt while the block runs; closing the connection ends the poll under way."""
+        work = _Work(attempt=attempt)
+        with self._changed:
+            self._work = work
+            if self._sleeps:
+                self._changed.notify()
         try:
-            while not self._done.wait(wait):
-                wait = self._times.poll_gap
-                if not self._heard(self._link.ask(self._working())):
-                    return
+            yield work
+        finally:
+            with self._changed:
+                work.over, self._work = True, None
+            if work.link is not None:
+                work.link.close()
+
+    def begun(self, work: _Work, guest_pid: int) -> bool:
+        """Take note that the guest runs; whether that is to be told now, because the pulse has begun without it."""
+        with self._changed:
+            work.guest_pid, work.begun = guest_pid, time.monotonic()
+            return work.beating
+
+    def close(self) -> None:
+        """End the thread, without waiting for it. Idempotent."""
+        self._closed.set()
+        with self._changed:
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while (work := self._next()) is not None:
+            self._closed.wait(self._times.pulse_delay)
+            with self._changed:
+                if work.over:
+                    continue
+                work.beating, work.link = True, Link(self._client_factory, self._times)
+            self._beat(work, work.link)
+
+    def _next(self) -> _Work | None:
+        with self._changed:
+            self._sleeps = True
+            self._changed.wait_for(lambda: self._work is not None or self._closed.is_set())
+            self._sleeps = False
+            return None if self._closed.is_set() else self._work
+
+    def _beat(self, work: _Work, link: Link) -> None:
+        try:
+            if work.begun is not None:
+                tell_start(link, work)
+            while not work.over and self._heard(link.ask(self._working(work.attempt)), work.attempt):
+                self._closed.wait(self._times.poll_gap)
         except LINK_ERRORS as error:
-            if not self._done.is_set():
+            if not work.over:
                 self._must_leave(str(error))
 
-    def _working(self) -> bytes:
-        attempt = self._attempt
+    def _working(self, attempt: Attempt) -> bytes:
         return encode(
             OpCode.HEARTBEAT,
             Working(
@@ -192,19 +246,38 @@ class Pulse:
             job=attempt.job,
         )
 
-    def _heard(self, answer: Message) -> bool:
+    def _heard(self, answer: Message, attempt: Attempt) -> bool:
         """Do what the sentinel says; False if there is nothing more to hear."""
         if answer.op is OpCode.HEARTBEAT:
             return True
-        if answer.op is OpCode.ABORT and answer.job == self._attempt.job:
-            self._attempt.abort(payload(answer, Stop).reason)
+        if answer.op is OpCode.ABORT and answer.job == attempt.job:
+            attempt.abort(payload(answer, Stop).reason)
         elif answer.op is OpCode.ABORT:
             self._must_leave(payload(answer, Stop).reason)
         elif answer.op is OpCode.DISCARD:
-            self._attempt.drop(payload(answer, Discard).reason)
+            attempt.drop(payload(answer, Discard).reason)
         else:
             raise _unexpected(answer, "a heartbeat")
         return False
+
+
+def tell_start(link: Link, work: _Work) -> None:
+    """Tell the sentinel that the guest runs, and drop the attempt if its lease is dead. Raises as Link.ask."""
+    attempt = work.attempt
+    ack = Ack(lease=attempt.dispatch.lease, guest_pid=work.guest_pid)
+    answer = link.ask(encode(OpCode.DISPATCH_ACK, ack, job=attempt.job))
+    if answer.op is OpCode.DISCARD:
+        attempt.drop("the lease is dead")  # at once: it may be long until the guest gives rows
+    elif answer.op is not OpCode.HEARTBEAT:
+        raise _unexpected(answer, f"the start of job {attempt.job}")
+
+
+class _Ended(Struct, frozen=True, kw_only=True):
+    """A job that is over and has to be told."""
+
+    attempt: Attempt
+    receipt: Receipt
+    begun_ago: float | None
 
 
 class Worker:
@@ -219,15 +292,11 @@ class Worker:
         times: WorkerTimes | None = None,
     ) -> None:
         self._identity = identity
-        self._client_factory = client_factory
         self._sink_factory = sink_factory
         self._times = times or WorkerTimes()
         self._link = Link(client_factory, self._times)
         self._parents = GuestParents()
-        # What is said to the sentinel while a job is at work or the next one is asked for; the threads are kept.
-        self._threads = ThreadPoolExecutor(THREADS_MAX, thread_name_prefix="executor")
-        self._concluding: Future[None] | None = None  # the receipt under way,
-        self._concluding_lease: LeaseId | None = None  # and the lease that it is about
+        self._pulse = Pulse(identity.executor, client_factory, self._times, must_leave=self.leave)
         self._lock = threading.Lock()
         self._leaving = threading.Event()
         self._reason = ""
@@ -240,15 +309,15 @@ class Worker:
         """
         try:
             self._identify()
-            while not self._leaving.is_set():
-                self._take_turn()
+            self._pulse.start()
+            self._work()
         except ServerGoneError:
             if not self._leaving.is_set():
                 raise
         finally:
             self._parents.close()
             self._link.close()
-            self._threads.shutdown(wait=False)
+            self._pulse.close()
         return self._reason
 
     def leave(self, reason: str) -> None:
@@ -267,55 +336,55 @@ class Worker:
             raise _unexpected(answer, "its name")
         payload(answer, Welcome)
 
-    def _take_turn(self) -> None:
-        """Ask for work once, and do what the answer says. The last job may still be waiting for its answer."""
-        under_way = self._concluding is not None and not self._concluding.done()
-        idle = Idle(executor=self._identity.executor, concluding=self._concluding_lease if under_way else None)
-        answer = self._link.ask(encode(OpCode.HEARTBEAT, idle))
+    def _work(self) -> None:
+        ended: _Ended | None = None
+        while not self._leaving.is_set():
+            ended = self._take_turn(ended)
+        if ended is not None:
+            ended.attempt.discard()  # it was never told, so nobody can publish it
+
+    def _take_turn(self, ended: _Ended | None) -> _Ended | None:
+        """Tell how the last job ended and ask for the next in one question; do what the answer says."""
+        answer = self._link.ask(self._question(ended))
+        # If the answer is lost, the outputs stay: the sentinel may have committed them. Sweeping knows.
+        if ended is not None and answer.discard:
+            ended.attempt.discard()
         if answer.op is OpCode.DISPATCH:
-            self._run_job(answer.job, payload(answer, Dispatch))
-        elif answer.op is OpCode.HEARTBEAT:
+            return self._run_job(answer.job, payload(answer, Dispatch))
+        if answer.op is OpCode.HEARTBEAT:
             self._leaving.wait(self._times.poll_gap)
         elif answer.op is OpCode.ABORT:
-            self._await_conclusion()
             self.leave(payload(answer, Stop).reason)
         else:
             raise _unexpected(answer, "a wish for work")
+        return None
 
-    def _run_job(self, job: JobId, dispatch: Dispatch) -> None:
+    def _question(self, ended: _Ended | None) -> bytes:
+        executor = self._identity.executor
+        if ended is None:
+            return encode(OpCode.HEARTBEAT, Idle(executor=executor))
+        lease = ended.attempt.dispatch.lease
+        conclude = Conclude(executor=executor, lease=lease, receipt=ended.receipt, begun_ago=ended.begun_ago)
+        return encode(OpCode.CONCLUDE, conclude, job=ended.attempt.job)
+
+    def _run_job(self, job: JobId, dispatch: Dispatch) -> _Ended | None:
         attempt = Attempt(
             job, dispatch, sink_factory=self._sink_factory, parents=self._parents, times=self._times.guest
         )
-        with self._current(attempt), self._pulse(attempt):
-            receipt = self._receipt(attempt)
-        self._await_conclusion()
-        if receipt is not None:
-            self._concluding_lease = dispatch.lease
-            self._concluding = self._threads.submit(self._conclude, attempt, receipt)
+        with self._current(attempt), self._pulse.over(attempt) as work:
+            receipt = self._receipt(work)
+        if receipt is None:
+            return None
+        return _Ended(attempt=attempt, receipt=receipt, begun_ago=work.begun_ago())
 
-    def _await_conclusion(self) -> None:
-        """Wait until the receipt under way is answered, so that there is never more than one. Raises as Link.ask."""
-        concluding, self._concluding = self._concluding, None
-        if concluding is not None:
-            concluding.result()
-
-    def _conclude(self, attempt: Attempt, receipt: Receipt) -> None:
-        # If the answer is lost, the outputs stay: the sentinel may have committed them. Sweeping knows.
-        conclude = Conclude(lease=attempt.dispatch.lease, receipt=receipt)
-        answer = self._link.ask(encode(OpCode.CONCLUDE, conclude, job=attempt.job))
-        if answer.op is OpCode.DISCARD:
-            attempt.discard()
-        elif answer.op is not OpCode.HEARTBEAT:
-            raise _unexpected(answer, f"the receipt of job {attempt.job}")
-
-    def _receipt(self, attempt: Attempt) -> Receipt | None:
+    def _receipt(self, work: _Work) -> Receipt | None:
         try:
-            return attempt.run(lambda guest_pid: self._threads.submit(self._acknowledge, attempt, guest_pid))
+            return work.attempt.run(lambda guest_pid: self._begun(work, guest_pid))
         except LINK_ERRORS:
             raise
         # An error of ours in one job is that job's failure, told with its name; the next job may go well.
         except Exception as error:
-            logger.exception("run job %d", attempt.job)
+            logger.exception("run job %d", work.attempt.job)
             kind = TransientKind.OUT_OF_MEMORY if isinstance(error, MemoryError) else "executor_error"
             return Failed(
                 failure=failure_class(kind),
@@ -324,16 +393,9 @@ class Worker:
                 hint="see the executor's log for the trace, and report it",
             )
 
-    def _acknowledge(self, attempt: Attempt, guest_pid: int) -> bool:
-        """Tell the sentinel that the guest runs; False if the lease is dead."""
-        ack = Ack(lease=attempt.dispatch.lease, guest_pid=guest_pid)
-        answer = self._link.ask(encode(OpCode.DISPATCH_ACK, ack, job=attempt.job))
-        if answer.op is OpCode.DISCARD:
-            attempt.drop("the lease is dead")  # at once: it may be long until the guest gives rows
-            return False
-        if answer.op is not OpCode.HEARTBEAT:
-            raise _unexpected(answer, f"the start of job {attempt.job}")
-        return True
+    def _begun(self, work: _Work, guest_pid: int) -> None:
+        if self._pulse.begun(work, guest_pid):
+            tell_start(self._link, work)
 
     @contextmanager
     def _current(self, attempt: Attempt) -> Iterator[None]:
@@ -347,16 +409,6 @@ class Worker:
         finally:
             with self._lock:
                 self._attempt = None
-
-    @contextmanager
-    def _pulse(self, attempt: Attempt) -> Iterator[None]:
-        link = Link(self._client_factory, self._times)
-        pulse = Pulse(attempt, self._identity.executor, link, self._times, must_leave=self.leave)
-        pulse.start(self._threads)
-        try:
-            yield
-        finally:
-            pulse.stop()
 
 
 def _unexpected(answer: Message, said: str) -> ProtocolError:
@@ -373,6 +425,7 @@ def main(arguments: list[str] | None = None) -> int:
     from sinks.uri import open_sink
 
     options = _options(arguments)
+    die_with_parent()  # one that ended before has closed the pipe
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     identity = Identify(

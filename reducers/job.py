@@ -229,6 +229,7 @@ class JobTable:
         self.queued: dict[JobId, Queued] = {}
         self.leased: dict[JobId, Dispatched | Running | Aborting] = {}
         self.promoting: dict[JobId, Promoting] = {}
+        self.rowless: dict[JobId, Promoting] = {}  # those of `promoting` that have nothing to publish
         self.by_key: dict[MaterializationKey, JobId] = {}
         self.next_id = JobId(1)
         # Any: a state is only ever put into the index that it stands beside.
@@ -249,7 +250,7 @@ class JobTable:
         table._jobs = {job.spec.job: job for job in jobs}
         for job_id in indexed:
             job = table._jobs[job_id]
-            table._index[type(job)][job_id] = job
+            table._enter(job_id, job)
         table.by_key = by_key
         table.next_id = next_id
         return table
@@ -273,13 +274,19 @@ class JobTable:
         old = self._jobs.get(job)
         if old is not None:
             del self._index[type(old)][job]
+            self.rowless.pop(job, None)
         if new is not None:
             self._jobs[job] = new
-            self._index[type(new)][job] = new
+            self._enter(job, new)
             if old is None:
                 self._begin(job, new)
         elif old is not None:
             self._end(job, old)
+
+    def _enter(self, job: JobId, new: Job) -> None:
+        self._index[type(new)][job] = new
+        if type(new) is Promoting and not new.committed.outputs:
+            self.rowless[job] = new
 
     def _begin(self, job: JobId, new: Job) -> None:
         self.next_id = JobId(max(self.next_id, job + 1))

@@ -38,7 +38,7 @@ from executors.guest.limits import (
     PARENT_READY_SECONDS_MAX,
     PARENTS_MAX,
 )
-from executors.processes import descendants, parent_of
+from executors.processes import descendants, is_stopped, parent_of
 
 logger = logging.getLogger("casparian.guest")
 
@@ -61,6 +61,7 @@ PR_SET_CHILD_SUBREAPER: Final = 36  # linux/prctl.h
 MESSAGE_BYTES_MAX: Final = 16 * 1024
 SAID_READ_BYTES: Final = 64 * 1024
 REAP_PAUSE_SECONDS: Final = 0.01
+LOOK_SECONDS: Final = 0.25  # between two looks whether a parent that says nothing was stopped
 STRAYS_MAX: Final = 10_000
 
 
@@ -133,15 +134,15 @@ class GuestParent:
         assert self._process.stdout is not None
         with self._process.stdout as printed:
             watched: list[Any] = [self._control, printed]
-            while (left := deadline - time.monotonic()) > 0:
-                ready, _, _ = select.select(watched, [], [], left)
+            while time.monotonic() < deadline and not is_stopped(self.pid):
+                ready, _, _ = select.select(watched, [], [], LOOK_SECONDS)
                 if self._control in ready:
                     return self._first_word(said)
                 if ready and not (data := os.read(printed.fileno(), SAID_READ_BYTES)):
                     watched.remove(printed)
                 elif ready:
                     said.add_bytes(data)
-        return f"it was not ready within {seconds_max:g} s"
+        return f"it was stopped, or not ready within {seconds_max:g} s"
 
     def fork(self, wish: Fork) -> int:
         """Return the number of a new guest. Raises GuestStartError, or ParentGoneError if there is no parent."""
@@ -174,7 +175,7 @@ class GuestParent:
 
     def _first_word(self, said: GuestLog) -> str:
         try:
-            answer = self._receive()
+            answer = self._receive(LOOK_SECONDS)
         except ParentGoneError as error:
             said.flush()
             last = plain_text(said.tail().rpartition("\n")[2], chars_max=300)
@@ -183,13 +184,13 @@ class GuestParent:
 
     def _ask(self, wish: dict[str, Any], *, seconds_max: float, pass_fds: list[int] | None = None) -> dict[str, Any]:
         try:
-            self._control.settimeout(seconds_max)
             socket.send_fds(self._control, [json.dumps(wish).encode()], pass_fds or [])
         except OSError as error:
             raise ParentGoneError(f"ask guest parent {self.pid}: {error}") from error
-        return self._receive()
+        return self._receive(seconds_max)
 
-    def _receive(self) -> dict[str, Any]:
+    def _receive(self, seconds_max: float) -> dict[str, Any]:
+        self._await_word(seconds_max)
         try:
             data = self._control.recv(MESSAGE_BYTES_MAX)
         except OSError as error:
@@ -199,12 +200,21 @@ class GuestParent:
         answer: dict[str, Any] = json.loads(data)
         return answer
 
+    def _await_word(self, seconds_max: float) -> None:
+        """Wait until it has said something or has ended. Raises ParentGoneError if it is stopped or takes too long."""
+        deadline = time.monotonic() + seconds_max
+        while not select.select([self._control], [], [], LOOK_SECONDS)[0]:
+            if is_stopped(self.pid):
+                raise ParentGoneError(f"hear guest parent {self.pid}: somebody has stopped it")
+            if time.monotonic() > deadline:
+                raise ParentGoneError(f"hear guest parent {self.pid}: no word within {seconds_max:g} s")
+
     def _leave(self) -> None:
         self._control.close()
         try:
-            self._process.wait(timeout=PARENT_LEAVE_SECONDS_MAX)
+            self._process.wait(timeout=0 if is_stopped(self.pid) else PARENT_LEAVE_SECONDS_MAX)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            self._process.kill()  # which a stopped process hears too
             with suppress(subprocess.TimeoutExpired):  # stuck in the kernel: it dies when that lets go of it
                 self._process.wait(timeout=PARENT_LEAVE_SECONDS_MAX)
         _living.discard(self.pid)

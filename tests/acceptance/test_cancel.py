@@ -104,6 +104,20 @@ def assert_whole(terminal: Terminal) -> None:
     assert verified.code == 0, verified.out
 
 
+def test_a_job_whose_guest_parent_is_stopped_is_cancelled_within_a_second(terminal: FixtureTerminal) -> None:
+    with stopped_guest(terminal, logs=2) as (run, guest):
+        eventually(lambda: terminal.has_logged("JobStarted", 1), what="the job's start")
+        (parent,) = terminal.roles().guest_parents
+        os.kill(parent, signal.SIGSTOP)
+        assert terminal.casparian("job", "cancel", "1").code == 0
+        eventually(lambda: terminal.has_logged("JobAborted", 1), seconds=1, what="the job's end")
+        assert not is_alive(guest)
+        assert not is_alive(parent)
+        run.communicate(timeout=90)
+        assert terminal.has_logged("JobCompleted", 2)  # by a guest of another parent
+    assert_whole(terminal)
+
+
 def test_a_running_job_is_cancelled_from_another_terminal(terminal: FixtureTerminal) -> None:
     with stopped_guest(terminal) as (run, guest):
         began = time.monotonic()

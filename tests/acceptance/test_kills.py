@@ -212,6 +212,18 @@ def test_guests_that_hang_or_flood_die_with_a_killed_sentinel(tmp_path: Path) ->
     eventually(lambda: terminal.processes() == [], what="executors and guests to be gone")
 
 
+def test_a_stopped_executor_dies_with_a_killed_sentinel(tmp_path: Path) -> None:
+    file = write_source(tmp_path / "case" / "hang.txt", "hang", lines=2)
+    terminal = FixtureTerminal(tmp_path / "t")
+    run = terminal.begin(file, workers=1)
+    assert wait_for(lambda: terminal.has_logged("JobStarted", 1), run=run, seconds=MOMENT_SECONDS_MAX)
+    (executor,) = terminal.roles().executors
+    os.kill(executor, signal.SIGSTOP)
+    run.kill()
+    run.communicate(timeout=RUN_SECONDS_MAX)
+    eventually(lambda: terminal.processes() == [], what="the stopped executor and its guest to be gone")
+
+
 def test_what_a_parser_writes_beside_its_outputs_is_neither_read_nor_removed(tmp_path: Path) -> None:
     terminal = FixtureTerminal(tmp_path / "t")
     terminal.out.mkdir()

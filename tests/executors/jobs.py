@@ -24,6 +24,7 @@ from eventlog.ids import (
 from eventlog.schema import Column, OutputSchema
 from executors.guest.host import GuestTimes
 from executors.protocol import (
+    FLAG_DISCARD,
     Ack,
     Carry,
     Conclude,
@@ -96,6 +97,7 @@ class FakeSentinel:
         self.acks: list[Ack] = []
         self.beats: list[Working] = []
         self.receipts: dict[int, Receipt] = {}
+        self.conclusions: dict[int, Conclude] = {}
         self.abort_after_beats: int | None = None
         self.abort_rows_min = 0  # nor before so many rows were told
         self.abort_job: int | None = None  # the job named in the abort; 0 sends the executor home
@@ -106,9 +108,6 @@ class FakeSentinel:
         self.refuse: Fault | None = None
         self.idle_answer = encode(OpCode.ABORT, Stop(reason="no more work"))  # when there is no job left
         self.on_ack: Callable[[Ack], None] = lambda _ack: None
-        self.on_idle: Callable[[int], None] = lambda _number: None  # told how often work was asked for
-        self.on_conclude: Callable[[int], object] = lambda _job: None
-        self._idles = 0
         self.closed = threading.Event()
 
     def request(self, message: bytes, *, timeout_seconds: float) -> bytes:
@@ -133,15 +132,14 @@ class FakeSentinel:
                 return self._conclude(said)
             case _ if said.job:
                 return self._beat(said)
-        return self._hand_out(payload(said, Idle))
+        payload(said, Idle)
+        return self._hand_out()
 
-    def _hand_out(self, _idle: Idle) -> bytes:
-        self._idles += 1
-        self.on_idle(self._idles)
+    def _hand_out(self, *, discard: bool = False) -> bytes:
         if not self._waiting:
-            return self.idle_answer
+            return _flagged(self.idle_answer, discard)
         job, dispatch = self._waiting.pop(0)
-        return encode(OpCode.DISPATCH, dispatch, job=JobId(job))
+        return encode(OpCode.DISPATCH, dispatch, job=JobId(job), discard=discard)
 
     def _acknowledge(self, ack: Ack) -> bytes:
         self.acks.append(ack)
@@ -152,9 +150,10 @@ class FakeSentinel:
         if self.silent_requests:
             self.silent_requests -= 1
             raise PeerGoneError("the answer was lost")
-        self.on_conclude(said.job)
-        self.receipts[said.job] = payload(said, Conclude).receipt
-        return _discard() if self.discard_receipts else _carry()
+        conclude = payload(said, Conclude)
+        self.conclusions[said.job] = conclude
+        self.receipts[said.job] = conclude.receipt
+        return self._hand_out(discard=self.discard_receipts)
 
     def _beat(self, said: Message) -> bytes:
         beat = payload(said, Working)
@@ -164,6 +163,10 @@ class FakeSentinel:
             job = said.job if self.abort_job is None else JobId(self.abort_job)
             return encode(OpCode.ABORT, Stop(reason="cancelled by a person"), job=job)
         return _carry()
+
+
+def _flagged(answer: bytes, discard: bool) -> bytes:
+    return answer[:3] + bytes([FLAG_DISCARD * discard]) + answer[4:]
 
 
 def _carry() -> bytes:

@@ -110,12 +110,21 @@ MESSAGES: Final[tuple[tuple[OpCode, Struct], ...]] = (
     (OpCode.HEARTBEAT, Carry()),
     (OpCode.DISPATCH, DISPATCH),
     (OpCode.DISPATCH_ACK, Ack(lease=LEASE, guest_pid=77)),
-    (OpCode.CONCLUDE, Conclude(lease=LEASE, receipt=Succeeded(outputs=(ARTIFACT,), empty=("files",), sheet=SHEET))),
-    (OpCode.CONCLUDE, Conclude(lease=LEASE, receipt=Aborted(reason="cancelled"))),
-    (OpCode.CONCLUDE, Conclude(lease=LEASE, receipt=Declined(reason="no free slot"))),
     (
         OpCode.CONCLUDE,
         Conclude(
+            executor=EXECUTOR,
+            lease=LEASE,
+            begun_ago=0.25,
+            receipt=Succeeded(outputs=(ARTIFACT,), empty=("files",), sheet=SHEET),
+        ),
+    ),
+    (OpCode.CONCLUDE, Conclude(executor=EXECUTOR, lease=LEASE, receipt=Aborted(reason="cancelled"))),
+    (OpCode.CONCLUDE, Conclude(executor=EXECUTOR, lease=LEASE, receipt=Declined(reason="no free slot"))),
+    (
+        OpCode.CONCLUDE,
+        Conclude(
+            executor=EXECUTOR,
             lease=LEASE,
             receipt=Failed(
                 failure="permanent", kind="not_evtx", reason="read it: empty", hint="look", log_tail="tail", sheet=SHEET
@@ -124,7 +133,11 @@ MESSAGES: Final[tuple[tuple[OpCode, Struct], ...]] = (
     ),
     (
         OpCode.CONCLUDE,
-        Conclude(lease=LEASE, receipt=Failed(failure="transient", kind="guest_died", reason="killed", hint="wait")),
+        Conclude(
+            executor=EXECUTOR,
+            lease=LEASE,
+            receipt=Failed(failure="transient", kind="guest_died", reason="killed", hint="wait"),
+        ),
     ),
     (OpCode.ABORT, Stop(reason="cancelled")),
     (OpCode.DISCARD, Discard(reason="the lease is dead")),
@@ -182,6 +195,12 @@ def test_the_header_is_sixteen_bytes_in_network_order() -> None:
     assert data[16:] == b'{"reason":"x"}'
 
 
+def test_an_answer_to_a_receipt_says_in_its_flags_what_becomes_of_it() -> None:
+    kept, refused = (encode(OpCode.HEARTBEAT, Carry(), discard=discard) for discard in (False, True))
+    assert (HEADER.unpack_from(kept)[2], HEADER.unpack_from(refused)[2]) == (0, 1)
+    assert (decode(kept).discard, decode(refused).discard) == (False, True)
+
+
 def test_a_message_without_a_job_carries_zero() -> None:
     assert decode(encode(OpCode.HEARTBEAT, Carry())).job == 0
 
@@ -215,14 +234,14 @@ def test_a_field_that_a_newer_peer_adds_is_ignored() -> None:
     [
         (b"", "HeaderTooShort: 0 bytes, 16 needed"),
         (b"\x05\x03" + bytes(13), "HeaderTooShort: 15 bytes, 16 needed"),
-        (HEADER.pack(4, 3, 0, 0, 0), "VersionMismatch: peer speaks 4, this is 5"),
-        (HEADER.pack(5, 0, 0, 0, 0), "InvalidOpCode: 0"),
-        (HEADER.pack(5, 7, 0, 0, 0), "InvalidOpCode: 7"),
-        (HEADER.pack(5, 11, 0, 0, 0), "InvalidOpCode: 11"),
-        (HEADER.pack(5, 255, 0, 0, 0), "InvalidOpCode: 255"),
-        (HEADER.pack(5, 3, 0, 0, 3) + b"{}", "PayloadLengthMismatch: header says 3, 2 came"),
-        (HEADER.pack(5, 3, 0, 0, 1) + b"{}", "PayloadLengthMismatch: header says 1, 2 came"),
-        (HEADER.pack(4, 99, 0, 0, 9) + b"{}", "VersionMismatch: peer speaks 4, this is 5"),
+        (HEADER.pack(5, 3, 0, 0, 0), "VersionMismatch: peer speaks 5, this is 6"),
+        (HEADER.pack(6, 0, 0, 0, 0), "InvalidOpCode: 0"),
+        (HEADER.pack(6, 7, 0, 0, 0), "InvalidOpCode: 7"),
+        (HEADER.pack(6, 11, 0, 0, 0), "InvalidOpCode: 11"),
+        (HEADER.pack(6, 255, 0, 0, 0), "InvalidOpCode: 255"),
+        (HEADER.pack(6, 3, 0, 0, 3) + b"{}", "PayloadLengthMismatch: header says 3, 2 came"),
+        (HEADER.pack(6, 3, 0, 0, 1) + b"{}", "PayloadLengthMismatch: header says 1, 2 came"),
+        (HEADER.pack(5, 99, 0, 0, 9) + b"{}", "VersionMismatch: peer speaks 5, this is 6"),
     ],
 )
 def test_a_header_that_breaks_a_rule_is_refused_with_the_rule(data: bytes, sentence: str) -> None:

@@ -9,7 +9,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -314,9 +313,7 @@ def test_discarding_is_idempotent_and_outlives_a_disk_that_refuses(
     sink = MemorySink()
     dispatch = make_dispatch(make_source(tmp_path), "two_outputs_interleaved")
     attempt = Attempt(JobId(1), dispatch, sink_factory=lambda _uri: sink, parents=parents)
-    accepted: Future[bool] = Future()
-    accepted.set_result(True)
-    assert isinstance(attempt.run(lambda _pid: accepted), Succeeded)
+    assert isinstance(attempt.run(lambda _pid: None), Succeeded)
     assert len(sink.staged) == 2
     sink.raise_next("discard", OSError(errno.EROFS, "Read-only file system"))
     attempt.discard()
@@ -346,16 +343,40 @@ def test_an_error_of_ours_is_that_job_s_failure_only(tmp_path: Path) -> None:
 # --- the sentinel's word --------------------------------------------------------------------------------------------
 
 
-def test_the_guest_is_acknowledged_before_its_first_batch_is_kept(tmp_path: Path) -> None:
-    sink = MemorySink()
+def test_the_start_of_a_job_that_lasts_is_told_while_its_guest_works(tmp_path: Path) -> None:
     sentinel = FakeSentinel(make_dispatch(make_source(tmp_path), "slow"))
-    staged_at_ack: list[int] = []
-    sentinel.on_ack = lambda ack: staged_at_ack.append(len(sink.staged)) if is_alive(ack.guest_pid) else None
-    run(sentinel, sink)
-    assert staged_at_ack == [0]
-    order = [said.op for said in sentinel.heard if said.op is not OpCode.HEARTBEAT]
-    assert order == [OpCode.IDENTIFY, OpCode.DISPATCH_ACK, OpCode.CONCLUDE]
+    lived: list[bool] = []
+    sentinel.on_ack = lambda ack: lived.append(is_alive(ack.guest_pid))
+    sentinel.abort_after_beats, sentinel.abort_rows_min = 1, 1
+    run(sentinel)
+    assert lived == [True]
+    order = [said.op for said in sentinel.heard if not (said.op is OpCode.HEARTBEAT and said.job)]
+    assert order[:2] == [OpCode.IDENTIFY, OpCode.HEARTBEAT]
+    assert order[2:] == [OpCode.DISPATCH_ACK, OpCode.CONCLUDE]
     assert payload(sentinel.heard[0], Identify) == IDENTITY
+
+
+def test_the_start_of_a_short_job_is_told_with_its_receipt(tmp_path: Path) -> None:
+    sentinel = FakeSentinel(*[make_dispatch(make_source(tmp_path), "normal")] * 2)
+    make_worker(sentinel, MemorySink(), msgspec.structs.replace(TIMES, pulse_delay=60)).run()
+    assert sentinel.acks == []
+    for conclude in sentinel.conclusions.values():
+        assert conclude.begun_ago is not None and 0 < conclude.begun_ago < 60
+
+
+def test_a_guest_that_starts_late_is_told_although_a_heartbeat_waits(tmp_path: Path) -> None:
+    """The parser takes its time to load, and the first heartbeat is out before there is a guest to tell of."""
+    sentinel = FakeSentinel(make_dispatch(make_source(tmp_path), "normal"))
+    make_worker(sentinel, MemorySink(), msgspec.structs.replace(TIMES, pulse_delay=0.001)).run()
+    first = next(said for said in sentinel.heard if said.job)
+    assert first.op is OpCode.HEARTBEAT, "the guest was there at once: this tests nothing"
+    assert len(sentinel.acks) == 1
+
+
+def test_a_job_whose_guest_never_ran_was_not_begun(tmp_path: Path) -> None:
+    sentinel = FakeSentinel(with_changes(make_dispatch(make_source(tmp_path), "normal"), size=1))
+    run(sentinel)
+    assert sentinel.conclusions[1].begun_ago is None
 
 
 def test_a_dead_lease_at_the_start_kills_the_guest_and_is_not_concluded(tmp_path: Path) -> None:
@@ -378,14 +399,12 @@ def test_a_dead_lease_ends_a_guest_that_has_nothing_to_say(tmp_path: Path) -> No
     assert not is_alive(sentinel.acks[0].guest_pid)
 
 
-def test_the_next_job_is_asked_for_while_the_last_receipt_waits(tmp_path: Path) -> None:
+def test_a_receipt_is_also_the_wish_for_the_next_job(tmp_path: Path) -> None:
     source = make_source(tmp_path)
     sentinel = FakeSentinel(make_dispatch(source, "normal"), make_dispatch(source, "normal"))
-    asked_again = threading.Event()
-    sentinel.on_idle = lambda number: asked_again.set() if number == 2 else None
-    sentinel.on_conclude = lambda job: job != 1 or asked_again.wait(10)
-    run(sentinel)
-    assert asked_again.is_set()
+    make_worker(sentinel, MemorySink(), msgspec.structs.replace(TIMES, pulse_delay=60)).run()
+    ops = [said.op for said in sentinel.heard]
+    assert ops == [OpCode.IDENTIFY, OpCode.HEARTBEAT, OpCode.CONCLUDE, OpCode.CONCLUDE]
     assert [type(sentinel.receipts[job]) for job in (1, 2)] == [Succeeded, Succeeded]
 
 
@@ -577,7 +596,7 @@ def test_a_process_that_must_leave_kills_its_guest_and_cleans_up(tmp_path: Path,
     dispatch, out = parquet_dispatch(tmp_path, "hang")
     sentinel = FakeSentinel(dispatch)
     with executor_process(sentinel) as process:
-        assert wait_until(lambda: any(out.iterdir()))
+        assert wait_until(lambda: any(out.iterdir()) and bool(sentinel.acks))
         if how == "SIGTERM":
             process.popen.send_signal(signal.SIGTERM)
         else:
@@ -607,12 +626,13 @@ def test_a_killed_process_takes_its_guest_along(tmp_path: Path) -> None:
 
 
 def test_a_person_s_interrupt_is_left_to_the_sentinel(tmp_path: Path) -> None:
-    dispatch, _out = parquet_dispatch(tmp_path, "normal")
+    dispatch, _out = parquet_dispatch(tmp_path, "hang")
     sentinel = FakeSentinel(dispatch)
+    sentinel.abort_after_beats = 3
     with executor_process(sentinel) as process:
         sentinel.on_ack = lambda _ack: process.popen.send_signal(signal.SIGINT)
         assert process.left() == (0, "")
-    assert isinstance(sentinel.receipts[1], Succeeded)
+    assert isinstance(sentinel.receipts[1], Aborted)
 
 
 def test_a_process_that_is_refused_says_why_in_one_line() -> None:

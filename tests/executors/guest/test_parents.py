@@ -164,6 +164,25 @@ def test_an_idle_parent_that_was_killed_is_replaced_without_a_word(parents: Gues
     assert int(facts(parents, orders(tmp_path, "remembers"))["of"]) != old
 
 
+def test_a_job_of_a_stopped_parent_is_ended_within_a_second(parents: GuestParents, tmp_path: Path) -> None:
+    old = int(facts(parents, orders(tmp_path, "remembers"))["of"])
+    with start_guest(orders(tmp_path, "hang"), parents=parents, times=PATIENT) as guest:
+        next(guest.frames())
+        os.kill(old, signal.SIGSTOP)
+        began = time.monotonic()
+        assert guest.kill().parent_died
+        assert time.monotonic() - began < 1
+        assert not is_alive(guest.pid)
+        assert not is_alive(old)
+
+
+def test_an_idle_parent_that_was_stopped_is_replaced_without_a_word(parents: GuestParents, tmp_path: Path) -> None:
+    old = int(facts(parents, orders(tmp_path, "remembers"))["of"])
+    os.kill(old, signal.SIGSTOP)
+    assert int(facts(parents, orders(tmp_path, "remembers"))["of"]) != old
+    assert not is_alive(old)
+
+
 def test_a_dead_guest_keeps_its_number_until_it_is_ended(parents: GuestParents, tmp_path: Path) -> None:
     with start_guest(orders(tmp_path, "vanish"), parents=parents, times=PATIENT) as guest:
         assert wait_until(lambda: not is_alive(guest.pid))

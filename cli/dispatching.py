@@ -1,0 +1,437 @@
+"""What executors are told and what they say: their parked questions, their leases in use.
+
+Rules of the domain are not here: what a message means is a command, what is handed out is `plan_dispatch`'s choice.
+This module keeps what is volatile: who is asking right now, and who was heard last.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+
+from msgspec import Struct
+
+from cli import clock
+from commands.dispatch import Offer, plan_dispatch
+from commands.executor import JoinExecutor
+from commands.handle import Handler, Outcome
+from commands.job import CommitJob, DispatchJob, FailJob, ReleaseJob, StagedReport, StartJob
+from eventlog.events import (
+    CancelAccepted,
+    JobAborted,
+    JobDeclined,
+    JobDispatched,
+    JobFailed,
+    JobQueued,
+    JobRequeued,
+    OutputsCommitted,
+)
+from eventlog.frames import Frame
+from eventlog.ids import ExecutorId, Instant, JobId, LeaseId, LogId, OutputName, ParserName, instant_plus
+from executors import protocol
+from executors.guest.limits import MEMORY_BYTES_MAX, SECONDS_MAX
+from executors.parser_catalog import ParserPackage
+from executors.protocol import OpCode
+from reducers.fold import State
+
+LEASE_SECONDS = 30.0  # an executor that is not heard of for so long is killed and its job given to another
+ACTOR = "sentinel"
+
+Reply = Callable[[bytes], None]
+Said = protocol.Dispatch | protocol.Stop | protocol.Carry
+
+
+class Question:
+    """A long poll. Answered once, when there is something to say and the receipt that came with it is durable."""
+
+    def __init__(self, reply: Reply, *, lease: LeaseId, with_receipt: bool = False) -> None:
+        self.lease = lease  # which it is about; of one that waits for work, the one that it would get
+        self.since = time.monotonic()
+        self.taken = False  # a job was planned for it
+        self._reply = reply
+        self._lock = threading.Lock()
+        self._settled = not with_receipt
+        self._discard = False
+        self._answer: tuple[OpCode, Said | protocol.Fault, JobId | None] | None = None
+
+    def answer(self, op: OpCode, payload: Said | protocol.Fault, job: JobId | None = None) -> None:
+        """Give the answer; the first stands."""
+        with self._lock:
+            first, self._answer = self._answer is None, self._answer or (op, payload, job)
+            due = first and self._settled
+        if due:
+            self._send()
+
+    def settle(self, *, discard: bool) -> None:
+        """Say what became of the receipt."""
+        with self._lock:
+            self._settled, self._discard = True, discard
+            due = self._answer is not None
+        if due:
+            self._send()
+
+    def _send(self) -> None:
+        assert self._answer is not None
+        op, payload, job = self._answer
+        self._reply(protocol.encode(op, payload, job=job, discard=self._discard))
+
+
+class _Held(Struct):
+    """A lease in use: when its executor was heard last, its parked heartbeat, and why it must stop, if it must."""
+
+    executor: ExecutorId
+    lease: LeaseId
+    heard: float
+    rows: int = 0
+    bytes_read: int = 0
+    stop: str = ""
+    parked: Question | None = None
+
+
+class JobLimits(Struct, frozen=True, kw_only=True):
+    """What one guest may use: limits of a run, part of no key."""
+
+    memory_bytes_max: int = MEMORY_BYTES_MAX
+    seconds_max: float = SECONDS_MAX
+
+
+class Progress(Struct, frozen=True):
+    """What running jobs have done so far; published, never logged."""
+
+    jobs: int
+    rows: int
+
+
+class Dispatcher:
+    """The sentinel's end of every conversation with an executor."""
+
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        log_id: LogId,
+        epoch: int,
+        packages: dict[ParserName, ParserPackage],
+        limits: JobLimits | None = None,
+    ) -> None:
+        self._handler = handler
+        self._log_id = log_id
+        self._epoch = epoch
+        self._packages = packages
+        self._limits = limits or JobLimits()
+        self._lock = threading.Lock()
+        self._idle: dict[ExecutorId, Question] = {}
+        self._held: dict[JobId, _Held] = {}
+        self._planned: dict[JobId, JobQueued] = {}
+        self._stopping = False
+
+    def send_home(self, reason: str) -> None:
+        """Answer every question with an abort, those that are to come too: guests are killed, executors leave."""
+        with self._lock:
+            self._stopping = True
+            parked: list[tuple[JobId | None, Question]] = [(None, idle) for idle in self._idle.values()]
+            parked += [(job, held.parked) for job, held in self._held.items() if held.parked]
+            self._idle.clear()
+            for each in self._held.values():  # who hears nothing asks no other
+                each.parked = None
+        for job, question in parked:
+            question.answer(OpCode.ABORT, protocol.Stop(reason=reason), job)
+
+    def forget(self, executor: ExecutorId) -> None:
+        """Drop what an executor that has ended has asked and held."""
+        with self._lock:
+            self._idle.pop(executor, None)
+            for job in [job for job, held in self._held.items() if held.executor == executor]:
+                del self._held[job]
+
+    def progress(self) -> Progress:
+        """Return what the running jobs report."""
+        with self._lock:
+            return Progress(len(self._held), sum(held.rows for held in self._held.values()))
+
+    def sweep(self) -> list[ExecutorId]:
+        """Answer questions that have waited for POLL_SECONDS; return who was not heard for LEASE_SECONDS."""
+        now = time.monotonic()
+        due: list[tuple[JobId | None, Question]] = []
+        with self._lock:
+            for executor, idle in list(self._idle.items()):
+                if not idle.taken and now - idle.since >= protocol.POLL_SECONDS:
+                    due.append((None, self._idle.pop(executor)))
+            for job, held in self._held.items():
+                if held.parked and now - held.parked.since >= protocol.POLL_SECONDS:
+                    due.append((job, held.parked))
+                    held.parked = None
+            silent = [held.executor for held in self._held.values() if now - held.heard >= LEASE_SECONDS]
+        for job_id, question in due:
+            question.answer(OpCode.HEARTBEAT, protocol.Carry(), job_id)
+        return silent
+
+    # --- what the log says (told by the deciding thread) --------------------------------------------------------------
+
+    def plan(self, state: State) -> list[DispatchJob]:
+        """Return what to hand out to those who ask for work right now. The process manager of the handler."""
+        if self._stopping or not state.jobs.queued:
+            return []
+        with self._lock:
+            offers = [
+                Offer(executor=executor, lease=parked.lease)
+                for executor, parked in self._idle.items()
+                if not parked.taken and executor in state.executors
+            ]
+            commands = plan_dispatch(state, offers, now=clock.now()) if offers else []
+            for command in commands:
+                self._idle[command.executor].taken = True
+                self._planned[command.job] = state.jobs.queued[command.job].spec
+        return commands
+
+    def observe(self, frames: Sequence[Frame]) -> None:
+        """Send out what became durable: dispatches to the executors that asked, aborts to those at work."""
+        for frame in frames:
+            for record in frame.events:
+                match record.data:
+                    case JobDispatched() as dispatched:
+                        self._send(dispatched)
+                    case CancelAccepted(job=job, reason=reason):
+                        self._abort(job, reason)
+                    case (
+                        OutputsCommitted(job=job)
+                        | JobFailed(job=job)
+                        | JobAborted(job=job)
+                        | JobRequeued(job=job)
+                        | JobDeclined(job=job)
+                    ):
+                        with self._lock:
+                            self._held.pop(job, None)
+                    case _:
+                        pass  # nothing to send: the other events tell of what this fleet did, or of other nouns
+
+    def _send(self, dispatched: JobDispatched) -> None:
+        spec = self._planned.pop(dispatched.job)
+        with self._lock:
+            parked = self._idle.pop(dispatched.executor, None)
+            self._held[dispatched.job] = _Held(
+                executor=dispatched.executor, lease=dispatched.lease, heard=time.monotonic()
+            )
+        package = self._packages.get(spec.parser)
+        if parked is None or package is None:  # it died meanwhile: its loss is on its way through the log
+            return
+        message = protocol.Dispatch(
+            lease=dispatched.lease,
+            attempt=dispatched.attempt,
+            log_id=self._log_id,
+            path=spec.path,
+            size=spec.size,
+            mtime_ns=spec.mtime_ns,
+            file_uid=spec.file_uid,
+            source_hash=spec.source_hash,
+            parser=spec.parser,
+            parser_version=spec.parser_version,
+            parser_file=package.file,
+            settings=spec.settings,
+            outputs=package.outputs,
+            sink_uri=spec.sink_uri,
+            dispatched_at=dispatched.dispatched_at,
+            memory_bytes_max=self._limits.memory_bytes_max,
+            seconds_max=self._limits.seconds_max,
+        )
+        parked.answer(OpCode.DISPATCH, message, dispatched.job)
+
+    def _abort(self, job: JobId, reason: str) -> None:
+        """Have the guest of a job killed: now if its heartbeat waits here, else when the next one comes."""
+        with self._lock:
+            held = self._held.get(job)
+            parked = held.parked if held else None
+            if held:
+                held.parked = None
+                held.stop = reason
+        if parked:
+            parked.answer(OpCode.ABORT, protocol.Stop(reason=reason), job)
+
+    # --- what executors say (called on the transport's thread) --------------------------------------------------------
+
+    def receive(self, data: bytes, reply: Reply) -> None:
+        """Take in one message; the handler of the executors' server."""
+        try:
+            self._route(protocol.decode(data), reply)
+        except protocol.ProtocolError as error:
+            reply(protocol.encode(OpCode.ERR, _fault(error)))
+
+    def _route(self, message: protocol.Message, reply: Reply) -> None:
+        match message.op:
+            case OpCode.IDENTIFY:
+                self._identify(protocol.payload(message, protocol.Identify), reply)
+            case OpCode.HEARTBEAT if message.job == 0:
+                executor = protocol.payload(message, protocol.Idle).executor
+                self._park_idle(executor, Question(reply, lease=clock.new_lease()))
+                self._handler.wake()
+            case OpCode.HEARTBEAT:
+                self._park_working(message.job, protocol.payload(message, protocol.Working), reply)
+            case OpCode.DISPATCH_ACK:
+                ack = protocol.payload(message, protocol.Ack)
+                self._heard(message.job, ack.lease)
+                self._start(StartJob(job=message.job, lease=ack.lease, now=clock.now()), reply)
+            case OpCode.CONCLUDE:
+                self._conclude(message.job, protocol.payload(message, protocol.Conclude), reply)
+            case _:
+                raise protocol.ProtocolError(f"InvalidOpCode: {message.op.name} is not for the sentinel")
+
+    def _identify(self, identify: protocol.Identify, reply: Reply) -> None:
+        command = JoinExecutor(
+            executor=identify.executor,
+            pid=identify.pid,
+            host=identify.host,
+            version=identify.version,
+            capacity=identify.capacity,
+            now=clock.now(),
+        )
+        welcome = protocol.encode(OpCode.IDENTIFY, protocol.Welcome(log_id=self._log_id, epoch=self._epoch))
+        answer = self._handler.submit(command, actor=f"executor:{identify.executor}")
+        answer.add_done_callback(lambda _: reply(welcome))
+
+    def _start(self, command: StartJob, reply: Reply) -> None:
+        """Submit it; answer Carry, or Discard if the lease is dead, when that is durable."""
+
+        def answer(done: Future[Outcome]) -> None:
+            if done.exception() is not None:
+                reply(protocol.encode(OpCode.ERR, ENDING, job=command.job))
+            elif (refused := done.result().refused) is not None:
+                reply(protocol.encode(OpCode.DISCARD, protocol.Discard(reason=refused.why), job=command.job))
+            else:
+                reply(protocol.encode(OpCode.HEARTBEAT, protocol.Carry(), job=command.job))
+
+        self._handler.submit(command, actor="executor").add_done_callback(answer)
+
+    def _park_idle(self, executor: ExecutorId, question: Question, *, concluding: LeaseId | None = None) -> None:
+        self._release_dropped(executor, concluding)
+        with self._lock:
+            if not self._stopping:
+                self._idle[executor] = question
+                return
+        question.answer(OpCode.ABORT, protocol.Stop(reason="the sentinel is leaving"))
+
+    def _release_dropped(self, executor: ExecutorId, concluding: LeaseId | None) -> None:
+        """Give back what an executor that asks for work still holds by the log: told to discard it, it did not report.
+
+        A question that was late says the same of a live lease; then the job is made again, and its reports are stale.
+        """
+        with self._lock:
+            dropped = [
+                (job, held.lease)
+                for job, held in self._held.items()
+                if held.executor == executor and held.lease != concluding
+            ]
+        for job, lease in dropped:
+            reason = "its executor let go of it"
+            release = ReleaseJob(job=job, lease=lease, declined=False, reason=reason, now=clock.now())
+            self._handler.submit(release, actor=ACTOR)
+
+    def _park_working(self, job: JobId, working: protocol.Working, reply: Reply) -> None:
+        question = Question(reply, lease=working.lease)
+        with self._lock:
+            held = self._held.get(job)
+            live = held is not None and held.lease == working.lease and not self._stopping
+            stop = "" if live else "the sentinel is stopping"
+            if held is not None and live:
+                held.heard, held.rows, held.bytes_read = time.monotonic(), working.rows, working.bytes_read
+                stop = held.stop
+                held.parked = None if stop else question
+        if stop:
+            question.answer(OpCode.ABORT, protocol.Stop(reason=stop), job)
+
+    def _conclude(self, job: JobId, conclude: protocol.Conclude, reply: Reply) -> None:
+        """Submit the receipt, after the start if that was not told; the executor has room for the next job now.
+
+        It is offered before the receipt is decided, so that both can be in one batch.
+        """
+        self._let_go(job, conclude.lease)
+        question = Question(reply, lease=clock.new_lease(), with_receipt=True)
+        self._park_idle(conclude.executor, question, concluding=conclude.lease)
+        now = clock.now()
+        commands: list[StartJob | CommitJob | FailJob | ReleaseJob] = [self._command(job, conclude, now)]
+        if conclude.begun_ago is not None:
+            begun = instant_plus(now, seconds=-conclude.begun_ago)
+            commands.insert(0, StartJob(job=job, lease=conclude.lease, now=begun))
+
+        def settle(done: Future[Outcome]) -> None:
+            if done.exception() is not None:
+                question.answer(OpCode.ERR, ENDING, job)
+                question.settle(discard=False)
+            else:
+                question.settle(discard=_is_refused(commands[-1], done.result()))
+
+        self._handler.submit_in_turn(commands, actor="executor").add_done_callback(settle)
+
+    def _let_go(self, job: JobId, lease: LeaseId) -> None:
+        """Answer the heartbeat of a job that has concluded: it would hold a context of the server for nothing."""
+        with self._lock:
+            held = self._held.get(job)
+            if held is None or held.lease != lease:
+                return
+            held.heard = time.monotonic()
+            parked, held.parked = held.parked, None
+        if parked:
+            parked.answer(OpCode.HEARTBEAT, protocol.Carry(), job)
+
+    def _command(self, job: JobId, conclude: protocol.Conclude, now: Instant) -> CommitJob | FailJob | ReleaseJob:
+        lease = conclude.lease
+        match conclude.receipt:
+            case protocol.Succeeded(outputs=outputs, empty=empty, sheet=sheet):
+                reports = tuple(
+                    StagedReport(
+                        output=staged.output,
+                        staged=staged.staged,
+                        final=staged.final,
+                        digest=staged.digest,
+                        bytes=staged.bytes,
+                        rows=staged.rows,
+                        schema_hash=staged.schema_hash,
+                    )
+                    for staged in outputs
+                )
+                names = tuple(OutputName(name) for name in empty)
+                return CommitJob(
+                    job=job, lease=lease, log_id=self._log_id, outputs=reports, empty=names, sheet=sheet, now=now
+                )
+            case protocol.Failed() as failed:
+                return FailJob(
+                    job=job,
+                    lease=lease,
+                    failure=failed.failure,
+                    kind=failed.kind,
+                    reason=failed.reason,
+                    hint=failed.hint,
+                    log_tail=failed.log_tail,
+                    sheet=failed.sheet,
+                    now=now,
+                )
+            case protocol.Aborted(reason=reason):
+                return ReleaseJob(job=job, lease=lease, declined=False, reason=reason, now=now)
+            case protocol.Declined(reason=reason):
+                return ReleaseJob(job=job, lease=lease, declined=True, reason=reason, now=now)
+
+    def _heard(self, job: JobId, lease: LeaseId) -> None:
+        with self._lock:
+            held = self._held.get(job)
+            if held is not None and held.lease == lease:
+                held.heard = time.monotonic()
+
+
+ENDING = protocol.Fault(code="stopping", message="the sentinel is ending after a fault")
+
+
+def _is_refused(command: StartJob | CommitJob | FailJob | ReleaseJob, outcome: Outcome) -> bool:
+    """Say whether a report was in vain. What was staged is kept only if its commit point was passed.
+
+    Now or by an earlier copy of this report, which brings no event about.
+    """
+    if outcome.refused or not isinstance(command, CommitJob):
+        return outcome.refused is not None
+    return bool(outcome.events) and not any(isinstance(event, OutputsCommitted) for event in outcome.events)
+
+
+def _fault(error: protocol.ProtocolError) -> protocol.Fault:
+    if str(error).startswith("VersionMismatch"):
+        return protocol.Fault(code="version", message=str(error))
+    return protocol.Fault(code="bad_message", message=str(error))

@@ -1,0 +1,235 @@
+"""Conversations with executors that the test plays, over the memory transport and a real log."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+from msgspec import Struct
+
+from cli import dispatching as module
+from cli.dispatching import Dispatcher, JobLimits
+from commands.decide import Command
+from commands.dispatch import plan_records
+from commands.handle import Handler
+from eventlog.events import BalanceSheet
+from eventlog.frames import Frame
+from eventlog.ids import ExecutorId, JobId, LeaseId, LogId
+from eventlog.log import Log
+from executors import protocol
+from executors.parser_catalog import builtin_parsers
+from executors.protocol import Ack, Conclude, Dispatch, Identify, Idle, OpCode, Receipt, Stop, Succeeded, Working
+from executors.transport import MemoryClient, MemoryHub
+from reducers.fold import State
+from tests.support import LOG_ID, NOW, cancel, planned_run
+
+E = ExecutorId("executor-9")
+NOTHING = BalanceSheet(unit="", output="", found=0, written=0, quarantined=0, skipped=0, unreadable=0)
+EMPTY = Succeeded(outputs=(), empty=("evtx_events", "evtx_files"), sheet=NOTHING)
+UNBALANCED = Succeeded(outputs=(), empty=EMPTY.empty, sheet=msgspec.structs.replace(NOTHING, unit="records", found=3))
+
+
+class House:
+    """A handler over a real log, with the dispatcher as its manager; keeps the events of each batch."""
+
+    def __init__(self, folder: Path) -> None:
+        self.batches: list[list[str]] = []
+        self._log = Log.open(folder, clock=lambda: NOW, new_log_id=lambda: LogId(LOG_ID), version="t", purpose="t")
+        self.handler = Handler(self._log, manager=self._manage, actor="test")
+        self.dispatcher = Dispatcher(
+            self.handler,
+            log_id=self._log.log_id,
+            epoch=1,
+            packages=builtin_parsers(),
+            limits=JobLimits(memory_bytes_max=123, seconds_max=4.5),
+        )
+        self.handler.replay(lambda _: None)
+        self.handler.subscribe(self._note)
+        self.handler.subscribe(self.dispatcher.observe)
+        self.handler.start()
+
+    def leased(self) -> int:
+        return self.handler.inspect(lambda state: len(state.jobs.leased))
+
+    def close(self) -> None:
+        self.dispatcher.send_home("the test is over")
+        self.handler.stop()
+        self._log.close()
+
+    def _manage(self, state: State) -> list[Command]:
+        return [*plan_records(state, now=NOW), *self.dispatcher.plan(state)]
+
+    def _note(self, frames: Sequence[Frame]) -> None:
+        self.batches.append([type(record.data).__name__ for frame in frames for record in frame.events])
+
+
+class Played:
+    """Speaks as an executor does."""
+
+    def __init__(self, hub: MemoryHub) -> None:
+        self._client: MemoryClient = hub.client()
+        self.ask(OpCode.IDENTIFY, Identify(executor=E, pid=os.getpid(), host="h", version="t", capacity=1))
+
+    def ask(self, op: OpCode, payload: Struct, job: int = 0) -> protocol.Message:
+        data = protocol.encode(op, payload, job=JobId(job))
+        return protocol.decode(self._client.request(data, timeout_seconds=8))
+
+    def take_job(self) -> tuple[JobId, Dispatch]:
+        answer = self.ask(OpCode.HEARTBEAT, Idle(executor=E))
+        assert answer.op is OpCode.DISPATCH
+        return answer.job, protocol.payload(answer, Dispatch)
+
+    def conclude(
+        self, job: JobId, dispatch: Dispatch, receipt: Receipt, *, begun_ago: float | None = None
+    ) -> protocol.Message:
+        said = Conclude(executor=E, lease=dispatch.lease, receipt=receipt, begun_ago=begun_ago)
+        return self.ask(OpCode.CONCLUDE, said, job)
+
+
+@contextmanager
+def sweeping(dispatcher: Dispatcher) -> Iterator[None]:
+    """Sweep again and again meanwhile, as the fleet does."""
+    done = threading.Event()
+
+    def sweep() -> None:
+        while not done.wait(0.01):
+            dispatcher.sweep()
+
+    sweeper = threading.Thread(target=sweep)
+    sweeper.start()
+    yield
+    done.set()
+    sweeper.join()
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    made = House(tmp_path / "log")
+    for command in planned_run(1, 2):
+        assert made.handler.call(command, actor="test").refused is None
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def executor(house: House) -> Iterator[Played]:
+    hub = MemoryHub()
+    server = hub.server()
+    server.serve(house.dispatcher.receive)
+    yield Played(hub)
+    house.dispatcher.send_home("the test is over")
+    server.close()
+
+
+def test_a_dispatch_carries_the_limits_of_the_run(executor: Played) -> None:
+    _, dispatch = executor.take_job()
+    assert (dispatch.memory_bytes_max, dispatch.seconds_max) == (123, 4.5)
+
+
+def test_the_end_of_a_short_job_its_start_and_the_next_dispatch_are_one_batch(house: House, executor: Played) -> None:
+    job, dispatch = executor.take_job()
+    answer = executor.conclude(job, dispatch, EMPTY, begun_ago=0.5)
+    assert (answer.op, answer.job, answer.discard) == (OpCode.DISPATCH, job + 1, False)
+    assert house.batches[-1] == [
+        "JobStarted",
+        "OutputsCommitted",
+        "MaterializationRecorded",
+        "MaterializationRecorded",
+        "JobCompleted",
+        "JobDispatched",
+    ]
+
+
+def test_a_refused_receipt_is_told_with_the_next_job(house: House, executor: Played) -> None:
+    job, dispatch = executor.take_job()
+    answer = executor.conclude(job, dispatch, UNBALANCED, begun_ago=0.5)
+    assert (answer.op, answer.job, answer.discard) == (OpCode.DISPATCH, job + 1, True)
+    assert house.batches[-1] == ["JobStarted", "CommitRefused", "JobFailed", "JobDispatched"]
+
+
+def test_a_receipt_that_comes_again_is_answered_again(house: House, executor: Played) -> None:
+    """Its first answer was lost, and the job that it brought is given back."""
+    job, dispatch = executor.take_job()
+    executor.conclude(job, dispatch, EMPTY)
+    assert house.leased() == 1
+    again = executor.conclude(job, dispatch, EMPTY)
+    assert (again.op, again.discard) == (OpCode.DISPATCH, True)  # nothing is staged any more
+    assert house.leased() == 1
+
+
+def test_a_cancel_between_two_heartbeats_is_heard_with_the_next(house: House, executor: Played) -> None:
+    job, dispatch = executor.take_job()
+    executor.ask(OpCode.DISPATCH_ACK, Ack(lease=dispatch.lease, guest_pid=1), job)
+    assert house.handler.call(cancel(), actor="test").refused is None
+    for _ in range(2):  # also when the first answer was lost
+        answer = executor.ask(OpCode.HEARTBEAT, Working(executor=E, lease=dispatch.lease, rows=0, bytes_read=0), job)
+        assert (answer.op, answer.job) == (OpCode.ABORT, job)
+        assert protocol.payload(answer, Stop).reason == "Cancelled by user"
+
+
+def test_a_cancel_before_the_start_was_told_wins_over_the_receipt(house: House, executor: Played) -> None:
+    job, dispatch = executor.take_job()
+    assert house.handler.call(cancel(), actor="test").refused is None
+    answer = executor.conclude(job, dispatch, EMPTY, begun_ago=0.5)
+    assert answer.discard
+    assert house.batches[-1][:2] == ["CommitRefused", "JobAborted"]
+
+
+def test_a_job_that_is_cancelled_before_it_starts_ends_when_its_executor_asks_for_work_again(
+    house: House, executor: Played
+) -> None:
+    job, dispatch = executor.take_job()
+    assert house.handler.call(cancel(), actor="test").refused is None
+    assert executor.ask(OpCode.DISPATCH_ACK, Ack(lease=dispatch.lease, guest_pid=1), job).op is OpCode.DISCARD
+    assert house.leased() == 1
+    house.dispatcher.send_home("enough")  # answers the question below at once
+    executor.ask(OpCode.HEARTBEAT, Idle(executor=E))
+    assert house.handler.inspect(lambda state: state.jobs.get(job)) is None
+
+
+def test_who_is_sent_home_is_told_when_its_receipt_is_durable(house: House, executor: Played) -> None:
+    job, dispatch = executor.take_job()
+    house.dispatcher.send_home("enough")
+    answer = executor.conclude(job, dispatch, EMPTY, begun_ago=0.5)
+    assert (answer.op, answer.discard) == (OpCode.ABORT, False)
+    assert house.batches[-1][-1] == "JobCompleted"
+
+
+def test_a_receipt_without_another_job_is_answered_after_a_while(
+    house: House, executor: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "POLL_SECONDS", 0.0)
+    job, dispatch = executor.take_job()
+    answer = executor.conclude(job, dispatch, EMPTY)
+    job, dispatch = answer.job, protocol.payload(answer, Dispatch)
+    with sweeping(house.dispatcher):
+        last = executor.conclude(job, dispatch, UNBALANCED)
+    assert (last.op, last.discard) == (OpCode.HEARTBEAT, True)
+
+
+def test_an_executor_that_was_not_heard_is_named(
+    house: House, executor: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor.take_job()
+    assert house.dispatcher.sweep() == []
+    monkeypatch.setattr(module, "LEASE_SECONDS", 0.01)
+    time.sleep(0.02)
+    assert house.dispatcher.sweep() == [E]
+    house.dispatcher.forget(E)
+    assert house.dispatcher.sweep() == []
+
+
+def test_a_question_is_answered_once() -> None:
+    said: list[bytes] = []
+    question = module.Question(said.append, lease=LeaseId("l"), with_receipt=True)
+    question.answer(OpCode.HEARTBEAT, protocol.Carry())
+    question.answer(OpCode.ABORT, Stop(reason="too late"))
+    assert said == []  # what became of the receipt is not known yet
+    question.settle(discard=True)
+    assert [(protocol.decode(each).op, protocol.decode(each).discard) for each in said] == [(OpCode.HEARTBEAT, True)]
