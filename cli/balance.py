@@ -14,7 +14,7 @@ from cli.errors import EXIT_ERROR, EXIT_OK, EXIT_PARTIAL, EXIT_VERIFICATION, Cli
 from cli.home import find_home
 from cli.options import HomeOption, JsonOption, LimitOption
 from cli.reading import reading
-from cli.render import count, out, out_json, printable, shorten, table, talk
+from cli.render import count, fitted, out, out_json, place_text, printable, table, talk
 
 if TYPE_CHECKING:
     from projections.queries import BalanceRow, Connection
@@ -192,7 +192,7 @@ def _show(report: Balance, *, limit: int, places: int | None) -> None:
     headings = ("file", "unit", "found", "written", "quarantined", "skipped", "unreadable", "places", "accounting")
     rows = [
         (
-            shorten(file.path), file.unit, file.found, file.written, file.quarantined, file.skipped, file.unreadable,
+            fitted(file.path), file.unit, file.found, file.written, file.quarantined, file.skipped, file.unreadable,
             file.places_total or None, file.accounting if file.counted or file.job is None else "copy",
         )
         for file in shown
@@ -247,8 +247,7 @@ def _show_places(file: FileBalance, places_max: int | None) -> None:
     if file.reason:
         out(f"  {printable(file.reason)}")
     for place in file.places[:places_max]:
-        extent = f"{place.length:,} bytes" if place.length >= 0 else "length unknown"
-        out(f"  at byte {place.offset:,}, {extent}: {printable(place.reason)}")
+        out(f"  {place_text(place.offset, place.length)}: {printable(place.reason)}")
     left = file.places_total - len(file.places[:places_max])
     if left:
         out(f"  … and {count(left, 'place')} more: --file PATH shows them")

@@ -12,7 +12,7 @@ from cli.home import find_home
 from cli.options import HomeOption, JsonOption
 from cli.plain import PlainCommand, PlainGroup
 from cli.reading import reading
-from cli.render import out, out_json, printable, size, table
+from cli.render import out, out_json, place_text, printable, size, table
 
 if TYPE_CHECKING:
     from cli.control import JobSeen
@@ -191,8 +191,7 @@ def _show_sheet(detail: JobDetail) -> None:
             f" + {job.skipped} skipped + {job.unreadable} unreadable"
         )
     for row in detail.ranges:
-        extent = f"{row.byte_length} bytes" if row.byte_length >= 0 else "length unknown"
-        out(f"            at offset {row.byte_offset}, {extent}: {printable(row.reason)}")
+        out(f"            {place_text(row.byte_offset, row.byte_length)}: {printable(row.reason)}")
     for output in detail.outputs:
         place = f"{output.sink_uri}/{output.file}" if output.file else "no rows, so no file"
         out(f"  output    {output.output_name}: {output.rows:,} rows, {size(output.bytes)}, {printable(place)}")

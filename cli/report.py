@@ -116,6 +116,8 @@ class RunReport(Struct, frozen=True, kw_only=True):
     reused: int
     failed: int
     superseded: int
+    shown_again: int  # files whose reused reading the tables did not show, and show now
+    interrupted: str  # what was done about the jobs of a run that was stopped; "" where it was not
     passed_over: int  # names in the folders that the parser does not claim
     patterns: tuple[str, ...]
     seconds: float

@@ -220,6 +220,24 @@ class RunPlanned(Record, frozen=True, kw_only=True):
     planned_at: Public[Instant]
 
 
+class OutputsReused(Record, frozen=True, kw_only=True):
+    """A run asked again for what these jobs recorded, while the tables showed another reading of the same contents:
+    from here on they show what these jobs recorded."""
+
+    run: Public[RunId]
+    jobs: Public[tuple[JobId, ...]]
+    reused_at: Public[Instant]
+
+
+class OutputsLost(Record, frozen=True, kw_only=True):
+    """What these jobs recorded is not in its target any more as it was published, and a person said that it is to be
+    made anew: no table shows it and no run reuses it from here on."""
+
+    run: Public[RunId]
+    jobs: Public[tuple[JobId, ...]]
+    lost_at: Public[Instant]
+
+
 class RunFinished(Record, frozen=True, kw_only=True):
     run: Public[RunId]
     exit: Public[int]
@@ -473,7 +491,7 @@ class AbandonJob(Record, frozen=True, kw_only=True):
 
 LogEvent = WriterOpened | LogRecovered | CommandRefused
 ParserEvent = ParserDeployed
-RunEvent = RunStarted | RunPlanned | RunFinished | RunInterrupted
+RunEvent = RunStarted | RunPlanned | OutputsReused | OutputsLost | RunFinished | RunInterrupted
 FileEvent = FilesSeen | FilesRefused
 ExecutorEvent = ExecutorJoined | ExecutorLost
 JobEvent = (

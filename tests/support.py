@@ -28,7 +28,7 @@ from commands.job import (
 )
 from commands.outcome import Decision, Refused
 from commands.parser import DeployParser
-from commands.run import FinishRun, InterruptRun, PlanRun, RunTally
+from commands.run import FinishRun, InterruptRun, LoseOutputs, PlanRun, ReuseOutputs, RunTally
 from eventlog.events import (
     AbandonJob,
     BalanceSheet,
@@ -324,6 +324,14 @@ def tally(**counts: int) -> RunTally:
 
 def finish(run: int = 1, **counts: int) -> FinishRun:
     return FinishRun(run=RunId(run), tally=tally(**counts), now=NOW)
+
+
+def reuse(*jobs: int, run: int = 1) -> ReuseOutputs:
+    return ReuseOutputs(run=RunId(run), jobs=tuple(map(JobId, jobs)), now=NOW)
+
+
+def lose(*jobs: int, run: int = 1) -> LoseOutputs:
+    return LoseOutputs(run=RunId(run), jobs=tuple(map(JobId, jobs)), now=NOW)
 
 
 def planned_run(*numbers: int) -> list[Command]:

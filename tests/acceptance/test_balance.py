@@ -120,5 +120,5 @@ def test_a_staged_output_that_its_guest_has_changed_is_not_published(tmp_path: P
     (file,) = done.json["files"]
     assert (file["status"], file["outputs"]) == ("promotion", [])
     assert "digest" in file["reason"]
-    assert list(terminal.out.iterdir()) == []
+    assert terminal.listed() == []
     assert terminal.casparian("log", "verify").code == 0
