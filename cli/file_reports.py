@@ -8,7 +8,7 @@ from functools import cache
 from msgspec.structs import replace
 
 from cli.planning import Plan, Wanted
-from cli.report import Action, FileReport, OutputReport, RangeReport
+from cli.report import Action, FileReport, OutputReport, RangeReport, skips_of
 from cli.results import Results
 from commands.run import RunTally
 from eventlog.events import RefusedFile, SeenFile
@@ -46,6 +46,7 @@ def file_report(item: Wanted, plan: Plan, results: Results, *, stuck: Mapping[Jo
         written=job.written if job.unit else None,
         quarantined=job.quarantined if job.unit else None,
         skipped=job.skipped if job.unit else None,
+        skips=skips_of(job.skips),
         unreadable=job.unreadable if job.unit else None,
         ranges=tuple(
             RangeReport(offset=row.byte_offset, length=row.byte_length, reason=row.reason)
@@ -115,6 +116,7 @@ def _failed_report(
         written=None,
         quarantined=None,
         skipped=None,
+        skips=(),
         unreadable=None,
         ranges=(),
         outputs=(),

@@ -183,6 +183,8 @@ def show_job(detail: JobDetail, *, as_json: bool) -> None:
 
 
 def _show_sheet(detail: JobDetail) -> None:
+    from cli.report import skips_of
+
     job = detail.job
     if job.found is not None:
         unit = job.unit or "units"
@@ -190,6 +192,8 @@ def _show_sheet(detail: JobDetail) -> None:
             f"  balance   {job.found} {unit} found = {job.written} written + {job.quarantined} quarantined"
             f" + {job.skipped} skipped + {job.unreadable} unreadable"
         )
+    for skip in skips_of(job.skips):
+        out(f"            {skip.count:,} skipped: {printable(skip.reason)}")
     for row in detail.ranges:
         out(f"            {place_text(row.byte_offset, row.byte_length)}: {printable(row.reason)}")
     for output in detail.outputs:

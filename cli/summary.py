@@ -65,7 +65,7 @@ def _remarks(report: RunReport) -> list[str]:
     remarks = (
         (again, f"{count(again, 'file')} reused an earlier reading, which the tables show now in place of the later "
                 f"one; both are in {report.main_output}_all, told apart by _cf_job_id"),
-        (skipped, f"{skipped:,} records or other units were skipped by {report.parser}, as it says itself: "
+        (skipped, f"{skipped:,} records or other units were skipped by {report.parser}; for the reasons: "
                   "casparian balance"),
         (unaccounted, f"{count(unaccounted, 'file')} unaccounted: {report.parser} states no units, so rows may be "
                       "missing unseen"),

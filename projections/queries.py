@@ -98,6 +98,7 @@ class BalanceRow(Struct, frozen=True, kw_only=True):
     skipped: int | None
     unreadable: int | None
     ranges_total: int | None
+    skips: str | None
     first_of_job: bool
 
 

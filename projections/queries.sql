@@ -155,7 +155,7 @@ SELECT * FROM cf_job_ranges WHERE job_id IN (SELECT id FROM wanted) ORDER BY job
 SELECT path, source_hash, parser, job_id,
     CASE WHEN status IN ('completed', 'failed') THEN status ELSE 'not processed' END AS status,
     completion_status, error_class, error_reason AS reason,
-    unit, found, written, quarantined, skipped, unreadable, ranges_total, true AS first_of_job
+    unit, found, written, quarantined, skipped, unreadable, ranges_total, skips, true AS first_of_job
 FROM cf_jobs
 WHERE job_id = $job_id
 
@@ -175,7 +175,7 @@ WITH shown AS (
 SELECT files.path, files.source_hash, job.parser, job.job_id,
     coalesce(job.status, CASE WHEN files.refused_reason IS NULL THEN 'not processed' ELSE 'refused' END) AS status,
     job.completion_status, job.error_class, coalesce(job.error_reason, files.refused_reason) AS reason,
-    job.unit, job.found, job.written, job.quarantined, job.skipped, job.unreadable, job.ranges_total,
+    job.unit, job.found, job.written, job.quarantined, job.skipped, job.unreadable, job.ranges_total, job.skips,
     row_number() OVER (PARTITION BY job.job_id ORDER BY files.path) = 1 AS first_of_job
 FROM scout_files AS files
 LEFT JOIN ranked AS job ON job.source_hash = files.source_hash AND job.place = 1

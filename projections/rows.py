@@ -61,7 +61,7 @@ class FileRow(Row, frozen=True, kw_only=True):
 
 
 class JobRow(Row, frozen=True, kw_only=True):
-    """A job; the columns from `unit` to `ranges_total` are its last stated balance sheet."""
+    """A job; the columns from `unit` to `skips` are its last stated balance sheet."""
 
     job_id: JobId
     run_id: RunId
@@ -92,6 +92,7 @@ class JobRow(Row, frozen=True, kw_only=True):
     skipped: int | None = None
     unreadable: int | None = None
     ranges_total: int | None = None
+    skips: str | None = None  # JSON text: a list of {"count", "reason"}
     rows_total: int = 0  # rows of all its recorded outputs
     events: int = 0
     queued_seq: Seq

@@ -57,6 +57,7 @@ CREATE TABLE cf_jobs (
     skipped BIGINT,
     unreadable BIGINT,
     ranges_total BIGINT,
+    skips VARCHAR,
     rows_total BIGINT NOT NULL,
     events BIGINT NOT NULL,
     queued_seq BIGINT NOT NULL,

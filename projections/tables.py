@@ -498,10 +498,11 @@ def _sheet(work: Work, job: JobId, sheet: BalanceSheet | None) -> dict[str, obje
         "skipped": sheet.skipped,
         "unreadable": sheet.unreadable,
         "ranges_total": sheet.ranges_total,
+        "skips": _json.encode(sheet.skips).decode(),
     }
 
 
-_SHEET_COLUMNS = ("unit", "found", "written", "quarantined", "skipped", "unreadable", "ranges_total")
+_SHEET_COLUMNS = ("unit", "found", "written", "quarantined", "skipped", "unreadable", "ranges_total", "skips")
 _NO_SHEET: dict[str, object] = dict.fromkeys(_SHEET_COLUMNS)
 
 

@@ -78,10 +78,11 @@ def say_sheet(sheet: BalanceSheet) -> str:
     """Return the balance of one job's input."""
     if not sheet.unit:
         return "the parser states no units, so its input is unaccounted"
+    skips = "".join(f"; {skip.count} skipped: {skip.reason}" for skip in sheet.skips)
     places = f"; {sheet.ranges_total} places could not be read" if sheet.ranges_total else ""
     return (
         f"{sheet.found} {sheet.unit} found = {sheet.written} written + {sheet.quarantined} quarantined "
-        f"+ {sheet.skipped} skipped + {sheet.unreadable} unreadable{places}"
+        f"+ {sheet.skipped} skipped + {sheet.unreadable} unreadable{skips}{places}"
     )
 
 

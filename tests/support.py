@@ -36,6 +36,7 @@ from eventlog.events import (
     Event,
     JobKey,
     SeenFile,
+    SkippedUnits,
     StartRun,
     Target,
 )
@@ -235,13 +236,15 @@ def started(job: int = 1, lease: LeaseId = L1) -> StartJob:
 
 
 def sheet(found: int = 10, written: int = 10, **counts: int) -> BalanceSheet:
+    skipped = counts.get("skipped", 0)
     return BalanceSheet(
         unit="records",
         output=ROWS,
         found=found,
         written=written,
         quarantined=counts.get("quarantined", 0),
-        skipped=counts.get("skipped", 0),
+        skipped=skipped,
+        skips=(SkippedUnits(count=skipped, reason="a comment"),) if skipped else (),
         unreadable=counts.get("unreadable", 0),
         ranges_total=counts.get("ranges_total", 0),
     )
