@@ -14,7 +14,8 @@ from cli.errors import EXIT_ERROR, EXIT_OK, EXIT_PARTIAL, EXIT_VERIFICATION, Cli
 from cli.home import find_home
 from cli.options import HomeOption, JsonOption, LimitOption
 from cli.reading import reading
-from cli.render import count, out, out_json, printable, shorten, table, talk
+from cli.render import count, fitted, out, out_json, place_text, printable, table, talk
+from cli.report import SkipReport, skips_of
 
 if TYPE_CHECKING:
     from projections.queries import BalanceRow, Connection
@@ -44,6 +45,7 @@ class FileBalance(Struct, frozen=True, kw_only=True):
     written: int | None
     quarantined: int | None
     skipped: int | None
+    skips: tuple[SkipReport, ...]
     unreadable: int | None
     reason: str
     places_total: int
@@ -138,6 +140,7 @@ def _file(row: BalanceRow, places: tuple[Place, ...]) -> FileBalance:
         written=row.written if stated else None,
         quarantined=row.quarantined if stated else None,
         skipped=row.skipped if stated else None,
+        skips=skips_of(row.skips),
         unreadable=row.unreadable if stated else None,
         reason=row.reason or "",
         places_total=row.ranges_total or 0,
@@ -192,7 +195,7 @@ def _show(report: Balance, *, limit: int, places: int | None) -> None:
     headings = ("file", "unit", "found", "written", "quarantined", "skipped", "unreadable", "places", "accounting")
     rows = [
         (
-            shorten(file.path), file.unit, file.found, file.written, file.quarantined, file.skipped, file.unreadable,
+            fitted(file.path), file.unit, file.found, file.written, file.quarantined, file.skipped, file.unreadable,
             file.places_total or None, file.accounting if file.counted or file.job is None else "copy",
         )
         for file in shown
@@ -240,15 +243,18 @@ _MEANING = {
 
 
 def _show_places(file: FileBalance, places_max: int | None) -> None:
-    if not file.places and not file.reason:
+    if not file.places and not file.reason and not file.skips:
         return
     out()
     out(printable(file.path))
     if file.reason:
         out(f"  {printable(file.reason)}")
+    for skip in file.skips[:places_max]:
+        out(f"  {skip.count:,} skipped: {printable(skip.reason)}")
+    if len(file.skips) > len(file.skips[:places_max]):
+        out(f"  … and {count(len(file.skips) - len(file.skips[:places_max]), 'reason')} more: --file PATH shows them")
     for place in file.places[:places_max]:
-        extent = f"{place.length:,} bytes" if place.length >= 0 else "length unknown"
-        out(f"  at byte {place.offset:,}, {extent}: {printable(place.reason)}")
+        out(f"  {place_text(place.offset, place.length)}: {printable(place.reason)}")
     left = file.places_total - len(file.places[:places_max])
     if left:
         out(f"  … and {count(left, 'place')} more: --file PATH shows them")

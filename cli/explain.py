@@ -14,7 +14,7 @@ from cli.home import Home, find_home
 from cli.options import HomeOption, JsonOption
 from cli.reading import pass_facts, read_facts, reading
 from cli.record import RowArgument, TableArgument, find_row
-from cli.render import out, out_json, printable
+from cli.render import out, out_json, place_text, printable
 
 if TYPE_CHECKING:
     from reducers.explain import Component, Decision, Fact
@@ -118,7 +118,7 @@ def row(table: TableArgument, name: RowArgument, home: HomeOption = None, as_jso
     with reading(place) as reader:
         found = find_row(reader.connection, table, name)
     job = found.job
-    place_in_file = f", bytes {found.offset} to {found.offset + found.length}" if found.offset >= 0 else ""
+    place_in_file = f", {place_text(found.offset, found.length)}" if found.offset >= 0 else ""
     answer = f"row {found.row} of {table} was made by job {job.job_id} from {job.path}{place_in_file}"
     facts = read_facts(place, Interest(jobs=[job.job_id]))
     next_step = f"casparian record {table} {name}"
@@ -198,6 +198,8 @@ def _show_decision(decision: Decision) -> None:
     differing = [component.name for component in decision.components if not component.same]
     if made is None:
         why = f"nothing was recorded for it up to {decision.at_seq}"
+    elif decision.lost_seq:
+        why = f"what job {made.job} recorded [{decision.compared_seq}] was declared lost [{decision.lost_seq}]"
     elif decision.action == "reused":
         why = f"every component of its key equals that of job {made.job} [{decision.compared_seq}]"
     else:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from functools import cache
 
+from msgspec.structs import replace
+
 from cli.planning import Plan, Wanted
-from cli.report import Action, FileReport, OutputReport, RangeReport
+from cli.report import Action, FileReport, OutputReport, RangeReport, skips_of
 from cli.results import Results
 from commands.run import RunTally
 from eventlog.events import RefusedFile, SeenFile
@@ -25,7 +27,7 @@ def file_report(item: Wanted, plan: Plan, results: Results, *, stuck: Mapping[Jo
     if len(recorded) < len(made):
         return _unfinished(item, results, stuck)
     job = results.jobs[recorded[0].job_id]
-    lost = next(filter(None, map(_lost, recorded)), "")
+    lost = next(filter(None, map(lost_output, recorded)), "")
     if lost:
         return _lost_report(item, job, lost)
     reused = item.file.path in plan.reused
@@ -44,6 +46,7 @@ def file_report(item: Wanted, plan: Plan, results: Results, *, stuck: Mapping[Jo
         written=job.written if job.unit else None,
         quarantined=job.quarantined if job.unit else None,
         skipped=job.skipped if job.unit else None,
+        skips=skips_of(job.skips),
         unreadable=job.unreadable if job.unit else None,
         ranges=tuple(
             RangeReport(offset=row.byte_offset, length=row.byte_length, reason=row.reason)
@@ -63,7 +66,7 @@ def _lost_report(item: Wanted, job: JobRow, lost: str) -> FileReport:
         item.file.path,
         item.file,
         reason=f"its output was published by job {job.job_id}, but {lost}",
-        next_step="put it back from a copy, or run into another --sink",
+        next_step="put it back from a copy, or run again with --remake-lost",
         job=job.job_id,
         status="lost",
     )
@@ -113,6 +116,7 @@ def _failed_report(
         written=None,
         quarantined=None,
         skipped=None,
+        skips=(),
         unreadable=None,
         ranges=(),
         outputs=(),
@@ -132,7 +136,17 @@ def _why(item: Wanted, job: JobRow, *, reused: bool) -> str:
     return "no outputs were recorded for this content, parser, settings and target"
 
 
-def _lost(row: MaterializationRow) -> str:
+def told_shown_again(files: Sequence[FileReport], jobs: Set[JobId]) -> tuple[tuple[FileReport, ...], int]:
+    """Return the reports, those of these jobs saying that the tables show them again, and how many they are."""
+    told = tuple(_shown_again(file) if file.job in jobs and file.action != "failed" else file for file in files)
+    return told, sum(new is not old for new, old in zip(told, files, strict=True))
+
+
+def _shown_again(file: FileReport) -> FileReport:
+    return replace(file, reason=f"{file.reason}; the tables showed another reading of it and show this one again")
+
+
+def lost_output(row: MaterializationRow) -> str:
     """Return what is wrong with a published output, as far as a look at its size tells; "" if nothing is."""
     if not row.file:
         return ""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cli.home import find_home
 from cli.options import HomeOption, JsonOption, LimitOption
 from cli.reading import reading
-from cli.render import out, out_json, shorten, size, table, talk
+from cli.render import fitted, out, out_json, size, table, talk
 
 if TYPE_CHECKING:
     from projections.rows import FileRow
@@ -34,7 +34,7 @@ def show_files(rows: Sequence[FileRow], *, limit: int, as_json: bool) -> None:
         return
     lines = [
         (
-            shorten(row.path),
+            fitted(row.path),
             "" if row.size is None else size(row.size),
             (row.source_hash or "")[:16],
             row.last_run,

@@ -12,7 +12,7 @@ from cli.home import find_home
 from cli.options import HomeOption, JsonOption
 from cli.plain import PlainCommand, PlainGroup
 from cli.reading import reading
-from cli.render import out, out_json, printable, size, table
+from cli.render import out, out_json, place_text, printable, size, table
 
 if TYPE_CHECKING:
     from cli.control import JobSeen
@@ -183,6 +183,8 @@ def show_job(detail: JobDetail, *, as_json: bool) -> None:
 
 
 def _show_sheet(detail: JobDetail) -> None:
+    from cli.report import skips_of
+
     job = detail.job
     if job.found is not None:
         unit = job.unit or "units"
@@ -190,9 +192,10 @@ def _show_sheet(detail: JobDetail) -> None:
             f"  balance   {job.found} {unit} found = {job.written} written + {job.quarantined} quarantined"
             f" + {job.skipped} skipped + {job.unreadable} unreadable"
         )
+    for skip in skips_of(job.skips):
+        out(f"            {skip.count:,} skipped: {printable(skip.reason)}")
     for row in detail.ranges:
-        extent = f"{row.byte_length} bytes" if row.byte_length >= 0 else "length unknown"
-        out(f"            at offset {row.byte_offset}, {extent}: {printable(row.reason)}")
+        out(f"            {place_text(row.byte_offset, row.byte_length)}: {printable(row.reason)}")
     for output in detail.outputs:
         place = f"{output.sink_uri}/{output.file}" if output.file else "no rows, so no file"
         out(f"  output    {output.output_name}: {output.rows:,} rows, {size(output.bytes)}, {printable(place)}")

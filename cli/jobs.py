@@ -11,7 +11,7 @@ import typer
 from cli.home import find_home
 from cli.options import HomeOption, JsonOption, LimitOption
 from cli.reading import reading
-from cli.render import count, out, out_json, shorten, table, talk
+from cli.render import count, fitted, out, out_json, table, talk
 
 if TYPE_CHECKING:
     from projections.rows import JobRow
@@ -60,7 +60,7 @@ def show_jobs(rows: Sequence[JobRow], *, limit: int, status: str | None = None, 
             row.parser,
             row.completion_status or row.status,
             row.written,
-            shorten(row.path),
+            fitted(row.path),
             row.error_reason or "",
         )
         for row in rows

@@ -14,7 +14,7 @@ from cli.log_keys import verifying_key
 from cli.options import HomeOption, JsonOption
 from cli.plain import PlainCommand, PlainGroup
 from cli.reading import nothing_here, require_folder
-from cli.render import count, out, out_json, printable
+from cli.render import count, out, out_json, place_text, printable
 
 if TYPE_CHECKING:
     from eventlog.frames import LogRecord
@@ -87,7 +87,7 @@ def _show(verification: Verification) -> None:
         out(f"coverage: records 1 to {verification.signed} are under a signed checkpoint, {tail}")
     out(f"state: {state}; known durable up to seq {verification.durable}")
     for finding in verification.findings:
-        out(f"finding: {finding.check} in {finding.segment} at byte {finding.offset}, after seq {finding.seq}")
+        out(f"finding: {finding.check} in {finding.segment} {place_text(finding.offset)}, after seq {finding.seq}")
         out(f"  expected {printable(finding.expected)}, found {printable(finding.actual)}")
         out(f"  still provable: {printable(finding.provable)}")
         out(f"  what to do: {printable(finding.what_to_do)}")

@@ -5,7 +5,7 @@ Both sides are read elsewhere, at one position of the log; whether a plan made t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 from msgspec import Struct
 
@@ -41,6 +41,11 @@ def wanted_of(
     return tuple(
         Wanted(file, _keys(targets, package, settings_hash=settings_hash, source=file.source_hash)) for file in files
     )
+
+
+def keys_of(wanted: Iterable[Wanted]) -> list[MaterializationKey]:
+    """Return every key of these files, in order."""
+    return [key.materialization_key for item in wanted for key in item.keys]
 
 
 def compare(

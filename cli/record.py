@@ -13,7 +13,7 @@ from cli.errors import EXIT_OK, EXIT_USAGE, EXIT_VERIFICATION, CliError
 from cli.home import Home, find_home
 from cli.options import HomeOption, JsonOption
 from cli.reading import read_facts, reading
-from cli.render import out, out_json, printable
+from cli.render import out, out_json, place_text, printable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -234,7 +234,7 @@ def _show(
     state = "is not there any more" if missing else "is unchanged" if unchanged else "HAS OTHER BYTES NOW"
     out(f"  source {state}; when it was read: blake3 {job.source_hash}")
     if piece:
-        out(f"  bytes {found.offset:,} to {found.offset + found.length:,} ({len(piece):,} bytes):")
+        out(f"  {place_text(found.offset, found.length)}:")
         for line in hex_lines(piece[:BYTES_SHOWN_MAX], found.offset):
             out(f"    {line}")
         if len(piece) > BYTES_SHOWN_MAX:

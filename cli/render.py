@@ -35,6 +35,19 @@ def shorten(text: str, characters_max: int = SHOWN_CHARACTERS_MAX) -> str:
     return f"{text[:half]}…{text[-half:]}"
 
 
+def fitted(text: str, characters_max: int = SHOWN_CHARACTERS_MAX) -> str:
+    """Return the text as a terminal can show it in a line; where stdout is none, all of it: programs read that."""
+    return shorten(text, characters_max) if sys.stdout.isatty() else text
+
+
+def place_text(offset: int, length: int | None = None) -> str:
+    """Return where bytes stand in a file, in the one way in which it is said; length -1 is one that nobody knows."""
+    at = f"at byte {offset:,}"
+    if length is None:
+        return at
+    return f"{at}, {length:,} bytes" if length >= 0 else f"{at}, length unknown"
+
+
 def out(line: str = "") -> None:
     """Print one line of data. Whoever reads it may leave (`| head`): that is their right, and no error."""
     try:

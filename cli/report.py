@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
 from msgspec import Struct
 
 from cli.render import count
@@ -14,6 +15,13 @@ Action = Literal["run", "reused", "failed"]
 class RangeReport(Struct, frozen=True, kw_only=True):
     offset: int
     length: int
+    reason: str
+
+
+class SkipReport(Struct, frozen=True, kw_only=True):
+    """How many units a parser left out for one reason."""
+
+    count: int
     reason: str
 
 
@@ -38,6 +46,7 @@ class FileReport(Struct, frozen=True, kw_only=True):
     written: int | None
     quarantined: int | None
     skipped: int | None
+    skips: tuple[SkipReport, ...]
     unreadable: int | None
     ranges: tuple[RangeReport, ...]
     outputs: tuple[OutputReport, ...]
@@ -94,6 +103,11 @@ class Recovery(Struct, frozen=True, kw_only=True):
         return ", ".join(count(number, what) for what, number in removed.items() if number)
 
 
+def skips_of(text: str | None) -> tuple[SkipReport, ...]:
+    """Read the column `skips` of a job."""
+    return msgspec.json.decode(text, type=tuple[SkipReport, ...]) if text else ()
+
+
 class JobEnd(Struct, frozen=True, kw_only=True):
     """How a job stands after a person's wish to stop it; `already`: it had ended before. `outputs` are published."""
 
@@ -118,6 +132,8 @@ class RunReport(Struct, frozen=True, kw_only=True):
     reused: int
     failed: int
     superseded: int
+    shown_again: int  # files whose reused reading the tables did not show, and show now
+    interrupted: str  # what was done about the jobs of a run that was stopped; "" where it was not
     passed_over: int  # names in the folders that the parser does not claim
     patterns: tuple[str, ...]
     seconds: float

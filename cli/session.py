@@ -14,9 +14,9 @@ import msgspec
 from msgspec import Struct
 
 from cli import clock
-from cli.errors import EXIT_USAGE, CliError
-from cli.file_reports import file_report, refused_report, tally_of
-from cli.planning import Plan, Wanted, compare, targets_of, wanted_of
+from cli.errors import EXIT_INTERRUPTED, EXIT_USAGE, CliError
+from cli.file_reports import file_report, lost_output, refused_report, tally_of, told_shown_again
+from cli.planning import Plan, Wanted, compare, keys_of, targets_of, wanted_of
 from cli.render import count
 from cli.report import RunReport
 from cli.results import Results, gather
@@ -26,7 +26,7 @@ from commands.decide import Command
 from commands.file import FILES_MAX, RecordFiles
 from commands.handle import Outcome
 from commands.job import JOBS_MAX, EnqueueJobs, NewJob
-from commands.run import FinishRun, InterruptRun, PlanRun, exit_code
+from commands.run import REUSED_JOBS_MAX, FinishRun, InterruptRun, LoseOutputs, PlanRun, ReuseOutputs, exit_code
 from eventlog.events import (
     JobQueued,
     RefusedFile,
@@ -46,6 +46,8 @@ from eventlog.ids import (
 from executors.parser_catalog import ParserPackage
 from executors.scanner import PassedOver, batches, scan
 from projections import queries
+from projections.catalog import lost_reason
+from sinks.uri import open_sink
 
 TICK_SECONDS = 0.2
 ABORT_TICK_SECONDS = 0.05
@@ -64,6 +66,7 @@ class Request(Struct, frozen=True, kw_only=True):
     inputs: tuple[bytes, ...]
     sink_uri: str
     settings: dict[str, str]
+    remake_lost: bool = False  # what was published and is not there any more is made anew
 
 
 class Talk(Protocol):
@@ -76,11 +79,14 @@ class Talk(Protocol):
 
 
 class InterruptedRunError(Exception):
-    """The person stopped the run; `summary` says what was done about its jobs."""
+    """The person stopped the run; the sentence says what was done about its jobs.
 
-    def __init__(self, summary: str) -> None:
+    `report` tells what had been done, None where nothing was planned yet.
+    """
+
+    def __init__(self, summary: str, report: RunReport | None) -> None:
         super().__init__(summary)
-        self.summary = summary
+        self.report = report
 
 
 class ExhaustedFleetError(Exception):
@@ -103,7 +109,9 @@ class RunSession:
 
     def execute(self) -> RunReport:
         """Return the report. Raises CliError for a refused request, InterruptedRunError on Ctrl-C."""
+        plan: Plan | None = None
         try:
+            self._claim_target()
             started = self._start()
             package = self._sentinel.packages[started.parser]
             files = self._scan(started, package)
@@ -112,13 +120,40 @@ class RunSession:
             self._wait(plan)
             return self._finish(started, plan, package)
         except KeyboardInterrupt as error:
-            raise InterruptedRunError(self._interrupt()) from error
+            summary = self._interrupt()
+            done = self._report(started, plan, package, interrupted=summary) if plan else None
+            raise InterruptedRunError(summary, done) from error
         except ExhaustedFleetError as error:
             self._call(InterruptRun(run=started.run, reason=str(error), now=clock.now()))
             why = f"process the files of run {started.run}: {error}; the jobs that are open wait for the next start"
             raise CliError(
                 "no_executors", why, "casparian jobs; then look at memory, limits and the messages above"
             ) from error
+
+    # --- the target ---------------------------------------------------------------------------------------------------
+
+    def _claim_target(self) -> None:
+        """Mark a target that is new to us. Raises CliError for one that has lost its mark and all that is known of it:
+        where a disk is not mounted, its mount point is an empty folder, and nothing may be written or concluded there.
+        """
+        uri = self._request.sink_uri
+        sink = open_sink(uri)
+        if sink.is_marked():
+            return
+        published = self._sentinel.projection.ask(queries.recorded_files)
+        known = [each for each in published if each.sink_uri == uri]
+        waiting = self._sentinel.handler.inspect(
+            lambda state: sum(job.spec.sink_uri == uri for job in state.jobs.promoting.values())
+        )
+        here = any(not lost_reason(each) for each in known)
+        if (known or waiting) and not here and not self._request.remake_lost:
+            raise CliError(
+                "target_without_mark",
+                f"write tables to {uri}: {count(len(known), 'table')} published there and the mark of the folder are "
+                "gone, so its disk may not be mounted",
+                "mount it and run again; if they are gone for good, run again with --remake-lost",
+            )
+        sink.mark()
 
     # --- start and scan -----------------------------------------------------------------------------------------------
 
@@ -181,6 +216,8 @@ class RunSession:
         targets = targets_of(started, package)
         settings_hash = config_hash(started.settings)
         wanted = wanted_of(files, targets, package, settings_hash=settings_hash)
+        if self._request.remake_lost:
+            self._give_up_lost(started, wanted)
         plan = self._fix_plan(started, wanted, targets, settings_hash)
         to_run = len(plan.new) + plan.attached_count
         self._talk.planned(
@@ -188,14 +225,20 @@ class RunSession:
         )
         return plan
 
+    def _give_up_lost(self, started: RunStarted, wanted: tuple[Wanted, ...]) -> None:
+        """Have the log say what is not there any more as it was published, so that the plan makes it anew."""
+        keys = keys_of(wanted)
+        recorded = self._sentinel.projection.ask(lambda connection: queries.materializations_of(connection, keys))
+        lost = sorted({row.job_id for row in recorded if lost_output(row)})
+        for start in range(0, len(lost), REUSED_JOBS_MAX):
+            jobs = tuple(lost[start : start + REUSED_JOBS_MAX])
+            self._call(LoseOutputs(run=started.run, jobs=jobs, now=clock.now()))
+
     def _fix_plan(
         self, started: RunStarted, wanted: tuple[Wanted, ...], targets: tuple[Target, ...], settings_hash: ConfigHash
     ) -> Plan:
         """Make a plan and record it; make it anew while outputs of earlier jobs are recorded in between."""
-        inspect, keys = (
-            self._sentinel.handler.inspect,
-            [key.materialization_key for item in wanted for key in item.keys],
-        )
+        inspect, keys = self._sentinel.handler.inspect, keys_of(wanted)
         for attempt in range(1, PLANS_MAX + 1):
             at_seq, claimed = inspect(lambda state: (state.seq, dict(state.jobs.by_key)))
             missing = self._sentinel.projection.ask(lambda connection: queries.missing_keys(connection, keys))
@@ -288,6 +331,17 @@ class RunSession:
     # --- tell ---------------------------------------------------------------------------------------------------------
 
     def _finish(self, started: RunStarted, plan: Plan, package: ParserPackage) -> RunReport:
+        report = self._report(started, plan, package)
+        if self._sentinel.promoter.stuck:
+            reason = "its outputs wait for a target that cannot be reached"
+            self._call(InterruptRun(run=started.run, reason=reason, now=clock.now()))
+        else:
+            report = self._show_again(started, plan, report)
+            tally = tally_of(report.files, report.superseded)
+            self._call(FinishRun(run=started.run, tally=tally, now=clock.now()))
+        return report
+
+    def _report(self, started: RunStarted, plan: Plan, package: ParserPackage, *, interrupted: str = "") -> RunReport:
         results = self._results(started, plan)
         stuck = self._sentinel.promoter.stuck
         reports = [file_report(item, plan, results, stuck=stuck) for item in plan.wanted]
@@ -296,14 +350,9 @@ class RunSession:
             lambda connection: queries.superseded_by_run(connection, started.run)
         )
         tally = tally_of(files, superseded)
-        if self._sentinel.promoter.stuck:
-            reason = "its outputs wait for a target that cannot be reached"
-            self._call(InterruptRun(run=started.run, reason=reason, now=clock.now()))
-        else:
-            self._call(FinishRun(run=started.run, tally=tally, now=clock.now()))
         return RunReport(
             run=started.run,
-            exit=exit_code(tally),
+            exit=EXIT_INTERRUPTED if interrupted else exit_code(tally),
             files=files,
             parser=package.name,
             parser_version=package.version,
@@ -314,6 +363,8 @@ class RunSession:
             reused=tally.reused,
             failed=tally.failed,
             superseded=superseded,
+            shown_again=0,
+            interrupted=interrupted,
             passed_over=self._passed_over,
             patterns=package.patterns,
             seconds=round(time.monotonic() - self._began, 3),
@@ -322,8 +373,19 @@ class RunSession:
             main_output=package.outputs[0].output,
         )
 
+    def _show_again(self, started: RunStarted, plan: Plan, report: RunReport) -> RunReport:
+        """Have the tables show what this run asked for, where they show another reading of the same content."""
+        done = {file.path for file in report.files if file.action != "failed"}
+        keys = keys_of(item for item in plan.wanted if item.file.path in done)
+        hidden = self._sentinel.projection.ask(lambda connection: queries.hidden_jobs(connection, keys))
+        for start in range(0, len(hidden), REUSED_JOBS_MAX):
+            jobs = tuple(hidden[start : start + REUSED_JOBS_MAX])
+            self._call(ReuseOutputs(run=started.run, jobs=jobs, now=clock.now()))
+        files, shown_again = told_shown_again(report.files, set(hidden))
+        return msgspec.structs.replace(report, files=files, shown_again=shown_again)
+
     def _results(self, started: RunStarted, plan: Plan) -> Results:
-        keys = [key.materialization_key for item in plan.wanted for key in item.keys]
+        keys = keys_of(plan.wanted)
         return self._sentinel.projection.ask(
             lambda connection: gather(connection, keys, run=started.run, attached=plan.attached_jobs)
         )

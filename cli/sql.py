@@ -11,7 +11,7 @@ from cli.errors import EXIT_USAGE, CliError
 from cli.home import find_home
 from cli.options import HomeOption, JsonOption
 from cli.reading import reading
-from cli.render import out, out_json, shorten, table, talk
+from cli.render import fitted, out, out_json, table, talk
 
 SHOWN_ROWS_MAX = 1000
 CELL_CHARACTERS_MAX = 120
@@ -38,6 +38,7 @@ def sql(
         try:
             result = run_query(reader, text, limit_rows=limit)
             rows = list(result.rows())
+            notes = reader.catalog.remarks() if reader.catalog else []
         except SqlRefusedError as error:
             raise CliError("sql_refused", str(error), home_folder.hint(EXAMPLE), exit_code=EXIT_USAGE) from error
         except (MissingFileError, UnreachableFileError) as error:
@@ -45,11 +46,21 @@ def sql(
         except SqlError as error:
             raise CliError("sql_failed", str(error), home_folder.hint(EXAMPLE), exit_code=EXIT_USAGE) from error
     if as_json:
-        out_json({"columns": result.columns, "types": result.types, "rows": rows, "truncated": result.truncated})
+        out_json(
+            {
+                "columns": result.columns,
+                "types": result.types,
+                "rows": rows,
+                "truncated": result.truncated,
+                "notes": notes,
+            }
+        )
         return
     numbers = [place for place, kind in enumerate(result.types) if kind.startswith(NUMBER_TYPES)]
     for line in table(result.columns, [[_shown(cell) for cell in row] for row in rows], right=numbers):
         out(line)
+    for note in notes:
+        talk(f"note: {note}")
     if result.truncated:
         talk(f"only the first {limit} rows are shown; --limit shows more")
 
@@ -59,4 +70,4 @@ def _shown(cell: object) -> str:
         return ""
     if isinstance(cell, bytes):
         return cell.hex()
-    return shorten(str(cell), CELL_CHARACTERS_MAX)
+    return fitted(str(cell), CELL_CHARACTERS_MAX)

@@ -14,6 +14,8 @@ Command = (
     | file.RecordFiles
     | StartRun
     | run.PlanRun
+    | run.ReuseOutputs
+    | run.LoseOutputs
     | run.FinishRun
     | run.InterruptRun
     | executor.JoinExecutor
@@ -40,14 +42,8 @@ def decide(command: Command, state: State) -> Decision:
             return parser.decide(command, state)
         case file.RecordFiles():
             return file.decide(command, state)
-        case StartRun():
-            return run.decide_start(command, state)
-        case run.PlanRun():
-            return run.decide_plan(command, state)
-        case run.FinishRun():
-            return run.decide_finish(command, state)
-        case run.InterruptRun():
-            return run.decide_interrupt(command, state)
+        case StartRun() | run.PlanRun() | run.ReuseOutputs() | run.LoseOutputs() | run.FinishRun() | run.InterruptRun():
+            return run.decide(command, state)
         case executor.JoinExecutor():
             return executor.decide_join(command, state)
         case executor.LoseExecutor():

@@ -321,6 +321,10 @@ def _fault(command: CommitJob, job: Dispatched | Running) -> tuple[FailureClass,
     if not sheet.output and sheet.written and not any(rows.values()):
         why = f"the parser says that it accepted {sheet.written} {sheet.unit}, and gave not one row"
         return "accounting", "rows_differ", why
+    reasoned = sum(skip.count for skip in sheet.skips)
+    if reasoned != sheet.skipped:
+        why = f"the parser skipped {sheet.skipped} {sheet.unit} and gave reasons (skips) for {reasoned} of them"
+        return "accounting", "skips_without_reason", why
     accounted = sheet.written + sheet.quarantined + sheet.skipped + sheet.unreadable
     if sheet.found != accounted:
         difference = sheet.found - accounted

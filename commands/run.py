@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from msgspec import Struct
 
 from commands.outcome import Decision, Refused
-from eventlog.events import RunFinished, RunInterrupted, RunPlanned, RunStarted, StartRun, Target
-from eventlog.ids import ConfigHash, Digest, Instant, RunId, Seq
+from eventlog.events import (
+    OutputsLost,
+    OutputsReused,
+    RunFinished,
+    RunInterrupted,
+    RunPlanned,
+    RunStarted,
+    StartRun,
+    Target,
+)
+from eventlog.ids import ConfigHash, Digest, Instant, JobId, RunId, Seq
 from reducers.fold import State
 
 EXIT_OK, EXIT_ERROR, EXIT_PARTIAL, EXIT_ACCOUNTING = 0, 1, 3, 5
+REUSED_JOBS_MAX = 10_000  # of one command: less than 100 KiB
 SWITCH = ("true", "false")  # what a setting takes whose default is one of them
 
 
@@ -26,6 +38,22 @@ class PlanRun(Struct, frozen=True, kw_only=True):
     attached: int
     refused: int
     plan_digest: Digest
+    now: Instant
+
+
+class ReuseOutputs(Struct, frozen=True, kw_only=True):
+    """Have the tables show what these jobs recorded: the run asks for it, and they show another reading."""
+
+    run: RunId
+    jobs: tuple[JobId, ...]
+    now: Instant
+
+
+class LoseOutputs(Struct, frozen=True, kw_only=True):
+    """Take what these jobs recorded as lost, so that the run makes it anew: a person's word, given with the run."""
+
+    run: RunId
+    jobs: tuple[JobId, ...]
     now: Instant
 
 
@@ -52,7 +80,26 @@ class InterruptRun(Struct, frozen=True, kw_only=True):
     now: Instant
 
 
-Command = StartRun | PlanRun | FinishRun | InterruptRun
+Command = StartRun | PlanRun | ReuseOutputs | LoseOutputs | FinishRun | InterruptRun
+
+
+def decide(command: Command, state: State) -> Decision:
+    """Return the events that a command about a run brings about, or why it is refused."""
+    match command:
+        case StartRun():
+            return decide_start(command, state)
+        case PlanRun():
+            return decide_plan(command, state)
+        case ReuseOutputs():
+            return decide_reuse(command, state)
+        case LoseOutputs():
+            return decide_lose(command, state)
+        case FinishRun():
+            return decide_finish(command, state)
+        case InterruptRun():
+            return decide_interrupt(command, state)
+        case _:
+            assert_never(command)
 
 
 def exit_code(tally: RunTally) -> int:
@@ -153,6 +200,34 @@ def decide_plan(command: PlanRun, state: State) -> Decision:
             planned_at=command.now,
         )
     ]
+
+
+def decide_reuse(command: ReuseOutputs, state: State) -> Decision:
+    """Record which readings a run asked for again. Refuses jobs that never were or have not ended."""
+    refused = _jobs_refusal(command, state)
+    if refused is not None or not command.jobs:
+        return refused or []
+    return [OutputsReused(run=command.run, jobs=command.jobs, reused_at=command.now)]
+
+
+def decide_lose(command: LoseOutputs, state: State) -> Decision:
+    """Record which readings are lost. Refuses jobs that never were or have not ended, and a run that is planned."""
+    refused = _jobs_refusal(command, state)
+    if refused is not None or not command.jobs:
+        return refused or []
+    if state.runs[command.run].planned is not None:
+        return Refused("run_planned", f"run {command.run} is planned: what is lost must be said before")
+    return [OutputsLost(run=command.run, jobs=command.jobs, lost_at=command.now)]
+
+
+def _jobs_refusal(command: ReuseOutputs | LoseOutputs, state: State) -> Refused | None:
+    if command.run not in state.runs:
+        return Refused("run_not_open", f"run {command.run} is not open")
+    if len(command.jobs) > REUSED_JOBS_MAX:
+        return Refused("too_many_jobs", f"at most {REUSED_JOBS_MAX} jobs in one command, not {len(command.jobs)}")
+    jobs = state.jobs
+    wrong = next((job for job in command.jobs if not 0 < job < jobs.next_id or jobs.get(job) is not None), None)
+    return None if wrong is None else Refused("job_not_ended", f"job {wrong} has recorded nothing that could be used")
 
 
 def decide_finish(command: FinishRun, state: State) -> Decision:

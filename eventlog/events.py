@@ -87,12 +87,20 @@ class UnreadableRange(Struct, frozen=True, kw_only=True):
     reason: Hashed[str]
 
 
+class SkippedUnits(Struct, frozen=True, kw_only=True):
+    """How many units a parser left out for one reason."""
+
+    count: Public[int]
+    reason: Hashed[str]
+
+
 class BalanceSheet(Struct, frozen=True, kw_only=True):
     """found = written + quarantined + skipped + unreadable, in the parser's unit (records, lines, bytes).
 
     `written` and `quarantined` are counted by the host, the others stated by the parser. `output` names the output
     whose rows are the units; where it is "", `written` is the parser's word. `unit` is "" when the parser states
-    nothing (unaccounted). `ranges` holds at most RANGES_MAX entries, `ranges_total` says how many there were.
+    nothing (unaccounted). `ranges` holds at most RANGES_MAX entries, `ranges_total` says how many there were. `skips`
+    gives the reasons for `skipped`, at most SKIPS_MAX of them; their counts make up its sum.
     """
 
     unit: Hashed[str]  # a parser chooses the word
@@ -104,9 +112,11 @@ class BalanceSheet(Struct, frozen=True, kw_only=True):
     unreadable: Public[int]
     ranges: ByPart[tuple[UnreadableRange, ...]] = ()
     ranges_total: Public[int] = 0
+    skips: ByPart[tuple[SkippedUnits, ...]] = ()
 
 
 RANGES_MAX = 1000
+SKIPS_MAX = 100
 
 
 class ArtifactShare(Struct, frozen=True, kw_only=True):
@@ -219,6 +229,24 @@ class RunPlanned(Record, frozen=True, kw_only=True):
     refused: Public[int]
     plan_digest: Hashed[Digest]
     planned_at: Public[Instant]
+
+
+class OutputsReused(Record, frozen=True, kw_only=True):
+    """A run asked again for what these jobs recorded, while the tables showed another reading of the same contents:
+    from here on they show what these jobs recorded."""
+
+    run: Public[RunId]
+    jobs: Public[tuple[JobId, ...]]
+    reused_at: Public[Instant]
+
+
+class OutputsLost(Record, frozen=True, kw_only=True):
+    """What these jobs recorded is not in its target any more as it was published, and a person said that it is to be
+    made anew: no table shows it and no run reuses it from here on."""
+
+    run: Public[RunId]
+    jobs: Public[tuple[JobId, ...]]
+    lost_at: Public[Instant]
 
 
 class RunFinished(Record, frozen=True, kw_only=True):
@@ -474,7 +502,7 @@ class AbandonJob(Record, frozen=True, kw_only=True):
 
 LogEvent = WriterOpened | LogRecovered | CommandRefused
 ParserEvent = ParserDeployed
-RunEvent = RunStarted | RunPlanned | RunFinished | RunInterrupted
+RunEvent = RunStarted | RunPlanned | OutputsReused | OutputsLost | RunFinished | RunInterrupted
 FileEvent = FilesSeen | FilesRefused
 ExecutorEvent = ExecutorJoined | ExecutorLost
 JobEvent = (

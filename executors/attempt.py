@@ -347,6 +347,7 @@ def balance_sheet(statement: Statement | None, *, rows: Callable[[OutputName], i
         quarantined=0,
         skipped=statement.skipped,
         unreadable=statement.unreadable,
+        skips=statement.skipped_units(),
         ranges=ranges,
         ranges_total=max(statement.ranges_total, len(statement.ranges)),
     )

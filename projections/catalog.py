@@ -1,6 +1,6 @@
 r"""Owns the views through which people ask for rows: one per output, over recorded files only, never a pattern.
 
-    evtx_events                    the current rows of the output `evtx_events`: not superseded
+    evtx_events                    of each content the reading that a run asked for last
     evtx_events_all                every recorded row, with the job that made it in _cf_job_id
     outputs.evtx__evtx_events      the same two, with the parser in the name
     outputs.evtx__evtx_events_all
@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import cache
+from itertools import chain
 
 import duckdb
 import msgspec
@@ -24,8 +25,16 @@ from msgspec import Struct
 
 from eventlog.ids import OutputName, ParserName, PathText, path_bytes
 from eventlog.schema import DUCKDB_TYPES, LINEAGE_COLUMNS, Column
+from projections import queries
 from projections.errors import AmbiguousNameError, MissingFileError, UnreachableFileError
-from projections.queries import Connection, DeclaredOutput, RecordedFile, declared_outputs, recorded_files
+from projections.queries import (
+    Connection,
+    DeclaredOutput,
+    Reading,
+    RecordedFile,
+    declared_outputs,
+    recorded_files,
+)
 from projections.rows import TABLES
 from projections.sql_text import exact_pattern, identifier, is_utf8, list_literal
 
@@ -42,6 +51,9 @@ class OutputView(Struct, frozen=True, kw_only=True):
 
     qualified: str  # inside the schema `outputs`
     bare: str | None
+    parser: ParserName
+    output_name: OutputName
+    current: bool  # one reading of each content, else every one
     files: tuple[RecordedFile, ...]
     columns: tuple[Column, ...]
 
@@ -100,6 +112,14 @@ class Catalog:
     def explain_unread(self) -> MissingFileError | None:
         """Return the sentence for a file of the created views that is gone, if one is."""
         return _missing(each for view in self._created.values() for each in view.files)
+
+    def remarks(self) -> list[str]:
+        """Return a sentence for each created view whose rows are of one reading among several, or of different ones."""
+        made = {(view.parser, view.output_name) for view in self._created.values() if view.current}
+        several: dict[tuple[ParserName, OutputName], list[Reading]] = {}
+        for reading in queries.readings(self._connection) if made else ():
+            several.setdefault((reading.parser, reading.output_name), []).append(reading)
+        return [_remark(output, several[parser, output]) for parser, output in sorted(made & several.keys())]
 
     def _create_both(self, view: OutputView) -> None:
         self._create(f"{SCHEMA}.{identifier(view.qualified)}", view)
@@ -197,9 +217,18 @@ def _views(declared: Sequence[DeclaredOutput], recorded: Sequence[RecordedFile])
         every = tuple(files.get(key, ()))
         current = tuple(each for each in every if each.current)
         parser, output = key
-        for suffix, chosen in (("", current), ("_all", every)):
-            name = f"{output}{suffix}"
-            views.append(OutputView(qualified=f"{parser}__{name}", bare=name, files=chosen, columns=shape))
+        for is_current, chosen in ((True, current), (False, every)):
+            name = output if is_current else f"{output}_all"
+            view = OutputView(
+                qualified=f"{parser}__{name}",
+                bare=name,
+                parser=parser,
+                output_name=output,
+                current=is_current,
+                files=chosen,
+                columns=shape,
+            )
+            views.append(view)
     return views
 
 
@@ -225,6 +254,30 @@ def _free_name(name: str, taken: dict[str, OutputView]) -> str:
     while free.lower() in taken:  # bounded by the number of views
         free, number = f"{name}__{number}", number + 1
     return free
+
+
+def _remark(output: OutputName, readings: Sequence[Reading]) -> str:
+    facts = [_facts(reading) for reading in readings]
+    telling = [name for name in dict.fromkeys(chain(*facts)) if len({each.get(name) for each in facts}) > 1]
+    shown = [
+        f"{reading.shown:,} of {reading.contents:,} with " + ", ".join(f"{name} {each.get(name)}" for name in telling)
+        for reading, each in zip(readings, facts, strict=True)
+    ]
+    return (
+        f"{output} shows one reading of each content, the one that a run asked for last: {'; '.join(shown)}; "
+        f"{output}_all has every reading, told apart by _cf_job_id"
+    )
+
+
+def _facts(reading: Reading) -> dict[str, str]:
+    """Return what can tell a reading from another one, by what it is called."""
+    settings = msgspec.json.decode(reading.settings, type=dict[str, str])
+    return {
+        "version": reading.parser_version,
+        **settings,
+        "target": reading.sink_uri,
+        "artifact": reading.artifact_hash,
+    }
 
 
 # --- the text of a view ---------------------------------------------------------------------------------------------

@@ -140,17 +140,15 @@ class Projector:
         )
         if work.events:
             _insert(self.connection, "cf_job_events", table_of_values(work.events, JobEventRow))
-        self._record(work.materializations)
+        self._mark("ask_materializations", work.asked)
+        self._mark("lose_materializations", work.lost)
+        _replace(self.connection, "cf_output_materializations", MaterializationRow, tables.recorded_rows(work), ())
 
-    def _record(self, new: list[MaterializationRow]) -> None:
-        rows, first_of = tables.supersede(new)
-        if not rows:
-            return
-        names = ("source_hash", "parser", "output_name", "sink_uri")
-        columns = {name: [key[index] for key in first_of] for index, name in enumerate(names)}
-        with registered(self.connection, "batch", pa.table({**columns, "seq": list(first_of.values())})):
-            _execute(self.connection, "supersede_materializations")
-        _replace(self.connection, "cf_output_materializations", MaterializationRow, rows, ())
+    def _mark(self, statement: str, jobs: dict[JobId, Seq]) -> None:
+        """Note on the rows of earlier batches what this one says of their jobs."""
+        if jobs:
+            with registered(self.connection, "batch", pa.table({"job_id": list(jobs), "seq": list(jobs.values())})):
+                _execute(self.connection, statement)
 
 
 class _Known:

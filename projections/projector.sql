@@ -66,15 +66,13 @@ DELETE FROM cf_expected_outputs WHERE parser IN (SELECT id FROM old)
 -- Make room for the ranges of a newer balance sheet.
 DELETE FROM cf_job_ranges WHERE job_id IN (SELECT id FROM old)
 
--- name: supersede_materializations
--- The first new materialization of an identity supersedes the one that was current.
-UPDATE cf_output_materializations AS known SET superseded_by_seq = batch.seq
-FROM batch
-WHERE known.superseded_by_seq IS NULL
-    AND known.source_hash = batch.source_hash
-    AND known.parser = batch.parser
-    AND known.output_name = batch.output_name
-    AND known.sink_uri = batch.sink_uri
+-- name: ask_materializations
+-- A run asked again for what these jobs recorded.
+UPDATE cf_output_materializations AS known SET asked_seq = batch.seq FROM batch WHERE known.job_id = batch.job_id
+
+-- name: lose_materializations
+-- What these jobs recorded was declared lost.
+UPDATE cf_output_materializations AS known SET lost_seq = batch.seq FROM batch WHERE known.job_id = batch.job_id
 
 -- name: insert_scout_files
 -- The files of this batch as they are now.

@@ -60,34 +60,75 @@ SELECT * FROM cf_executors ORDER BY status, joined_at DESC, executor LIMIT $limi
 SELECT * FROM cf_output_materializations WHERE job_id IN (SELECT id FROM wanted) ORDER BY recorded_seq
 
 -- name: materializations_of_keys
--- What was recorded under the wanted keys, in order.
+-- What is recorded under the wanted keys, except what is lost, in order.
 SELECT * FROM cf_output_materializations
-WHERE materialization_key IN (SELECT id FROM wanted)
+WHERE materialization_key IN (SELECT id FROM wanted) AND lost_seq IS NULL
 ORDER BY recorded_seq
 
 -- name: superseded_by_run
--- How many materializations are no longer current because of one that this run recorded.
-SELECT count(*) AS superseded FROM cf_output_materializations
-WHERE superseded_by_seq IN (SELECT recorded_seq FROM cf_output_materializations WHERE run_id = $run_id)
+-- How many materializations have one of this run as the next of their content, parser, output and target.
+WITH followed AS (
+    SELECT lost_seq, lead(run_id) OVER (
+        PARTITION BY source_hash, parser, output_name, sink_uri ORDER BY recorded_seq
+    ) AS next_run
+    FROM cf_output_materializations
+    WHERE source_hash IN (SELECT source_hash FROM cf_output_materializations WHERE run_id = $run_id)
+)
+SELECT count(*) AS superseded FROM followed WHERE next_run = $run_id AND lost_seq IS NULL
 
 -- name: missing_keys
--- Which of the wanted keys nothing was ever recorded under.
-SELECT DISTINCT id FROM wanted WHERE id NOT IN (SELECT materialization_key FROM cf_output_materializations)
+-- Which of the wanted keys nothing is recorded under, except what is lost.
+SELECT DISTINCT id FROM wanted
+WHERE id NOT IN (SELECT materialization_key FROM cf_output_materializations WHERE lost_seq IS NULL)
+
+-- name: hidden_jobs
+-- Which jobs made what is recorded under the wanted keys and is not what the tables show of its content.
+WITH asked AS (
+    SELECT * FROM cf_output_materializations
+    WHERE materialization_key IN (SELECT id FROM wanted) AND lost_seq IS NULL
+), newest AS (
+    SELECT source_hash, parser, output_name, max(asked_seq) AS shown_seq
+    FROM cf_output_materializations
+    WHERE lost_seq IS NULL AND source_hash IN (SELECT source_hash FROM asked)
+    GROUP BY ALL
+)
+SELECT DISTINCT job_id AS id FROM asked JOIN newest USING (source_hash, parser, output_name)
+WHERE asked_seq < shown_seq
+ORDER BY id
 
 -- name: recorded_files
--- Every file that holds recorded rows, once, and whether any of its rows are current: not superseded, and the newest
--- of its content, parser and output. A case that was written to two targets is shown once.
+-- Every file that holds recorded rows and is not lost, once, and whether any of its rows are current: of their content,
+-- parser and output those that a run asked for last. A case that was written to two targets is shown once.
 WITH ranked AS (
-    SELECT *, superseded_by_seq IS NULL AND recorded_seq = max(recorded_seq) FILTER (superseded_by_seq IS NULL)
-        OVER (PARTITION BY source_hash, parser, output_name) AS is_newest
+    SELECT *, asked_seq = max(asked_seq) OVER (PARTITION BY source_hash, parser, output_name) AS is_current
     FROM cf_output_materializations
+    WHERE lost_seq IS NULL
 )
 SELECT parser, output_name, sink_uri, file, min(bytes) AS bytes, min(schema_hash) AS schema_hash,
-    bool_or(coalesce(is_newest, false)) AS current
+    bool_or(is_current) AS current
 FROM ranked
 WHERE file != ''
 GROUP BY parser, output_name, sink_uri, file
 ORDER BY parser, output_name, min(recorded_seq), file
+
+-- name: readings
+-- The ways in which each output that has several was read and written: by how many contents, in how many of them shown.
+WITH ranked AS (
+    SELECT made.*, run.settings,
+        asked_seq = max(asked_seq) OVER (PARTITION BY source_hash, made.parser, output_name) AS is_current
+    FROM cf_output_materializations AS made
+    JOIN cf_runs AS run USING (run_id)
+    WHERE lost_seq IS NULL
+), counted AS (
+    SELECT parser, output_name, parser_version, settings, sink_uri, artifact_hash,
+        count(DISTINCT source_hash) AS contents,
+        count(DISTINCT source_hash) FILTER (is_current) AS shown
+    FROM ranked
+    GROUP BY ALL
+)
+SELECT * FROM counted
+QUALIFY count(*) OVER (PARTITION BY parser, output_name) > 1
+ORDER BY parser, output_name, shown DESC, parser_version, settings, sink_uri, artifact_hash
 
 -- name: declared_outputs
 -- The newest declaration of each output; `current` says whether its parser's current artifact still declares it.
@@ -114,24 +155,27 @@ SELECT * FROM cf_job_ranges WHERE job_id IN (SELECT id FROM wanted) ORDER BY job
 SELECT path, source_hash, parser, job_id,
     CASE WHEN status IN ('completed', 'failed') THEN status ELSE 'not processed' END AS status,
     completion_status, error_class, error_reason AS reason,
-    unit, found, written, quarantined, skipped, unreadable, ranges_total, true AS first_of_job
+    unit, found, written, quarantined, skipped, unreadable, ranges_total, skips, true AS first_of_job
 FROM cf_jobs
 WHERE job_id = $job_id
 
 -- name: balance
--- Every known path with the sheet of the job that accounts for its content, per parser: the newest that completed, else
--- the newest that failed. `first_of_job` is true for one path of each job, so that copies are counted once.
-WITH ranked AS (
-    SELECT *, row_number() OVER (
-        PARTITION BY source_hash, parser ORDER BY status = 'completed' DESC, job_id DESC
+-- Every known path with the sheet of the job that accounts for its content, per parser: of those that completed the one
+-- whose outputs the tables show, else the newest that failed. `first_of_job` is true for one path of each job, so that
+-- copies are counted once.
+WITH shown AS (
+    SELECT job_id, max(asked_seq) AS asked_seq FROM cf_output_materializations WHERE lost_seq IS NULL GROUP BY job_id
+), ranked AS (
+    SELECT cf_jobs.*, row_number() OVER (
+        PARTITION BY source_hash, parser ORDER BY status = 'completed' DESC, asked_seq DESC NULLS LAST, job_id DESC
     ) AS place
-    FROM cf_jobs
+    FROM cf_jobs LEFT JOIN shown USING (job_id)
     WHERE status IN ('completed', 'failed')
 )
 SELECT files.path, files.source_hash, job.parser, job.job_id,
     coalesce(job.status, CASE WHEN files.refused_reason IS NULL THEN 'not processed' ELSE 'refused' END) AS status,
     job.completion_status, job.error_class, coalesce(job.error_reason, files.refused_reason) AS reason,
-    job.unit, job.found, job.written, job.quarantined, job.skipped, job.unreadable, job.ranges_total,
+    job.unit, job.found, job.written, job.quarantined, job.skipped, job.unreadable, job.ranges_total, job.skips,
     row_number() OVER (PARTITION BY job.job_id ORDER BY files.path) = 1 AS first_of_job
 FROM scout_files AS files
 LEFT JOIN ranked AS job ON job.source_hash = files.source_hash AND job.place = 1

@@ -61,7 +61,7 @@ class FileRow(Row, frozen=True, kw_only=True):
 
 
 class JobRow(Row, frozen=True, kw_only=True):
-    """A job; the columns from `unit` to `ranges_total` are its last stated balance sheet."""
+    """A job; the columns from `unit` to `skips` are its last stated balance sheet."""
 
     job_id: JobId
     run_id: RunId
@@ -92,6 +92,7 @@ class JobRow(Row, frozen=True, kw_only=True):
     skipped: int | None = None
     unreadable: int | None = None
     ranges_total: int | None = None
+    skips: str | None = None  # JSON text: a list of {"count", "reason"}
     rows_total: int = 0  # rows of all its recorded outputs
     events: int = 0
     queued_seq: Seq
@@ -116,6 +117,9 @@ class JobEventRow(Row, frozen=True, kw_only=True):
 
 
 class MaterializationRow(Row, frozen=True, kw_only=True):
+    """One recorded output. `asked_seq` is where a run last asked for it: where it was recorded, or reused while the
+    tables showed another. `lost_seq` is where it was declared lost; then nothing shows or reuses it."""
+
     materialization_key: MaterializationKey
     output_target_key: TargetKey
     job_id: JobId
@@ -134,13 +138,15 @@ class MaterializationRow(Row, frozen=True, kw_only=True):
     schema_hash: SchemaHash
     status: Literal["success", "partial_success", "no_data"]
     recorded_seq: Seq
-    superseded_by_seq: Seq | None = None
+    asked_seq: Seq
+    lost_seq: Seq | None = None
 
 
 class RunRow(Row, frozen=True, kw_only=True):
     run_id: RunId
     parser: ParserName
     inputs: str  # JSON text: a list of paths
+    settings: str  # JSON text: an object, every setting with its value
     sink_uri: str
     workers: int
     status: Literal["running", "finished", "interrupted"]

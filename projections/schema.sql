@@ -57,6 +57,7 @@ CREATE TABLE cf_jobs (
     skipped BIGINT,
     unreadable BIGINT,
     ranges_total BIGINT,
+    skips VARCHAR,
     rows_total BIGINT NOT NULL,
     events BIGINT NOT NULL,
     queued_seq BIGINT NOT NULL,
@@ -80,7 +81,8 @@ CREATE TABLE cf_job_events (
     type VARCHAR NOT NULL
 );
 
--- One row per recorded output. It is current while superseded_by_seq is null; file is '' where it has no rows.
+-- One row per recorded output; file is '' where it has no rows. A run last asked for it at asked_seq. Of each content,
+-- parser and output, the tables show the row with the greatest asked_seq that is not lost (lost_seq is null).
 CREATE TABLE cf_output_materializations (
     materialization_key VARCHAR NOT NULL,
     output_target_key VARCHAR NOT NULL,
@@ -100,14 +102,16 @@ CREATE TABLE cf_output_materializations (
     schema_hash VARCHAR NOT NULL,
     status VARCHAR NOT NULL,
     recorded_seq BIGINT NOT NULL,
-    superseded_by_seq BIGINT
+    asked_seq BIGINT NOT NULL,
+    lost_seq BIGINT
 );
 
--- One row per run: what was asked (inputs is JSON text), what was planned at at_seq, how it ended.
+-- One row per run: what was asked (inputs and settings are JSON text), what was planned at at_seq, how it ended.
 CREATE TABLE cf_runs (
     run_id BIGINT NOT NULL,
     parser VARCHAR NOT NULL,
     inputs VARCHAR NOT NULL,
+    settings VARCHAR NOT NULL,
     sink_uri VARCHAR NOT NULL,
     workers BIGINT NOT NULL,
     status VARCHAR NOT NULL,

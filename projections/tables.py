@@ -39,6 +39,8 @@ from eventlog.events import (
     LogRecovered,
     MaterializationRecorded,
     OutputsCommitted,
+    OutputsLost,
+    OutputsReused,
     ParserDeployed,
     PromotionAbandoned,
     Record,
@@ -70,8 +72,6 @@ _json = msgspec.json.Encoder(order="deterministic")
 
 ParserKey = tuple[str, str, str, str]  # parser, version, artifact hash, env hash
 ExpectedKey = tuple[str, str, str, str]  # parser, version, artifact hash, output name
-OutputIdentity = tuple[str, str, str, str]  # source hash, parser, output name, target: what one table row set replaces
-
 
 JobEventValues = tuple[
     JobId, int, Seq, str
@@ -100,6 +100,8 @@ class Work(Struct, kw_only=True):
     ranges: dict[JobId, tuple[UnreadableRange, ...]] = msgspec.field(default_factory=dict)  # all of a job, replaced
     events: list[JobEventValues] = msgspec.field(default_factory=list)
     materializations: list[MaterializationRow] = msgspec.field(default_factory=list)
+    asked: dict[JobId, Seq] = msgspec.field(default_factory=dict)  # whose outputs a run asked for again, and where
+    lost: dict[JobId, Seq] = msgspec.field(default_factory=dict)  # whose outputs were declared lost, and where
 
 
 Numbered = tuple[Seq, Event | LoggedCommand]
@@ -247,6 +249,7 @@ def run_started(work: Work, _seq: Seq, event: RunStarted) -> None:
         run_id=event.run,
         parser=event.parser,
         inputs=_json.encode(event.inputs).decode(),
+        settings=_json.encode(event.settings).decode(),
         sink_uri=event.sink_uri,
         workers=event.workers,
         status="running",
@@ -267,6 +270,14 @@ def run_planned(work: Work, seq: Seq, event: RunPlanned) -> None:
         plan_digest=event.plan_digest,
         at_seq=event.at_seq,
     )
+
+
+def outputs_reused(work: Work, seq: Seq, event: OutputsReused) -> None:
+    work.asked.update(dict.fromkeys(event.jobs, seq))
+
+
+def outputs_lost(work: Work, seq: Seq, event: OutputsLost) -> None:
+    work.lost.update(dict.fromkeys(event.jobs, seq))
 
 
 def run_finished(work: Work, seq: Seq, event: RunFinished) -> None:
@@ -384,7 +395,7 @@ def outputs_committed(work: Work, seq: Seq, event: OutputsCommitted) -> None:
 
 
 def materialization_recorded(work: Work, seq: Seq, event: MaterializationRecorded) -> None:
-    """Record an output; that it supersedes earlier ones is settled for the whole batch (see `supersede`)."""
+    """Record an output; whoever records one has asked for it."""
     rows_before = _job(work, seq, event).rows_total
     _change_job(work, seq, event, rows_total=rows_before + event.rows)
     work.materializations.append(
@@ -407,6 +418,7 @@ def materialization_recorded(work: Work, seq: Seq, event: MaterializationRecorde
             schema_hash=event.schema_hash,
             status=event.status,
             recorded_seq=seq,
+            asked_seq=seq,
         )
     )
 
@@ -486,10 +498,11 @@ def _sheet(work: Work, job: JobId, sheet: BalanceSheet | None) -> dict[str, obje
         "skipped": sheet.skipped,
         "unreadable": sheet.unreadable,
         "ranges_total": sheet.ranges_total,
+        "skips": _json.encode(sheet.skips).decode(),
     }
 
 
-_SHEET_COLUMNS = ("unit", "found", "written", "quarantined", "skipped", "unreadable", "ranges_total")
+_SHEET_COLUMNS = ("unit", "found", "written", "quarantined", "skipped", "unreadable", "ranges_total", "skips")
 _NO_SHEET: dict[str, object] = dict.fromkeys(_SHEET_COLUMNS)
 
 
@@ -505,27 +518,16 @@ def range_rows(work: Work) -> list[JobRangeRow]:
     ]
 
 
-def identity(row: MaterializationRow) -> OutputIdentity:
-    """Return what a newer materialization must share with an older one to supersede it.
-
-    Files have no table inside their target, so the sink's URI names the target in full.
-    """
-    return (row.source_hash, row.parser, row.output_name, row.sink_uri)
+def recorded_rows(work: Work) -> list[MaterializationRow]:
+    """Return the rows of the outputs that the batch recorded, with what it says of their jobs afterwards."""
+    return [_marked(row, work) for row in work.materializations]
 
 
-def supersede(new: list[MaterializationRow]) -> tuple[list[MaterializationRow], dict[OutputIdentity, Seq]]:
-    """Link each new row to the next one of its identity; `new` is in the order of the log.
-
-    Returns the rows, and per identity the position of its first new row: the one that supersedes what was current.
-    """
-    follower: dict[OutputIdentity, Seq] = {}
-    linked: list[MaterializationRow] = []
-    for row in reversed(new):
-        key = identity(row)
-        later = follower.get(key)
-        linked.append(row if later is None else replace(row, superseded_by_seq=later))
-        follower[key] = row.recorded_seq
-    return linked[::-1], follower
+def _marked(row: MaterializationRow, work: Work) -> MaterializationRow:
+    asked, lost = work.asked.get(row.job_id, 0), work.lost.get(row.job_id, 0)
+    if max(asked, lost) < row.recorded_seq:
+        return row
+    return replace(row, asked_seq=max(asked, row.asked_seq), lost_seq=lost if lost > row.recorded_seq else None)
 
 
 # A handler only ever sees the type it is listed under, which the type checker cannot follow through a dictionary.
@@ -535,6 +537,8 @@ HANDLED: dict[type[Record], Callable[[Work, Seq, Any], None]] = {
     ParserDeployed: parser_deployed,
     RunStarted: run_started,
     RunPlanned: run_planned,
+    OutputsReused: outputs_reused,
+    OutputsLost: outputs_lost,
     RunFinished: run_finished,
     RunInterrupted: run_interrupted,
     ExecutorJoined: executor_joined,

@@ -19,6 +19,8 @@ from eventlog.events import (
     JobQueued,
     LoggedCommand,
     MaterializationRecorded,
+    OutputsLost,
+    OutputsReused,
     ParserDeployed,
     RunPlanned,
     SeenFile,
@@ -123,6 +125,8 @@ class Interest:
                 return record.run in self.runs and any(file.path in self.paths for file in record.files)
             case ParserDeployed():
                 return record.artifact_hash in self.artifacts
+            case OutputsReused() | OutputsLost():
+                return record.run in self.runs or not self.jobs.isdisjoint(record.jobs)
             case _:
                 job, run = getattr(record, "job", None), getattr(record, "run", None)
                 return job in self.jobs if job is not None else run in self.runs
@@ -195,7 +199,10 @@ class Component(Struct, frozen=True, kw_only=True):
 
 
 class Decision(Struct, frozen=True, kw_only=True):
-    """Why one output of one file was made or reused, at one plan."""
+    """Why one output of one file was made or reused, at one plan.
+
+    `lost_seq` is where what it is compared with was declared lost before the plan, 0 where it was not.
+    """
 
     output: OutputName
     action: str  # "reused" | "run"
@@ -203,6 +210,7 @@ class Decision(Struct, frozen=True, kw_only=True):
     key: str
     compared_with: MaterializationRecorded | None
     compared_seq: Seq
+    lost_seq: Seq
     components: tuple[Component, ...]
 
 
@@ -277,6 +285,7 @@ def _decision(
     ]
     exact = [each for each in made if getattr(each.record, "materialization_key", "") == key]
     earlier = (exact or made)[-1] if made else None
+    lost_seq = _lost_seq(earlier, facts, until=planned.at_seq)
     before = _recorded_components(earlier, target.output, facts, plans) if earlier else None
     components = tuple(
         Component(
@@ -292,13 +301,21 @@ def _decision(
     assert record is None or isinstance(record, MaterializationRecorded)
     return Decision(
         output=target.output,
-        action="reused" if exact else "run",
+        action="reused" if exact and not lost_seq else "run",
         at_seq=planned.at_seq,
         key=key,
         compared_with=record,
         compared_seq=earlier.seq if earlier else Seq(0),
+        lost_seq=lost_seq,
         components=components,
     )
+
+
+def _lost_seq(made: Fact | None, facts: Sequence[Fact], *, until: Seq) -> Seq:
+    """Return where a recorded output was declared lost, up to a position; 0 if it was not."""
+    job = getattr(made.record, "job", None) if made else None
+    lost = (each for each in facts if isinstance(each.record, OutputsLost) and job in each.record.jobs)
+    return next((each.seq for each in lost if each.seq <= until), Seq(0))
 
 
 def _recorded_components(

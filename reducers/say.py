@@ -35,6 +35,8 @@ from eventlog.events import (
     LogRecovered,
     MaterializationRecorded,
     OutputsCommitted,
+    OutputsLost,
+    OutputsReused,
     ParserDeployed,
     PromotionAbandoned,
     RunEvent,
@@ -45,6 +47,8 @@ from eventlog.events import (
     StartRun,
     WriterOpened,
 )
+
+JOBS_NAMED_MAX = 20  # in one sentence
 
 
 def say(record: Event | LoggedCommand) -> str:
@@ -58,7 +62,7 @@ def say(record: Event | LoggedCommand) -> str:
                 f"parser {record.parser} {record.version} was deployed ({origin}): artifact {record.artifact_hash}, "
                 f"environment {record.env_hash}"
             )
-        case RunStarted() | RunPlanned() | RunFinished() | RunInterrupted():
+        case RunStarted() | RunPlanned() | OutputsReused() | OutputsLost() | RunFinished() | RunInterrupted():
             return _run(record)
         case FilesSeen() | FilesRefused():
             return _files(record)
@@ -74,10 +78,11 @@ def say_sheet(sheet: BalanceSheet) -> str:
     """Return the balance of one job's input."""
     if not sheet.unit:
         return "the parser states no units, so its input is unaccounted"
+    skips = "".join(f"; {skip.count} skipped: {skip.reason}" for skip in sheet.skips)
     places = f"; {sheet.ranges_total} places could not be read" if sheet.ranges_total else ""
     return (
         f"{sheet.found} {sheet.unit} found = {sheet.written} written + {sheet.quarantined} quarantined "
-        f"+ {sheet.skipped} skipped + {sheet.unreadable} unreadable{places}"
+        f"+ {sheet.skipped} skipped + {sheet.unreadable} unreadable{skips}{places}"
     )
 
 
@@ -123,6 +128,10 @@ def _run(event: RunEvent) -> str:
                 f"{event.queued} queued, {event.reused} reused, {event.attached} attached to other jobs, "
                 f"{event.refused} refused"
             )
+        case OutputsReused():
+            return f"run {event.run} asked again for {_jobs_of(event)}: the tables show what they recorded"
+        case OutputsLost():
+            return f"run {event.run} makes anew what is lost of {_jobs_of(event)}: what they recorded counts no more"
         case RunFinished():
             return (
                 f"run {event.run} finished with exit code {event.exit}: {event.processed} processed, "
@@ -132,6 +141,12 @@ def _run(event: RunEvent) -> str:
             return f"run {event.run} was interrupted: {event.reason}"
         case _:
             assert_never(event)
+
+
+def _jobs_of(event: OutputsReused | OutputsLost) -> str:
+    if len(event.jobs) > JOBS_NAMED_MAX:
+        return f"{len(event.jobs)} jobs"
+    return ("job " if len(event.jobs) == 1 else "jobs ") + ", ".join(map(str, event.jobs))
 
 
 def _files(event: FileEvent) -> str:

@@ -44,6 +44,7 @@ class MemorySink:
         self.staged: dict[str, bytes] = {}  # b"" while it is being written
         self.published: dict[str, bytes] = {}
         self.refuse_check: str | None = None  # what `check` answers
+        self.marked = False
 
     @property
     def uri(self) -> str:
@@ -66,6 +67,12 @@ class MemorySink:
     def check(self) -> str | None:
         return self.refuse_check
 
+    def is_marked(self) -> bool:
+        return self.marked
+
+    def mark(self) -> None:
+        self.marked = True
+
     def open_stage(self, identity: ArtifactIdentity, schema: pa.Schema) -> StageWriter:
         with self._lock:
             self.raise_if_told("open_stage")
@@ -75,6 +82,8 @@ class MemorySink:
         with self._lock:
             if self._failures:
                 return self._failures.popleft()
+            if not self.marked:
+                return Unavailable(f"publish {artifact.final} in {self._uri}: it does not carry its mark")
             refusal = staged_name_refusal(artifact.staged) or final_name_refusal(artifact.final)
             if refusal is not None:
                 return Conflict(refusal)
@@ -83,6 +92,8 @@ class MemorySink:
     def withdraw(self, artifact: StagedArtifact) -> None:
         with self._lock:
             self.raise_if_told("withdraw")
+            if not self.marked:
+                raise FileNotFoundError(f"withdraw {artifact.final} from {self._uri}: it does not carry its mark")
             published = self.published.get(artifact.final)
             if published is not None and _difference(published, artifact, read=True) is None:
                 del self.published[artifact.final]

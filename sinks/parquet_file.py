@@ -52,6 +52,8 @@ _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _MODE: Final = 0o644  # less what the umask takes away
 _CANNOT_LINK: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 _PROBE: Final = re.compile(r"\.probe-[0-9a-f]{16}\.(stage|done)", re.ASCII)
+MARK_NAME: Final = ".casparian"
+_MARK: Final = b"casparian writes tables into this folder; without this file it takes the disk for not mounted\n"
 _RENAME_NOREPLACE: Final = 1  # linux/fs.h
 
 
@@ -77,6 +79,24 @@ class ParquetSink:
             return disk_sentence(error, doing=f"prepare the folder {shown(self._folder)}")
         return None
 
+    def is_marked(self) -> bool:
+        """Say whether the folder holds MARK_NAME. Raises OSError if it cannot be looked at."""
+        try:
+            with _opened(self._folder) as folder:
+                return _exists(folder, MARK_NAME)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise disk_error(error, doing=f"look at the folder {shown(self._folder)}") from error
+
+    def mark(self) -> None:
+        """Create MARK_NAME, durably. Raises OSError."""
+        try:
+            with _opened(self._folder) as folder:
+                _mark(folder)
+        except OSError as error:
+            raise disk_error(error, doing=f"mark the folder {shown(self._folder)}") from error
+
     def open_stage(self, identity: ArtifactIdentity, schema: pa.Schema) -> StageWriter:
         """Create the staged file. Raises OSError; FileExistsError if this attempt has staged the output before."""
         return _ParquetStage(self._folder, identity, schema)
@@ -87,7 +107,7 @@ class ParquetSink:
         if refusal is not None:
             return Conflict(refusal)
         try:
-            with _opened(self._folder) as folder:
+            with _opened_marked(self._folder) as folder:
                 return _promote(folder, artifact, verify_staged=verify_staged)
         except OSError as error:
             return Unavailable(disk_sentence(error, doing=f"publish {artifact.final} in {shown(self._folder)}"))
@@ -95,11 +115,11 @@ class ParquetSink:
     def withdraw(self, artifact: StagedArtifact) -> None:
         """Remove what a promotion made, durably, unless it holds other bytes. Raises OSError.
 
-        A folder that is gone is an error: its disk may come back with the artifact on it. Names that `promote` refuses
-        as a Conflict are passed over, because nothing was ever published under them.
+        A folder that is gone, or has lost its mark, is an error: its disk may come back with the artifact on it. Names
+        that `promote` refuses as a Conflict are passed over, because nothing was ever published under them.
         """
         try:
-            with _opened(self._folder) as folder:
+            with _opened_marked(self._folder) as folder:
                 _withdraw(folder, artifact)
         except OSError as error:
             raise disk_error(error, doing=f"withdraw {artifact.final} from {shown(self._folder)}") from error
@@ -449,6 +469,24 @@ def _opened(path: Path) -> Iterator[int]:
         yield folder
     finally:
         os.close(folder)
+
+
+@contextmanager
+def _opened_marked(path: Path) -> Iterator[int]:
+    """Open the folder if it is the one that was marked. Raises OSError: an unmounted disk leaves an empty folder."""
+    with _opened(path) as folder:
+        if not _exists(folder, MARK_NAME):
+            raise OSError(errno.ENOENT, f"it does not hold {MARK_NAME}, the mark of a folder that is in use")
+        yield folder
+
+
+def _mark(folder: int) -> None:
+    with suppress(FileExistsError):
+        made = os.open(MARK_NAME, _CREATE, _MODE, dir_fd=folder)
+        with open(made, "wb", buffering=0) as file:  # noqa: PTH123  relative to a folder
+            file.write(_MARK)
+            os.fsync(file.fileno())
+    os.fsync(folder)
 
 
 def _make_folder(path: Path) -> None:

@@ -5,6 +5,8 @@
 2. *Promote is idempotent and never overwrites*: called again after a crash it answers AlreadyPromoted. A final name
    that holds other bytes is a Conflict. It is called by the sentinel alone, from an OutputsCommitted event.
 3. *Discard is idempotent*: what is not there is discarded.
+4. *An unmarked target is Unavailable*: where a disk is not mounted, its mount point is an empty folder that answers.
+   Nothing is published into, withdrawn from or concluded about a target without the mark that `mark` left there.
 """
 
 from __future__ import annotations
@@ -98,6 +100,15 @@ class Sink(Protocol):
 
     def check(self) -> str | None:
         """Create the target's folder if needed and prove that it can be written; the reason if it cannot."""
+        ...
+
+    def is_marked(self) -> bool:
+        """Say whether the target carries its mark. Raises OSError if it cannot be looked at."""
+        ...
+
+    def mark(self) -> None:
+        """Leave the mark, durably; a second time changes nothing. Raises OSError. Who calls it knows that the target is
+        the right one: that nothing was published there before, or that what was is there."""
         ...
 
     def open_stage(self, identity: ArtifactIdentity, schema: pa.Schema) -> StageWriter: ...

@@ -28,7 +28,7 @@ from commands.job import (
 )
 from commands.outcome import Decision, Refused
 from commands.parser import DeployParser
-from commands.run import FinishRun, InterruptRun, PlanRun, RunTally
+from commands.run import FinishRun, InterruptRun, LoseOutputs, PlanRun, ReuseOutputs, RunTally
 from eventlog.events import (
     AbandonJob,
     BalanceSheet,
@@ -36,6 +36,7 @@ from eventlog.events import (
     Event,
     JobKey,
     SeenFile,
+    SkippedUnits,
     StartRun,
     Target,
 )
@@ -235,13 +236,15 @@ def started(job: int = 1, lease: LeaseId = L1) -> StartJob:
 
 
 def sheet(found: int = 10, written: int = 10, **counts: int) -> BalanceSheet:
+    skipped = counts.get("skipped", 0)
     return BalanceSheet(
         unit="records",
         output=ROWS,
         found=found,
         written=written,
         quarantined=counts.get("quarantined", 0),
-        skipped=counts.get("skipped", 0),
+        skipped=skipped,
+        skips=(SkippedUnits(count=skipped, reason="a comment"),) if skipped else (),
         unreadable=counts.get("unreadable", 0),
         ranges_total=counts.get("ranges_total", 0),
     )
@@ -324,6 +327,14 @@ def tally(**counts: int) -> RunTally:
 
 def finish(run: int = 1, **counts: int) -> FinishRun:
     return FinishRun(run=RunId(run), tally=tally(**counts), now=NOW)
+
+
+def reuse(*jobs: int, run: int = 1) -> ReuseOutputs:
+    return ReuseOutputs(run=RunId(run), jobs=tuple(map(JobId, jobs)), now=NOW)
+
+
+def lose(*jobs: int, run: int = 1) -> LoseOutputs:
+    return LoseOutputs(run=RunId(run), jobs=tuple(map(JobId, jobs)), now=NOW)
 
 
 def planned_run(*numbers: int) -> list[Command]:

@@ -14,7 +14,7 @@ import msgspec
 import pyarrow as pa
 from msgspec import Meta, Struct
 
-from eventlog.events import RANGES_MAX, FailureClass, UnreadableRange
+from eventlog.events import RANGES_MAX, SKIPS_MAX, FailureClass, SkippedUnits, UnreadableRange
 from executors.guest.errors import BadFrameError, BadStatementError
 from executors.guest.guest_log import plain_text
 from executors.guest.limits import (
@@ -40,11 +40,19 @@ class StatedRange(Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class StatedSkip(Struct, frozen=True, kw_only=True):
+    """How many units the parser left out for one reason."""
+
+    count: Annotated[int, Meta(ge=1, le=INT64_MAX)]
+    reason: Annotated[str, Meta(min_length=1)]
+
+
 class Statement(Struct, frozen=True, kw_only=True):
     """The parser's account of its input, in its own unit.
 
     Where each row of one output is a unit, `output` names it and the host counts the rows. Where units are not rows
-    (lines of which several make a row, bytes), `output` is "" and the parser states how many it `accepted`.
+    (lines of which several make a row, bytes), `output` is "" and the parser states how many it `accepted`. The counts
+    of `skips` must make up `skipped`: nothing is left out without a reason.
     """
 
     unit: Annotated[str, Meta(pattern="^[a-z][a-z0-9_ -]{0,63}$")]
@@ -52,6 +60,7 @@ class Statement(Struct, frozen=True, kw_only=True):
     accepted: Count | None = None
     found: Count
     skipped: Count = 0
+    skips: Annotated[tuple[StatedSkip, ...], Meta(max_length=SKIPS_MAX)] = ()
     unreadable: Count = 0
     ranges: tuple[StatedRange, ...] = ()
     ranges_total: Count = 0
@@ -65,6 +74,13 @@ class Statement(Struct, frozen=True, kw_only=True):
                 reason=plain_text(stated.reason, chars_max=RANGE_REASON_CHARS_MAX),
             )
             for stated in self.ranges[:RANGES_MAX]
+        )
+
+    def skipped_units(self) -> tuple[SkippedUnits, ...]:
+        """Return the reasons for what was skipped, fit for the event log."""
+        return tuple(
+            SkippedUnits(count=stated.count, reason=plain_text(stated.reason, chars_max=RANGE_REASON_CHARS_MAX))
+            for stated in self.skips
         )
 
 

@@ -209,7 +209,7 @@ def _within_frame(batch: pa.RecordBatch) -> Iterator[pa.Buffer]:
         raise UnusableOutputError(
             f"one row needs {batch.nbytes:,} bytes, at most {FRAME_BYTES_MAX:,} can be sent",
             kind="row_too_large",
-            hint="split the value over several rows, or leave it out and state the record as skipped",
+            hint="split the value over several rows, or leave it out and state the record as skipped, with the reason",
         )
     half = batch.num_rows // 2
     yield from _within_frame(batch.slice(0, half))
@@ -240,7 +240,8 @@ def _unpack(item: object) -> tuple[str, list[pa.RecordBatch]]:
 def _statement(statement: Any) -> bytes:
     """Return the metrics frame of what the parser returned: its first RANGES_MAX ranges and how many there were.
 
-    {"unit": "records", "output": "evtx_events", "found": int, "skipped": int, "unreadable": int,
+    {"unit": "records", "output": "evtx_events", "found": int, "unreadable": int,
+     "skipped": int, "skips": [{"count": int, "reason": str}, ...],
      "ranges": [{"offset": int, "length": int, "reason": str}, ...]}
     where each row of one output is a unit; else without "output" and with "accepted": int.
     """
@@ -255,13 +256,13 @@ def _statement(statement: Any) -> bytes:
         raise UnusableOutputError(
             f"the parser's statement of units cannot be sent: {error}",
             kind="bad_statement",
-            hint="return None or a dict of unit, output, found, skipped, unreadable and ranges",
+            hint="return None or a dict of unit, output, found, skipped, skips, unreadable and ranges",
         ) from error
     if len(payload) > JSON_BYTES_MAX:
         raise UnusableOutputError(
             f"the parser's statement of units has {len(payload):,} bytes, at most {JSON_BYTES_MAX:,} can be sent",
             kind="bad_statement",
-            hint="return the six known keys only",
+            hint="return the known keys only: unit, output, accepted, found, skipped, skips, unreadable, ranges",
         )
     return payload
 

@@ -125,7 +125,7 @@ class FixtureTerminal(Terminal):
         name = blake3.blake3(os.fsencode(os.path.realpath(self.home))).hexdigest()[:16]
         folders = (self.folder / f"casparian-{os.geteuid()}", Path(f"/tmp/casparian-{os.geteuid()}"))
         sockets = [path for folder in folders for path in folder.glob(f"{name[:8]}*")]
-        strangers = [path for path in self.out.iterdir() if path.suffix != ".parquet"]
+        strangers = [name for name in self.listed() if not name.endswith(".parquet")]
         return [str(path) for path in [*sockets, *strangers, *self.home.glob("tmp/*")]]
 
     def check_whole(self, done: Done, calm: Outcome) -> None:

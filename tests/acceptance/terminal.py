@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from sinks.parquet_file import MARK_NAME
+
 COMMAND = Path(sys.executable).with_name("casparian")
 RUN_SECONDS_MAX = 90
 WAIT_SECONDS_MAX = 30
@@ -105,6 +107,10 @@ class Terminal:
             if ours and state != "Z" and int(entry.name) != os.getpid():
                 mine.append((int(entry.name), words))
         return mine
+
+    def listed(self) -> list[str]:
+        """Return the names in the folder for tables besides its mark, sorted."""
+        return sorted(path.name for path in self.out.iterdir() if path.name != MARK_NAME)
 
     def staged(self) -> list[str]:
         """Return the names of staged artifacts that were left behind."""

@@ -86,7 +86,7 @@ def test_a_target_that_is_back_lets_a_person_abandon(terminal: Terminal) -> None
     assert done.code == 0, done.err
     assert done.out.startswith("job 1: failed: abandoned by cli:")
     assert "not this case" in done.out
-    assert list(terminal.out.iterdir()) == []
+    assert terminal.listed() == []
     again = terminal.casparian("job", "abandon", "1")
     assert (again.code, again.out.splitlines()[0].startswith("job 1: already failed")) == (0, True)
     anew = terminal.run_evtx("logs")  # the key is free: the file is parsed anew

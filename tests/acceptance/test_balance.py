@@ -101,8 +101,20 @@ def test_units_may_be_bytes_that_are_no_rows(tmp_path: Path) -> None:
     (file,) = terminal.finish(source).json["files"]
     size = source.stat().st_size
     assert (file["accounting"], file["found"], file["written"], file["skipped"]) == ("balanced", size, size - 1, 1)
+    assert file["skips"] == [{"count": 1, "reason": "the first byte is a mark"}]
+    assert "1 skipped: the first byte is a mark" in terminal.casparian("balance").out
+    assert "1 skipped: the first byte is a mark" in terminal.casparian("job", "show", "1").out
     (total,) = terminal.casparian("balance", "--json").json["totals"]
     assert (total["unit"], total["found"]) == ("bytes", size)
+
+
+def test_what_is_skipped_without_a_reason_is_no_balance(tmp_path: Path) -> None:
+    terminal = FixtureTerminal(tmp_path / "t")
+    done = terminal.finish(write_source(tmp_path / "case" / "a.txt", "silent_skip", lines=3))
+    assert done.code == 5
+    (file,) = done.json["files"]
+    assert (file["status"], file["outputs"]) == ("accounting", [])
+    assert file["reason"] == "the parser skipped 1 lines and gave reasons (skips) for 0 of them"
 
 
 def test_units_that_were_accepted_without_one_row_are_no_balance(tmp_path: Path) -> None:
@@ -120,5 +132,5 @@ def test_a_staged_output_that_its_guest_has_changed_is_not_published(tmp_path: P
     (file,) = done.json["files"]
     assert (file["status"], file["outputs"]) == ("promotion", [])
     assert "digest" in file["reason"]
-    assert list(terminal.out.iterdir()) == []
+    assert terminal.listed() == []
     assert terminal.casparian("log", "verify").code == 0

@@ -46,13 +46,13 @@ def test_each_file_of_the_report_has_the_promised_fields(terminal: Terminal, cas
 
 def test_a_second_run_reuses_every_file_and_says_why(terminal: Terminal, case: Case) -> None:
     first = terminal.run_evtx(case.folder).json
-    before = sorted(path.name for path in terminal.out.iterdir())
+    before = terminal.listed()
     again = terminal.run_evtx(case.folder)
     assert again.code == 3  # the code states what is, not what was redone
     assert {file["action"] for file in again.json["files"]} == {"reused"}
     assert all("same content" in file["reason"] for file in again.json["files"])
     assert [file["written"] for file in again.json["files"]] == [file["written"] for file in first["files"]]
-    assert sorted(path.name for path in terminal.out.iterdir()) == before
+    assert terminal.listed() == before
 
 
 def test_a_copy_is_parsed_once_and_both_paths_are_accounted_for(terminal: Terminal, tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_ctrl_c_stops_the_run_and_leaves_nothing_half_done(terminal: Terminal, m
 def test_outputs_are_visible_only_when_they_are_recorded(terminal: Terminal, many_logs: Path) -> None:
     terminal.run_evtx(many_logs)
     recorded = {row[0] for row in terminal.sql("select file from cf_materializations where file <> ''")}
-    assert {path.name for path in terminal.out.iterdir()} == recorded
+    assert set(terminal.listed()) == recorded
     (terminal.out / "evtx_events_0000000000000000.parquet").write_bytes(b"a stranger")
     assert terminal.sql("select count(*) from evtx_events") == [[585]]  # views list recorded files, never a pattern
 

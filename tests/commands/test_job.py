@@ -79,6 +79,17 @@ def test_a_key_is_free_again_when_its_job_has_ended() -> None:
     assert given(*running_job(), fail(), enqueue(1)).jobs.next_id == 3
 
 
+def test_a_commit_that_skips_without_a_reason_is_refused_and_says_how_many() -> None:
+    silent = structs.replace(sheet(found=12, written=10, skipped=2), skips=())
+    refused, failed = decide(commit(balance=silent), given(*running_job()))  # type: ignore[misc]
+    assert refused.code == "skips_without_reason"  # type: ignore[union-attr]
+    assert failed.failure == "accounting"  # type: ignore[union-attr]
+    assert "skipped 2 records and gave reasons (skips) for 0" in failed.reason  # type: ignore[union-attr]
+    assert types(decide(commit(balance=sheet(found=12, written=10, skipped=2)), given(*running_job()))) == [
+        "OutputsCommitted"
+    ]
+
+
 def test_dispatch_counts_attempts_from_one() -> None:
     state = given(*planned_run(1), join(), dispatch(), release(), dispatch(lease=L2))
     job = state.jobs.get(J1)

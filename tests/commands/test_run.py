@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from commands.epoch import BeginEpoch
 from commands.run import exit_code
-from eventlog.events import RunFinished, RunPlanned
+from eventlog.events import OutputsLost, OutputsReused, RunFinished, RunPlanned
+from eventlog.ids import JobId, RunId
 from tests.support import (
     NOW,
     code,
@@ -16,10 +19,12 @@ from tests.support import (
     fail,
     finish,
     given,
+    lose,
     plan,
     planned_run,
     promoted,
     record,
+    reuse,
     running_job,
     start,
     tally,
@@ -130,3 +135,24 @@ def test_a_new_epoch_interrupts_runs_and_puts_jobs_back_without_cost() -> None:
 def test_a_new_epoch_leaves_what_is_committed() -> None:
     state = given(*running_job(), commit())
     assert types(decide(BeginEpoch(now=NOW), state)) == ["ExecutorLost", "RunInterrupted"]
+
+
+def test_a_run_asks_again_for_what_jobs_that_ended_have_recorded() -> None:
+    state = given(*running_job(), commit(), promoted())
+    assert decide(reuse(1), state) == [OutputsReused(run=RunId(1), jobs=(JobId(1),), reused_at=NOW)]
+    assert decide(reuse(), state) == []
+
+
+def test_what_is_lost_is_said_before_the_run_is_planned() -> None:
+    before = given(*running_job(), commit(), promoted(), finish(processed=1), start(), record(1, run=2))
+    assert decide(lose(1, run=2), before) == [OutputsLost(run=RunId(2), jobs=(JobId(1),), lost_at=NOW)]
+    assert code(decide(lose(1), given(*running_job(), commit(), promoted()))) == "run_planned"
+
+
+@pytest.mark.parametrize("wish", [reuse, lose])
+def test_only_jobs_that_have_ended_can_have_recorded_something(wish: Any) -> None:
+    state = given(*running_job())
+    assert code(decide(wish(1), state)) == "job_not_ended"
+    assert code(decide(wish(2), state)) == "job_not_ended"
+    assert code(decide(wish(1, run=7), state)) == "run_not_open"
+    assert code(decide(wish(*range(1, 10_002)), state)) == "too_many_jobs"

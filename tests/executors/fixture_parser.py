@@ -274,7 +274,14 @@ def bytes_statement(path: str, settings: dict[str, str]) -> Parse:
     """State bytes, which are no rows: of the file's, the first is skipped."""
     yield "lines", rows(0, read_lines(path))
     size = Path(path).stat().st_size
-    return {"unit": "bytes", "found": size, "accepted": size - 1, "skipped": 1}
+    skips = [{"count": 1, "reason": "the first byte is a mark"}]
+    return {"unit": "bytes", "found": size, "accepted": size - 1, "skipped": 1, "skips": skips}
+
+
+def silent_skip(path: str, settings: dict[str, str]) -> Parse:
+    """Leave a line out and give no reason."""
+    yield "lines", rows(0, read_lines(path)[1:])
+    return stated(len(read_lines(path)), skipped=1)
 
 
 def unplaced_statement(path: str, settings: dict[str, str]) -> Parse:
@@ -389,7 +396,7 @@ MODES: dict[str, Callable[[str, dict[str, str]], Parse]] = {
         ),
         *(vanish, bad_shape, null, reserved, corrupt_arrow, prints, two_outputs_interleaved, empty, unknown_output),
         *(bad_yield, wrong_statement, senseless_statement, foreign_statement, no_statement, spawns, writes_env),
-        *(bytes_statement, unplaced_statement, double_statement, drops_one),
+        *(silent_skip, bytes_statement, unplaced_statement, double_statement, drops_one),
         *(gone_source, raw, refused_memory, writes_elsewhere, remembers, escapes),
     )
 }

@@ -33,6 +33,8 @@ from eventlog.events import (
     LogRecovered,
     MaterializationRecorded,
     OutputsCommitted,
+    OutputsLost,
+    OutputsReused,
     ParserDeployed,
     PromotionAbandoned,
     Record,
@@ -184,6 +186,14 @@ def run_finished(run: int = 1) -> RunFinished:
 
 def run_interrupted(run: int = 1) -> RunInterrupted:
     return RunInterrupted(run=RunId(run), reason="Ctrl-C", interrupted_at=now(run + 100))
+
+
+def reused(*jobs: int, run: int = 1) -> OutputsReused:
+    return OutputsReused(run=RunId(run), jobs=tuple(map(JobId, jobs)), reused_at=now(run))
+
+
+def outputs_lost(*jobs: int, run: int = 1) -> OutputsLost:
+    return OutputsLost(run=RunId(run), jobs=tuple(map(JobId, jobs)), lost_at=now(run))
 
 
 def seen(path: str, *, content: str = "a", size: int = 10) -> SeenFile:
@@ -396,7 +406,7 @@ class _Walk:
     def step(self) -> None:
         actions = [self._see, self._refuse, self._run, self._executor, self._deploy]
         if self._open_runs:
-            actions += [self._queue] * 3 + [self._end_run]
+            actions += [self._queue] * 3 + [self._end_run, self._look_back]
         if self._jobs:
             actions += [self._move] * 12
         self._random.choice(actions)()
@@ -415,6 +425,13 @@ class _Walk:
         self._last_run += 1
         self._open_runs.append(self._last_run)
         self.events += [run_started(self._last_run), run_planned(self._last_run)]
+
+    def _look_back(self) -> None:
+        """Ask again for what some jobs may have recorded, or declare it lost."""
+        jobs = self._random.sample(range(1, self._last_job + 2), k=min(2, self._last_job + 1))
+        run = self._random.choice(self._open_runs)
+        lost = self._random.random() < 0.3
+        self.events.append(outputs_lost(*jobs, run=run) if lost else reused(*jobs, run=run))
 
     def _end_run(self) -> None:
         run = self._open_runs.pop(self._random.randrange(len(self._open_runs)))
@@ -520,6 +537,8 @@ def one_of_each() -> list[Event | LoggedCommand]:
         deployed(),
         run_started(),
         run_planned(),
+        reused(1, 2),
+        outputs_lost(1),
         run_finished(),
         run_interrupted(),
         files_seen(seen("/case/a.evtx")),

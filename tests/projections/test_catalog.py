@@ -47,6 +47,31 @@ def test_a_case_written_to_two_targets_is_shown_once(projector: Projector, tmp_p
     assert count(projector, "evtx_events_all") == 6
 
 
+def test_a_reading_that_is_asked_for_again_is_shown_in_place_of_the_newer_one(
+    projector: Projector, tmp_path: Path
+) -> None:
+    jobs = [*published(tmp_path, 1), *published(tmp_path, 2, version="2", rows=5)]
+    catalog = catalog_of(projector, h.deployed(), *jobs, h.reused(1))
+    catalog.create_all()
+    assert (count(projector, "evtx_events"), count(projector, "evtx_events_all")) == (3, 8)
+    (said,) = catalog.remarks()
+    assert said.startswith("evtx_events shows one reading of each content, the one that a run asked for last: 1 of 1 ")
+    assert "with version 1" in said
+    assert "0 of 1 with version 2" in said
+
+
+def test_a_lost_reading_is_shown_nowhere(projector: Projector, tmp_path: Path) -> None:
+    jobs = [*published(tmp_path, 1), *published(tmp_path, 2, version="2", rows=5)]
+    catalog_of(projector, h.deployed(), *jobs, h.outputs_lost(2)).create_all()
+    assert (count(projector, "evtx_events"), count(projector, "evtx_events_all")) == (3, 3)
+
+
+def test_one_reading_of_everything_needs_no_remark(projector: Projector, tmp_path: Path) -> None:
+    catalog = catalog_of(projector, h.deployed(), *published(tmp_path, 1), *published(tmp_path, 2, content="b"))
+    catalog.create_all()
+    assert catalog.remarks() == []
+
+
 def test_a_recorded_file_of_another_size_is_refused_by_name(projector: Projector, tmp_path: Path) -> None:
     catalog = catalog_of(projector, h.deployed(), *published(tmp_path, 1))
     next(tmp_path.iterdir()).write_bytes(b"")

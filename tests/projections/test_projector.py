@@ -115,15 +115,13 @@ def test_hostile_text_comes_back_as_it_went_in(projector: Projector) -> None:
 
 
 @pytest.mark.parametrize("cuts", [1, 100], ids=["one batch", "a batch a frame"])
-def test_a_newer_output_supersedes_the_older_ones_of_its_identity(projector: Projector, cuts: int) -> None:
-    later = [*h.whole_job(3, content="b"), *h.whole_job(4, version="3")]
-    frames = history(*h.whole_job(1), *h.whole_job(2, version="2"), *later)
+def test_a_job_is_marked_whether_its_rows_are_of_this_batch_or_an_earlier_one(projector: Projector, cuts: int) -> None:
+    frames = history(*h.whole_job(1), *h.whole_job(2, version="2"), h.reused(1), h.outputs_lost(2))
     for batch in [frames] if cuts == 1 else [[frame] for frame in frames]:
         projector.apply(batch)
-    outputs = queries.materializations_of_jobs(projector.connection, [JobId(job) for job in (1, 2, 3, 4)])
-    first, second, _other, last = outputs
-    assert [row.superseded_by_seq for row in outputs] == [second.recorded_seq, last.recorded_seq, None, None]
-    assert first.recorded_seq < second.recorded_seq
+    first, second = queries.materializations_of_jobs(projector.connection, [JobId(1), JobId(2)])
+    assert second.recorded_seq < first.asked_seq < (second.lost_seq or 0)
+    assert (first.lost_seq, second.asked_seq) == (None, second.recorded_seq)
 
 
 def test_the_ranges_of_a_newer_balance_sheet_replace_the_older_ones(projector: Projector) -> None:

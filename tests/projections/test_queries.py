@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eventlog.events import Event
 from eventlog.ids import JobId, LogId, MaterializationKey, RunId
 from projections import queries
 from projections.projector import Projector, create_tables
@@ -108,11 +109,49 @@ def test_superseded_outputs_are_counted_by_the_run_that_did_it(told: queries.Con
 def test_materializations_are_found_by_job_and_by_key(told: queries.Connection) -> None:
     (by_job,) = queries.materializations_of_jobs(told, [JobId(1), JobId(2)])
     assert queries.materializations_of(told, [key("a"), key("zzz")]) == [by_job]
-    assert by_job.superseded_by_seq is not None
 
 
 def test_a_superseded_output_is_not_missing(told: queries.Connection) -> None:
     assert queries.missing_keys(told, [key("a"), key("a", "2"), key("b"), key("b")]) == {key("b")}
+
+
+def test_what_is_lost_is_missing_and_is_not_found_by_its_key(projector: Projector) -> None:
+    projector.apply(h.frames_of([[h.opened(), *h.whole_job(1), h.outputs_lost(1)]]))
+    assert queries.missing_keys(projector.connection, [key("a")]) == {key("a")}
+    assert queries.materializations_of(projector.connection, [key("a")]) == []
+
+
+def test_a_reading_that_the_tables_do_not_show_is_hidden_until_it_is_asked_for(told: queries.Connection) -> None:
+    assert queries.hidden_jobs(told, [key("a"), key("a", "2"), key("zzz")]) == [JobId(1)]
+    assert queries.hidden_jobs(told, []) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "hidden", "superseded"),
+    [(h.reused(1), [4], 1), (h.outputs_lost(4), [], 1), (h.outputs_lost(1), [], 0)],
+    ids=["asked again", "newer one lost", "older one lost"],
+)
+def test_what_is_said_of_readings_decides_which_one_is_hidden(
+    projector: Projector, said: Event, hidden: list[int], superseded: int
+) -> None:
+    jobs = [*h.whole_job(1), *h.whole_job(4, run=2, version="2")]
+    projector.apply(h.frames_of([[h.opened(), h.run_started(1), h.run_started(2)], [*jobs, said]]))
+    assert queries.hidden_jobs(projector.connection, [key("a"), key("a", "2")]) == hidden
+    assert queries.superseded_by_run(projector.connection, RunId(2)) == superseded
+
+
+def test_the_balance_is_that_of_the_reading_that_the_tables_show(projector: Projector) -> None:
+    seen: list[Event] = [h.opened(), h.run_started(1), h.files_seen(h.seen("/case/a.evtx"))]
+    frames = h.frames_of([seen + h.whole_job(1) + h.whole_job(2, version="2"), [h.reused(1)]])
+    projector.apply(frames[:1])
+    assert [row.job_id for row in queries.balance(projector.connection)] == [2]
+    projector.apply(frames[1:])
+    assert [row.job_id for row in queries.balance(projector.connection)] == [1]
+
+
+def test_readings_are_told_of_where_there_are_several(told: queries.Connection) -> None:
+    readings = queries.readings(told)
+    assert [(each.parser_version, each.contents, each.shown) for each in readings] == [("2", 1, 1), ("1", 1, 0)]
 
 
 def test_no_keys_asks_nothing(told: queries.Connection) -> None:

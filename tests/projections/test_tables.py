@@ -11,7 +11,7 @@ from eventlog.events import Event, LoggedCommand, Record
 from eventlog.ids import ExecutorId, JobId, PathText, RunId, Seq
 from projections.errors import UnhandledEventError, UnknownSubjectError
 from projections.rows import JobRow
-from projections.tables import HANDLED, IGNORED, Work, fold, supersede, touched
+from projections.tables import HANDLED, IGNORED, Work, fold, recorded_rows, touched
 from reducers.fold import State, apply
 from reducers.job import Job
 from tests.projections import histories as h
@@ -190,8 +190,17 @@ def test_an_event_of_something_unknown_names_it(event: Event, name: str) -> None
         folded(event)
 
 
-def test_each_new_materialization_is_superseded_by_the_next_of_its_identity() -> None:
-    events = [*h.whole_job(1), *h.whole_job(2, version="2"), *h.whole_job(3, content="b"), *h.whole_job(4, version="3")]
-    rows, first_of = supersede(folded(*events).materializations)
-    assert [row.superseded_by_seq for row in rows] == [rows[1].recorded_seq, rows[3].recorded_seq, None, None]
-    assert sorted(first_of.values()) == [rows[0].recorded_seq, rows[2].recorded_seq]
+def test_whoever_records_an_output_has_asked_for_it() -> None:
+    (row,) = recorded_rows(folded(*h.whole_job(1)))
+    assert (row.asked_seq, row.lost_seq) == (row.recorded_seq, None)
+
+
+def test_what_is_said_of_a_job_later_is_said_of_its_outputs() -> None:
+    first, second = h.whole_job(1), h.whole_job(2, version="2")
+    rows = recorded_rows(folded(*first, *second, h.reused(1), h.outputs_lost(2)))
+    assert [(row.asked_seq, row.lost_seq) for row in rows] == [(13, None), (rows[1].recorded_seq, 14)]
+
+
+def test_what_was_said_of_a_job_before_is_not_said_of_its_output() -> None:
+    (row,) = recorded_rows(folded(h.reused(1), h.outputs_lost(1), *h.whole_job(1)))
+    assert (row.asked_seq, row.lost_seq) == (row.recorded_seq, None)

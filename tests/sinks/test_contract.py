@@ -14,7 +14,7 @@ import pytest
 from eventlog.ids import Digest, final_name, stage_name
 from sinks.errors import ArtifactNameError, StageClosedError, StageSchemaError
 from sinks.memory import MemorySink
-from sinks.parquet_file import ParquetSink
+from sinks.parquet_file import MARK_NAME, ParquetSink
 from sinks.sink import AlreadyPromoted, Conflict, Missing, Promoted, Sink, StagedArtifact
 from tests.sinks.artifacts import LOG_ID, OTHER_LOG_ID, SCHEMA, identity, rows, stage
 
@@ -84,7 +84,14 @@ class MemoryBench:
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
     made: Bench = ParquetBench(tmp_path / "out") if request.param == "parquet" else MemoryBench()
     assert made.sink.check() is None
+    made.sink.mark()
     return made
+
+
+def test_a_target_is_marked_once_and_stays_marked(bench: Bench) -> None:
+    assert bench.sink.is_marked()
+    bench.sink.mark()
+    assert bench.sink.is_marked()
 
 
 def test_staged_artifact_is_named_by_log_job_attempt_and_output(bench: Bench) -> None:
@@ -415,4 +422,4 @@ def test_check_is_repeatable_and_leaves_nothing_behind(bench: Bench, tmp_path: P
     assert bench.sink.check() is None
     assert bench.sink.staged_names(LOG_ID) == [artifact.staged]
     if isinstance(bench, ParquetBench):
-        assert [path.name for path in bench.folder.iterdir()] == [artifact.staged]
+        assert {path.name for path in bench.folder.iterdir()} == {artifact.staged, MARK_NAME}

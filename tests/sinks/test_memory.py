@@ -13,8 +13,24 @@ from sinks.sink import AlreadyPromoted, Conflict, Missing, Promoted, Unavailable
 from tests.sinks.artifacts import LOG_ID, SCHEMA, identity, rows, stage
 
 
-def test_state_can_be_read() -> None:
+def marked() -> MemorySink:
     sink = MemorySink()
+    sink.mark()
+    return sink
+
+
+def test_nothing_is_published_into_or_withdrawn_from_a_target_without_its_mark() -> None:
+    sink = MemorySink()
+    artifact = stage(sink)
+    answer = sink.promote(artifact, verify_staged=True)
+    assert isinstance(answer, Unavailable)
+    with pytest.raises(FileNotFoundError, match="mark"):
+        sink.withdraw(artifact)
+    assert list(sink.staged) == [artifact.staged]
+
+
+def test_state_can_be_read() -> None:
+    sink = marked()
     artifact = stage(sink)
     assert (list(sink.staged), list(sink.published)) == ([artifact.staged], [])
     sink.promote(artifact, verify_staged=False)
@@ -23,7 +39,7 @@ def test_state_can_be_read() -> None:
 
 
 def test_promote_fails_as_told_in_order_and_changes_nothing() -> None:
-    sink = MemorySink()
+    sink = marked()
     artifact = stage(sink)
     told = (Unavailable("later"), Missing("gone"), Conflict("other bytes"))
     sink.fail_next(*told)
@@ -35,7 +51,7 @@ def test_promote_fails_as_told_in_order_and_changes_nothing() -> None:
 
 @pytest.mark.parametrize("step", ["write", "finish"])
 def test_a_failed_write_or_finish_breaks_the_stage(step: Step) -> None:
-    sink = MemorySink()
+    sink = marked()
     writer = sink.open_stage(identity(), SCHEMA)
     sink.raise_next(step, OSError(errno.ENOSPC, "full"))
     with pytest.raises(OSError, match="full"):
@@ -48,7 +64,7 @@ def test_a_failed_write_or_finish_breaks_the_stage(step: Step) -> None:
 
 
 def test_open_stage_and_discard_raise_once_as_told() -> None:
-    sink = MemorySink()
+    sink = marked()
     sink.raise_next("open_stage", OSError(errno.EROFS, "read-only"))
     with pytest.raises(OSError, match="read-only"):
         sink.open_stage(identity(), SCHEMA)
@@ -62,7 +78,7 @@ def test_open_stage_and_discard_raise_once_as_told() -> None:
 
 
 def test_withdraw_raises_once_as_told() -> None:
-    sink = MemorySink()
+    sink = marked()
     artifact = stage(sink)
     sink.promote(artifact, verify_staged=False)
     sink.raise_next("withdraw", OSError(errno.EIO, "broken"))
@@ -81,7 +97,7 @@ def test_check_answers_as_told() -> None:
 
 
 def test_of_many_threads_one_promotes() -> None:
-    sink = MemorySink()
+    sink = marked()
     artifact = stage(sink, count=1000)
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: sink.promote(artifact, verify_staged=True), range(32)))

@@ -11,6 +11,7 @@ import errno
 import fcntl
 import math
 import os
+import shutil
 import socket
 import stat
 import struct
@@ -34,7 +35,7 @@ from eventlog.schema import LINEAGE_COLUMNS, Column
 from sinks import parquet_file
 from sinks.arrow_schema import arrow_schema
 from sinks.errors import StageClosedError
-from sinks.parquet_file import ParquetSink
+from sinks.parquet_file import MARK_NAME, ParquetSink
 from sinks.sink import AlreadyPromoted, Conflict, Missing, Promoted, StagedArtifact, Unavailable
 from sinks.uri import open_sink, parse_sink_uri, target_folder
 from tests.sinks.artifacts import LOG_ID, SCHEMA, identity, rows, stage
@@ -60,7 +61,13 @@ def folder(tmp_path: Path) -> Path:
 def sink(folder: Path) -> ParquetSink:
     made = ParquetSink(f"parquet://{folder}")
     assert made.check() is None
+    made.mark()
     return made
+
+
+def listed(folder: Path) -> list[Path]:
+    """Return what lies in a target's folder besides its mark, by name."""
+    return sorted(path for path in folder.iterdir() if path.name != MARK_NAME)
 
 
 def publish(sink: ParquetSink, batches: list[pa.RecordBatch], schema: pa.Schema, *, job: int = 7) -> Path:
@@ -273,7 +280,7 @@ def test_stage_does_not_follow_a_link_in_the_way(sink: ParquetSink, folder: Path
 
 
 def test_stage_in_a_folder_that_is_gone_says_what_to_do(sink: ParquetSink, folder: Path) -> None:
-    folder.rmdir()
+    shutil.rmtree(folder)
     with pytest.raises(FileNotFoundError, match=r"stage \.01234567-7-1-events\.stage in .*mount its disk again"):
         sink.open_stage(identity(), SCHEMA)
     assert sink.staged_names(LOG_ID) == []
@@ -467,7 +474,7 @@ def test_a_process_killed_at_any_step_of_promote_is_finished_by_the_next(
     ran = child(CRASH, str(folder), msgspec.json.encode(artifact).decode(), step, str(call))
     assert ran.returncode == 9, ran.stderr
     assert sink.promote(artifact, verify_staged=True) == answer
-    assert [path.name for path in folder.iterdir()] == [artifact.final]
+    assert [path.name for path in listed(folder)] == [artifact.final]
     assert (folder / artifact.final).read_bytes() == data
     assert sink.promote(artifact, verify_staged=True) == AlreadyPromoted()
 
@@ -569,7 +576,7 @@ def test_without_hard_links_promote_renames(sink: ParquetSink, folder: Path) -> 
     data = (folder / artifact.staged).read_bytes()
     assert sink.check() is None
     assert sink.promote(artifact, verify_staged=True) == Promoted()
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {artifact.final: data}
+    assert {path.name: path.read_bytes() for path in listed(folder)} == {artifact.final: data}
     assert sink.promote(artifact, verify_staged=True) == AlreadyPromoted()
 
 
@@ -615,7 +622,7 @@ def test_a_final_name_that_appears_during_promote_is_settled(
 
     monkeypatch.setattr(os, "link", overtaken)
     assert sink.promote(artifact, verify_staged=False) == AlreadyPromoted()
-    assert [path.name for path in folder.iterdir()] == [artifact.final]
+    assert [path.name for path in listed(folder)] == [artifact.final]
 
 
 def test_missing_names_both_files(sink: ParquetSink) -> None:
@@ -665,7 +672,7 @@ def test_withdraw_leaves_what_is_not_a_regular_file(
     artifact = stage(sink)
     tamper(folder / artifact.final)
     sink.withdraw(artifact)
-    assert [path.name for path in folder.iterdir()] == [artifact.final]
+    assert [path.name for path in listed(folder)] == [artifact.final]
 
 
 # --- the folder -----------------------------------------------------------------------------------------------------
@@ -711,14 +718,14 @@ def test_check_refuses_a_folder_that_cannot_be_synced_or_linked_in_and_cleans_up
     refusal = sink.check()
     assert refusal is not None
     assert "free space on that disk" in refusal
-    assert list(folder.iterdir()) == []
+    assert listed(folder) == []
 
 
 def test_a_probe_that_a_killed_process_left_is_removed_by_the_next_check(sink: ParquetSink, folder: Path) -> None:
     (folder / ".probe-0123456789abcdef.stage").write_bytes(b"probe")
     (folder / ".probe-0123456789abcdef.done").write_bytes(b"probe")
     assert sink.check() is None
-    assert list(folder.iterdir()) == []
+    assert listed(folder) == []
 
 
 def test_the_probe_of_a_living_process_and_what_is_no_probe_stay(sink: ParquetSink, folder: Path) -> None:
@@ -729,7 +736,7 @@ def test_the_probe_of_a_living_process_and_what_is_no_probe_stay(sink: ParquetSi
         file.write(b"probe")
         file.flush()
         assert sink.check() is None
-        assert sorted(folder.iterdir()) == [stranger, living]
+        assert listed(folder) == [stranger, living]
 
 
 def test_staged_names_ignore_strangers(sink: ParquetSink, folder: Path) -> None:
@@ -774,10 +781,28 @@ def test_any_folder_name_works_from_stage_to_promote(tmp_path: Path, name: bytes
     sink = open_sink(uri)
     assert sink.uri == uri
     assert sink.check() is None
+    sink.mark()
     artifact = stage(sink)
     assert sink.promote(artifact, verify_staged=True) == Promoted()
     assert Path(sink.locate(artifact.final)) == folder / "out" / artifact.final
     assert (folder / "out" / artifact.final).is_file()
+
+
+def test_nothing_is_concluded_about_an_empty_folder_without_its_mark(sink: ParquetSink, folder: Path) -> None:
+    """Where a disk is not mounted, its mount point is an empty folder that answers."""
+    artifact = stage(sink)
+    away = folder.rename(folder.with_name("mounted"))
+    assert sink.is_marked() is False
+    folder.mkdir()
+    answer = sink.promote(artifact, verify_staged=True)
+    assert isinstance(answer, Unavailable)
+    assert "does not hold .casparian" in answer.why
+    assert "mount its disk" in answer.why
+    with pytest.raises(OSError, match=r"does not hold \.casparian"):
+        sink.withdraw(artifact)
+    folder.rmdir()
+    away.rename(folder)
+    assert sink.promote(artifact, verify_staged=True) == Promoted()
 
 
 def test_sentences_about_a_folder_that_is_not_utf8_can_be_written_down(tmp_path: Path) -> None:

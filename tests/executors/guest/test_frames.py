@@ -109,6 +109,13 @@ def test_a_statement_is_read_and_its_ranges_fit_the_log() -> None:
     assert len(kept[0].reason) == limits.RANGE_REASON_CHARS_MAX
 
 
+def test_the_reasons_for_what_was_skipped_fit_the_log() -> None:
+    skips = [{"count": 2, "reason": "blank\n" + "x" * 500}, {"count": 1, "reason": "a comment"}]
+    kept = decode_statement(json.dumps({**STATED, "skipped": 3, "skips": skips}).encode()).skipped_units()
+    assert [(skip.count, skip.reason[:7]) for skip in kept] == [(2, "blank x"), (1, "a comme")]
+    assert len(kept[0].reason) == limits.RANGE_REASON_CHARS_MAX
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -120,6 +127,10 @@ def test_a_statement_is_read_and_its_ranges_fit_the_log() -> None:
         {"unit": None},
         {"output": 7},
         {"skipped": None},
+        {"skips": [{"count": 0, "reason": "blank"}]},
+        {"skips": [{"count": 1, "reason": ""}]},
+        {"skips": [{"count": 1}]},
+        {"skips": [{"count": 1, "reason": "blank"}] * 101},
         {"ranges": [{"offset": -2, "length": 0, "reason": ""}]},
         {"ranges": [{"offset": 0}]},
         {"ranges": "none"},
