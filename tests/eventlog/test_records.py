@@ -105,7 +105,7 @@ def test_a_released_shape_is_never_changed_in_place(fields: dict[str, str], comp
 
 
 def test_a_released_shape_may_gain_what_older_lines_need_not_have() -> None:
-    wider = {**ONE["A"].fields, "kind": "one of a, b, c", "z": "text, may be left out"}
+    wider = {**ONE["A"].fields, "kind": "one of a, b, c", "z": "list of object, may be left out", "z[].a": "text"}
     assert extended(ONE, {"A": Released(fields=wider, lines=["new"])})["A"].lines == ["old", "new"]
 
 
