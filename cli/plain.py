@@ -45,7 +45,7 @@ def _taken_plainly(params: Sequence[object]) -> list[Any]:
 
 
 def _is_plain(param: TyperOption | TyperArgument, value: Any) -> bool:
-    """Say whether typer would hand this value on as it is: text for text, or nothing where nothing is needed."""
+    """Say whether typer would hand this value on as it is: text for text, or nothing where that will do."""
     if param.value_is_missing(value):
         return not param.required and param.nargs == 1
     if param.type_descriptor.annotation == list[str]:

@@ -1,7 +1,7 @@
 """Owns the way between typed rows and Arrow tables: whole columns at a time, instants as text on our side.
 
-Instants stand in TIMESTAMPTZ columns. They go in as text, which DuckDB converts on insert, and come out through Arrow:
-DuckDB's own Python values for TIMESTAMPTZ need a package that is not a dependency.
+Instants stand in TIMESTAMPTZ columns. They go in as text, which DuckDB converts on insert, and come out as text, made
+by DuckDB or, of an Arrow table, by Arrow: Python values for them need a package that is not a dependency.
 """
 
 from __future__ import annotations
@@ -17,10 +17,14 @@ import pyarrow as pa
 from msgspec import Struct
 from msgspec.structs import astuple, fields
 
+from projections.sql_text import identifier
+
 R = TypeVar("R", bound=Struct)
 Parameters = Mapping[str, str | int | None]
 
 _ARROW: dict[type, pa.DataType] = {str: pa.string(), int: pa.int64(), bool: pa.bool_()}
+_INSTANT_TYPE = "TIMESTAMP WITH TIME ZONE"
+_INSTANT_FORMAT_SQL = "%Y-%m-%dT%H:%M:%S.%fZ"
 _INSTANT_FORMAT = "%Y-%m-%dT%H:%M:%SZ"  # %S of a microsecond column prints the microseconds
 
 
@@ -57,14 +61,9 @@ def table_of_values(rows: Iterable[tuple[object, ...]], row: type[Struct]) -> pa
     )
 
 
-def rows_from(table: pa.Table, row: type[R]) -> list[R]:
-    """Return an Arrow table as rows; its columns are the row's fields."""
-    return [row(**each) for each in with_text_instants(table).to_pylist()]
-
-
 def with_text_instants(table: pa.Table) -> pa.Table:
     """Return the table with each timestamp column as text of fixed width, in UTC."""
-    import pyarrow.compute as pc  # 40 ms, which reading nothing does not need
+    import pyarrow.compute as pc  # 40 ms, which `select` does not need
 
     for index, field in enumerate(table.schema):
         if pa.types.is_timestamp(field.type) and field.type.tz is not None:
@@ -78,9 +77,19 @@ def with_text_instants(table: pa.Table) -> pa.Table:
 def select(
     connection: duckdb.DuckDBPyConnection, sql: str, row: type[R], parameters: Parameters | None = None
 ) -> list[R]:
-    """Run one SELECT of ours with bound parameters and return its rows, in its order."""
+    """Run one SELECT of ours with bound parameters and return its rows, in its order; its columns are the fields."""
     found = connection.sql(sql, params=dict(parameters)) if parameters else connection.sql(sql)
-    return rows_from(found.to_arrow_table(), row)
+    names = found.columns
+    told = [_told(name, str(kind)) for name, kind in zip(names, found.types, strict=True)]
+    return [row(**dict(zip(names, values, strict=True))) for values in found.project(", ".join(told)).fetchall()]
+
+
+def _told(name: str, kind: str) -> str:
+    """Return the expression that gives a column's value as we have it: instants as text, the same as they went in."""
+    column = identifier(name)
+    if kind != _INSTANT_TYPE:
+        return column
+    return f"strftime(make_timestamp(epoch_us({column})), '{_INSTANT_FORMAT_SQL}') AS {column}"
 
 
 @contextmanager

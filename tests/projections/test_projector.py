@@ -18,7 +18,7 @@ from eventlog.frames import Frame
 from eventlog.ids import JobId, LogId, PathText, RunId, Seq
 from projections import projector as module
 from projections import queries
-from projections.arrow_rows import arrow_schema_of, rows_from, select, table_of
+from projections.arrow_rows import arrow_schema_of, registered, select, table_of
 from projections.errors import ProjectorFailedError, ProjectorGapError, ProjectorRacedError, UnknownSubjectError
 from projections.projector import BATCH_EVENTS_MAX, Projector, batches, create_tables, table_digests
 from projections.rows import TABLES, FileRow, JobRow, Table
@@ -77,7 +77,8 @@ def test_rows_survive_the_way_through_arrow(text: str, number: int | None) -> No
         path=PathText(text), size=number, mtime_ns=number, file_uid=text, source_hash=None, sha256=None,
         first_seen_seq=Seq(1), last_seen_seq=Seq(2), last_run=RunId(3), refused_reason=h.HOSTILE_TEXT,
     )  # fmt: skip
-    assert rows_from(table_of([row], FileRow), FileRow) == [row]
+    with duckdb.connect(":memory:") as connection, registered(connection, "batch", table_of([row], FileRow)):
+        assert select(connection, "SELECT * FROM batch", FileRow) == [row]
 
 
 def test_an_arrow_schema_knows_the_types_behind_new_types_and_none() -> None:
