@@ -1,9 +1,12 @@
-"""The overhead of a job: a parser that yields nothing, one executor, from the command that enqueues it to JobCompleted.
+"""The overhead of a job, from the command that enqueues it to JobCompleted: empty on one executor, small on two.
 
-Sketch: the least that a job needs is one fork of a process of the guest parent's size (0.4 to 1 ms, page tables), one
+Empty: the least that a job needs is one fork of a process of the guest parent's size (0.4 to 1 ms, page tables), one
 round trip on a unix socket (10 us) and two durable appends (it was handed out, it is done; 0.1 to 0.3 ms each). That is
 the other side. Ours has the real log, decider, promoter, read model, fleet over nng and one executor process with its
-guest parent; four durable frames, three round trips with the executor and two with the guest parent.
+guest parent; four frames in one sync, one round trip with the executor and two with the guest parent.
+
+Small: a file of a few lines becomes a Parquet file of as many rows, staged, synced, read again, published and recorded:
+four syncs of files and folders and two of the log, of which the disk does some together.
 """
 
 from __future__ import annotations
@@ -13,20 +16,20 @@ import secrets
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import blake3
 
-from benchmarks.pairs import Ratio, cost_ratio
+from benchmarks.pairs import Each, Ratio, cost_ratio, timed
 from cli import clock
 from cli.home import Home
 from cli.sentinel import Sentinel
 from cli.watch import JobWatch
 from commands.file import RecordFiles
 from commands.handle import Outcome
-from commands.job import EnqueueJobs, NewJob
+from commands.job import JOBS_MAX, EnqueueJobs, NewJob
 from commands.run import PlanRun
 from eventlog.events import JobKey, JobQueued, RunStarted, SeenFile, StartRun, Target
 from eventlog.ids import (
@@ -49,9 +52,13 @@ ROUNDS = 15
 JOBS = 50
 WAIT_SECONDS_MAX = 60.0
 BAR = 2.5
+FILES = int(os.environ.get("CASPARIAN_BENCH_FILES", "2000"))
+FILE_ROUNDS = 3
+WORKERS = 2
+FILE_SECONDS_BAR = 0.015  # of one core
 
 MANIFEST = """
-name = "nothing"
+name = "NAME"
 version = "0.1.0"
 protocol_version = "0.1"
 runtime_kind = "python_shim"
@@ -64,6 +71,18 @@ outputs = {"rows": {"columns": [{"name": "n", "type": "int64"}]}}
 
 def parse(path, settings):
     yield from ()
+"""
+PARSER_OF_LINES = """
+import pyarrow as pa
+
+outputs = {"rows": {"columns": [{"name": "n", "type": "int64"}, {"name": "text", "type": "string"}]}}
+
+
+def parse(path, settings):
+    with open(path, encoding="utf-8") as lines:
+        texts = lines.read().splitlines()
+    yield "rows", pa.record_batch({"n": pa.array(range(len(texts)), pa.int64()), "text": texts})
+    return {"unit": "lines", "output": "rows", "found": len(texts)}
 """
 
 # The least: a process with pyarrow forks, exchanges a byte with the child, reaps it, and appends twice, durably.
@@ -95,20 +114,25 @@ for line in sys.stdin:
 class Jobs:
     """Queues jobs of one open run and waits for their end."""
 
-    def __init__(self, sentinel: Sentinel, watch: JobWatch, folder: Path) -> None:
+    def __init__(
+        self, sentinel: Sentinel, watch: JobWatch, *, parser: str, files: Sequence[SeenFile], out: Path
+    ) -> None:
         self._sentinel = sentinel
         self._watch = watch
-        self._file = _seen(folder / "source.txt")
+        self._files = files
         self._target = _target()
-        self._run = self._planned(f"parquet://{folder / 'out'}")
+        self._run = self._planned(ParserName(parser), f"parquet://{out}")
 
-    def work(self, count: int = JOBS) -> None:
-        """Queue so many jobs at once and return when the last is completed."""
+    def work(self) -> None:
+        """Queue a job for each file and return when the last is completed."""
         now = clock.now()
-        jobs = tuple(NewJob(file=self._file, keys=(self._fresh_key(),)) for _job in range(count))
-        queued = self._call(EnqueueJobs(run=self._run, jobs=jobs, now=now)).events
-        numbers: list[JobId] = [event.job for event in queued if isinstance(event, JobQueued)]
-        assert len(numbers) == count
+        numbers: list[JobId] = []
+        for start in range(0, len(self._files), JOBS_MAX):
+            files = self._files[start : start + JOBS_MAX]
+            jobs = tuple(NewJob(file=file, keys=(self._fresh_key(),)) for file in files)
+            queued = self._call(EnqueueJobs(run=self._run, jobs=jobs, now=now)).events
+            numbers += [event.job for event in queued if isinstance(event, JobQueued)]
+        assert len(numbers) == len(self._files)
         self._watch.expect(numbers)
         self._sentinel.hire()
         still_open = self._sentinel.handler.inspect(lambda state: {job for job in numbers if state.jobs.get(job)})
@@ -116,10 +140,10 @@ class Jobs:
         while self._watch.wait(WAIT_SECONDS_MAX):
             assert not self._sentinel.fleet.exhausted, self._sentinel.fleet.exhausted
 
-    def _planned(self, sink_uri: str) -> RunId:
+    def _planned(self, parser: ParserName, sink_uri: str) -> RunId:
         start = StartRun(
-            parser=ParserName("nothing"),
-            inputs=(self._file.path,),
+            parser=parser,
+            inputs=(self._files[0].path,),
             inputs_total=1,
             inputs_digest="",
             sink_uri=sink_uri,
@@ -129,15 +153,17 @@ class Jobs:
             now=clock.now(),
         )
         started = next(event for event in self._call(start).events if isinstance(event, RunStarted))
-        self._call(RecordFiles(run=started.run, seen=(self._file,), refused=()))
+        for first in range(0, len(self._files), JOBS_MAX):
+            seen = tuple(self._files[first : first + JOBS_MAX])
+            self._call(RecordFiles(run=started.run, seen=seen, refused=()))
         plan = PlanRun(
             run=started.run,
             at_seq=self._sentinel.handler.inspect(lambda state: state.seq),
             config_hash=ConfigHash("0" * 64),
             targets=(self._target,),
-            found=1,
+            found=len(self._files),
             reused=0,
-            queued=1,
+            queued=len(self._files),
             attached=0,
             refused=0,
             plan_digest=Digest("0" * 64),
@@ -157,31 +183,50 @@ class Jobs:
         return JobKey(output=self._target.output, target_key=self._target.target_key, materialization_key=key)
 
 
-def run() -> Iterator[Ratio]:
-    """Measure JOBS jobs a round, the sentinel and its executor warm."""
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=os.environ.get("CASPARIAN_BENCH_DIR", "."))))
-        folder = folder.absolute()
-        (folder / "out").mkdir()
-        (folder / "source.txt").write_text("nothing\n")
-        bare = stack.enter_context(_bare(folder / "raw"))
-        watch = JobWatch()
-        sink_uri = f"parquet://{folder / 'out'}"
-        sentinel = Sentinel(Home(folder / "home"), purpose="bench", workers=1, sink_uri=sink_uri, watch=watch.observe)
-        _add_parser(sentinel, folder / "parser")
-        stack.enter_context(sentinel)
-        jobs = Jobs(sentinel, watch, folder)
+def run() -> Iterator[Ratio | Each]:
+    """Measure JOBS empty jobs a round, the sentinel and its executor warm; then FILES small files on WORKERS."""
+    with _scratch() as folder, _bare(folder / "raw") as bare:
+        empty = [_written(folder / "source.txt", "nothing\n")] * JOBS
+        with _warm(folder, "nothing", PARSER, empty, workers=1) as jobs:
 
-        def theirs(count: int = JOBS) -> None:
-            assert bare.stdin is not None and bare.stdout is not None
-            bare.stdin.write(f"{count}\n")
-            bare.stdin.flush()
-            assert bare.stdout.readline() == "done\n"
+            def theirs() -> None:
+                assert bare.stdin is not None and bare.stdout is not None
+                bare.stdin.write(f"{JOBS}\n")
+                bare.stdin.flush()
+                assert bare.stdout.readline() == "done\n"
 
-        jobs.work()
-        theirs()
-        name = f"{JOBS} empty jobs over fork + round trip + 2 appends"
-        yield cost_ratio(name, ours=jobs.work, theirs=theirs, rounds=ROUNDS, bar=BAR)
+            jobs.work()
+            theirs()
+            name = f"{JOBS} empty jobs over fork + round trip + 2 appends"
+            yield cost_ratio(name, ours=jobs.work, theirs=theirs, rounds=ROUNDS, bar=BAR)
+    with _scratch() as folder:
+        small = [_written(folder / f"{number}.csv", f"{number},small\n" * 5) for number in range(FILES)]
+        with _warm(folder, "lines", PARSER_OF_LINES, small, workers=WORKERS) as jobs:
+            yield Each(
+                name=f"{FILES:,} small files on {WORKERS} workers, each a core",
+                seconds=tuple(timed(jobs.work) * WORKERS / FILES for _round in range(FILE_ROUNDS)),
+                bar=FILE_SECONDS_BAR,
+            )
+        published = sum(1 for _ in (folder / "out").glob("*.parquet"))
+        assert published == FILES * FILE_ROUNDS, f"{published} of {FILES * FILE_ROUNDS} files were published"
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(dir=os.environ.get("CASPARIAN_BENCH_DIR", ".")) as folder:
+        (Path(folder) / "out").mkdir()
+        yield Path(folder).absolute()
+
+
+@contextmanager
+def _warm(folder: Path, name: str, parser: str, files: Sequence[SeenFile], *, workers: int) -> Iterator[Jobs]:
+    """Start a sentinel that has one parser more."""
+    watch = JobWatch()
+    sink_uri = f"parquet://{folder / 'out'}"
+    sentinel = Sentinel(Home(folder / "home"), purpose="bench", workers=workers, sink_uri=sink_uri, watch=watch.observe)
+    _add_parser(sentinel, folder / "parser", name, parser)
+    with sentinel:
+        yield Jobs(sentinel, watch, parser=name, files=files, out=folder / "out")
 
 
 def _bare(log: Path) -> subprocess.Popen[str]:
@@ -190,15 +235,16 @@ def _bare(log: Path) -> subprocess.Popen[str]:
     )
 
 
-def _add_parser(sentinel: Sentinel, folder: Path) -> None:
+def _add_parser(sentinel: Sentinel, folder: Path, name: str, source: str) -> None:
     folder.mkdir()
-    (folder / "casparian.toml").write_text(MANIFEST)
-    (folder / "parser.py").write_text(PARSER)
+    (folder / "casparian.toml").write_text(MANIFEST.replace("NAME", name))
+    (folder / "parser.py").write_text(source)
     package = load_parser(folder)
     sentinel.packages[package.name] = package
 
 
-def _seen(path: Path) -> SeenFile:
+def _written(path: Path, text: str) -> SeenFile:
+    path.write_text(text)
     facts = path.stat()
     return SeenFile(
         path=path_text(str(path).encode()),

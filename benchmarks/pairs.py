@@ -51,6 +51,23 @@ class Difference(Struct, frozen=True, kw_only=True):
         )
 
 
+class Each(Struct, frozen=True, kw_only=True):
+    """What one of many costs a core, in seconds, over some rounds. `bar` is how much it may be at most."""
+
+    name: str
+    seconds: tuple[float, ...]
+    bar: float
+
+    def line(self) -> str:
+        """Return one line: the median with its range, the bar and its verdict."""
+        median = statistics.median(self.seconds)
+        verdict = "met" if median <= self.bar else "MISSED"
+        return (
+            f"{self.name:<44} {median * 1e3:7.2f} ms ({min(self.seconds) * 1e3:.2f}..{max(self.seconds) * 1e3:.2f})"
+            f"  bar <= {self.bar * 1e3:g} ms  {verdict}"
+        )
+
+
 def timed(work: Callable[[], object]) -> float:
     """Return the seconds that one call takes."""
     begin = time.perf_counter()

@@ -31,7 +31,8 @@ class JobWatch:
         if ended:
             with self._changed:
                 self._open.difference_update(ended)
-                self._changed.notify_all()
+                if not self._open:  # whoever waits is woken once, not for each job
+                    self._changed.notify_all()
 
     def expect(self, jobs: Iterable[JobId]) -> None:
         """Wait for these as well; those that have ended by now must be taken out again with `settle`."""
@@ -44,7 +45,7 @@ class JobWatch:
             self._open &= still_open
 
     def wait(self, seconds: float) -> set[JobId]:
-        """Return the expected jobs that are open, after a change or after `seconds`."""
+        """Return the expected jobs that are open, after `seconds` or as soon as there are none."""
         with self._changed:
             if self._open:
                 self._changed.wait(seconds)

@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Final
 
 from msgspec import Struct
@@ -61,6 +62,7 @@ GONE_SECONDS_MAX: Final = 10.0  # without an answer, before the sentinel counts 
 RETRY_SECONDS: Final = 0.25  # between two attempts to reach it
 POLL_GAP_SECONDS: Final = 0.05  # between two polls, should the sentinel answer at once
 PULSE_DELAY_SECONDS: Final = 0.1  # a job over by then has no pulse; till then, or twice that, no cancel is heard
+SINKS_MAX: Final = 16  # that are kept open
 LEAVE_SECONDS_MAX: Final = 15.0  # for the main thread to clean up, before the process is ended
 
 LINK_ERRORS: Final = (ServerGoneError, ExecutorRefusedError, ProtocolError)
@@ -435,7 +437,9 @@ def main(arguments: list[str] | None = None) -> int:
         version=__version__,
         capacity=1,
     )
-    worker = Worker(identity=identity, client_factory=lambda: NngClient(options.connect), sink_factory=open_sink)
+    # A sink is its canonical URI, parsed: the jobs of a run name the same one again and again.
+    sinks = lru_cache(SINKS_MAX)(open_sink)
+    worker = Worker(identity=identity, client_factory=lambda: NngClient(options.connect), sink_factory=sinks)
     finished = _watch(worker)
     try:
         worker.run()

@@ -17,7 +17,6 @@ import ctypes
 import gc
 import importlib.util
 import json
-import logging
 import os
 import resource
 import signal
@@ -29,6 +28,7 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any, Final, NoReturn
 
+LIBC: Final = ctypes.CDLL(None)  # once: a guest pays for each page that it writes to
 PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 PR_SET_CHILD_SUBREAPER: Final = 36
 MESSAGE_BYTES_MAX: Final = 16 * 1024
@@ -49,10 +49,10 @@ def main(arguments: list[str]) -> int:
     # While the parser's own code runs here, nothing but SIGKILL is sure to end it.
     die_with(int(host), signal.SIGKILL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     shim = load_shim(shim_file)
     sys.meta_path.insert(0, shim.HostPackagesHidden())
-    logging.basicConfig(level=logging.INFO, handlers=[logging.NullHandler()])  # the parser configures none of its own
+    shim.send_logs(None)  # the parser configures no logging of its own
     try:
         parser = preloaded(shim, parser_file, memory_bytes_max=int(memory_bytes_max)) if preload == "1" else None
     # Whatever it is, the parser gets another chance in each guest, where its failure is told in full.
@@ -225,7 +225,7 @@ def descriptors() -> set[str]:
 
 def die_with(parent: int, number: signal.Signals) -> None:
     """Have the kernel send this process a signal when its parent's starting thread ends; leave now if it has."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0)
+    LIBC.prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
 

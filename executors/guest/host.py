@@ -212,7 +212,7 @@ class Guest:
         self._connection.close()
         os.close(self._process.printed)
         os.close(self._process.pidfd)
-        shutil.rmtree(self._process.folder, ignore_errors=True)
+        _remove(self._process.folder)
 
     def frames(self) -> Iterator[GuestFrame]:
         """Yield what the guest says; the last value, and only it, is a GuestEnd or a GuestFailure.
@@ -322,11 +322,13 @@ class Guest:
         data = bytearray(size)
         with memoryview(data) as view:
             filled = 0
+            if not inside_frame:  # once for each frame, so that what is printed is taken too
+                self._wait(inside_frame=False)
             while filled < size:
-                self._wait(inside_frame=inside_frame or filled > 0)
                 try:
                     count = self._connection.recv_into(view[filled:])
                 except BlockingIOError:
+                    self._wait(inside_frame=inside_frame or filled > 0)
                     continue
                 except ConnectionResetError:
                     count = 0
@@ -437,6 +439,14 @@ class Guest:
         exited = select.poll()
         exited.register(self._process.pidfd, select.POLLIN)
         return bool(exited.poll(LEAVING_MILLISECONDS))
+
+
+def _remove(folder: str) -> None:
+    """Remove a job's folder. Most are empty."""
+    try:
+        os.rmdir(folder)  # noqa: PTH106 - pathlib costs more than the call
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _died(code: int | None) -> GuestFailure:

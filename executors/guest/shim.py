@@ -111,17 +111,29 @@ class Channel:
 
 
 class ChannelHandler(logging.Handler):
-    """Send what a parser logs through `logging` to the host."""
+    """Send what a parser logs through `logging` to the host; what it logs while it is loaded once for all goes nowhere.
 
-    def __init__(self, channel: Channel) -> None:
-        super().__init__()
-        self._channel = channel
+    Made before guests are forked, because a guest pays for each page that it writes to.
+    """
+
+    channel: Channel | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._channel.log(record.levelno, self.format(record))
+            if self.channel is not None:
+                self.channel.log(record.levelno, self.format(record))
         except Exception:  # noqa: BLE001 - as every logging handler does: a bad log call must not end the parser
             self.handleError(record)
+
+
+LOGGED: Final = ChannelHandler()
+
+
+def send_logs(channel: Channel | None) -> None:
+    """Have the root logger send to the channel, whatever the parser made of it when it was loaded."""
+    LOGGED.channel = channel
+    if logging.root.handlers != [LOGGED] or logging.root.level != logging.INFO:
+        logging.basicConfig(level=logging.INFO, handlers=[LOGGED], force=True)
 
 
 class HostPackagesHidden:
@@ -141,7 +153,7 @@ def main(descriptor: int, parser: ModuleType | None, parser_file: str) -> int:
     os.set_inheritable(descriptor, False)
     channel = Channel(socket.socket(fileno=descriptor))
     channel.log(logging.DEBUG, f"guest ready: python {sys.version.split()[0]}, pyarrow {pa.__version__}")
-    logging.basicConfig(level=logging.INFO, handlers=[ChannelHandler(channel)], force=True)
+    send_logs(channel)
     try:
         orders = channel.receive_orders()
         send_job(channel, load_parser(parser_file) if parser is None else parser, orders)
