@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
+from eventlog.errors import LogCorruptError, LogError
 from eventlog.files import opened_regular
 from eventlog.frames import (
     FRAME_SPAN_BYTES_MAX,
@@ -27,26 +30,28 @@ from eventlog.frames import (
 from eventlog.fsport import OS_FS, FsPort
 from eventlog.ids import LogId
 
+if TYPE_CHECKING:  # signatures take longer to load than most logs take to read
+    from eventlog.manifest import Manifest
+
 WINDOW_BYTES: Final = 1024 * 1024
 _SEQ_DIGITS: Final = 20
-_SEGMENT_NAME: Final = re.compile(rf"[0-9]{{{_SEQ_DIGITS}}}\.ndjson", re.ASCII)
+_SEALED_SUFFIX: Final = ".zst"
+_SEGMENT_NAME: Final = re.compile(rf"[0-9]{{{_SEQ_DIGITS}}}\.ndjson(\.zst)?", re.ASCII)
 
 
 class Segment(Struct, frozen=True, kw_only=True):
-    """A file of the chain, its first seq (from its name) and the size up to which it is read.
-
-    Not `regular` is a link, a pipe, a device or a folder in its place: nothing is read from such a thing.
-    """
+    """A file of the chain, its first seq (from its name) and the size up to which it is read."""
 
     path: Path
     first: int
     size: int
-    regular: bool = True
+    problem: str = ""  # why nothing can be read from it
+    manifest: Manifest | None = None  # of a sealed one, whose `size` is that of the raw bytes
 
     @property
     def blank(self) -> bool:
         """Return whether it is as its creation left it."""
-        return self.regular and self.size == 0
+        return not self.problem and self.size == 0
 
 
 class Link(Struct, frozen=True, gc=False):
@@ -86,17 +91,38 @@ def segment_path(folder: Path, *, first: int) -> Path:
 
 
 def list_segments(folder: Path, *, fs: FsPort = OS_FS) -> list[Segment]:
-    """Return the segments in order, with their sizes now.
+    """Return the segments in order, with their sizes now. Where both forms of one are there, the raw one is the truth.
 
     The names are taken before the sizes: one that has a successor in the list has its last size by then.
     """
-    segments: list[Segment] = []
-    for name in sorted(filter(_SEGMENT_NAME.fullmatch, fs.names(folder))):
-        path = folder / name
-        info = fs.lstat(path)
-        regular = stat.S_ISREG(info.st_mode)
-        segments.append(Segment(path=path, first=int(path.stem), size=info.st_size, regular=regular))
-    return segments
+    names = filter(_SEGMENT_NAME.fullmatch, fs.names(folder))
+    return [find_segment(folder, first=first, fs=fs) for first in sorted({int(name[:_SEQ_DIGITS]) for name in names})]
+
+
+def find_segment(folder: Path, *, first: int, fs: FsPort) -> Segment:
+    """Return the segment that begins with this seq, in the form that it has now. Raises FileNotFoundError."""
+    path = segment_path(folder, first=first)
+    try:
+        return Segment(path=path, first=first, **_facts(path, fs))
+    except FileNotFoundError:
+        return _sealed_segment(path.with_name(path.name + _SEALED_SUFFIX), first=first, fs=fs)
+
+
+def _facts(path: Path, fs: FsPort) -> dict[str, Any]:
+    info = fs.lstat(path)
+    problem = "" if stat.S_ISREG(info.st_mode) else "a link, a pipe, a device or a folder"
+    return {"size": info.st_size, "problem": problem}
+
+
+def _sealed_segment(path: Path, *, first: int, fs: FsPort) -> Segment:
+    from eventlog.compressed import read_manifest  # most logs have no sealed segment, and every start comes by here
+
+    facts = _facts(path, fs)
+    try:
+        manifest, _ = read_manifest(path.parent, first=first, fs=fs)
+    except (LogError, OSError) as error:
+        return Segment(path=path, first=first, size=facts["size"], problem=facts["problem"] or str(error))
+    return Segment(path=path, first=first, size=manifest.raw_bytes, problem=facts["problem"], manifest=manifest)
 
 
 class ChainScan:
@@ -139,22 +165,45 @@ class ChainScan:
                     return
                 self.index, self.offset = index, 0
                 self.segment_start = self.waypoint()
-            if not segment.regular:
-                self.gap = Gap(check="file", expected="a regular file", actual="a link, a pipe, a device or a folder")
+            if segment.problem:
+                self.gap = Gap(check="file", expected="a regular file, whole", actual=segment.problem)
                 return
-            with opened_regular(segment.path, fs=self.fs) as fd:
-                yield from self._walk(fd, segment)
+            with ExitStack() as stack:
+                try:
+                    yield from self._walk(self._opened(segment, stack), segment)
+                except LogCorruptError as error:
+                    self.gap = Gap(check="sealed", expected="the bytes that were sealed", actual=error.message)
+            if self.gap is None and segment.manifest is not None:
+                self.gap = _contradiction(segment.manifest, self.link)
             if self.gap is not None:
                 return
+        if self.segments and self.segments[-1].manifest is not None:
+            expected = segment_path(self.segment.path.parent, first=self.link.seq + 1).name
+            self.gap = Gap(check="segment", expected=expected, actual="nothing behind a sealed segment")
 
-    def _walk(self, fd: int, segment: Segment) -> Iterator[RawFrame]:
+    def _opened(self, segment: Segment, stack: ExitStack) -> Callable[[int, int], bytes]:
+        """Open a segment and return what reads its raw bytes, by size and offset. Raises LogCorruptError, OSError."""
+        if segment.manifest is None:
+            try:
+                fd = stack.enter_context(opened_regular(segment.path, fs=self.fs))
+            except FileNotFoundError:  # it was sealed since it was listed
+                segment = find_segment(segment.path.parent, first=segment.first, fs=self.fs)
+            else:
+                return partial(self.fs.read, fd)
+        from eventlog.compressed import damaged, opened_sealed
+
+        if segment.manifest is None:
+            raise damaged(segment.path, segment.problem or "it comes and goes")
+        return stack.enter_context(opened_sealed(segment.path, segment.manifest, fs=self.fs)).pread
+
+    def _walk(self, read: Callable[[int, int], bytes], segment: Segment) -> Iterator[RawFrame]:
         window, at = b"", 0  # window[at] is the byte at self.offset
         while self.offset < segment.size:  # every round goes forward by a frame or ends with a gap
             match = find_commit_line(window, at)
             for size in (WINDOW_BYTES, FRAME_SPAN_BYTES_MAX):
                 if match is not None:
                     break
-                window, at = self.fs.read(fd, min(size, segment.size - self.offset), self.offset), 0
+                window, at = read(min(size, segment.size - self.offset), self.offset), 0
                 match = find_commit_line(window, 0)
             if match is None:
                 self.gap = _no_frame(window)
@@ -179,6 +228,13 @@ class ChainScan:
 def _no_frame(window: bytes) -> Gap:
     actual = f"{window[:60]!r}" if window else "the file became shorter while it was read"
     return Gap(check="frame", expected="a frame that ends with a whole commit line", actual=actual)
+
+
+def _contradiction(manifest: Manifest, link: Link) -> Gap | None:
+    """Return why a sealed segment does not end where its manifest says, None if it does."""
+    says = f"commit {manifest.last_commit}, record {manifest.last}, {manifest.hash}"
+    found = f"commit {link.commit}, record {link.seq}, {link.hash}"
+    return Gap(check="manifest", expected=says, actual=found) if says != found else None
 
 
 def _misfit(line: CommitLine, link: Link, actual_hash: str) -> Gap | None:

@@ -27,7 +27,8 @@ from eventlog.frames import CommitLine, RawFrame
 from eventlog.ids import LogId
 from eventlog.merkle import HASH_BYTES, CompactRange
 from eventlog.note import VerifyingKey, bad_note, from_base64, parse_note, verify_note
-from eventlog.recovery import WHAT_TO_DO, Finding, Judgement, Verdict, Witness
+from eventlog.recovery import Witness
+from eventlog.verdict import WHAT_TO_DO, Finding, Judgement, Verdict
 
 ORIGIN_PREFIX: Final = "casparian/log/"
 ANCHORS_NAME: Final = "anchors"

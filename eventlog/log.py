@@ -41,10 +41,11 @@ from eventlog.frames import (
 from eventlog.fsport import OS_FS, FsPort
 from eventlog.ids import Instant, LogId
 from eventlog.lock import LockHolder, LogLock, boot_id, identity
-from eventlog.recovery import POISON_NAME, WHAT_TO_DO, Recovery, Witness, recover, require_genesis
+from eventlog.recovery import POISON_NAME, Recovery, Witness, recover, require_genesis
 from eventlog.reserve import BALLAST_BYTES, RESERVE_BYTES, Reserve, give_up_ballast, keep_ballast
 from eventlog.sealed import CLOSED_NAME, GENESIS_NAME, Closed, Genesis, write_closed, write_genesis
 from eventlog.snapshot import Header as SnapshotHeader
+from eventlog.verdict import WHAT_TO_DO
 
 __all__ = ["EXIT_STORAGE", "Frame", "FrameDraft", "Head", "Log", "exit_process"]
 
@@ -191,6 +192,23 @@ class Log:
         with self._turn:
             self._refuse_ended()
             self._mark()
+
+    @property
+    def full_segments(self) -> int:
+        """Return how many segments are full: no byte of theirs changes any more, and they may be sealed."""
+        return len(self._full)
+
+    def rotate(self) -> None:
+        """Go on in a new segment if the one that is written to has a record, so that it can be sealed."""
+        self._refuse_fork()
+        with self._turn:
+            self._refuse_ended()
+            self._mark()
+            if self.head.seq >= self._active.first:
+                try:
+                    self._rotate()
+                except OSError as error:
+                    self._fail(str(error))
 
     def close(self) -> None:
         """Mark the end, write CLOSED and give the lock back. Harmless when done before or after a storage error.

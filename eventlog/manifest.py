@@ -36,7 +36,7 @@ _TEXT: Final = re.compile(r"(\{[^\n]*\})\nsha256 ([0-9a-f]{64})\n", re.ASCII)
 _Hex = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 _Count = Annotated[int, Meta(ge=0, lt=10**18)]
 _Position = Annotated[int, Meta(ge=1, lt=10**18)]
-_Tag = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9]{0,63}\Z")]
+_Tag = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9.]{0,63}\Z")]
 _FrameBytes = Annotated[int, Meta(ge=1, le=FRAME_ZST_BYTES_MAX)]
 _Moment = Annotated[
     Instant, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z\Z", max_length=27)

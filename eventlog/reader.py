@@ -15,8 +15,9 @@ from eventlog.chain import ChainScan, Waypoint, genesis_link, list_segments
 from eventlog.errors import LogCorruptError
 from eventlog.frames import BATCH_FRAMES_MAX, Frame, Head, RawFrame, decode_frame
 from eventlog.fsport import OS_FS, FsPort
-from eventlog.recovery import WHAT_TO_DO, judge, refusal, require_genesis
+from eventlog.recovery import judge, refusal, require_genesis
 from eventlog.sealed import Closed, read_closed
+from eventlog.verdict import WHAT_TO_DO
 
 
 def read_frames(folder: Path, *, from_seq: int = 1, fs: FsPort = OS_FS) -> Iterator[Frame]:

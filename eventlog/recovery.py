@@ -13,7 +13,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -53,6 +53,7 @@ from eventlog.lock import identity_of_name
 from eventlog.records import refuse_unknown_tags
 from eventlog.sealed import GENESIS_NAME, Closed, Genesis, read_closed, read_genesis
 from eventlog.snapshot import Header as SnapshotHeader
+from eventlog.verdict import WHAT_TO_DO, Finding, Judgement, Verdict
 
 TAIL_BYTES_MAX: Final = 16 * 1024 * 1024  # a batch is at most 8 MiB and one is in flight; twice that is not a tail
 WITNESS_HASHED_BYTES_MAX: Final = 256 * 1024 * 1024  # frames of a real tail do not overlap; only forged ones get here
@@ -60,29 +61,6 @@ WAYPOINT_COMMITS: Final = 1000
 REPAIRS_MAX: Final = 64  # of one epoch: recoveries that were themselves interrupted
 POISON_NAME: Final = "POISON"
 QUARANTINE_NAME: Final = "quarantine"
-
-Verdict = Literal["OK", "TORN", "CORRUPT", "REGRESSED", "UNKNOWN-TYPE"]
-
-
-class Finding(Struct, frozen=True, kw_only=True):
-    """One thing that is wrong, where, and what can still be proven. `seq` is the first record that is in doubt."""
-
-    segment: str
-    offset: int
-    seq: int
-    check: str
-    expected: str
-    actual: str
-    provable: str
-    what_to_do: str
-
-
-class Judgement(Struct, frozen=True, kw_only=True):
-    """The verdict over the end of the chain; `clean`: the last writer left in order and nothing has moved since."""
-
-    verdict: Verdict
-    clean: bool = False
-    finding: Finding | None = None
 
 
 class Witness(Struct, frozen=True, kw_only=True):
@@ -130,15 +108,6 @@ class Recovery(Struct, frozen=True, kw_only=True):
     repairs: tuple[LogRecovered, ...]
 
 
-WHAT_TO_DO: Final[dict[Verdict, str]] = {
-    "OK": "Nothing.",
-    "TORN": "Nothing: the next start sets these bytes aside under quarantine/ and says so in the log.",
-    "CORRUPT": "Keep the folder as it is, run `casparian log verify`, and restore the log from a copy.",
-    "REGRESSED": "Do not go on from here: records that were acknowledged are gone; restore the newest copy of the log.",
-    "UNKNOWN-TYPE": "Open the log with the Casparian version that wrote it, or a newer one.",
-}
-
-
 def require_genesis(folder: Path, *, fs: FsPort = OS_FS) -> tuple[Genesis, str]:
     """Return who the log is. Raises LogMissingError if nothing was ever in it, LogCorruptError if only that is gone."""
     try:
@@ -166,7 +135,7 @@ def judge(scan: ChainScan, closed: Closed | None) -> Judgement:
     """Judge a scan that has run to its end, together with the clean-close mark that was read before it began."""
     if not scan.segments:
         return _judge_without_segments(scan, closed)
-    if scan.gap is not None and (scan.gap.check in ("segment", "file") or not scan.in_last_segment):
+    if scan.gap is not None and (scan.gap.check == "segment" or not _may_be_torn(scan)):
         return _found("CORRUPT", scan, check=scan.gap.check, expected=scan.gap.expected, actual=scan.gap.actual)
     if closed is not None:
         return _judge_closed(scan, closed)
@@ -179,6 +148,11 @@ def judge(scan: ChainScan, closed: Closed | None) -> Judgement:
     if accusation is not None:
         return _found("CORRUPT", scan, check=scan.gap.check, expected=scan.gap.expected, actual=accusation)
     return _found("TORN", scan, check=scan.gap.check, expected=scan.gap.expected, actual=scan.gap.actual)
+
+
+def _may_be_torn(scan: ChainScan) -> bool:
+    """Return whether the chain ended where a write may have been under way: in the last file, if it is one to write."""
+    return scan.in_last_segment and not scan.segment.problem and scan.segment.manifest is None
 
 
 def _judge_without_segments(scan: ChainScan, closed: Closed | None) -> Judgement:
@@ -290,7 +264,7 @@ def recover(
     Raises LogCorruptError, LogRegressedError, UnknownEventError (before a byte is changed), LogStorageError.
     """
     segments = list_segments(folder, fs=fs)
-    if segments and segments[-1].regular:
+    if segments and not segments[-1].problem:
         sync_file(segments[-1].path, fs=fs)  # what is read below may still be in the page cache only
     sync_folder(folder, fs=fs)
     closed = read_closed(folder, fs=fs)

@@ -6,7 +6,7 @@
     <the state, opaque here; its BLAKE3 is `state`>
 
 A snapshot is a cache: whatever does not fit is ignored, with the reason, and everything follows from the log as if it
-were not there. `prefix` is the BLAKE3 of the log's bytes before the position, which a walk had found whole when the
+were not there. `prefix` is a digest of the log's bytes before the position, which a walk had found whole when the
 snapshot was made: where the bytes are still the same, the walk would find the same, and it costs a tenth to see that.
 Knows no state; what it is made of, and which code made it, is told by the caller.
 """
@@ -14,8 +14,9 @@ Knows no state; what it is made of, and which code made it, is told by the calle
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from os import pread
+from collections.abc import Callable, Sequence
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,7 @@ from blake3 import blake3
 from msgspec import Struct
 
 from eventlog.chain import ChainScan, Segment, Waypoint
+from eventlog.errors import LogCorruptError
 from eventlog.files import make_folder, opened_regular, write_durably
 from eventlog.fsport import OS_FS
 from eventlog.ids import LogId, Seq
@@ -42,7 +44,7 @@ class Header(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     log_id: LogId
     at: Waypoint
     told: str
-    prefix: str  # BLAKE3 of the log's bytes before `at`
+    prefix: str  # digest of the log's bytes before `at`
     code: str  # digest of the code that folded the state
     state: str  # BLAKE3 of the state's bytes
 
@@ -69,7 +71,7 @@ def choose(
         try:
             snapshot = _read(path)
             _require_fit(snapshot.header, log_id=log_id, code=code, segments=segments)
-        except (UnfitError, OSError) as error:
+        except (UnfitError, LogCorruptError, OSError) as error:
             doubts.append(f"snapshot {path.name} was ignored: it {error}")
         else:
             return snapshot, tuple(doubts)
@@ -96,8 +98,7 @@ def examine(
     where the log ends. Raises UnfitError if a byte is not what it was when the log was opened.
     """
     told = last.told if last is not None else ""
-    prefix, before = _prefix_digest(segments, until=start)
-    if last is not None and before != last.prefix:
+    if last is not None and _prefix_digest(segments, until=start) != last.prefix:
         raise UnfitError("cannot be made: the log's bytes have changed since they were read")
     scan = ChainScan(log_id=log_id, segments=segments, start=start, fs=OS_FS)
     for raw in scan.frames():
@@ -106,9 +107,7 @@ def examine(
     at = scan.waypoint()
     if scan.gap is not None:
         raise UnfitError(f"cannot be made: the log is damaged after commit {at.link.commit}")
-    for piece in _bytes(segments, start=start, until=at):
-        prefix.update(piece)
-    return at, told, prefix.hexdigest()
+    return at, told, _prefix_digest(segments, until=at)
 
 
 def _newest_first(folder: Path) -> list[Path]:
@@ -145,29 +144,46 @@ def _require_fit(header: Header, *, log_id: LogId, code: str, segments: Sequence
         raise UnfitError("was made by other code than this")
     if at.index >= len(segments) or at.offset > segments[at.index].size:
         raise UnfitError(f"is of the future: the log ends before record {header.seq}")
-    if _prefix_digest(segments, until=at)[1] != header.prefix:
+    if _prefix_digest(segments, until=at) != header.prefix:
         raise UnfitError(f"does not fit the log, whose bytes up to record {header.seq} are others")
 
 
-def _prefix_digest(segments: Sequence[Segment], *, until: Waypoint) -> tuple[blake3, str]:
-    """Return the hasher that has taken the log's bytes before a position, and its digest there."""
+def _prefix_digest(segments: Sequence[Segment], *, until: Waypoint) -> str:
+    """Return the digest of the log's bytes before a position: over the SHA-256 of each segment, the last one cut there.
+
+    Of a sealed segment the compressed bytes are read, and its manifest says what they stand for: a tenth of the bytes,
+    and the same digest as while it was raw. Raises UnfitError, OSError.
+    """
     digest = blake3()
-    for piece in _bytes(segments, start=None, until=until):
-        digest.update(piece)
-    return digest, digest.hexdigest()
-
-
-def _bytes(segments: Sequence[Segment], *, start: Waypoint | None, until: Waypoint) -> Iterator[bytes]:
-    """Yield the log's bytes between two positions, in pieces of at most READ_BYTES."""
-    first = start.index if start is not None else 0
-    for index in range(first, until.index + 1):
+    for index in range(until.index + 1):
         segment = segments[index]
-        offset = start.offset if start is not None and index == first else 0
-        end = until.offset if index == until.index else segment.size
+        size = until.offset if index == until.index else segment.size
+        digest.update(f"{segment.first} {size} {_segment_digest(segment, size)}\n".encode())
+    return digest.hexdigest()
+
+
+def _segment_digest(segment: Segment, size: int) -> str:
+    manifest = segment.manifest
+    if manifest is None:
         with opened_regular(segment.path) as fd:
-            while offset < end:  # every round reads a byte at least, or ends
-                piece = pread(fd, min(READ_BYTES, end - offset), offset)
-                if not piece:
-                    raise UnfitError(f"does not fit the log: {segment.path.name} became shorter while it was read")
-                yield piece
-                offset += len(piece)
+            return _sha256(partial(OS_FS.read, fd), size, segment.path)
+    if size != manifest.raw_bytes:
+        from eventlog.compressed import opened_sealed  # as in chain.py: most logs have no sealed segment
+
+        with opened_sealed(segment.path, manifest) as sealed:
+            return _sha256(sealed.pread, size, segment.path)
+    with opened_regular(segment.path) as fd:
+        if _sha256(partial(OS_FS.read, fd), manifest.zst_bytes, segment.path) != manifest.zst_sha256:
+            raise UnfitError(f"does not fit the log: {segment.path.name} is not what was sealed")
+    return manifest.raw_sha256
+
+
+def _sha256(read: Callable[[int, int], bytes], size: int, path: Path) -> str:
+    """Return the SHA-256 of the first `size` bytes that `read` gives, by size and offset."""
+    digest = sha256()
+    for offset in range(0, size, READ_BYTES):
+        piece = read(min(READ_BYTES, size - offset), offset)
+        if not piece:
+            raise UnfitError(f"does not fit the log: {path.name} is shorter than it was")
+        digest.update(piece)
+    return digest.hexdigest()

@@ -31,8 +31,9 @@ from eventlog.ids import JobId, LogId
 from eventlog.lock import is_locked
 from eventlog.note import VerifyingKey
 from eventlog.records import COMMAND_TYPES, LogRecord, decode_records, misplaced_line
-from eventlog.recovery import WHAT_TO_DO, Finding, Hearing, Judgement, Verdict, Witness, judge, require_genesis
+from eventlog.recovery import Hearing, Witness, judge, require_genesis
 from eventlog.sealed import CLOSED_NAME, GENESIS_NAME, Closed, read_closed
+from eventlog.verdict import WHAT_TO_DO, Finding, Judgement, Verdict
 
 FINDINGS_MAX: Final = 100  # later ones are counted in `findings_total`
 

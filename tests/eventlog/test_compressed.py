@@ -14,20 +14,9 @@ import pytest
 import zstandard
 from msgspec.structs import replace
 
-from eventlog import compressed
+from eventlog import sealing
 from eventlog.checkpoint import origin
-from eventlog.compressed import (
-    CompressedSegment,
-    SealStart,
-    drop_raw,
-    first_seal,
-    manifest_path,
-    opened_sealed,
-    read_manifest,
-    seal_after,
-    seal_segment,
-    sealed_path,
-)
+from eventlog.compressed import CompressedSegment, manifest_path, opened_sealed, read_manifest, sealed_path
 from eventlog.errors import BadManifestError, BadSignatureError, LogCorruptError
 from eventlog.manifest import (
     FRAME_RAW_BYTES,
@@ -40,6 +29,7 @@ from eventlog.manifest import (
 )
 from eventlog.merkle import CompactRange
 from eventlog.note import SigningKey
+from eventlog.sealing import SealStart, drop_raw, first_seal, seal_after, seal_segment
 from tests.eventlog.support import LOG_ID, SEGMENT, draft, event, flip_bit, genesis_hash, open_log, stdlib_frame
 
 KEY: Final = SigningKey(origin(LOG_ID), bytes(range(32)))
@@ -170,8 +160,8 @@ def test_a_segment_that_changes_while_it_is_sealed_is_not_sealed(
         flip_bit(tmp_path / "log" / SEGMENT, byte=700, bit=3)
         return found
 
-    examine = compressed._examine
-    monkeypatch.setattr(compressed, "_examine", examine_then_rot)
+    examine = sealing._examine
+    monkeypatch.setattr(sealing, "_examine", examine_then_rot)
     with pytest.raises(LogCorruptError, match="not what its sealed file gives back"):
         seal(tmp_path / "log", start)
     assert not sealed_path(tmp_path / "log", first=1).exists()

@@ -1,0 +1,61 @@
+"""Seals full segments while the log is written to: a thread that wakes when a segment is full."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+
+from cli.home import Home
+from eventlog.errors import LogError
+from eventlog.frames import Frame
+from eventlog.log import Log
+
+logger = logging.getLogger("casparian.sealer")
+
+
+class Sealer:
+    """Owns the thread. What it cannot seal stays as it is, is told once, and is tried again by the next start."""
+
+    def __init__(self, log: Log, home: Home) -> None:
+        self._log = log
+        self._home = home
+        self._seen = 0  # full segments that the thread was woken for
+        self._wake = threading.Event()
+        self._leaving = False
+        self._thread = threading.Thread(target=self._loop, name="sealer", daemon=True)
+
+    def start(self) -> None:
+        """Begin, with what earlier processes left unsealed."""
+        if self._log.full_segments:
+            self._wake.set()
+        self._thread.start()
+
+    def observe(self, _frames: Sequence[Frame]) -> None:
+        """Look whether a segment has become full; called after each commit, on the committing thread."""
+        full = self._log.full_segments
+        if full != self._seen:
+            self._seen = full
+            self._wake.set()
+
+    def stop(self) -> None:
+        """Finish the segment that is being sealed, then end."""
+        self._leaving = True
+        self._wake.set()
+        self._thread.join()
+
+    def _loop(self) -> None:
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            if self._leaving:
+                return
+            try:
+                seal_full(self._log, self._home, leave=lambda: self._leaving)
+            except (LogError, OSError) as error:
+                logger.error("seal the full segments of %s: %s; nothing was removed", self._log.folder, error)
+                return
+
+
+def seal_full(log: Log, home: Home, *, leave: object) -> int:
+    raise NotImplementedError
