@@ -56,7 +56,7 @@ def write_genesis(folder: Path, *, log_id: LogId, created_at: Instant) -> None:
     if _LOG_ID.fullmatch(log_id) is None:
         raise ValueError(f"create a log: the id must be 32 lowercase hex digits, not {log_id!r:.60}")
     genesis = Genesis(format=FORMAT, log_id=log_id, created_at=created_at, alg=_HASH_ALGORITHM, compat=(), incompat=())
-    write_durably(folder / GENESIS_NAME, _seal(genesis, domain=_GENESIS_DOMAIN, key="hash"))
+    write_durably(folder / GENESIS_NAME, self_hashed(genesis, domain=_GENESIS_DOMAIN, key="hash"))
 
 
 def read_genesis(folder: Path) -> tuple[Genesis, str]:
@@ -83,7 +83,7 @@ def read_genesis(folder: Path) -> tuple[Genesis, str]:
 
 def write_closed(folder: Path, closed: Closed) -> None:
     """Write CLOSED durably."""
-    write_durably(folder / CLOSED_NAME, _seal(closed, domain=_CLOSED_DOMAIN, key="sha256"))
+    write_durably(folder / CLOSED_NAME, self_hashed(closed, domain=_CLOSED_DOMAIN, key="sha256"))
 
 
 def read_closed(folder: Path) -> Closed | None:
@@ -109,7 +109,8 @@ def _read(path: Path) -> bytes | None:
         raise LogCorruptError(f"Read {path}: {error}.", next_step=_RESTORE) from error
 
 
-def _seal(fields: Struct, *, domain: bytes, key: str) -> bytes:
+def self_hashed(fields: Struct, *, domain: bytes, key: str) -> bytes:
+    """Return one line of JSON that ends with its own hash under the name `key`."""
     start = msgspec.json.encode(fields)[:-1] + b","
     return start + _ending(start, domain=domain, key=key)
 
