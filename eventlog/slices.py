@@ -52,12 +52,13 @@ Check it with Python 3.9 or newer, on any machine; nothing needs to be installed
 
     python verify.py .
 
-That proves that no byte of these records was changed since, that none is missing between them, and that they are
-commits {first_commit} to {last_commit} of that log. The first of them continues the commit with the hash
+That shows that these bytes fit each other: none was changed, lost or added by accident, and the records are all that
+stand in commits {first_commit} to {last_commit} of that log. The first of them continues the commit with the hash
 
     {prev}
 
-To prove that they are what was signed, give the public key that you received on another way than this folder:
+Whoever can write this folder anew could write other records that fit each other. To prove that these are what was
+signed, give the public key, which you received on another way than this folder:
 
     python verify.py . --key NAME+ID+BASE64
 
