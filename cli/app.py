@@ -8,7 +8,22 @@ from typing import Annotated
 import typer
 
 from casparian import __version__
-from cli import balance, explain, files, job, jobs, log, log_checkpoint, log_keys, record, replay, run, sql, tape
+from cli import (
+    balance,
+    explain,
+    files,
+    job,
+    jobs,
+    log,
+    log_checkpoint,
+    log_export,
+    log_keys,
+    record,
+    replay,
+    run,
+    sql,
+    tape,
+)
 from cli.demo import verb as demo
 from cli.plain import PlainCommand, PlainGroup
 
@@ -56,5 +71,6 @@ app.add_typer(explain.app, name="explain")
 app.add_typer(explain.app, name="why", hidden=True)
 log.app.command("keygen", cls=PlainCommand)(log_keys.keygen)
 log.app.command("checkpoint", cls=PlainCommand)(log_checkpoint.checkpoint)
+log.app.command("export", cls=PlainCommand)(log_export.export)
 app.add_typer(log.app, name="log")
 app.add_typer(tape.app, name="tape")

@@ -27,6 +27,7 @@ VERBS = [
     ("log", "show"),
     ("log", "keygen"),
     ("log", "checkpoint"),
+    ("log", "export"),
 ]
 
 
