@@ -148,7 +148,8 @@ class _Open:
 class SimulatedDisk:
     """An FsPort over a disk in memory.
 
-    `calls` is the record; `faults` says what happens at the n-th call, `change_faults` at the n-th of CHANGES, from 1.
+    `calls` is the record; `faults` says what happens at the n-th call, `change_faults` at the n-th of CHANGES, from 1,
+    and `next_faults` at the next call of a name, once.
     """
 
     def __init__(self, chance: Random | None = None) -> None:
@@ -157,6 +158,7 @@ class SimulatedDisk:
         self.changes = 0
         self.faults: dict[int, Fault] = {}
         self.change_faults: dict[int, Fault] = {}
+        self.next_faults: dict[str, Fault] = {}
         self.met: list[tuple[str, Fault]] = []  # what has happened of them, and at which call
         self.free_bytes = 10**12
         self.crashed = False
@@ -191,6 +193,7 @@ class SimulatedDisk:
         """Let nothing more go wrong."""
         self.faults.clear()
         self.change_faults.clear()
+        self.next_faults.clear()
         self.met.clear()
 
     def put(self, path: Path, data: bytes) -> None:
@@ -348,6 +351,7 @@ class SimulatedDisk:
         if call in CHANGES:
             self.changes += 1
             fault = fault or self.change_faults.get(self.changes)
+        fault = fault or self.next_faults.pop(call, None)
         if fault is not None:
             self.met.append((call, fault))
         if isinstance(fault, Crash):
