@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -128,7 +128,7 @@ class ChainScan:
     def waypoint(self) -> Waypoint:
         return Waypoint(link=self.link, index=self.index, offset=self.offset)
 
-    def frames(self) -> Iterator[RawFrame]:
+    def frames(self) -> Generator[RawFrame, None, None]:
         """Yield each frame that fits, in commit order, until the end or the first gap."""
         for index in range(self.index, len(self.segments)):
             segment = self.segments[index]

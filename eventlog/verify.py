@@ -153,7 +153,7 @@ class _Audit:
 
     def _expect_anchor(self, log_id: LogId) -> None:
         try:
-            data = read_anchor(self.folder)
+            data = read_anchor(self.folder, fs=self.fs)
             if data is not None:
                 anchor = require_log(read_checkpoint(data, self.key), log_id)
                 self.expected.append(Expected(name=ANCHOR_PLACE, checkpoint=anchor, verified=self.key is not None))
