@@ -39,12 +39,20 @@ class Snapshots:
         self._chosen: Header | None = None
 
     def choose(self, log_id: LogId) -> Header | None:
-        """Find the newest snapshot that fits the log, and take its state; None where there is none. Raises no error."""
+        """Find the newest snapshot that fits the log, and take its state; None where there is none.
+
+        Raises LogCorruptError for a log that is not made of plain files, as its opening does.
+        """
         segments = list_segments(self._home.log)
         found, self.doubts = choose(self._home.snapshots, log_id=log_id, code=code_digest(), segments=segments)
-        if found is not None:
+        if found is None:
+            return None
+        try:
             self.state = thaw(found.state)
-            self._chosen = found.header
+        except msgspec.DecodeError as error:
+            self.doubts += (f"snapshot of record {found.header.seq} was ignored: its state cannot be read ({error})",)
+            return None
+        self._chosen = found.header
         return self._chosen
 
     def leave(self, log: Log, state: State) -> None:
