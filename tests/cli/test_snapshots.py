@@ -55,7 +55,7 @@ def snapshot_files(home: Home) -> list[Path]:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    monkeypatch.setattr(snapshots, "EVENTS_MIN", 100)
+    monkeypatch.setattr(snapshots, "BYTES_MIN", 40_000)
     return Home(tmp_path / "home")
 
 
@@ -96,7 +96,7 @@ def test_who_has_seen_less_than_the_snapshot_is_shown_the_rest(home: Home) -> No
 
 
 def test_too_little_since_the_last_one_leaves_none(home: Home) -> None:
-    lived(home, events=99 - 2)
+    lived(home, events=2)
     assert snapshot_files(home) == []
 
 
@@ -138,7 +138,7 @@ def test_a_snapshot_that_cannot_be_written_is_told_and_nothing_more(
 
 
 def test_a_home_leaves_one_and_goes_on_from_it(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snapshots, "EVENTS_MIN", 1)
+    monkeypatch.setattr(snapshots, "BYTES_MIN", 1)
     with Sentinel(home, purpose="test"):
         pass
     (first,) = snapshot_files(home)
