@@ -3,8 +3,8 @@
 Records nothing and decides nothing; every name that the walk meets comes out as one of three values, so that what was
 not read is as visible as what was. Names are bytes until they become PathText.
 
-Cost: both hashes of one read go at 1.1 GB/s from the page cache, bound by SHA-256 (1.7 GB/s alone). Two files are read
-at a time, because hashing lets other threads go on; a thread for each of the two hashes of a file gained nothing.
+Cost: both hashes of one read go at 1.1 GB/s from the page cache, bound by SHA-256 (1.7 GB/s alone). A second thread for
+it gained nothing at 1 MiB a read and a quarter at 4 MiB, at the price of a core that the guests can use.
 """
 
 from __future__ import annotations
@@ -15,11 +15,7 @@ import hashlib
 import os
 import re
 import stat
-import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from itertools import islice
 from typing import Final, NamedTuple, TypeVar
 
 import blake3
@@ -29,8 +25,6 @@ from eventlog.events import RefusedFile, SeenFile
 from eventlog.ids import PathText, Sha256, SourceHash, path_text
 
 READ_BYTES: Final = 1024 * 1024
-READERS: Final = 2
-FILES_AHEAD_MAX: Final = 16
 BATCH_COUNT_MAX: Final = 1000
 BATCH_BYTES_MAX: Final = 256 * 1024
 
@@ -66,40 +60,13 @@ def scan(
     as an input is always taken. An input that lies inside another one is reported at its own place only.
 
     Nothing that cannot be read ends the walk: it comes out as a RefusedFile whose reason continues the sentence "the
-    path ...". `stop` is asked before each name and each read, from several threads; once it answers True the iteration
-    ends.
+    path ...". `stop` is asked before each name and each read; once it answers True the iteration ends.
     """
-    ended = threading.Event()  # nobody waits for the rest any more
     walker = _Walker(
-        roots=dict.fromkeys(_absolute(name) for name in inputs),
-        patterns=patterns,
-        stop=lambda: ended.is_set() or stop(),
-        opener=opener,
+        roots=dict.fromkeys(_absolute(name) for name in inputs), patterns=patterns, stop=stop, opener=opener
     )
-    readers = ThreadPoolExecutor(READERS, thread_name_prefix="scanner")
-    try:
-        yield from _in_order(walker, readers)
-    finally:
-        ended.set()
-        readers.shutdown(cancel_futures=True)
-
-
-def _in_order(walker: _Walker, readers: Executor) -> Iterator[Found]:
-    """Yield what the walk meets in its order, while at most FILES_AHEAD_MAX files are read ahead of it."""
-    ahead: deque[Found | Future[Found | None]] = deque()
-    met = walker.meet()
-    while True:  # ends: the walk does, and then what it left in `ahead`
-        for each in islice(met, FILES_AHEAD_MAX - len(ahead)):
-            ahead.append(readers.submit(walker.read, each) if isinstance(each, _File) else each)
-        found = _result(ahead.popleft()) if ahead else None
-        if found is None:
-            return
-        yield found
-
-
-def _result(met: Found | Future[Found | None]) -> Found | None:
-    """Return what was met, or what the reading of it came to; None where that was told to stop."""
-    return met.result() if isinstance(met, Future) else met
+    for root in walker.roots:
+        yield from walker.input(root)
 
 
 def batches(
@@ -142,13 +109,6 @@ def _claims(patterns: Sequence[str]) -> Callable[[bytes], bool]:
     return lambda name: matcher.match(name.decode("utf-8", "surrogateescape")) is not None
 
 
-class _File(NamedTuple):
-    """A file that the walk met and that is to be read, opened with these flags."""
-
-    path: bytes
-    flags: int
-
-
 class _Listing(NamedTuple):
     """The entries of a folder in byte order, and the report if not all could be had."""
 
@@ -163,12 +123,7 @@ class _Walker:
         self._stop = stop
         self._opener = opener
 
-    def meet(self) -> Iterator[Found | _File]:
-        """Yield what the inputs hold, in the order of the walk, its files unread."""
-        for root in self.roots:
-            yield from self._input(root)
-
-    def _input(self, path: bytes) -> Iterator[Found | _File]:
+    def input(self, path: bytes) -> Iterator[Found]:
         """Yield what one input holds; the input itself may be a link."""
         if self._stop():
             return
@@ -180,9 +135,9 @@ class _Walker:
         if stat.S_ISDIR(mode):
             yield from self._folder(path)
         else:
-            yield _File(path, OPEN_FLAGS)
+            yield from self._file(path, flags=OPEN_FLAGS)
 
-    def _folder(self, root: bytes) -> Iterator[Found | _File]:
+    def _folder(self, root: bytes) -> Iterator[Found]:
         """Walk a folder. The depth is bounded by the longest path that the system opens (PATH_MAX, 4,096 bytes)."""
         listing = _list(root)
         yield from listing.refused
@@ -202,7 +157,7 @@ class _Walker:
             else:
                 yield from self._entry(entry)
 
-    def _entry(self, entry: os.DirEntry[bytes]) -> Iterator[Found | _File]:
+    def _entry(self, entry: os.DirEntry[bytes]) -> Iterator[Found]:
         if not self._claims(entry.name):
             yield PassedOver(path=path_text(entry.path))
             return
@@ -212,27 +167,27 @@ class _Walker:
             yield _refused(entry.path, f"cannot be examined: {_words(error)}")
             return
         if stat.S_ISREG(mode):
-            yield _File(entry.path, OPEN_FLAGS | os.O_NOFOLLOW)
+            yield from self._file(entry.path, flags=OPEN_FLAGS | os.O_NOFOLLOW)
         else:
             # Devices are not even opened: that alone can have effects.
             yield _refused(entry.path, _not_regular(mode))
 
-    def read(self, met: _File) -> SeenFile | RefusedFile | None:
-        """Read one file, in a thread of its own; None if told to stop meanwhile."""
-        if self._stop():
-            return None
-        path, flags = met
+    def _file(self, path: bytes, *, flags: int) -> Iterator[Found]:
+        """Read one file; yields nothing if told to stop meanwhile."""
         try:
             file = self._opener(path, flags)
         except OSError as error:
             reason = _not_regular(stat.S_IFLNK) if error.errno == errno.ELOOP else f"cannot be opened: {_words(error)}"
-            return _refused(path, reason)
+            yield _refused(path, reason)
+            return
         try:
-            return _read(file, path, self._stop)
+            found = _read(file, path, self._stop)
         except OSError as error:
-            return _refused(path, f"cannot be read to its end: {_words(error)}")
+            found = _refused(path, f"cannot be read to its end: {_words(error)}")
         finally:
             os.close(file)
+        if found is not None:
+            yield found
 
 
 def _read(file: int, path: bytes, stop: Stop) -> SeenFile | RefusedFile | None:
