@@ -223,6 +223,7 @@ class Sentinel:
 
     def _resume(self) -> None:
         """Put back what the last epoch held, promote what it committed, end jobs whose parser is not here any more."""
+        own = frozenset(self._sink_uris)
         before = self.handler.inspect(_open_work)
         self.handler.call(BeginEpoch(now=clock.now()), actor=ACTOR)
         for package in self.packages.values():
@@ -233,9 +234,11 @@ class Sentinel:
             if committed.job != self._withhold:
                 self.promoter.recover(committed)
         withdrawn = self._withdraw(self.handler.inspect(self._outdated), "its parser is not the one it was queued for")
+        here = self.handler.inspect(lambda state: _unpublished_for(state, own))
         torn = self.log.recovered
         self.recovery = Recovery(
-            requeued=before[0] - withdrawn,
+            requeued=here,
+            waiting=before[0] - withdrawn - here,
             promoting=before[1],
             interrupted_runs=before[2],
             withdrawn=withdrawn,
@@ -296,6 +299,11 @@ def _open_sinks(state: State) -> set[str]:
 
 def _committed_stages(state: State) -> set[str]:
     return {output.staged for job in state.jobs.promoting.values() for output in job.committed.outputs}
+
+
+def _unpublished_for(state: State, sink_uris: frozenset[str]) -> int:
+    jobs = [*state.jobs.queued.values(), *state.jobs.leased.values()]
+    return sum(job.spec.sink_uri in sink_uris for job in jobs)
 
 
 def _open_work(state: State) -> tuple[int, int, int]:
