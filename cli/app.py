@@ -8,7 +8,24 @@ from typing import Annotated
 import typer
 
 from casparian import __version__
-from cli import balance, explain, files, job, jobs, log, log_checkpoint, log_keys, record, replay, run, sql, tape
+from cli import (
+    balance,
+    explain,
+    files,
+    job,
+    jobs,
+    log,
+    log_checkpoint,
+    log_export,
+    log_keys,
+    log_segments,
+    log_tail,
+    record,
+    replay,
+    run,
+    sql,
+    tape,
+)
 from cli.demo import verb as demo
 from cli.plain import PlainCommand, PlainGroup
 
@@ -56,5 +73,9 @@ app.add_typer(explain.app, name="explain")
 app.add_typer(explain.app, name="why", hidden=True)
 log.app.command("keygen", cls=PlainCommand)(log_keys.keygen)
 log.app.command("checkpoint", cls=PlainCommand)(log_checkpoint.checkpoint)
+log.app.command("stats", cls=PlainCommand)(log_segments.stats)
+log.app.command("tail", cls=PlainCommand)(log_tail.tail)
+log.app.command("seal", cls=PlainCommand)(log_segments.seal)
+log.app.command("export", cls=PlainCommand)(log_export.export)
 app.add_typer(log.app, name="log")
 app.add_typer(tape.app, name="tape")

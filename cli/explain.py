@@ -8,16 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from msgspec import structs
 
 from cli.errors import CliError
 from cli.home import Home, find_home
 from cli.options import HomeOption, JsonOption
 from cli.reading import pass_facts, read_facts, reading
 from cli.record import RowArgument, TableArgument, find_row
-from cli.render import out, out_json, place_text, printable
+from cli.render import count, fitted, out, out_json, place_text, printable
 
 if TYPE_CHECKING:
     from reducers.explain import Component, Decision, Fact
+    from reducers.run_files import RunFiles
+
+RUN_FILES_SHOWN = 20
+PATH_CHARACTERS_MAX = 110
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -57,21 +62,25 @@ def job(
 @app.command("run")
 def run(
     run_id: Annotated[int, typer.Argument(metavar="ID", min=1, help="The run's number.")],
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many of its files to list.")] = RUN_FILES_SHOWN,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Explain one run: who asked for what, what was planned and why, how it ended.
+    """Explain one run: who asked for what, what was planned and why, how it ended, what became of its files.
 
     Example: `casparian explain run 3`
     """
     from eventlog.ids import RunId
     from reducers.explain import Interest
+    from reducers.run_files import RunFiles
 
     place = find_home(home)
     facts = read_facts(place, Interest(runs=[RunId(run_id)]))
     if not facts:
         raise CliError("not_found", f"explain run {run_id}: there is no such run in this home", "casparian jobs")
-    _tell(place, f"run {run_id}", _end_of(facts), facts, next_step="casparian jobs", as_json=as_json)
+    met = RunFiles(RunId(run_id), files_max=limit)
+    pass_facts(place, met.see)
+    _tell(place, f"run {run_id}", _end_of(facts), facts, files=met, next_step="casparian jobs", as_json=as_json)
 
 
 @app.command("file")
@@ -82,7 +91,9 @@ def file(path: PathArgument, home: HomeOption = None, as_json: JsonOption = Fals
     """
     place = find_home(home)
     name, facts = _facts_of_path(place, path)
-    _tell(place, name, _end_of(facts), facts, next_step=f"casparian explain decision {_quoted(path)}", as_json=as_json)
+    _tell(
+        place, name, _standing(facts), facts, next_step=f"casparian explain decision {_quoted(path)}", as_json=as_json
+    )
 
 
 @app.command("decision")
@@ -174,23 +185,58 @@ def _end_of(facts: Sequence[Fact]) -> str:
     return say(facts[-1].record)
 
 
+def _standing(facts: Sequence[Fact]) -> str:
+    """Return how a file stands: the run that met it last, and the newest thing that happened to a job of it."""
+    from eventlog.events import FilesRefused, FilesSeen
+    from reducers.say import say
+
+    met = [fact.record for fact in facts if isinstance(fact.record, FilesSeen | FilesRefused)]
+    last = f"met last by run {met[-1].run}; " if met else ""
+    if met and isinstance(met[-1], FilesRefused):
+        return last + say(met[-1])
+    jobs = [fact.record for fact in facts if hasattr(fact.record, "job")]
+    return last + (say(jobs[-1]) if jobs else "no job was made for it")
+
+
 # --- the answer -----------------------------------------------------------------------------------------------------
 
 
-def _tell(place: Home, subject: str, answer: str, facts: Iterable[Fact], *, next_step: str, as_json: bool) -> None:
+def _tell(
+    place: Home,
+    subject: str,
+    answer: str,
+    facts: Iterable[Fact],
+    *,
+    next_step: str,
+    as_json: bool,
+    files: RunFiles | None = None,
+) -> None:
     from reducers.explain import Explanation, lines
 
     explanation = Explanation(subject=subject, answer=answer, lines=tuple(lines(facts)))
     if as_json:
-        out_json(explanation)
+        listed = {"files": files.files(), "files_total": files.total} if files else {}
+        out_json({**structs.asdict(explanation), **listed})
         return
     out(printable(answer if answer.startswith(subject) else f"{subject}: {answer}"))
     out()
     width = len(str(explanation.lines[-1].seq))
     for line in explanation.lines:
         out(f"  [{line.seq:>{width}}] {line.facts['ts'][:19]}Z  {printable(line.said)}")
+    if files is not None:
+        _show_files(place, subject, files)
     out()
     out(f"next: {place.hint(next_step)}")
+
+
+def _show_files(place: Home, subject: str, files: RunFiles) -> None:
+    shown = files.files()
+    out()
+    out(f"{count(files.total, 'file')}:")
+    for file in shown:
+        out(f"  {fitted(printable(file.path), PATH_CHARACTERS_MAX)}: {printable(file.outcome)}")
+    if more := files.total - len(shown):
+        out(f"  … and {more:,} more ({place.hint(f'casparian explain {subject} --limit {files.total}')})")
 
 
 def _show_decision(decision: Decision) -> None:

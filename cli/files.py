@@ -11,7 +11,7 @@ from cli.reading import reading
 from cli.render import fitted, out, out_json, size, table, talk
 
 if TYPE_CHECKING:
-    from projections.rows import FileRow
+    from projections.queries import FileState
 
 
 def files(limit: LimitOption = 50, home: HomeOption = None, as_json: JsonOption = False) -> None:
@@ -26,7 +26,7 @@ def files(limit: LimitOption = 50, home: HomeOption = None, as_json: JsonOption 
     show_files(rows, limit=limit, as_json=as_json)
 
 
-def show_files(rows: Sequence[FileRow], *, limit: int, as_json: bool) -> None:
+def show_files(rows: Sequence[FileState], *, limit: int, as_json: bool) -> None:
     """Print files, of which the caller gives one more than `limit` if there are more."""
     truncated, rows = len(rows) > limit, rows[:limit]
     if as_json:
@@ -38,11 +38,12 @@ def show_files(rows: Sequence[FileRow], *, limit: int, as_json: bool) -> None:
             "" if row.size is None else size(row.size),
             (row.source_hash or "")[:16],
             row.last_run,
-            row.refused_reason or "read",
+            row.state,
+            row.reason or "",
         )
         for row in rows
     ]
-    for line in table(("file", "size", "blake3 (first 16)", "run", "state"), lines, right=(1, 3)):
+    for line in table(("file", "size", "blake3 (first 16)", "run", "state", "why"), lines, right=(1, 3)):
         out(line)
     if truncated:
         talk(f"only {limit} files are shown; --limit shows more")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from cli.errors import EXIT_ERROR, EXIT_OK, EXIT_REFUSED, CliError
-from cli.home import find_home
+from cli.home import Home, find_home
 from cli.options import HomeOption, JsonOption
 from cli.plain import PlainCommand, PlainGroup
 from cli.reading import reading
@@ -98,7 +98,7 @@ def cancel(
     seen = await_end(place, job, seconds=seconds)
     too_late = refused == "already_committing"
     code = EXIT_REFUSED if too_late else EXIT_OK if seen.state in ENDED else EXIT_ERROR
-    _tell_end(seen, already=refused == "already_completed", code=code, as_json=as_json)
+    _tell_end(place, seen, already=refused == "already_completed", code=code, as_json=as_json)
 
 
 @app.command("abandon")
@@ -130,28 +130,38 @@ def abandon(
         already = True
     seen = await_end(place, job, seconds=PUBLISH_SECONDS_MAX)
     code = EXIT_REFUSED if seen.state == "completed" else EXIT_OK  # what is recorded stays published
-    _tell_end(seen, already=already, code=code, as_json=as_json)
+    _tell_end(place, seen, already=already, code=code, as_json=as_json)
 
 
-def _tell_end(seen: JobSeen, *, already: bool, code: int, as_json: bool) -> NoReturn:
+def _tell_end(place: Home, seen: JobSeen, *, already: bool, code: int, as_json: bool) -> NoReturn:
     """Print how the job stands, and leave with the exit code."""
     from cli.report import JobEnd
 
+    # What is published stays: a person can look at it, or remove the files and have them made anew.
+    next_step = place.hint(f"casparian job show {seen.job}") if code == EXIT_REFUSED else ""
     if as_json:
         end = JobEnd(
-            job=seen.job, state=seen.state, already=already, reason=seen.reason, outputs=seen.outputs, exit=code
+            job=seen.job,
+            state=seen.state,
+            already=already,
+            reason=seen.reason,
+            outputs=seen.outputs,
+            next_step=next_step,
+            exit=code,
         )
         out_json(end)
         raise typer.Exit(code)
     reason = f": {printable(seen.reason)}" if seen.reason else ""
     out(f"job {seen.job}: {'already ' if already else ''}{seen.state}{reason}")
     for output in seen.outputs:
-        place = printable(output.path) if output.path else "no rows, so no file"
-        out(f"  published {output.name}: {output.rows:,} rows, {place}")
+        where = printable(output.path) if output.path else "no rows, so no file"
+        out(f"  published {output.name}: {output.rows:,} rows, {where}")
     if seen.state == "promoting":
         out("  it has passed the commit point: its outputs are published as soon as their folder can be reached")
     elif not seen.outputs:
         out("  nothing of it was published")
+    if next_step:
+        out(f"next: {next_step}")
     raise typer.Exit(code)
 
 

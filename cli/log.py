@@ -1,4 +1,4 @@
-"""The verbs of the log: `log verify` and `log show`. Neither changes a byte, neither needs the lock."""
+"""`casparian log verify` and `log show`. Neither changes a byte, neither needs the lock."""
 
 from __future__ import annotations
 
@@ -84,7 +84,9 @@ def _show(verification: Verification) -> None:
     if verification.signed:
         rest = f"{verification.signed + 1} to {verification.head_seq} are chained only"
         tail = rest if verification.signed < verification.head_seq else "which is all"
-        out(f"coverage: records 1 to {verification.signed} are under a signed checkpoint, {tail}")
+        out(f"coverage: records 1 to {verification.signed} are under a signed head, {tail}")
+    if verification.sealed:
+        out(f"sealed: records 1 to {verification.sealed}")
     out(f"state: {state}; known durable up to seq {verification.durable}")
     for finding in verification.findings:
         out(f"finding: {finding.check} in {finding.segment} {place_text(finding.offset)}, after seq {finding.seq}")
@@ -122,12 +124,13 @@ def show(
                     continue
                 if last is not None and record.seq > last:
                     return
-                _print(record, ts=frame.ts, actor=frame.actor, as_json=as_json)
+                print_record(record, ts=frame.ts, actor=frame.actor, as_json=as_json)
     except LogMissingError as error:
         raise nothing_here(place) from error
 
 
-def _print(record: LogRecord, *, ts: str, actor: str, as_json: bool) -> None:
+def print_record(record: LogRecord, *, ts: str, actor: str, as_json: bool) -> None:
+    """Print one record as a line, or as one JSON object."""
     import msgspec
 
     if as_json:

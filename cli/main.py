@@ -9,7 +9,7 @@ import sys
 from typing import NoReturn
 
 from casparian import ROOT_LOGGER, __version__
-from cli.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, CliError, as_cli_error
+from cli.errors import EXIT_INTERRUPTED, EXIT_OK, CliError, as_cli_error
 
 
 def run() -> NoReturn:
@@ -61,19 +61,9 @@ def _command(words: list[str]) -> int:
 
 def _told(error: Exception) -> CliError | None:
     """Return an error in the one shape, None for what is nobody's mistake but ours."""
-    return as_cli_error(error) or _usage_error(error)
+    from cli.usage import usage_error
 
-
-def _usage_error(error: Exception) -> CliError | None:
-    """Return what the command line library has to say of the words it was given, in the one error shape."""
-    import typer
-
-    say = getattr(error, "format_message", None)
-    if say is None or not isinstance(error, typer.BadParameter.__mro__[2]):  # the base of its errors is not public
-        return None
-    context = getattr(error, "ctx", None)
-    next_step = f"{context.command_path} --help" if context is not None else "casparian --help"
-    return CliError("usage", say(), next_step, exit_code=EXIT_USAGE)
+    return as_cli_error(error) or usage_error(error)
 
 
 def _prepare_streams() -> None:

@@ -61,11 +61,13 @@ class FileReport(Struct, frozen=True, kw_only=True):
 class Recovery(Struct, frozen=True, kw_only=True):
     """What this start found left by an earlier one: what it goes on with, ended, and removed.
 
+    `requeued` jobs are for the target of this run, `waiting` ones for another: they are not what this run is about.
     `log` says what was wrong with the end of the log, `log_kept_as` where the bytes are that were set aside,
     `read_model` that it was made anew or had much to catch up with, and why, `snapshots` which were ignored, and why.
     """
 
     requeued: int = 0
+    waiting: int = 0
     promoting: int = 0
     interrupted_runs: int = 0
     withdrawn: int = 0
@@ -89,6 +91,7 @@ class Recovery(Struct, frozen=True, kw_only=True):
                 self.requeued or self.promoting,
                 f"resumed from an earlier run: {count(self.requeued, 'job')} waiting, {self.promoting} being published",
             ),
+            (self.waiting, f"left by an earlier run, not for this command: {count(self.waiting, 'job')} waiting"),
             (self.withdrawn, f"ended {count(self.withdrawn, 'job')} of an earlier run: the parser has changed since"),
             (left, f"removed what an earlier run left behind: {left}"),
         )
@@ -109,13 +112,17 @@ def skips_of(text: str | None) -> tuple[SkipReport, ...]:
 
 
 class JobEnd(Struct, frozen=True, kw_only=True):
-    """How a job stands after a person's wish to stop it; `already`: it had ended before. `outputs` are published."""
+    """How a job stands after a person's wish to stop it; `already`: it had ended before. `outputs` are published.
+
+    `next_step` is what can be typed where the wish came too late, else "".
+    """
 
     job: int
     state: str
     already: bool
     reason: str
     outputs: tuple[OutputReport, ...]
+    next_step: str
     exit: int
 
 

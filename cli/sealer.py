@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from cli.home import Home
 from eventlog.errors import LogError
@@ -15,7 +15,7 @@ logger = logging.getLogger("casparian.sealer")
 
 
 class Sealer:
-    """Owns the thread. What it cannot seal stays as it is, is told once, and is tried again by the next start."""
+    """Owns the thread. What cannot be sealed stays as it is, is told once, and is tried again by the next start."""
 
     def __init__(self, log: Log, home: Home) -> None:
         self._log = log
@@ -27,8 +27,7 @@ class Sealer:
 
     def start(self) -> None:
         """Begin, with what earlier processes left unsealed."""
-        if self._log.full_segments:
-            self._wake.set()
+        self.observe(())
         self._thread.start()
 
     def observe(self, _frames: Sequence[Frame]) -> None:
@@ -45,17 +44,26 @@ class Sealer:
         self._thread.join()
 
     def _loop(self) -> None:
-        while True:
+        while not self._leaving:  # each round waits for a full segment or for the end
             self._wake.wait()
             self._wake.clear()
-            if self._leaving:
-                return
             try:
                 seal_full(self._log, self._home, leave=lambda: self._leaving)
             except (LogError, OSError) as error:
-                logger.error("seal the full segments of %s: %s; nothing was removed", self._log.folder, error)
+                logger.error("seal the full segments of %s: %s; nothing of them was removed", self._log.folder, error)
                 return
 
 
-def seal_full(log: Log, home: Home, *, leave: object) -> int:
-    raise NotImplementedError
+def seal_full(log: Log, home: Home, *, leave: Callable[[], bool]) -> int:
+    """Seal the full segments of a log that this process writes, signed if the home has a key; return how many.
+
+    Raises LogError, OSError; what was not sealed is as it was.
+    """
+    # Signatures and zstd take longer to load than the log of a small case takes to write.
+    from eventlog.keyfiles import read_signing_key
+    from eventlog.recovery import require_genesis
+    from eventlog.sealing import seal_full_segments
+
+    _, genesis_hash = require_genesis(log.folder)
+    key = read_signing_key(home.private_key) if home.private_key.exists() else None
+    return seal_full_segments(log.folder, log_id=log.log_id, genesis_hash=genesis_hash, key=key, leave=leave)

@@ -26,6 +26,7 @@ from cli.home import Home, newest_witness, prepare_home
 from cli.projecting import ProjectionThread
 from cli.promoter import Promoter
 from cli.report import Recovery
+from cli.sealer import Sealer
 from cli.snapshots import Snapshots
 from commands.dispatch import plan_records
 from commands.epoch import BeginEpoch
@@ -155,13 +156,17 @@ class Sentinel:
             limits=self._limits,
         )
         self.fleet = Fleet(server, self.handler, self.dispatcher, scratch=self.home.scratch)
-        for subscriber in (self.projection.observe, self.promoter.observe, self.dispatcher.observe, self._watch):
+        self.sealer = Sealer(self.log, self.home)
+        observers = (self.projection.observe, self.promoter.observe, self.dispatcher.observe, self.sealer.observe)
+        for subscriber in (*observers, self._watch):
             if subscriber is not None:
                 self.handler.subscribe(subscriber)
         self.handler.start()
         self._last_steps[:0] = [self._park_decider, self.fleet.kill_now]
         stack.callback(self.handler.stop)
         stack.callback(self._sweep)  # an executor that had to be killed cannot have cleaned up behind itself
+        self.sealer.start()
+        stack.callback(self.sealer.stop)
         self.promoter.start()
         stack.callback(self.promoter.stop)
         stack.callback(self.fleet.stop)
@@ -223,6 +228,7 @@ class Sentinel:
 
     def _resume(self) -> None:
         """Put back what the last epoch held, promote what it committed, end jobs whose parser is not here any more."""
+        own = frozenset(self._sink_uris)
         before = self.handler.inspect(_open_work)
         self.handler.call(BeginEpoch(now=clock.now()), actor=ACTOR)
         for package in self.packages.values():
@@ -233,9 +239,11 @@ class Sentinel:
             if committed.job != self._withhold:
                 self.promoter.recover(committed)
         withdrawn = self._withdraw(self.handler.inspect(self._outdated), "its parser is not the one it was queued for")
+        here = self.handler.inspect(lambda state: _unpublished_for(state, own))
         torn = self.log.recovered
         self.recovery = Recovery(
-            requeued=before[0] - withdrawn,
+            requeued=here,
+            waiting=before[0] - withdrawn - here,
             promoting=before[1],
             interrupted_runs=before[2],
             withdrawn=withdrawn,
@@ -296,6 +304,11 @@ def _open_sinks(state: State) -> set[str]:
 
 def _committed_stages(state: State) -> set[str]:
     return {output.staged for job in state.jobs.promoting.values() for output in job.committed.outputs}
+
+
+def _unpublished_for(state: State, sink_uris: frozenset[str]) -> int:
+    jobs = [*state.jobs.queued.values(), *state.jobs.leased.values()]
+    return sum(job.spec.sink_uri in sink_uris for job in jobs)
 
 
 def _open_work(state: State) -> tuple[int, int, int]:

@@ -7,6 +7,7 @@ whatever is changed there makes the snapshots that were left before unfit, and n
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +17,7 @@ from blake3 import blake3
 import eventlog
 import reducers
 from cli.home import Home
-from eventlog.chain import list_segments
+from eventlog.chain import Segment, list_segments
 from eventlog.ids import LogId
 from eventlog.log import Log
 from eventlog.recovery import genesis_waypoint
@@ -24,7 +25,7 @@ from eventlog.snapshot import FORMAT, Header, Snapshot, UnfitError, choose, exam
 from reducers.fold import State
 from reducers.snapshot import freeze, thaw
 
-EVENTS_MIN: Final = 10_000  # since the last snapshot: what takes less than a tenth of a second to fold is not worth one
+BYTES_MIN: Final = 4 * 1024 * 1024  # of the log since the last one: less is walked and folded in some 0.03 s
 
 logger = logging.getLogger("casparian.snapshots")
 
@@ -39,18 +40,25 @@ class Snapshots:
         self._chosen: Header | None = None
 
     def choose(self, log_id: LogId) -> Header | None:
-        """Find the newest snapshot that fits the log, and take its state; None where there is none. Raises no error."""
+        """Find the newest snapshot that fits the log, and take its state; None where there is none.
+
+        Raises LogCorruptError for a log that is not made of plain files, as its opening does.
+        """
         segments = list_segments(self._home.log)
         found, self.doubts = choose(self._home.snapshots, log_id=log_id, code=code_digest(), segments=segments)
-        if found is not None:
+        if found is None:
+            return None
+        try:
             self.state = thaw(found.state)
-            self._chosen = found.header
+        except msgspec.DecodeError as error:
+            self.doubts += (f"snapshot of record {found.header.seq} was ignored: its state cannot be read ({error})",)
+            return None
+        self._chosen = found.header
         return self._chosen
 
     def leave(self, log: Log, state: State) -> None:
         """Write a snapshot of the state at the log's head, if enough has happened; a failure is told, no more."""
-        since = self._chosen.seq if self._chosen is not None else 0
-        if state.seq - since < EVENTS_MIN:
+        if _bytes_after(self._chosen, log.segments()) < BYTES_MIN:
             return
         try:
             write(self._home.snapshots, self._made(log, state))
@@ -67,6 +75,13 @@ class Snapshots:
             state=blake3(body).hexdigest(),
         )  # fmt: skip
         return Snapshot(header=header, state=body)
+
+
+def _bytes_after(header: Header | None, segments: Sequence[Segment]) -> int:
+    """Return how many bytes of the log are not behind the snapshot yet."""
+    if header is None:
+        return sum(segment.size for segment in segments)
+    return sum(segment.size for segment in segments[header.at.index :]) - header.at.offset
 
 
 def code_digest() -> str:

@@ -268,7 +268,8 @@ class Handler:
 
     def _recall(self, receipt: Receipt) -> Outcome:
         """Return the outcome that a request had when it came first; it may have been a life of this process ago."""
-        frame = next(iter(self._log.replay(from_seq=receipt.last)))
+        with contextlib.closing(self._log.replay(from_seq=receipt.last)) as frames:
+            frame = next(frames)
         # Of a frame's records only the first can be a command, and `events` leaves it out.
         events: tuple[Event, ...] = tuple(record.data for record in frame.events)  # type: ignore[misc]
         refusals = [event for event in events if isinstance(event, CommandRefused)]

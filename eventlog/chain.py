@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -125,11 +125,37 @@ def _sealed_segment(path: Path, *, first: int, fs: FsPort) -> Segment:
     return Segment(path=path, first=first, size=manifest.raw_bytes, problem=facts["problem"], manifest=manifest)
 
 
+Read = Callable[[int, int], bytes]  # size and offset to raw bytes, fewer only at the end
+
+
+@contextmanager
+def opened_segment(segment: Segment, *, fs: FsPort) -> Iterator[Read]:
+    """Open a segment in the form that it has now, whatever it had when it was listed.
+
+    Raises LogCorruptError if it is sealed and damaged, OSError.
+    """
+    with ExitStack() as stack:
+        if segment.manifest is None:
+            try:
+                fd = stack.enter_context(opened_regular(segment.path, fs=fs))
+            except FileNotFoundError:  # it was sealed since it was listed
+                segment = find_segment(segment.path.parent, first=segment.first, fs=fs)
+            else:
+                yield partial(fs.read, fd)
+                return
+        from eventlog.compressed import damaged, opened_sealed
+
+        if segment.manifest is None:
+            raise damaged(segment.path, segment.problem or "it comes and goes")
+        yield stack.enter_context(opened_sealed(segment.path, segment.manifest, fs=fs)).pread
+
+
 class ChainScan:
     """Walks segments from a waypoint on; `link`, `index`, `offset` say where it is, `gap` why it goes no further."""
 
     def __init__(self, *, log_id: LogId, segments: Sequence[Segment], start: Waypoint, fs: FsPort) -> None:
         self.fs = fs
+        self.log_id = log_id
         self.segments = segments
         self.link = start.link
         self.index = start.index
@@ -154,7 +180,7 @@ class ChainScan:
     def waypoint(self) -> Waypoint:
         return Waypoint(link=self.link, index=self.index, offset=self.offset)
 
-    def frames(self) -> Iterator[RawFrame]:
+    def frames(self) -> Generator[RawFrame, None, None]:
         """Yield each frame that fits, in commit order, until the end or the first gap."""
         for index in range(self.index, len(self.segments)):
             segment = self.segments[index]
@@ -168,11 +194,11 @@ class ChainScan:
             if segment.problem:
                 self.gap = Gap(check="file", expected="a regular file, whole", actual=segment.problem)
                 return
-            with ExitStack() as stack:
-                try:
-                    yield from self._walk(self._opened(segment, stack), segment)
-                except LogCorruptError as error:
-                    self.gap = Gap(check="sealed", expected="the bytes that were sealed", actual=error.message)
+            try:
+                with opened_segment(segment, fs=self.fs) as read:
+                    yield from self._walk(read, segment)
+            except LogCorruptError as error:
+                self.gap = Gap(check="sealed", expected="the bytes that were sealed", actual=error.message)
             if self.gap is None and segment.manifest is not None:
                 self.gap = _contradiction(segment.manifest, self.link)
             if self.gap is not None:
@@ -181,22 +207,7 @@ class ChainScan:
             expected = segment_path(self.segment.path.parent, first=self.link.seq + 1).name
             self.gap = Gap(check="segment", expected=expected, actual="nothing behind a sealed segment")
 
-    def _opened(self, segment: Segment, stack: ExitStack) -> Callable[[int, int], bytes]:
-        """Open a segment and return what reads its raw bytes, by size and offset. Raises LogCorruptError, OSError."""
-        if segment.manifest is None:
-            try:
-                fd = stack.enter_context(opened_regular(segment.path, fs=self.fs))
-            except FileNotFoundError:  # it was sealed since it was listed
-                segment = find_segment(segment.path.parent, first=segment.first, fs=self.fs)
-            else:
-                return partial(self.fs.read, fd)
-        from eventlog.compressed import damaged, opened_sealed
-
-        if segment.manifest is None:
-            raise damaged(segment.path, segment.problem or "it comes and goes")
-        return stack.enter_context(opened_sealed(segment.path, segment.manifest, fs=self.fs)).pread
-
-    def _walk(self, read: Callable[[int, int], bytes], segment: Segment) -> Iterator[RawFrame]:
+    def _walk(self, read: Read, segment: Segment) -> Iterator[RawFrame]:
         window, at = b"", 0  # window[at] is the byte at self.offset
         while self.offset < segment.size:  # every round goes forward by a frame or ends with a gap
             match = find_commit_line(window, at)

@@ -24,6 +24,7 @@ from msgspec import Struct
 from eventlog.chain import ChainScan
 from eventlog.files import read_small
 from eventlog.frames import CommitLine, RawFrame
+from eventlog.fsport import OS_FS, FsPort
 from eventlog.ids import LogId
 from eventlog.merkle import HASH_BYTES, CompactRange
 from eventlog.note import VerifyingKey, bad_note, from_base64, parse_note, verify_note
@@ -91,10 +92,10 @@ def require_log(checkpoint: Checkpoint, log_id: LogId) -> Checkpoint:
     return checkpoint
 
 
-def read_anchor(folder: Path) -> bytes | None:
+def read_anchor(folder: Path, *, fs: FsPort = OS_FS) -> bytes | None:
     """Return the newest checkpoint that was signed of the log in `folder`, None if there is none. Raises OSError."""
     try:
-        return read_small(folder / ANCHORS_NAME / ANCHOR_NAME)
+        return read_small(folder / ANCHORS_NAME / ANCHOR_NAME, fs=fs)
     except FileNotFoundError:
         return None
 

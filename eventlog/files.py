@@ -61,6 +61,19 @@ def make_folder(folder: Path, *, fs: FsPort = OS_FS) -> None:
     sync_folder(folder.parent, fs=fs)
 
 
+def sync_ancestors(folder: Path, *, fs: FsPort = OS_FS) -> None:
+    """Bring the names of a folder and of those above it to the disk, up to the mount point.
+
+    Any of them may have been made by a process that ended before it could sync it: that a folder is there says nothing.
+    """
+    device = fs.lstat(folder).st_dev
+    for parent in folder.absolute().parents:
+        if fs.lstat(parent).st_dev != device:
+            return
+        with suppress(PermissionError):  # a folder that is not ours to read holds none that we have made
+            sync_folder(parent, fs=fs)
+
+
 def create_durably(path: Path, *, fs: FsPort = OS_FS) -> int:
     """Create an empty file with its name on the disk; return it open for appending. Raises FileExistsError."""
     fd = fs.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW)

@@ -41,6 +41,11 @@ class LockHolder(Struct, frozen=True, kw_only=True):
     purpose: str
 
 
+def this_process(*, since: Instant, purpose: str) -> LockHolder:
+    """Return who asks for the lock."""
+    return LockHolder(pid=os.getpid(), boot_id=boot_id(), host=os.uname().nodename, since=since, purpose=purpose)
+
+
 class LogLock:
     """A held lock."""
 

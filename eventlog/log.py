@@ -15,7 +15,8 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -24,7 +25,7 @@ from msgspec.structs import replace
 from eventlog.chain import ChainScan, Link, Segment, Waypoint, list_segments, segment_path
 from eventlog.errors import ForkedLogError, LogClosedError, LogCorruptError, LogError, LogStorageError
 from eventlog.events import LogRecovered, WriterOpened
-from eventlog.files import create_durably, created, exists, make_folder, remove_durably, write_all
+from eventlog.files import create_durably, exists, make_folder, remove_durably, sync_ancestors, write_all
 from eventlog.frames import (
     BATCH_BYTES_MAX,
     BATCH_FRAMES_MAX,
@@ -40,8 +41,8 @@ from eventlog.frames import (
 )
 from eventlog.fsport import OS_FS, FsPort
 from eventlog.ids import Instant, LogId
-from eventlog.lock import LockHolder, LogLock, boot_id, identity
-from eventlog.recovery import POISON_NAME, Recovery, Witness, recover, require_genesis
+from eventlog.lock import LockHolder, LogLock, identity, this_process
+from eventlog.recovery import Recovery, Witness, leave_poison, recover, require_genesis
 from eventlog.reserve import BALLAST_BYTES, RESERVE_BYTES, Reserve, give_up_ballast, keep_ballast
 from eventlog.sealed import CLOSED_NAME, GENESIS_NAME, Closed, Genesis, write_closed, write_genesis
 from eventlog.snapshot import Header as SnapshotHeader
@@ -120,8 +121,7 @@ class Log:
         Raises LogLockedError, LogCorruptError, LogRegressedError, LogFormatError,
         UnknownEventError, LogStorageError; each says what to do next, and leaves the log unlocked and as it was.
         """
-        host = os.uname().nodename
-        holder = LockHolder(pid=os.getpid(), boot_id=boot_id(), host=host, since=clock(), purpose=purpose)
+        holder = this_process(since=clock(), purpose=purpose)
         lock: LogLock | None = None
         log: Log | None = None
         try:
@@ -229,7 +229,7 @@ class Log:
             finally:
                 self._let_go("it was closed")
 
-    def replay(self, from_seq: int = 1) -> Iterator[Frame]:
+    def replay(self, from_seq: int = 1) -> Generator[Frame, None, None]:
         """Return the frames that end at `from_seq` or later, in commit order, up to where the log ends now.
 
         Every frame is checked again. Raises, while iterating, UnknownEventError for a record of another version and
@@ -249,10 +249,11 @@ class Log:
     def _segments_up_to(self, head: Head) -> list[Segment]:
         return [*self._full, replace(self._active, size=head.bytes)]
 
-    def _replay(self, scan: ChainScan, *, head: Head, from_seq: int) -> Iterator[Frame]:
-        for raw in scan.frames():
-            if raw.line.last >= from_seq:
-                yield decode_frame(raw)
+    def _replay(self, scan: ChainScan, *, head: Head, from_seq: int) -> Generator[Frame, None, None]:
+        with closing(scan.frames()) as frames:  # who stops early closes the segment here, not when memory is tidied
+            for raw in frames:
+                if raw.line.last >= from_seq:
+                    yield decode_frame(raw)
         if scan.link.hash != head.hash:
             raise LogCorruptError(
                 f"Replay the log in {self.folder}: after commit {scan.link.commit} its bytes are no longer what was "
@@ -340,7 +341,7 @@ class Log:
             f"Correct the cause and start again; the log recovers by itself."
         )
         self._ended = "a storage error ended it"
-        message += _leave_poison(self.folder, message, self._fs)
+        message += leave_poison(self.folder, message, fs=self._fs)
         self._die(message)
 
     # --- epochs, marks, the end ---
@@ -416,20 +417,10 @@ def _create_if_absent(
     segments = list_segments(folder, fs=fs)
     if not all(segment.blank for segment in segments):
         return  # require_genesis refuses it, with the reason
+    sync_ancestors(folder, fs=fs)
     if not segments:
         fs.close(create_durably(segment_path(folder, first=1), fs=fs))
     write_genesis(folder, log_id=new_log_id(), created_at=clock(), fs=fs)
-
-
-def _leave_poison(folder: Path, message: str, fs: FsPort) -> str:
-    """Leave a note for the next opening, which then rewrites every page; returns what to add if that fails too."""
-    try:
-        with created(folder / POISON_NAME, fs=fs) as fd:
-            write_all(fd, message.encode("utf-8", "backslashreplace") + b"\n", fs=fs)
-            fs.sync(fd)
-    except OSError as error:
-        return f" (The note {POISON_NAME} could not be written: {error}.)"
-    return ""
 
 
 def _storage_error(folder: Path, error: OSError) -> LogStorageError:

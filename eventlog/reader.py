@@ -8,7 +8,7 @@ moment and ends; half a line at the end belongs to a write under way and is noth
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from eventlog.chain import ChainScan, Waypoint, genesis_link, list_segments
@@ -46,6 +46,25 @@ def durable_head(folder: Path, *, fs: FsPort = OS_FS) -> Head | None:
     return head
 
 
+def follow(folder: Path, *, after: int, wait: Callable[[], bool], fs: FsPort = OS_FS) -> Iterator[Frame]:
+    """Yield the durable frames behind seq `after` as they become so, across rotation and sealing, for ever.
+
+    Each look goes on from the last frame that was shown. `wait` is called when there is nothing more to show; the
+    first time that it returns False ends it. Raises as `read_frames` does.
+    """
+    scan, closed = _opened(folder, fs)
+    shown = scan.waypoint()
+    while True:  # each round is a look, and `wait` bounds how often one is taken
+        for raw, behind in _durable(folder, scan, closed):
+            shown = behind
+            if raw.line.last > after:
+                yield decode_frame(raw)
+        if not wait():
+            return
+        scan, closed = _opened(folder, fs)
+        scan = ChainScan(log_id=scan.log_id, segments=scan.segments, start=shown, fs=fs)
+
+
 def _opened(folder: Path, fs: FsPort) -> tuple[ChainScan, Closed | None]:
     genesis, genesis_hash = require_genesis(folder, fs=fs)
     # Before the sizes: a log that is closed in between is then not taken for a shorter one.
@@ -56,11 +75,16 @@ def _opened(folder: Path, fs: FsPort) -> tuple[ChainScan, Closed | None]:
 
 
 def _durable_frames(folder: Path, scan: ChainScan, closed: Closed | None) -> Iterator[RawFrame]:
-    waiting: deque[RawFrame] = deque()
+    return (raw for raw, _ in _durable(folder, scan, closed))
+
+
+def _durable(folder: Path, scan: ChainScan, closed: Closed | None) -> Iterator[tuple[RawFrame, Waypoint]]:
+    """Yield each durable frame with the place behind it."""
+    waiting: deque[tuple[RawFrame, Waypoint]] = deque()
     for raw in scan.frames():
-        while waiting and waiting[0].line.last <= raw.line.durable:
+        while waiting and waiting[0][0].line.last <= raw.line.durable:
             yield waiting.popleft()
-        waiting.append(raw)
+        waiting.append((raw, scan.waypoint()))
         if closed is not None and raw.line.hash == closed.hash:
             yield from waiting
             waiting.clear()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +30,7 @@ from eventlog.events import LogRecovered
 from eventlog.files import (
     TEMPORARY_SUFFIX,
     copy_prefix_durably,
+    created,
     exists,
     make_folder,
     opened_regular,
@@ -38,6 +39,7 @@ from eventlog.files import (
     sync_file,
     sync_folder,
     temporary,
+    write_all,
 )
 from eventlog.frames import (
     COMMIT_START,
@@ -264,9 +266,7 @@ def recover(
     Raises LogCorruptError, LogRegressedError, UnknownEventError (before a byte is changed), LogStorageError.
     """
     segments = list_segments(folder, fs=fs)
-    if segments and not segments[-1].problem:
-        sync_file(segments[-1].path, fs=fs)  # what is read below may still be in the page cache only
-    sync_folder(folder, fs=fs)
+    _sync_what_is_read(folder, segments, fs)
     closed = read_closed(folder, fs=fs)
     poisoned = exists(folder / POISON_NAME, fs=fs)
     start = Waypoint(link=genesis_link(genesis_hash), index=0, offset=0)
@@ -299,6 +299,29 @@ def recover(
 def _is_older(witness: Witness | None, snapshot: SnapshotHeader) -> bool:
     """Return whether the witness speaks of a commit that only a walk over what is before the snapshot can find."""
     return witness is not None and witness.seq < snapshot.seq
+
+
+def _sync_what_is_read(folder: Path, segments: Sequence[Segment], fs: FsPort) -> None:
+    """Bring to the disk what may still be in the page cache only; a failure is for the next opening to know of too."""
+    try:
+        if segments and not segments[-1].problem:
+            sync_file(segments[-1].path, fs=fs)
+        sync_folder(folder, fs=fs)
+    except OSError as error:
+        why = f"Sync the log in {folder} before it is read: {error}."
+        why += leave_poison(folder, why, fs=fs)
+        raise LogStorageError(why, next_step="Check the disk, then start again.") from error
+
+
+def leave_poison(folder: Path, message: str, *, fs: FsPort) -> str:
+    """Leave a note for the next opening, which then rewrites every page; returns what to add if that fails too."""
+    try:
+        with created(folder / POISON_NAME, fs=fs) as fd:
+            write_all(fd, message.encode("utf-8", "backslashreplace") + b"\n", fs=fs)
+            fs.sync(fd)
+    except OSError as error:
+        return f" (The note {POISON_NAME} could not be written: {error}.)"
+    return ""
 
 
 def _scan_known(scan: ChainScan, hearing: Hearing) -> tuple[Waypoint, ...]:

@@ -57,7 +57,7 @@ def write_genesis(folder: Path, *, log_id: LogId, created_at: Instant, fs: FsPor
     if _LOG_ID.fullmatch(log_id) is None:
         raise ValueError(f"create a log: the id must be 32 lowercase hex digits, not {log_id!r:.60}")
     genesis = Genesis(format=FORMAT, log_id=log_id, created_at=created_at, alg=_HASH_ALGORITHM, compat=(), incompat=())
-    write_durably(folder / GENESIS_NAME, _seal(genesis, domain=_GENESIS_DOMAIN, key="hash"), fs=fs)
+    write_durably(folder / GENESIS_NAME, self_hashed(genesis, domain=_GENESIS_DOMAIN, key="hash"), fs=fs)
 
 
 def read_genesis(folder: Path, *, fs: FsPort = OS_FS) -> tuple[Genesis, str]:
@@ -84,7 +84,7 @@ def read_genesis(folder: Path, *, fs: FsPort = OS_FS) -> tuple[Genesis, str]:
 
 def write_closed(folder: Path, closed: Closed, *, fs: FsPort = OS_FS) -> None:
     """Write CLOSED durably."""
-    write_durably(folder / CLOSED_NAME, _seal(closed, domain=_CLOSED_DOMAIN, key="sha256"), fs=fs)
+    write_durably(folder / CLOSED_NAME, self_hashed(closed, domain=_CLOSED_DOMAIN, key="sha256"), fs=fs)
 
 
 def read_closed(folder: Path, *, fs: FsPort = OS_FS) -> Closed | None:
@@ -110,7 +110,8 @@ def _read(path: Path, fs: FsPort) -> bytes | None:
         raise LogCorruptError(f"Read {path}: {error}.", next_step=_RESTORE) from error
 
 
-def _seal(fields: Struct, *, domain: bytes, key: str) -> bytes:
+def self_hashed(fields: Struct, *, domain: bytes, key: str) -> bytes:
+    """Return one line of JSON that ends with its own hash under the name `key`."""
     start = msgspec.json.encode(fields)[:-1] + b","
     return start + _ending(start, domain=domain, key=key)
 

@@ -105,7 +105,13 @@ def drop_raw(folder: Path, *, first: int, fs: FsPort = OS_FS) -> None:
 
 
 def seal_full_segments(
-    folder: Path, *, log_id: LogId, genesis_hash: str, key: SigningKey | None, leave: Callable[[], bool], fs: FsPort = OS_FS
+    folder: Path,
+    *,
+    log_id: LogId,
+    genesis_hash: str,
+    key: SigningKey | None,
+    leave: Callable[[], bool],
+    fs: FsPort = OS_FS,
 ) -> int:
     """Seal every segment but the last, which is the writer's; return how many were sealed now.
 

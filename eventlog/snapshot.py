@@ -14,7 +14,7 @@ Knows no state; what it is made of, and which code made it, is told by the calle
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -24,7 +24,7 @@ import msgspec
 from blake3 import blake3
 from msgspec import Struct
 
-from eventlog.chain import ChainScan, Segment, Waypoint
+from eventlog.chain import ChainScan, Read, Segment, Waypoint, opened_segment
 from eventlog.errors import LogCorruptError
 from eventlog.files import make_folder, opened_regular, write_durably
 from eventlog.fsport import OS_FS
@@ -164,21 +164,16 @@ def _prefix_digest(segments: Sequence[Segment], *, until: Waypoint) -> str:
 
 def _segment_digest(segment: Segment, size: int) -> str:
     manifest = segment.manifest
-    if manifest is None:
-        with opened_regular(segment.path) as fd:
-            return _sha256(partial(OS_FS.read, fd), size, segment.path)
-    if size != manifest.raw_bytes:
-        from eventlog.compressed import opened_sealed  # as in chain.py: most logs have no sealed segment
-
-        with opened_sealed(segment.path, manifest) as sealed:
-            return _sha256(sealed.pread, size, segment.path)
+    if manifest is None or size != manifest.raw_bytes:
+        with opened_segment(segment, fs=OS_FS) as read:
+            return _sha256(read, size, segment.path)
     with opened_regular(segment.path) as fd:
         if _sha256(partial(OS_FS.read, fd), manifest.zst_bytes, segment.path) != manifest.zst_sha256:
             raise UnfitError(f"does not fit the log: {segment.path.name} is not what was sealed")
     return manifest.raw_sha256
 
 
-def _sha256(read: Callable[[int, int], bytes], size: int, path: Path) -> str:
+def _sha256(read: Read, size: int, path: Path) -> str:
     """Return the SHA-256 of the first `size` bytes that `read` gives, by size and offset."""
     digest = sha256()
     for offset in range(0, size, READ_BYTES):

@@ -33,6 +33,7 @@ from eventlog.note import VerifyingKey
 from eventlog.records import COMMAND_TYPES, LogRecord, decode_records, misplaced_line
 from eventlog.recovery import Hearing, Witness, judge, require_genesis
 from eventlog.sealed import CLOSED_NAME, GENESIS_NAME, Closed, read_closed
+from eventlog.seals import expected_of_seals
 from eventlog.verdict import WHAT_TO_DO, Finding, Judgement, Verdict
 
 FINDINGS_MAX: Final = 100  # later ones are counted in `findings_total`
@@ -57,6 +58,7 @@ class Verification(Struct, frozen=True, kw_only=True):
     head_seq: int
     head_hash: str
     durable: int
+    sealed: int  # the seq up to which segments are sealed
     signed: int
     epochs: int
     clean_close: bool
@@ -111,6 +113,7 @@ class _Audit:
         self.events = 0
         self.skipped = 0
         self.cancelled: set[JobId] = set()
+        self.sealed = 0
         self.signed = 0
         self.clean_close = False
         self.writer_active = False
@@ -128,8 +131,9 @@ class _Audit:
         self.writer_active = is_locked(self.folder, fs=self.fs)
         hearing = Hearing(self.witness_of(genesis.log_id))  # before the sizes: a witness is never ahead of the log
         self._expect_anchor(genesis.log_id)
-        comparison = Comparison(self.expected)
         scan = self._scan(genesis.log_id, genesis_hash)
+        self._expect_seals(scan)
+        comparison = Comparison(self.expected)
         for raw in scan.frames():
             self._check_frame(raw, scan)
             hearing.hear(raw.line)
@@ -154,12 +158,20 @@ class _Audit:
 
     def _expect_anchor(self, log_id: LogId) -> None:
         try:
-            data = read_anchor(self.folder)
+            data = read_anchor(self.folder, fs=self.fs)
             if data is not None:
                 anchor = require_log(read_checkpoint(data, self.key), log_id)
                 self.expected.append(Expected(name=ANCHOR_PLACE, checkpoint=anchor, verified=self.key is not None))
         except (BadNoteError, BadSignatureError) as error:
             self._note_file("CORRUPT", ANCHOR_PLACE, error)
+
+    def _expect_seals(self, scan: _AuditScan) -> None:
+        for each in expected_of_seals(self.folder, scan.segments, log_id=scan.log_id, key=self.key, fs=self.fs):
+            if isinstance(each, Expected):
+                self.sealed = each.checkpoint.size
+                self.expected.append(each)
+            else:
+                self._note_file("CORRUPT", each.name, each.error)
 
     # --- one frame ---
 
@@ -242,6 +254,7 @@ class _Audit:
             head_seq=link.seq,
             head_hash=link.hash,
             durable=link.seq if self.clean_close else link.durable,
+            sealed=self.sealed,
             signed=self.signed,
             epochs=link.epoch,
             clean_close=self.clean_close,

@@ -77,6 +77,16 @@ class DeclaredOutput(Struct, frozen=True, kw_only=True):
     current: bool
 
 
+class FileState(FileRow, frozen=True, kw_only=True):
+    """A path as it was last seen, and how the newest job of its content stands: `read` where there is none.
+
+    `reason` says why it was refused, failed or put back.
+    """
+
+    state: JobWord | JobStatus | Literal["refused", "read"]
+    reason: str | None
+
+
 class BalanceRow(Struct, frozen=True, kw_only=True):
     """How one path is accounted for by one parser; no job and no counts where none has ended.
 
@@ -168,9 +178,9 @@ def job_counts(connection: Connection) -> dict[str, int]:
     return {each.status: each.jobs for each in _ask(connection, "job_counts", _Count)}
 
 
-def files(connection: Connection, *, limit: int = FILES_SHOWN) -> list[FileRow]:
+def files(connection: Connection, *, limit: int = FILES_SHOWN) -> list[FileState]:
     """Return known paths, the ones seen last first, then by path."""
-    return _ask(connection, "files", FileRow, {"limit": limit})
+    return _ask(connection, "files", FileState, {"limit": limit})
 
 
 def files_of_run(connection: Connection, run: RunId) -> list[FileRow]:

@@ -32,8 +32,16 @@ SELECT * FROM cf_output_materializations WHERE job_id = $job_id ORDER BY recorde
 SELECT status, count(*) AS jobs FROM cf_jobs GROUP BY status ORDER BY status
 
 -- name: files
--- Known paths, the ones seen last first.
-SELECT * FROM scout_files ORDER BY last_seen_seq DESC, path LIMIT $limit
+-- Known paths, the ones seen last first, with how the newest job of their content stands and why.
+WITH newest AS (
+    SELECT source_hash, arg_max(coalesce(completion_status, status), job_id) AS state,
+        arg_max(coalesce(error_reason, ''), job_id) AS reason
+    FROM cf_jobs GROUP BY source_hash
+)
+SELECT files.*, CASE WHEN refused_reason IS NOT NULL THEN 'refused' ELSE coalesce(state, 'read') END AS state,
+    coalesce(refused_reason, nullif(reason, '')) AS reason
+FROM scout_files AS files LEFT JOIN newest USING (source_hash)
+ORDER BY last_seen_seq DESC, path LIMIT $limit
 
 -- name: files_of_run
 -- The paths whose last sight was in a run, by path.

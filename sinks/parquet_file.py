@@ -16,11 +16,12 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final, Literal, cast
+from typing import IO, TYPE_CHECKING, Any, Final, Literal, cast
 
 import blake3
 
 from eventlog.ids import Digest, LogId, final_name, stage_name
+from eventlog.schema import RESERVED_PREFIXES
 from sinks.errors import StageClosedError, StageSchemaError, disk_error, disk_sentence
 from sinks.sink import (
     AlreadyPromoted,
@@ -37,6 +38,7 @@ from sinks.uri import final_name_refusal, require_name, shown, staged_name_refus
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 EXTENSION: Final = "parquet"
 ROW_GROUP_ROWS_MAX: Final = 122_880  # what DuckDB scans with one thread
@@ -45,6 +47,8 @@ BUFFER_BYTES_MAX: Final = 64 * 1024 * 1024  # a row group is written earlier onc
 COLUMN_OVERHEAD_BYTES: Final = 1024
 ZSTD_LEVEL: Final = 1
 READ_BYTES: Final = 1024 * 1024
+WRITE_BYTES: Final = 1024 * 1024  # gathered before they are hashed and written: pyarrow gives a page at a time
+LONG_VALUE_BYTES: Final = 256  # of a value, on the average of its column
 
 _CREATE: Final = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO in the way must not hang us
@@ -160,8 +164,6 @@ class _ParquetStage:
     """One staged file while it is written. Batches are gathered into row groups, so small ones cost little."""
 
     def __init__(self, folder: Path, identity: ArtifactIdentity, schema: pa.Schema) -> None:
-        import pyarrow.parquet as pq
-
         from sinks.arrow_schema import artifact_schema
 
         self._identity = identity
@@ -175,16 +177,7 @@ class _ParquetStage:
         self._buffer_bytes = 0
         self._state: Literal["open", "broken", "finished", "abandoned"] = "open"
         self._file = _HashingFile(folder / self._staged)
-        try:
-            self._writer = pq.ParquetWriter(
-                cast("IO[bytes]", self._file),  # it has what pyarrow calls: write, tell, flush, closed, close
-                self._schema,
-                compression="zstd",
-                compression_level=ZSTD_LEVEL,
-            )
-        except BaseException:  # a type that Parquet lacks, a full disk: nothing may be left behind
-            self._remove()
-            raise
+        self._writer: pq.ParquetWriter | None = None  # made for the first rows, whose shape decides how it writes
 
     @property
     def rows(self) -> int:
@@ -214,6 +207,8 @@ class _ParquetStage:
         self._must_be_open("finish")
         self._flush()
         self._state = "broken"  # until all of it is durable
+        if self._writer is None:
+            self._writer = self._opened_writer(self._schema.empty_table())
         self._writer.close()
         self._file.sync_and_close()
         try:
@@ -229,7 +224,8 @@ class _ParquetStage:
         self._state = "abandoned"
         self._buffer.clear()
         self._file.silence()
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
         self._remove()
 
     def _remove(self) -> None:
@@ -256,8 +252,16 @@ class _ParquetStage:
         table = pa.Table.from_batches(self._buffer, schema=self._schema).combine_chunks()
         self._buffer = []
         self._buffer_rows = self._buffer_bytes = 0
+        if self._writer is None:
+            self._writer = self._opened_writer(table)
         self._writer.write_table(table, row_group_size=ROW_GROUP_ROWS_MAX)
         self._state = "open"
+
+    def _opened_writer(self, first: pa.Table) -> pq.ParquetWriter:
+        import pyarrow.parquet as pq
+
+        file = cast("IO[bytes]", self._file)  # it has what pyarrow calls: write, tell, flush, closed, close
+        return pq.ParquetWriter(file, self._schema, **_storage(first))
 
     def _must_be_open(self, verb: str) -> None:
         if self._state != "open":
@@ -277,6 +281,29 @@ class _ParquetStage:
         )
 
 
+def _storage(rows: pa.Table) -> dict[str, Any]:
+    """Return how ParquetWriter is to store each column, by its type and the first rows.
+
+    Whole numbers and times are packed as differences, which are smaller than zstd makes them and need no second pass.
+    Long values hardly repeat: a dictionary of them is built and thrown away, and the smallest of them tells nobody
+    anything. Lineage is one value a file, and compressing that costs more than its bytes.
+    """
+    import pyarrow as pa
+
+    types = pa.types
+    names = [field.name for field in rows.schema]
+    numbers = [field.name for field in rows.schema if types.is_int64(field.type) or types.is_timestamp(field.type)]
+    long = [name for name in names if rows.num_rows and rows[name].nbytes > LONG_VALUE_BYTES * rows.num_rows]
+    plain = {*numbers, *(name for name in names if name.startswith(RESERVED_PREFIXES))}
+    return {
+        "compression": {name: "NONE" if name in plain else "ZSTD" for name in names},
+        "compression_level": {name: ZSTD_LEVEL for name in names if name not in plain},
+        "use_dictionary": [name for name in names if name not in numbers and name not in long],
+        "column_encoding": dict.fromkeys(numbers, "DELTA_BINARY_PACKED"),
+        "write_statistics": [name for name in names if name not in long],
+    }
+
+
 class _HashingFile:
     """A new file, written front to back, that knows the BLAKE3 and the size of its bytes.
 
@@ -291,6 +318,7 @@ class _HashingFile:
         self._hash = blake3.blake3()
         self._failure: OSError | None = None
         self._silent = False
+        self._waiting = bytearray()
         self.size = 0
         try:
             self._file = open(os.open(path, _CREATE, _MODE), "wb", buffering=0)  # noqa: PTH123, SIM115  kept open
@@ -304,21 +332,27 @@ class _HashingFile:
             raise disk_error(error, doing=f"stage {path.name} in {shown(path.parent)}") from error
 
     def write(self, data: bytes) -> int:
-        """Write all of it. Raises OSError: the first one, for ever."""
+        """Take all of it; the disk gets it WRITE_BYTES at a time. Raises OSError: the first one, for ever."""
         if self._silent:
             return len(data)
         if self._failure is not None:
             raise self._failure
+        self._waiting += data
+        self.size += len(data)
+        if len(self._waiting) >= WRITE_BYTES:
+            self._write_waiting()
+        return len(data)
+
+    def _write_waiting(self) -> None:
+        data, self._waiting = self._waiting, bytearray()
         try:
             self._write_all(data)
         except OSError as error:
             self._failure = disk_error(error, doing=f"write {self._path.name} in {shown(self._path.parent)}")
             raise self._failure from error
         self._hash.update(data)
-        self.size += len(data)
-        return len(data)
 
-    def _write_all(self, data: bytes) -> None:
+    def _write_all(self, data: bytearray) -> None:
         view = memoryview(data)
         while view:  # at most len(data) rounds: each writes a byte or raises
             written = self._file.write(view)
@@ -330,16 +364,19 @@ class _HashingFile:
         return self.size
 
     def flush(self) -> None:
-        """Do nothing: there is no buffer here."""
+        """Do nothing: what waits is written when the file is synced."""
 
     def sync_and_close(self) -> None:
         """Make the bytes durable. Raises OSError; the file is closed either way."""
-        try:
-            with self._file:
+        with self._file:
+            if self._failure is not None:
+                raise self._failure
+            self._write_waiting()
+            try:
                 os.fsync(self._file.fileno())
                 held = os.fstat(self._file.fileno()).st_size
-        except OSError as error:
-            raise disk_error(error, doing=f"sync {self._path.name} in {shown(self._path.parent)}") from error
+            except OSError as error:
+                raise disk_error(error, doing=f"sync {self._path.name} in {shown(self._path.parent)}") from error
         if held != self.size:
             raise OSError(
                 errno.EIO,

@@ -33,6 +33,7 @@ JSON_BYTES_MAX: Final = 1_000_000
 LOG_LINE_BYTES_MAX: Final = 64 * 1024
 LOG_JOB_BYTES_MAX: Final = 10 * 1024 * 1024
 RANGES_MAX: Final = 1000
+END_OF_STREAM_BYTES: Final = 8  # of the Arrow IPC format: a continuation mark and a length of zero
 
 FRAME_END: Final = 0
 FRAME_METRICS: Final = 0xFFFFFFFB
@@ -229,10 +230,12 @@ def _within_frame(batch: pa.RecordBatch) -> Iterator[pa.Buffer]:
 
 
 def _serialized(batch: pa.RecordBatch) -> pa.Buffer:
-    stream = pa.BufferOutputStream()
-    with pa.ipc.new_stream(stream, batch.schema) as writer:
+    """Return one complete Arrow stream, written once into memory of its size: a buffer that grows is copied often."""
+    size = batch.schema.serialize().size + pa.ipc.get_record_batch_size(batch) + END_OF_STREAM_BYTES
+    buffer = pa.allocate_buffer(size)
+    with pa.ipc.new_stream(pa.FixedSizeBufferWriter(buffer), batch.schema) as writer:
         writer.write_batch(batch)
-    return stream.getvalue()
+    return buffer
 
 
 def _unpack(item: object) -> tuple[str, list[pa.RecordBatch]]:

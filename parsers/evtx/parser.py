@@ -32,6 +32,7 @@ import pyarrow.compute as pc
 from blake3 import blake3
 from evtx import PyEvtxParser
 from msgspec import Struct
+from msgspec.structs import astuple
 
 outputs = {
     "evtx_events": {
@@ -140,13 +141,19 @@ outputs = {
     },
 }
 
-DEFAULTS: Final = {"raw_xml": "false", "recover": "false"}  # the same as [settings] in casparian.toml
+ALL_TABLES: Final = "all"
+DEFAULTS: Final = {
+    "raw_xml": "false",
+    "recover": "false",
+    "tables": ALL_TABLES,
+}  # the same as [settings] in casparian.toml
 
 OUTPUT_VERSION: Final = "0.2.0"  # the same as `version` in casparian.toml
 FILE_REF_CHARACTERS: Final = 16  # of the BLAKE3 of the file, which `_cf_source_hash` holds in full
 FILE_HEADER_BYTES: Final = 4096
 CHUNK_BYTES: Final = 65536
 CHUNK_HEADER_BYTES: Final = 512
+HASH_BYTES: Final = 128 * 1024  # read at a time into the same memory, which stays in the processor's cache
 BATCH_ROWS = 1_000  # a batch ends with the chunk in which it reaches this; measured: more falls out of the cache
 BATCH_TEXT_MAX = 16 * 1024 * 1024  # characters of JSON
 SIDE_BATCH_ROWS = 10_000  # key-value rows and notes are gathered up to this
@@ -224,37 +231,46 @@ def parse(path: str, settings: dict[str, str], source_hash: str | None = None) -
         size = stream.seek(0, io.SEEK_END)
         stream.seek(0)
         header = _FileHeader.read(stream, size)
-        log = _Log(options, source_hash or _blake3(stream))
+        log = _Log(options, source_hash or _blake3(stream), header, size)
         stream.seek(FILE_HEADER_BYTES)
         yield from log.chunks(stream)
-    yield from log.rest(header)
-    yield "evtx_files", log.file_row(size, header)
+    yield from log.rest()
     return log.statement()
 
 
-def _blake3(stream: BinaryIO) -> str:
+def _blake3(stream: io.BufferedReader) -> str:
     stream.seek(0)
     hasher = blake3()
-    while piece := stream.read(1 << 20):  # bounded by the size of the file
-        hasher.update(piece)
+    piece = memoryview(bytearray(HASH_BYTES))
+    while count := stream.readinto(piece):  # bounded by the size of the file
+        hasher.update(piece[:count])
     return hasher.hexdigest()
 
 
 class _Options(Struct, frozen=True, kw_only=True):
     raw_xml: bool
     recover: bool
+    tables: frozenset[str]
 
     @classmethod
     def read(cls, given: dict[str, str]) -> "_Options":
         """Return the settings with their defaults. Raises PermanentError for one that is not declared."""
         texts = DEFAULTS | given
         for name, text in texts.items():
-            if name not in DEFAULTS or text not in ("true", "false"):
-                known = ", ".join(f"{each}=true|false" for each in DEFAULTS)
-                raise PermanentError(
-                    f"the setting {name}={text!r} is not one of the parser's", kind="bad_setting", hint=f"Use {known}."
-                )
-        return cls(**{name: text == "true" for name, text in texts.items()})
+            if name not in DEFAULTS or (name != "tables" and text not in ("true", "false")):
+                known = ", ".join(f"{each}=true|false" for each in DEFAULTS if each != "tables")
+                raise _bad_setting(name, text, f"Use {known}, tables={ALL_TABLES}.")
+        told = texts["tables"]
+        tables = frozenset(outputs if told == ALL_TABLES else told.split(","))
+        if not {"evtx_events"} <= tables <= outputs.keys():  # its rows are what the account of a log is held against
+            raise _bad_setting(
+                "tables", told, f"Use evtx_events and, with commas between, some of {', '.join(outputs)}."
+            )
+        return cls(raw_xml=texts["raw_xml"] == "true", recover=texts["recover"] == "true", tables=tables)
+
+
+def _bad_setting(name: str, text: str, hint: str) -> PermanentError:
+    return PermanentError(f"the setting {name}={text!r} is not one of the parser's", kind="bad_setting", hint=hint)
 
 
 class _FileHeader(Struct, frozen=True, kw_only=True):
@@ -664,6 +680,7 @@ _NO_SYSTEM: Final = _System()
 _NO_PROVIDER: Final = _ProviderAttributes()
 _NO_CORRELATION: Final = _CorrelationAttributes()
 _NO_EXECUTION: Final = _ExecutionAttributes()
+_NO_SECURITY: Final = _SecurityAttributes()
 
 
 # --- one log being read ---------------------------------------------------------------------------------------------
@@ -766,8 +783,11 @@ def _batch_of(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
 class _Log:
     """One log being read: counts, ranges, and the rows that wait for their batch."""
 
-    def __init__(self, options: _Options, source_hash: str) -> None:
+    def __init__(self, options: _Options, source_hash: str, header: _FileHeader, size: int) -> None:
         self._options = options
+        self._tables = options.tables
+        self._header = header
+        self._size = size
         self._source_hash = source_hash
         self.file_ref = source_hash[:FILE_REF_CHARACTERS]
         self.found = 0
@@ -790,16 +810,18 @@ class _Log:
             if len(self._rows) >= BATCH_ROWS:
                 yield from self._batches()
 
-    def rest(self, header: _FileHeader) -> Iterator[Batch]:
-        """Yield what still waits: rows, the notes about the whole file, key-value rows."""
+    def rest(self) -> Iterator[Batch]:
+        """Yield what still waits: rows, the notes about the whole file, key-value rows, the row of the file."""
         yield from self._batches()
-        self._note_header(header)
+        self._note_header(self._header)
         self._note_gaps()
         for output, batches in self.values.items():
             if batches:
                 yield output, _pa.concat_batches(batches)
-        if len(self.notes):
+        if len(self.notes) and "evtx_record_annotations" in self._tables:
             yield "evtx_record_annotations", self.notes.take()
+        if "evtx_files" in self._tables:
+            yield "evtx_files", self._file_row()
 
     # Slots.
 
@@ -832,7 +854,7 @@ class _Log:
             xml = [xml[at] for at in kept]
         else:
             self.found += len(pieces)
-        if _mixes_unnamed_data(chunk.data):
+        if "evtx_eventdata_kv" in self._tables and _mixes_unnamed_data(chunk.data):
             self._read_unnamed(chunk)
         self._rows.add(chunk, pieces, texts, xml)  # type: ignore[arg-type]  # what has no text was not kept
 
@@ -958,7 +980,9 @@ class _Log:
             yield from self._batch(rows.part(slice(first, end)))
         self._unnamed = {}
         if len(self.notes) >= SIDE_BATCH_ROWS:
-            yield "evtx_record_annotations", self.notes.take()
+            notes = self.notes.take()
+            if "evtx_record_annotations" in self._tables:
+                yield "evtx_record_annotations", notes
 
     def _batch(self, rows: _Rows) -> Iterator[Batch]:
         table = read_events(rows, self.file_ref)
@@ -966,26 +990,27 @@ class _Log:
             for position, reason in table.bad.items():
                 self._record_bad(rows, position, reason)
             rows = rows.part([position for position in range(len(rows)) if position not in table.bad])
+            if not len(rows):
+                return
             table = read_events(rows, self.file_ref)
-        if not len(rows):
-            return
         self.written += len(rows)
         yield "evtx_events", table.batch
+        if "evtx_eventdata_kv" in self._tables:
+            values = read_event_data(table.events, table.notes, rows.offsets, self._unnamed)
+            yield from self._side("evtx_eventdata_kv", values, table)
+        if "evtx_userdata_kv" in self._tables:
+            yield from self._side("evtx_userdata_kv", read_user_data(table.events, table.notes), table)
         ids = table.batch.column("event_record_id")
-        places = table.batch.select(["event_record_id", "file_ref", "chunk_index", "record_offset", "header_record_id"])
-        for output, values in (
-            ("evtx_eventdata_kv", read_event_data(table.events, table.notes, rows.offsets, self._unnamed)),
-            ("evtx_userdata_kv", read_user_data(table.events, table.notes)),
-        ):
-            if values.values:
-                yield from self._side(output, values.batch(places, table.notes))
         for note in table.notes:
             self._note_value(rows, ids, note)
 
-    def _side(self, output: str, batch: pa.RecordBatch) -> Iterator[Batch]:
+    def _side(self, output: str, values: "Values", table: "EventsTable") -> Iterator[Batch]:
         """Gather key-value rows; yield them when there are enough."""
+        if not values.values:
+            return
+        places = table.batch.select(["event_record_id", "file_ref", "chunk_index", "record_offset", "header_record_id"])
         waiting = self.values[output]
-        waiting.append(batch)
+        waiting.append(values.batch(places, table.notes))
         if sum(each.num_rows for each in waiting) >= SIDE_BATCH_ROWS:
             yield output, _pa.concat_batches(waiting)
             waiting.clear()
@@ -1013,10 +1038,11 @@ class _Log:
 
     # Sums.
 
-    def file_row(self, size: int, header: _FileHeader) -> pa.RecordBatch:
+    def _file_row(self) -> pa.RecordBatch:
         """Return the row of evtx_files; its counts are what the walk saw, not what the header says."""
+        header = self._header
         row = {
-            "file_size": size,
+            "file_size": self._size,
             "record_count": self.written,
             "chunk_count": self.chunk_count,
             "dirty": header.dirty,
@@ -1058,6 +1084,9 @@ def _at(chunk: Chunk, piece: Piece) -> dict[str, Any]:
 
 def _cuts(texts: list[str]) -> Iterator[tuple[int, int]]:
     """Yield first and end of consecutive parts that hold at most BATCH_TEXT_MAX characters, or a single record."""
+    if texts and sum(map(len, texts)) <= BATCH_TEXT_MAX:
+        yield 0, len(texts)
+        return
     first = characters = 0
     for position, text in enumerate(texts):
         if characters + len(text) > BATCH_TEXT_MAX and position > first:
@@ -1152,41 +1181,47 @@ def _loose_event(position: int, text: str, why: str, judge: _Judge) -> _Event:
 
 def _columns(rows: _Rows, systems: list[_System], judge: _Judge) -> dict[str, Column]:
     header_times = _header_times(rows.filetimes, judge)
-    providers = [s.provider.attributes if s.provider else _NO_PROVIDER for s in systems]
-    correlations = [s.correlation.attributes if s.correlation else _NO_CORRELATION for s in systems]
-    executions = [s.execution.attributes if s.execution else _NO_EXECUTION for s in systems]
-    ids = [s.event_id for s in systems]
-    event_ids = [e.text if isinstance(e, _EventId) else e for e in ids]
-    qualifiers = [e.attributes.qualifiers if isinstance(e, _EventId) else None for e in ids]
+    part = dict(zip(_System.__struct_fields__, zip(*map(astuple, systems), strict=True), strict=True))
+    provider_names, guids, sources = _attributes(part["provider"], _NO_PROVIDER)
+    activities, related = _attributes(part["correlation"], _NO_CORRELATION)
+    processes, threads = _attributes(part["execution"], _NO_EXECUTION)
+    (users,) = _attributes(part["security"], _NO_SECURITY)
+    event_ids = [e.text if type(e) is _EventId else e for e in part["event_id"]]
+    qualifiers = [e.attributes.qualifiers if type(e) is _EventId else None for e in part["event_id"]]
     header_ids = _int64(rows.header_ids, "header_record_id", judge, required=True)
-    channels = _text([s.channel for s in systems])
-    names = _text([p.name for p in providers])
+    channels = _text(part["channel"])
+    names = _text(provider_names)
     _note_half_empty(channels, names, judge)
     return {
-        "event_record_id": pc.coalesce(_int64([s.record_id for s in systems], "EventRecordID", judge), header_ids),
-        "timestamp": _created(systems, header_times, judge),
+        "event_record_id": pc.coalesce(_int64(part["record_id"], "EventRecordID", judge), header_ids),
+        "timestamp": _created(part["created"], header_times, judge),
         "provider_name": names,
-        "provider_guid": _guid([p.guid for p in providers]),
-        "provider_event_source_name": _text([p.source for p in providers]),
+        "provider_guid": _guid(guids),
+        "provider_event_source_name": _text(sources),
         "channel": channels,
-        "computer": _text([s.computer for s in systems]),
+        "computer": _text(part["computer"]),
         "event_id": _int64(event_ids, "EventID", judge, required=True),
         "event_qualifiers": _int64(qualifiers, "Qualifiers", judge),
-        "version": _int64([s.version for s in systems], "Version", judge),
-        "level": _int64([s.level for s in systems], "Level", judge),
-        "task": _int64([s.task for s in systems], "Task", judge),
-        "opcode": _int64([s.opcode for s in systems], "Opcode", judge),
-        "keywords_hex": _text([f"0x{k:x}" if isinstance(k, int) else k for k in [s.keywords for s in systems]]),
-        "execution_process_id": _int64([e.process for e in executions], "ProcessID", judge),
-        "execution_thread_id": _int64([e.thread for e in executions], "ThreadID", judge),
-        "security_user_id": _text([s.security.attributes.user if s.security else None for s in systems]),
-        "correlation_activity_id": _guid([c.activity for c in correlations]),
-        "correlation_related_activity_id": _guid([c.related for c in correlations]),
+        "version": _int64(part["version"], "Version", judge),
+        "level": _int64(part["level"], "Level", judge),
+        "task": _int64(part["task"], "Task", judge),
+        "opcode": _int64(part["opcode"], "Opcode", judge),
+        "keywords_hex": _text([f"0x{k:x}" if type(k) is int else k for k in part["keywords"]]),
+        "execution_process_id": _int64(processes, "ProcessID", judge),
+        "execution_thread_id": _int64(threads, "ThreadID", judge),
+        "security_user_id": _text(users),
+        "correlation_activity_id": _guid(activities),
+        "correlation_related_activity_id": _guid(related),
         "raw_event_json": _text(rows.texts),
         "raw_event_xml": _text(rows.xml),
         "header_record_id": header_ids,
         "header_time": header_times,
     }
+
+
+def _attributes(parts: Sequence[Any], absent: Struct) -> Iterator[tuple[Any, ...]]:
+    """Return the attributes of a part of System as columns, in the order of their Struct."""
+    return zip(*map(astuple, [part.attributes if part else absent for part in parts]), strict=True)
 
 
 def _note_half_empty(channels: Column, providers: Column, judge: _Judge) -> None:
@@ -1202,12 +1237,13 @@ def _text(values: Sequence[str | None]) -> Column:
     return pa.array(values, pa.string())
 
 
-def _guid(values: list[str | None]) -> Column:
+def _guid(values: Sequence[str | None]) -> Column:
     """Return GUIDs in one spelling, lower case without braces: real logs hold all of them, and joins must meet.
 
-    raw_event_json keeps the spelling of the record.
+    raw_event_json keeps the spelling of the record. The functions for ASCII, because those for all of Unicode make
+    tables of it first, which costs every guest some milliseconds.
     """
-    return pc.utf8_lower(pc.utf8_trim(_text(values), characters="{}"))
+    return pc.ascii_lower(pc.ascii_trim(_text(values), characters="{}"))
 
 
 def _int64(values: Sequence[Number], what: str, judge: _Judge, *, required: bool = False) -> Column:
@@ -1262,10 +1298,9 @@ def _required(column: Column, what: str, judge: _Judge) -> Column:
     return column
 
 
-def _created(systems: Sequence[_System], header_times: Column, judge: _Judge) -> Column:
+def _created(created: Sequence[_TimeCreated | str | None], header_times: Column, judge: _Judge) -> Column:
     """Return System/TimeCreated, and the header's time where there is none."""
-    created = [system.created for system in systems]
-    texts = [(c.attributes.time if isinstance(c, _TimeCreated) else c) or None for c in created]
+    texts = [(c.attributes.time if type(c) is _TimeCreated else c) or None for c in created]
     try:
         times: Column = pa.array(texts, pa.string()).cast(_TIMESTAMP)
     except pa.ArrowInvalid:  # more than six digits, as collectors write them, or no time at all
@@ -1276,6 +1311,8 @@ def _created(systems: Sequence[_System], header_times: Column, judge: _Judge) ->
 
 
 _FILETIME_EPOCH_US: Final = 11_644_473_600_000_000  # microseconds from 1601 to 1970
+_EPOCH_SCALAR: Final = pa.scalar(_FILETIME_EPOCH_US, pa.int64())
+_TICKS_PER_MICROSECOND: Final = pa.scalar(10, pa.int64())
 _FILETIME_MAX: Final = (253_402_300_799_999_999 + _FILETIME_EPOCH_US) * 10 + 9  # the end of the year 9999
 
 
@@ -1289,7 +1326,8 @@ def _header_times(filetimes: Sequence[int], judge: _Judge) -> Column:
             if not fits:
                 judge.does_not_fit(position, "header_time", filetime)
         return pa.array(micros, pa.int64()).cast(_TIMESTAMP)
-    return pa.array([filetime // 10 - _FILETIME_EPOCH_US for filetime in filetimes], pa.int64()).cast(_TIMESTAMP)
+    ticks = pa.array(filetimes, pa.int64())
+    return pc.subtract(pc.divide(ticks, _TICKS_PER_MICROSECOND), _EPOCH_SCALAR).cast(_TIMESTAMP)
 
 
 def _moment_text(filetime: int) -> str:
@@ -1302,43 +1340,40 @@ def _moment_text(filetime: int) -> str:
 
 
 class Values:
-    """Key-value rows being gathered. `counts` holds how many rows each record of the batch has."""
+    """Key-value rows being gathered, a run for each section of each record: the position of the record in its batch,
+    the name of the section, and how many values it has."""
 
     def __init__(self) -> None:
+        self.owners: list[int] = []
         self.sections: list[str] = []
+        self.counts: list[int] = []
         self.keys: list[str] = []
         self.values: list[Any] = []
-        self.idx: list[int] = []
-        self.counts: list[int] = []
 
-    def add(self, section: str, pairs: Pairs) -> None:
-        """Append the values of one section of one record; its `counts` is the caller's."""
-        self.sections += repeat(section, len(pairs))
+    def add(self, owner: int, section: str, pairs: Pairs) -> None:
+        """Append the values of one section of one record."""
+        self.owners.append(owner)
+        self.sections.append(section)
+        self.counts.append(len(pairs))
         self.keys += [key for key, _ in pairs]
         self.values += [value for _, value in pairs]
-        self.idx += range(len(pairs))
 
     def batch(self, places: pa.RecordBatch, notes: list[Note]) -> pa.RecordBatch:
         """Return the rows, with the columns of `places` (a row a record) repeated; add what does not fit to `notes`."""
         columns, unfit = _value_columns(self.keys, self.values)
-        owner = self._owners()
+        starts = pa.array([0, *accumulate(self.counts)], pa.int32())
+        run = _pc.list_parent_indices(pa.ListArray.from_arrays(starts, pa.nulls(len(self.values))))
+        owner = pa.array(self.owners, pa.int64()).take(run)
         for at in unfit:
             position = owner[at].as_py()
             notes.append(Note(position, "conversion_failed", self.keys[at], str(self.values[at]), INFO))
-        columns["section"] = pa.array(self.sections, pa.string())
-        columns["idx"] = pa.array(self.idx, pa.int64())
+        columns["section"] = pa.array(self.sections, pa.string()).take(run)
+        columns["idx"] = pc.subtract(_pa.arange(0, len(self.values)), starts.take(run).cast(pa.int64()))
         for name in places.schema.names:
             column = places.column(name)
             is_file = pa.types.is_string(column.type)  # the file_ref is the same for all
             columns[name] = pa.repeat(column[0], len(self.values)) if is_file else column.take(owner)
         return pa.RecordBatch.from_arrays([columns[name] for name in VALUES_SCHEMA.names], schema=VALUES_SCHEMA)
-
-    def _owners(self) -> Column:
-        """Return, for each row, the position of its record in the batch."""
-        offsets = pa.array([0, *accumulate(self.counts)], pa.int32())
-        lists = pa.ListArray.from_arrays(offsets, pa.nulls(len(self.values)))
-        owners: Column = _pc.list_parent_indices(lists)
-        return owners
 
 
 def read_event_data(events: list[_Event], notes: list[Note], offsets: list[int], unnamed: dict[int, Pairs]) -> Values:
@@ -1353,34 +1388,39 @@ def read_event_data(events: list[_Event], notes: list[Note], offsets: list[int],
         decoded: list[Any] = msgspec.json.decode(joined)
     except (msgspec.MsgspecError, RecursionError):
         decoded = [""] * len(raws)
-    fields: list[dict[str, Any]] = [each if type(each) is dict else {} for each in decoded]
-    keys: list[Any] = [*fields]
-    contents: list[Any] = [each.values() for each in fields]
-    odd: set[int] = set()
-    if joined.count(_SEPARATOR) != sum(map(len, fields)) or list in set(map(type, chain.from_iterable(contents))):
-        odd = {at for at, each in enumerate(fields) if _is_odd(raws[at], each)}
-    odd.update(at for at, each in enumerate(decoded) if each is not None and type(each) is not dict)
+    keys: list[Any] = [each if type(each) is dict else {} for each in decoded]
+    contents: list[Any] = list(map(dict.values, keys))
+    gathered = Values()
+    gathered.counts = list(map(len, keys))
+    odd = {at for at, each in enumerate(decoded) if each is not None and type(each) is not dict}
     odd.update(at for at, offset in enumerate(offsets) if unnamed and offset in unnamed)
+    if joined.count(_SEPARATOR) != sum(gathered.counts):
+        odd.update(_positions(pc.not_equal(_separators(raws, joined), pa.array(gathered.counts, pa.int32()))))
+    if list in set(map(type, chain.from_iterable(contents))):
+        odd.update(at for at, each in enumerate(contents) if list in map(type, each))
     for at in odd:
         pairs = _flat(raws[at], at, "EventData", notes)
         if offsets[at] in unnamed:
             pairs = _with_types(unnamed[offsets[at]], dict(pairs))
         keys[at] = [key for key, _ in pairs]
         contents[at] = [value for _, value in pairs]
-    gathered = Values()
-    gathered.counts = list(map(len, keys))
+        gathered.counts[at] = len(pairs)
+    gathered.owners = list(range(len(raws)))
+    gathered.sections = ["EventData"] * len(raws)
     gathered.keys = list(chain.from_iterable(keys))
     gathered.values = list(chain.from_iterable(contents))
-    gathered.idx = list(chain.from_iterable(map(range, gathered.counts)))
-    gathered.sections = ["EventData"] * len(gathered.keys)
     return gathered
 
 
 _SEPARATOR: Final = b'":'
 
 
-def _is_odd(raw: msgspec.Raw, fields: dict[str, Any]) -> bool:
-    return bytes(raw).count(_SEPARATOR) != len(fields) or list in map(type, fields.values())
+def _separators(raws: list[msgspec.Raw], joined: bytes) -> Column:
+    """Return how many separators each of the texts holds that `joined` lists in brackets, with commas between."""
+    starts = pa.array(accumulate((len(raw) + 1 for raw in raws), initial=1), pa.int32())
+    texts = pa.Array.from_buffers(pa.binary(), len(raws), [None, starts.buffers()[1], pa.py_buffer(joined)])
+    counts: Column = _pc.count_substring(texts, _SEPARATOR.decode())
+    return counts
 
 
 def _with_types(pairs: Pairs, typed: dict[str, Any]) -> Pairs:
@@ -1399,12 +1439,10 @@ def read_user_data(events: list[_Event], notes: list[Note]) -> Values:
             found.update(position for position, raw in enumerate(raws) if raw != _NOTHING)
     if not found:
         return gathered
-    for position, event in enumerate(events):
-        before = len(gathered.values)
-        for part in _USER_PARTS if position in found else ():
+    for position in sorted(found):
+        for part in _USER_PARTS:
             section = _PARTS[part]
-            gathered.add(section, _flat(getattr(event, part), position, section, notes))
-        gathered.counts.append(len(gathered.values) - before)
+            gathered.add(position, section, _flat(getattr(events[position], part), position, section, notes))
     return gathered
 
 
@@ -1449,7 +1487,8 @@ _TYPE_NAMES: Final = pa.array(_TYPES)
 _TYPE_CODES: Final = {name: pa.scalar(code, pa.int8()) for code, name in enumerate(_TYPES)}  # 0 is a string
 _BINARY_KEYS: Final = pa.array(["Binary", "EventPayload"])  # elements that the schema of events declares xs:hexBinary
 _TIME_TEXT: Final = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$"  # how the decoder writes a FILETIME or SYSTEMTIME
-_TIME_TEXT_CHARACTERS: Final = 27
+_TIME_TEXT_CHARACTERS: Final = pa.scalar(27, pa.int32())
+_FALSE: Final = pa.scalar(False, pa.bool_())
 
 
 def _value_columns(keys: list[str], values: list[Any]) -> tuple[dict[str, Column], list[int]]:
@@ -1458,15 +1497,17 @@ def _value_columns(keys: list[str], values: list[Any]) -> tuple[dict[str, Column
     The text of a value is looked at once for each different text: event data repeats itself.
     """
     kinds = set(map(type, values))
-    texts: Column = pa.array(values if kinds == {str} else [v if type(v) is str else None for v in values], pa.string())
+    only_text = kinds <= {str, type(None)}
+    texts: Column = pa.array(values if only_text else [v if type(v) is str else None for v in values], pa.string())
     codes: Column = pa.array(bytes(len(values)), pa.int8())
     columns: dict[str, Column] = {"key": pa.array(keys, pa.string()), "value_int64": pa.nulls(len(values), pa.int64())}
     unfit: list[int] = []
     if int in kinds:
         columns["value_int64"], unfit = _whole_values(values)
         codes = _coded(columns["value_int64"].is_valid(), "int64", codes)
-    flags = [v if type(v) is bool else None for v in values] if bool in kinds else [None] * len(values)
-    columns["value_bool"] = pa.array(flags, pa.bool_())
+    columns["value_bool"] = pa.nulls(len(values), pa.bool_())
+    if bool in kinds:
+        columns["value_bool"] = pa.array([v if type(v) is bool else None for v in values], pa.bool_())
     encoded: Any = texts.dictionary_encode()
     numbers, large = _hexadecimals(encoded.dictionary)
     if numbers is not None:
@@ -1474,7 +1515,7 @@ def _value_columns(keys: list[str], values: list[Any]) -> tuple[dict[str, Column
         codes = _coded(whole.is_valid(), "hex", codes)
         columns["value_int64"] = pc.coalesce(columns["value_int64"], whole)
     if large:
-        spots: Column = _pc.fill_null(pc.is_in(encoded.indices, pa.array(large, pa.int32())), False)
+        spots: Column = _pc.fill_null(pc.is_in(encoded.indices, pa.array(large, pa.int32())), _FALSE)
         unfit = sorted({*unfit, *_positions(spots)})
         codes = _coded(spots, "hex", codes)
     times = _times(encoded.dictionary)
@@ -1539,7 +1580,7 @@ def _hexadecimals(texts: Any) -> "tuple[Column | None, list[int]]":
         return None, []
     numbers: list[int | None] = [None] * len(texts)
     large: list[int] = []
-    for at, text in zip(candidates, texts.take(pa.array(candidates)).to_pylist(), strict=True):
+    for at, text in zip(candidates, texts.take(pa.array(candidates, pa.int32())).to_pylist(), strict=True):
         if _HEXADECIMAL.fullmatch(text):
             number = int(text, 16)
             if number <= INT64_MAX:
@@ -1554,19 +1595,19 @@ def _times(texts: Any) -> "Column | None":
     candidates = _positions(_pc.equal(_pc.binary_length(texts), _TIME_TEXT_CHARACTERS))
     if not candidates:
         return None
-    chosen = texts.take(pa.array(candidates))
+    chosen = texts.take(pa.array(candidates, pa.int32()))
     matching = _positions(pc.match_substring_regex(chosen, _TIME_TEXT))
     if not matching:
         return None
-    positions = [candidates[at] for at in matching]
+    chosen = chosen.take(pa.array(matching, pa.int32()))
     try:
-        read = chosen.take(pa.array(matching)).cast(_TIMESTAMP).to_pylist()
+        moments: Column = chosen.cast(_TIMESTAMP)
     except pa.ArrowInvalid:  # such as a month 13: it is a text that looks like a time
-        read = [_moment_or_none(text) for text in chosen.take(pa.array(matching)).to_pylist()]
-    moments: list[datetime | None] = [None] * len(texts)
-    for at, moment in zip(positions, read, strict=True):
-        moments[at] = moment
-    return pa.array(moments, _TIMESTAMP)
+        moments = pa.array([_moment_or_none(text) for text in chosen.to_pylist()], _TIMESTAMP)
+    places: list[int | None] = [None] * len(texts)
+    for place, at in enumerate(matching):
+        places[candidates[at]] = place
+    return moments.take(pa.array(places, pa.int32()))
 
 
 def _moment_or_none(text: str) -> datetime | None:

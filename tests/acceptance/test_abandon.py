@@ -101,6 +101,7 @@ def test_a_job_that_is_published_or_not_committed_is_not_abandoned(terminal: Ter
     done = terminal.casparian("job", "abandon", "1")
     assert done.code == 4
     assert done.out.startswith("job 1: already completed")
+    assert done.out.splitlines()[-1] == "next: casparian job show 1"
     assert terminal.sql("select count(*) from evtx_events") == [[3]]
 
 

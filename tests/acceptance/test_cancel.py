@@ -210,7 +210,7 @@ def test_a_job_left_open_by_a_crash_is_cancelled_without_a_run(terminal: Fixture
     assert done.code == 0, done.err
     assert "job 1: aborted: cancelled by cli:" in done.out
     assert "1 earlier run had not ended" in done.err
-    assert "resumed from an earlier run: 2 jobs waiting" in done.err
+    assert "left by an earlier run, not for this command: 2 jobs waiting" in done.err
     assert terminal.sql("select job_id, status from cf_jobs order by 1") == [[1, "aborted"], [2, "queued"]]
     assert_whole(terminal)
     again = run_logs(terminal)
@@ -229,7 +229,7 @@ def test_what_a_start_finds_is_told(terminal: FixtureTerminal) -> None:
     assert recovery["sockets_removed"] >= 1
     assert "removed what an earlier run left behind:" in done.err
     assert run_logs(terminal).json["recovery"] == {
-        "requeued": 0, "promoting": 0, "interrupted_runs": 0, "withdrawn": 0, "stages_removed": 0,
+        "requeued": 0, "waiting": 0, "promoting": 0, "interrupted_runs": 0, "withdrawn": 0, "stages_removed": 0,
         "sockets_removed": 0, "scratch_removed": 0, "log": "", "log_kept_as": "", "read_model": "",
     }  # fmt: skip
 

@@ -41,6 +41,25 @@ def test_a_job_is_explained_with_the_records_that_it_cites(done: Terminal) -> No
     assert human.splitlines()[0] == "job 1 completed: success"
 
 
+def test_a_run_lists_what_became_of_its_files(done: Terminal, tmp_path: Path) -> None:
+    told = done.casparian("explain", "run", "1", "--json").json
+    assert [Path(file["path"]).name for file in told["files"]] == ["one.evtx", "two.evtx"]
+    assert {file["outcome"] for file in told["files"]} == {"job 1 completed: success", "job 2 completed: success"}
+    short = done.casparian("explain", "run", "1", "--limit", "1").out
+    assert "2 files:\n" in short
+    assert "  … and 1 more (casparian explain run 1 --limit 2)" in short.splitlines()
+    done.run_evtx(tmp_path / "logs")
+    again = done.casparian("explain", "run", "2").out
+    assert again.count("its tables are those of an earlier run's job") == 2
+
+
+def test_a_file_is_headed_by_how_it_stands_and_not_by_the_end_of_a_run(done: Terminal, tmp_path: Path) -> None:
+    done.run_evtx(tmp_path / "logs")
+    path = tmp_path / "logs" / "one.evtx"
+    head = done.casparian("explain", "file", path).out.splitlines()[0]
+    assert head == f"{path}: met last by run 2; job 1 completed: success"
+
+
 def test_a_reused_file_says_which_job_has_the_same_key(done: Terminal, tmp_path: Path) -> None:
     done.run_evtx(tmp_path / "logs")
     path = tmp_path / "logs" / "one.evtx"

@@ -194,7 +194,8 @@ def test_outputs_that_were_removed_for_good_are_told_as_lost_and_made_again_else
     done = _ended(run)
     assert done.code == 5, done.err
     assert "it is not there" in done.out
-    assert terminal.finish(calm.files).code == 5  # not silently parsed again into the same place
+    refused = terminal.finish(calm.files)  # not silently parsed again into the same place
+    assert refused.json["error"]["code"] == "target_without_mark"
     terminal.out = terminal.folder / "elsewhere"
     _next_run_is_whole(terminal, calm, recorded_here=False)
 

@@ -27,6 +27,10 @@ VERBS = [
     ("log", "show"),
     ("log", "keygen"),
     ("log", "checkpoint"),
+    ("log", "export"),
+    ("log", "stats"),
+    ("log", "tail"),
+    ("log", "seal"),
 ]
 
 

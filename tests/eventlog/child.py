@@ -8,13 +8,20 @@ import sys
 import time
 from pathlib import Path
 
-from eventlog.log import Log
+from eventlog.log import SEGMENT_BYTES, Log
 from tests.eventlog.support import LOG_ID, NOW, draft, event
 
 
-def opened(folder: Path) -> Log:
+def opened(folder: Path, *, segment_bytes: int = SEGMENT_BYTES) -> Log:
     """Open a log with the `die` of the product."""
-    return Log.open(folder, clock=lambda: NOW, new_log_id=lambda: LOG_ID, version="0.0.test", purpose="child")
+    return Log.open(
+        folder,
+        clock=lambda: NOW,
+        new_log_id=lambda: LOG_ID,
+        version="0.0.test",
+        purpose="child",
+        segment_bytes=segment_bytes,
+    )
 
 
 def acks(folder: Path, count: int) -> None:
@@ -34,9 +41,9 @@ def hold(folder: Path) -> None:
     log.close()
 
 
-def life(folder: Path) -> None:
+def life(folder: Path, segment_bytes: int) -> None:
     """Open, commit twice and close, and say after each step that it is done."""
-    log = opened(folder)
+    log = opened(folder, segment_bytes=segment_bytes)
     os.write(1, f"OPEN {log.head.seq}\n".encode())
     for number in (1, 2):
         (frame,) = log.commit([draft(event(number), event(number))])
@@ -79,7 +86,7 @@ if __name__ == "__main__":
     elif mode == "hold":
         hold(Path(where))
     elif mode == "life":
-        life(Path(where))
+        life(Path(where), int(rest[0]))
     elif mode == "by-the-byte":
         by_the_byte(Path(where), int(rest[0]))
     elif mode == "limited":

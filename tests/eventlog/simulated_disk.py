@@ -23,6 +23,10 @@ from msgspec import Struct
 
 SECTOR_BYTES: Final = 512
 ROOT: Final = Path("/dev/null/disk")  # cannot exist on a real file system: what misses the port fails at once
+_ABOVE: Final = frozenset(map(str, ROOT.parents))
+CHANGES: Final = frozenset(
+    {"write", "truncate", "allocate", "sync_data", "sync", "make_folder", "rename", "link", "unlink"}
+)
 CALLS_MAX: Final = 1_000_000  # of one disk; more is a loop that does not end
 
 
@@ -78,7 +82,6 @@ class _File:
         self.memory = bytearray()
         self.disk = bytearray()
         self.pending: list[_Bytes | _Size] = []
-        self.dropped: list[_Bytes | _Size] = []  # by a failed sync; a part may have reached the disk all the same
 
     def change(self, change: _Bytes | _Size) -> None:
         _apply(self.memory, change)
@@ -89,15 +92,14 @@ class _File:
             _apply(self.disk, change)
         self.pending.clear()
 
-    def fail_sync(self) -> None:
-        self.dropped += self.pending
+    def fail_sync(self, chance: Random) -> None:
+        """Bring some of it to the disk and forget the rest, which is still read."""
+        for change in _survivors(self.pending, chance):
+            _apply(self.disk, change)
         self.pending.clear()
 
     def power_cut(self, chance: Random) -> None:
-        for change in _survivors([*self.dropped, *self.pending], chance):
-            _apply(self.disk, change)
-        self.pending.clear()
-        self.dropped.clear()
+        self.fail_sync(chance)
         self.memory = bytearray(self.disk)
 
 
@@ -120,7 +122,7 @@ class _Folder:
             _set_entries(self.disk, entries)
         self.pending.clear()
 
-    def fail_sync(self) -> None:
+    def fail_sync(self, chance: Random) -> None:
         """Leave the changes to the next one: a journal that fails ends its file system, it does not forget."""
 
     def power_cut(self, chance: Random) -> None:
@@ -144,11 +146,20 @@ class _Open:
 
 
 class SimulatedDisk:
-    """An FsPort over a disk in memory. `calls` is the record; `faults` says what happens at the n-th call, from 1."""
+    """An FsPort over a disk in memory.
 
-    def __init__(self) -> None:
+    `calls` is the record; `faults` says what happens at the n-th call, `change_faults` at the n-th of CHANGES, from 1,
+    and `next_faults` at the next call of a name, once.
+    """
+
+    def __init__(self, chance: Random | None = None) -> None:
         self.calls: list[str] = []
+        self._chance = chance or Random(0)
+        self.changes = 0
         self.faults: dict[int, Fault] = {}
+        self.change_faults: dict[int, Fault] = {}
+        self.next_faults: dict[str, Fault] = {}
+        self.met: list[tuple[str, Fault]] = []  # what has happened of them, and at which call
         self.free_bytes = 10**12
         self.crashed = False
         self._root = _Folder()
@@ -157,10 +168,10 @@ class SimulatedDisk:
 
     # --- what tests do to it ---
 
-    def power_cut(self, chance: Random) -> None:
+    def power_cut(self) -> None:
         """Leave what was synced, and of the rest what chance lets survive; then the machine starts again."""
         for node in list(self._nodes()):  # before: a lost entry hides its node, a kept one shows it as it is then
-            node.power_cut(chance)
+            node.power_cut(self._chance)
         self.restart()
 
     def restart(self) -> None:
@@ -177,6 +188,13 @@ class SimulatedDisk:
             else:
                 found |= {f"{name}/{inner}": data for inner, data in self.content(folder / name).items()}
         return found
+
+    def clear_faults(self) -> None:
+        """Let nothing more go wrong."""
+        self.faults.clear()
+        self.change_faults.clear()
+        self.next_faults.clear()
+        self.met.clear()
 
     def put(self, path: Path, data: bytes) -> None:
         """Put a whole file on the disk, name and bytes."""
@@ -265,8 +283,11 @@ class SimulatedDisk:
         return _status(self._opened(fd).node)
 
     def lstat(self, path: Path | str) -> os.stat_result:
+        """Return the status of a name; what is above ROOT is another device."""
         self._step("lstat", path)
-        node = self._find(Path(path))
+        if os.fspath(path) in _ABOVE:
+            return os.stat_result((stat.S_IFDIR, 0, 0, 1, 0, 0, 0, 0, 0, 0))
+        node = self._find(path)
         if node is None:
             raise _error(errno.ENOENT, path)
         return _status(node)
@@ -324,9 +345,15 @@ class SimulatedDisk:
         """Record a call and do what `faults` says of it; a fault that is the call's own matter is returned."""
         if self.crashed:
             raise CrashError(call)
-        self.calls.append(f"{call} {Path(path).name}" if path else call)
+        self.calls.append(f"{call} {os.fspath(path).rpartition('/')[2]}" if path else call)
         assert len(self.calls) < CALLS_MAX, "the log makes calls without end"
         fault = self.faults.get(len(self.calls))
+        if call in CHANGES:
+            self.changes += 1
+            fault = fault or self.change_faults.get(self.changes)
+        fault = fault or self.next_faults.pop(call, None)
+        if fault is not None:
+            self.met.append((call, fault))
         if isinstance(fault, Crash):
             self.crashed = True
             raise CrashError(self.calls[-1])
@@ -339,7 +366,7 @@ class SimulatedDisk:
         try:
             fault = self._step(call)
         except OSError:
-            node.fail_sync()
+            node.fail_sync(self._chance)
             raise
         if not isinstance(fault, Lie):
             node.sync()
@@ -357,9 +384,10 @@ class SimulatedDisk:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         return opened.node
 
-    def _find(self, path: Path) -> _Node | None:
+    def _find(self, path: Path | str) -> _Node | None:
         node: _Node | None = self._root
-        for name in path.relative_to(ROOT).parts:
+        _, _, below = os.fspath(path).partition(f"{ROOT}")
+        for name in below.split("/")[1:]:
             if isinstance(node, _File):
                 raise _error(errno.ENOTDIR, path)
             node = None if node is None else node.memory.get(name)

@@ -1,7 +1,8 @@
 """Every system call that changes the log, made to fail or to be the last one, in one life of a real process.
 
-The life is a recovery of a torn log, two commits and a clean close. Whatever is injected: what was acknowledged is
-there after the next opening, nothing is there half, the verdict is right, and so is the exit code.
+The life is a recovery of a torn log, two commits and a clean close, in one segment or with a new one for each frame.
+Whatever is injected: what was acknowledged is there after the next opening, nothing is there half, the verdict is
+right, and so is the exit code.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from eventlog.log import EXIT_STORAGE
+from eventlog.log import EXIT_STORAGE, SEGMENT_BYTES
 from eventlog.verify import verify
 from tests.eventlog.support import SEGMENT, append, crash_image, open_log, small_log
 from tests.eventlog.test_processes import acked, command, run, traced
@@ -33,7 +34,10 @@ CALLS = (
     "mkdir",
 )
 FAULTS = ("error=EIO", "error=ENOSPC", "signal=KILL")
-NAMES = ("LOCK", "GENESIS.json", "CLOSED", "CLOSED.tmp", "POISON", "BALLAST", "BALLAST.tmp", SEGMENT, f"{SEGMENT}.tmp")
+SEGMENTS = tuple(f"{first:020d}.ndjson" for first in (1, 5, 7, 9, 11))  # of a life that rotates at each frame
+FILES = ("LOCK", "GENESIS.json", "CLOSED", "CLOSED.tmp", "POISON", "BALLAST", "BALLAST.tmp", f"{SEGMENT}.tmp")
+NAMES = (*FILES, *SEGMENTS)
+ROTATING = 1  # bytes of a segment: each frame but the close's mark begins a new one
 WHOLE_SEQS = [1, 2, 3, 4]  # of the log before its end was torn
 OPENED_FRAME_SEQS = [5, 6]  # LogRecovered and WriterOpened
 COMMITTED = [[7, 8], [9, 10]]
@@ -46,19 +50,20 @@ def torn_log(folder: Path) -> Path:
     return folder
 
 
-def live(folder: Path, *options: str) -> tuple[int, str, str]:
+def live(folder: Path, *options: str, segment_bytes: int) -> tuple[int, str, str]:
     """Let a process live on the log under strace; only calls that touch the log count."""
     paths = [folder, folder / "quarantine", *(folder / name for name in NAMES)]
     only = [part for path in paths for part in ("-P", str(path))]
-    result = run(traced(command("life", folder), *only, *options))
+    result = run(traced(command("life", folder, str(segment_bytes)), *only, *options))
     return result.returncode, result.stdout, result.stderr
 
 
-def injected(folder: Path, call: str, fault: str, when: int) -> None:
+def injected(folder: Path, call: str, fault: str, when: int, *, segment_bytes: int = SEGMENT_BYTES) -> None:
     """Inject one fault and prove that nothing that was acknowledged suffers."""
     inject = f"inject={call}:{fault}:when={when}"
     trace = folder.with_suffix(".trace")
-    code, told, complaints = live(folder, "-y", "-e", f"trace={call}", "-e", inject, "-o", str(trace))
+    options = ("-y", "-e", f"trace={call}", "-e", inject, "-o", str(trace))
+    code, told, complaints = live(folder, *options, segment_bytes=segment_bytes)
     where = f"{call} {fault} {when}: {complaints[-400:]}"
     if "KILL" in fault:
         assert code == -signal.SIGKILL, where
@@ -74,7 +79,7 @@ def injected(folder: Path, call: str, fault: str, when: int) -> None:
 def _of_a_batch(trace: Path) -> bool:
     """Return whether the call that failed was on the segment itself (strace -y names files)."""
     lines = [line for line in trace.read_text().splitlines() if "(INJECTED)" in line]
-    return any(re.search(rf"\(\d+<[^>]*/{SEGMENT}>", line) for line in lines)
+    return any(re.search(r"\(\d+<[^>]*/[0-9]{20}\.ndjson>", line) for line in lines)
 
 
 def _whole_after_opening(folder: Path, acks: list[int], *, opened: bool, where: str) -> None:
@@ -97,12 +102,19 @@ def _whole(seqs: list[int]) -> int:
     return (len(seqs) - len(WHOLE_SEQS) - len(OPENED_FRAME_SEQS)) // 2 if len(seqs) > len(WHOLE_SEQS) else 0
 
 
+@pytest.fixture(scope="module", params=[SEGMENT_BYTES, ROTATING], ids=["one segment", "a segment for each frame"])
+def segment_bytes(request: pytest.FixtureRequest) -> int:
+    size: int = request.param
+    return size
+
+
 @pytest.fixture(scope="module")
-def counted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
+def counted(tmp_path_factory: pytest.TempPathFactory, segment_bytes: int) -> dict[str, int]:
     """Return how often each call is made in one undisturbed life."""
     folder = torn_log(tmp_path_factory.mktemp("counted") / "log")
     trace = folder.with_suffix(".trace")
-    code, told, complaints = live(folder, "-e", f"trace={','.join(CALLS)}", "-o", str(trace))
+    options = ("-e", f"trace={','.join(CALLS)}", "-o", str(trace))
+    code, told, complaints = live(folder, *options, segment_bytes=segment_bytes)
     assert code == 0, complaints
     assert acked(told) == [8, 10]
     names = re.findall(r"^(?:\d+ +)?(\w+)\(", trace.read_text(), re.MULTILINE)
@@ -141,9 +153,31 @@ def test_a_fault_loses_nothing_that_was_acknowledged(tmp_path: Path, call: str, 
     injected(torn_log(tmp_path / "log"), call, fault, when)
 
 
+# The segment of the epoch, then that of the first commit: creation, its fsync, its folder's, the first write and sync.
+QUICK_ROTATING = [
+    ("openat", "error=ENOSPC", 20),
+    ("fsync", "signal=KILL", 8),
+    ("fsync", "error=EIO", 9),
+    ("openat", "error=EIO", 24),
+    ("fsync", "error=ENOSPC", 12),
+    ("fsync", "signal=KILL", 13),
+    ("write", "error=ENOSPC", 4),
+    ("fdatasync", "error=EIO", 2),
+]
+
+
+@pytest.mark.parametrize(("call", "fault", "when"), QUICK_ROTATING)
+def test_a_fault_while_the_log_rotates_loses_nothing_that_was_acknowledged(
+    tmp_path: Path, call: str, fault: str, when: int
+) -> None:
+    injected(torn_log(tmp_path / "log"), call, fault, when, segment_bytes=ROTATING)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_any_fault_at_any_call_loses_nothing_that_was_acknowledged(tmp_path: Path, counted: dict[str, int]) -> None:
+def test_any_fault_at_any_call_loses_nothing_that_was_acknowledged(
+    tmp_path: Path, counted: dict[str, int], segment_bytes: int
+) -> None:
     whole = torn_log(tmp_path / "whole")
     for call, fault, when in cases(counted):
-        injected(crash_image(whole, tmp_path / "log"), call, fault, when)
+        injected(crash_image(whole, tmp_path / "log"), call, fault, when, segment_bytes=segment_bytes)

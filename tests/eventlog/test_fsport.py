@@ -273,10 +273,10 @@ def after_power_cuts(make: Callable[[SimulatedDisk], object], *, name: str) -> s
     """Return everything that a file may hold after a power cut behind what `make` does; None is no such file."""
     found: set[bytes | None] = set()
     for seed in range(200):
-        disk = SimulatedDisk()
+        disk = SimulatedDisk(Random(seed))
         make_folder(ROOT / "log", fs=disk)
         make(disk)
-        disk.power_cut(Random(seed))
+        disk.power_cut()
         found.add(disk.content(ROOT / "log").get(name))
     return found
 

@@ -49,6 +49,7 @@ def test_a_whole_log_is_described(tmp_path: Path) -> None:
         head_seq=3,
         head_hash=log.head.hash,
         durable=3,
+        sealed=0,
         signed=0,
         epochs=1,
         clean_close=True,

@@ -219,8 +219,8 @@ MUTANTS: Final = (
         name="kept-without-sync",
         fault="what recovery keeps may still be in the page cache only",
         file=RECOVERY,
-        text="        sync_file(segments[-1].path, fs=fs)",
-        instead="        pass",
+        text="            sync_file(segments[-1].path, fs=fs)\n",
+        instead="            pass\n",
         killer="tests/eventlog/test_recovery.py::test_recovery_syncs_what_it_keeps_before_it_replaces_anything",
     ),
     Mutant(

@@ -83,6 +83,22 @@ def test_files_seen_last_come_first(told: queries.Connection) -> None:
         ("/case/c", "permission denied"),
         ("/case/b", None),
     ]
+
+
+def test_a_file_is_shown_with_how_its_newest_job_stands(projector: Projector) -> None:
+    seen = [h.files_seen(h.seen("/case/a"), h.seen("/case/b", content="b"), h.seen("/case/c", content="c"))]
+    jobs = [*h.whole_job(1), h.queued(2, content="b"), h.dispatched(2), h.failed(2)]
+    projector.apply(h.frames_of([[h.opened(), h.run_started(1), *seen, *jobs]]))
+    rows = {row.path: row for row in queries.files(projector.connection)}
+    assert {path: row.state for path, row in rows.items()} == {
+        "/case/a": "success",
+        "/case/b": "failed",
+        "/case/c": "read",
+    }
+    assert [row.reason is None for _, row in sorted(rows.items())] == [True, False, True]
+
+
+def test_files_of_a_run_come_by_path(told: queries.Connection) -> None:
     assert [row.path for row in queries.files_of_run(told, RunId(1))] == ["/case/b", "/case/c"]
 
 

@@ -246,7 +246,8 @@ def test_a_job_that_takes_too_long_is_killed_whatever_it_does(tmp_path: Path, mo
 def test_a_guest_that_never_starts_its_work_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sleeper = tmp_path / "sleeper.py"
     sleeper.write_text(
-        parents_module.SHIM.read_text() + "\n\ndef main(*_arguments):\n    __import__('time').sleep(60)\n"
+        parents_module.SHIM.read_text()
+        + "\n\ndef main(_connection, _parser, file):\n    return __import__('time').sleep(60 if file else 0) or 0\n"
     )
     monkeypatch.setattr(parents_module, "SHIM", sleeper)
     failure = run(tmp_path, "normal", GuestTimes(hello_seconds=0.3)).failure

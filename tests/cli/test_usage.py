@@ -1,0 +1,36 @@
+"""What is said of wrong words: ours, never those of the libraries that found them."""
+
+from __future__ import annotations
+
+import pytest
+
+from cli.app import app
+from cli.usage import usage_error
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("jobs --limit x", "take 'x' as --limit: it is not a whole number of 1 or more"),
+        ("jobs --limit 0", "take '0' as --limit: it is not a whole number of 1 or more"),
+        ("run evtx . --workers 99", "take '99' as --workers: it is not a whole number from 1 to 64"),
+        ("run evtx . --job-seconds x", "take 'x' as --job-seconds: it is not a number from 1 to 604,800"),
+        ("jobs --status lost", "take 'lost' as --status: it is not one of queued, dispatched, running, promoting, "
+         "aborting, completed, failed, aborted"),
+        ("job show x", "take 'x' as ID: it is not a whole number from 1 to 9,007,199,254,740,992"),
+        ("run evtx . --job-memory 5q", "take --job-memory: '5q' is no size; write it like 4GB or 512MiB"),
+        ("run evtx", "casparian run: PATH is missing: Files or folders."),
+        ("jobs --limt 3", "casparian jobs: it has no option --limt; did you mean --limit?"),
+    ],
+)  # fmt: skip
+def test_wrong_words_are_named_with_what_would_be_right(words: str, said: str) -> None:
+    with pytest.raises(Exception) as caught:  # the library's own classes are not public
+        app(words.split(), prog_name="casparian", standalone_mode=False)
+    told = usage_error(caught.value)
+    assert told is not None
+    assert (told.message, told.exit_code) == (said, 2)
+    assert told.next_step == f"casparian {words.partition(' --')[0].partition(' evtx')[0].removesuffix(' x')} --help"
+
+
+def test_what_is_no_wrong_usage_is_left_alone() -> None:
+    assert usage_error(ValueError("x")) is None
