@@ -236,8 +236,8 @@ MUTANTS: Final = (
         name="reader-ahead",
         fault="a reader shows what is not known to be durable",
         file="eventlog/reader.py",
-        text="waiting[0].line.last <= raw.line.durable",
-        instead="waiting[0].line.last <= raw.line.durable + 1",
+        text="waiting[0][0].line.last <= raw.line.durable",
+        instead="waiting[0][0].line.last <= raw.line.durable + 1",
         killer="tests/eventlog/test_reader.py",
     ),
     # --- deciding ---
