@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
+import msgspec
 from msgspec import Struct
 
 from cli import clock
@@ -28,7 +29,7 @@ from eventlog.events import (
     JobRequeued,
     OutputsCommitted,
 )
-from eventlog.frames import Frame
+from eventlog.frames import Frame, stamp_once
 from eventlog.ids import ExecutorId, Instant, JobId, LeaseId, LogId, OutputName, ParserName, instant_plus
 from executors import protocol
 from executors.guest.limits import MEMORY_BYTES_MAX, SECONDS_MAX
@@ -361,7 +362,9 @@ class Dispatcher:
             else:
                 question.settle(discard=_is_refused(commands[-1], done.result()))
 
-        self._handler.submit_in_turn(commands, actor="executor").add_done_callback(settle)
+        # A lease is given once and concluded once: it names the receipt, however often and to whomever it comes.
+        stamp = stamp_once(conclude.lease, msgspec.json.encode(conclude.receipt))
+        self._handler.submit_in_turn(commands, actor="executor", stamp=stamp).add_done_callback(settle)
 
     def _let_go(self, job: JobId, lease: LeaseId) -> None:
         """Answer the heartbeat of a job that has concluded: it would hold a context of the server for nothing."""

@@ -156,11 +156,19 @@ def test_a_refused_receipt_is_told_with_the_next_job(house: House, executor: Pla
 def test_a_receipt_that_comes_again_is_answered_again(house: House, executor: Played) -> None:
     """Its first answer was lost, and the job that it brought is given back."""
     job, dispatch = executor.take_job()
-    executor.conclude(job, dispatch, EMPTY)
-    assert house.leased() == 1
-    again = executor.conclude(job, dispatch, EMPTY)
-    assert (again.op, again.discard) == (OpCode.DISPATCH, True)  # nothing is staged any more
-    assert house.leased() == 1
+    first = executor.conclude(job, dispatch, EMPTY, begun_ago=0.5)
+    assert (first.op, first.discard, house.leased()) == (OpCode.DISPATCH, False, 1)
+    again = executor.conclude(job, dispatch, EMPTY, begun_ago=0.7)
+    assert (again.op, again.discard, house.leased()) == (OpCode.DISPATCH, False, 1)
+    assert sum(batch.count("OutputsCommitted") for batch in house.batches) == 1
+
+
+def test_another_receipt_for_a_lease_that_was_concluded_is_a_mistake(house: House, executor: Played) -> None:
+    job, dispatch = executor.take_job()
+    executor.conclude(job, dispatch, EMPTY, begun_ago=0.5)
+    other = executor.conclude(job, dispatch, UNBALANCED, begun_ago=0.5)
+    assert other.discard
+    assert not any("JobFailed" in batch for batch in house.batches)
 
 
 def test_a_cancel_between_two_heartbeats_is_heard_with_the_next(house: House, executor: Played) -> None:
