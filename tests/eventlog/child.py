@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 from eventlog.log import SEGMENT_BYTES, Log
-from tests.eventlog.support import LOG_ID, NOW, draft, event
+from eventlog.sealing import seal_full_segments
+from tests.eventlog.support import LOG_ID, NOW, draft, event, genesis_hash
 
 
 def opened(folder: Path, *, segment_bytes: int = SEGMENT_BYTES) -> Log:
@@ -52,6 +53,12 @@ def life(folder: Path, segment_bytes: int) -> None:
     os.write(1, b"CLOSED\n")
 
 
+def seal(folder: Path) -> None:
+    """Seal the full segments of a log that nobody writes, and say how many there were."""
+    sealed = seal_full_segments(folder, log_id=LOG_ID, genesis_hash=genesis_hash(folder), key=None, leave=lambda: False)
+    os.write(1, f"SEALED {sealed}\n".encode())
+
+
 def by_the_byte(folder: Path, count: int) -> None:
     """Commit with a system that takes one byte at a time, until the file may grow no further."""
     write = os.write
@@ -87,6 +94,8 @@ if __name__ == "__main__":
         hold(Path(where))
     elif mode == "life":
         life(Path(where), int(rest[0]))
+    elif mode == "seal":
+        seal(Path(where))
     elif mode == "by-the-byte":
         by_the_byte(Path(where), int(rest[0]))
     elif mode == "limited":
