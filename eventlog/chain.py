@@ -198,7 +198,8 @@ class ChainScan:
                 with opened_segment(segment, fs=self.fs) as read:
                     yield from self._walk(read, segment)
             except LogCorruptError as error:
-                self.gap = Gap(check="sealed", expected="the bytes that were sealed", actual=error.message)
+                why = error.message.partition(": ")[2].removesuffix(".")  # the finding names the segment itself
+                self.gap = Gap(check="sealed", expected="the bytes that were sealed", actual=why)
             if self.gap is None and segment.manifest is not None:
                 self.gap = _contradiction(segment.manifest, self.link)
             if self.gap is not None:

@@ -63,6 +63,7 @@ class Expected(Struct, frozen=True, kw_only=True):
     name: str
     checkpoint: Checkpoint
     verified: bool = True  # its signature was checked, not only its form
+    inside: bool = False  # it stands in the log itself: of an end that damage made it says nothing new
 
 
 def origin(log_id: LogId) -> str:
@@ -144,11 +145,14 @@ class Comparison:
 
     def agreed_size(self, scan: ChainScan) -> int:
         """Return the seq up to which a checkpoint of checked signature agrees with the log, 0 if none does."""
-        agreed = [each for each in self._expected if each.verified and self._wrong(each, scan) is None]
+        seen = [each for each in self._expected if each.verified and each.checkpoint.size <= scan.link.seq]
+        agreed = [each for each in seen if self._wrong(each, scan) is None]
         return max((each.checkpoint.size for each in agreed), default=0)
 
     def _wrong(self, each: Expected, scan: ChainScan) -> tuple[Verdict, str] | None:
         checkpoint = each.checkpoint
+        if checkpoint.size > scan.link.seq and each.inside and scan.gap is not None:
+            return None
         if checkpoint.size > scan.link.seq:
             return "REGRESSED", f"an end at record {scan.link.seq}"
         root = self._roots.get(checkpoint.size)

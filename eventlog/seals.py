@@ -64,7 +64,7 @@ def expected_of_seals(
             log_id=log_id, size=manifest.last, root=bytes.fromhex(manifest.root), commit=manifest.last_commit,
             hash=manifest.hash,
         )  # fmt: skip
-        yield Expected(name=name, checkpoint=head, verified=key is not None and bool(manifest.key))
+        yield Expected(name=name, checkpoint=head, verified=key is not None and bool(manifest.key), inside=True)
 
 
 def _require_bytes(segment: Segment, expected: str, fs: FsPort) -> None:
