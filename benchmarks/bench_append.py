@@ -20,6 +20,8 @@ from pathlib import Path
 
 from benchmarks.pairs import Ratio, speed_ratio
 from cli import clock
+from cli.home import Home
+from cli.sealer import Sealer
 from commands.executor import JoinExecutor, LoseExecutor
 from commands.handle import AsyncPort, Handler
 from eventlog.events import JobStarted
@@ -32,6 +34,7 @@ CALLERS = 100
 CALLER_COMMANDS = 10
 CALLER_ROUNDS = 30
 CALLERS_BAR = 10.0
+SEALED_SEGMENT_BYTES = 512 * 1024  # about ten segments in the rounds of one line
 BARS = {1: 0.75, 10: 0.75, 100: 0.7, 1000: 0.45}
 
 
@@ -64,9 +67,39 @@ def run() -> Iterator[Ratio]:
                 os.fdatasync(raw)
 
             yield speed_ratio(f"append, frames of {events}", ours=append, theirs=plain, rounds=ROUNDS, bar=bar)
+        yield sealing(Path(folder), raw)
         yield callers(log, raw)
         os.close(raw)
         log.close()
+
+
+def sealing(folder: Path, raw: int) -> Ratio:
+    """Measure frames of 100 events while the log goes on in new segments and seals the full ones."""
+    home = Home(folder / "sealing")
+    log = Log.open(
+        home.log, clock=clock.now, new_log_id=clock.new_log_id, version="bench", purpose="bench",
+        segment_bytes=SEALED_SEGMENT_BYTES,
+    )  # fmt: skip
+    sealer = Sealer(log, home)
+    sealer.start()
+    frame = draft(100)
+    before = log.head.bytes
+    log.commit([frame])
+    payload = b"x" * (log.head.bytes - before)
+
+    def append() -> None:
+        sealer.observe(log.commit([frame]))
+
+    def plain() -> None:
+        os.write(raw, payload)
+        os.fdatasync(raw)
+
+    name = "append, frames of 100, rotating and sealing"
+    ratio = speed_ratio(name, ours=append, theirs=plain, rounds=ROUNDS, bar=BARS[100])
+    sealer.stop()
+    assert list(home.log.glob("*.seal")), "no segment was sealed meanwhile"
+    log.close()
+    return ratio
 
 
 def callers(log: Log, raw: int) -> Ratio:
