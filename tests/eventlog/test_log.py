@@ -337,7 +337,7 @@ def test_an_empty_commit_writes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_hostile_text_round_trips(tmp_path: Path, text: str) -> None:
+def test_27_hostile_text_round_trips(tmp_path: Path, text: str) -> None:
     log = open_log(tmp_path / "log")
     started = RunStarted(
         run=RunId(2**53 + 1),
@@ -495,7 +495,7 @@ def test_a_failed_sync_is_never_tried_again(tmp_path: Path, monkeypatch: pytest.
     assert not (tmp_path / "log" / "CLOSED").exists()
 
 
-def test_a_foreign_append_is_noticed_before_the_next_write(tmp_path: Path) -> None:
+def test_20_a_foreign_append_is_noticed_before_the_next_write(tmp_path: Path) -> None:
     log = open_log(tmp_path / "log")
     append(tmp_path / "log" / SEGMENT, b"x")
     size = (tmp_path / "log" / SEGMENT).stat().st_size
@@ -506,7 +506,7 @@ def test_a_foreign_append_is_noticed_before_the_next_write(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", [SEGMENT, "LOCK"])
-def test_a_replaced_file_is_noticed_before_the_next_write(tmp_path: Path, name: str) -> None:
+def test_20_a_replaced_file_is_noticed_before_the_next_write(tmp_path: Path, name: str) -> None:
     log = open_log(tmp_path / "log")
     path = tmp_path / "log" / name
     data = path.read_bytes()
@@ -526,7 +526,7 @@ def test_a_removed_segment_is_noticed_before_the_next_write(tmp_path: Path) -> N
     log.close()
 
 
-def test_a_forked_child_is_refused_and_the_parent_goes_on(tmp_path: Path) -> None:
+def test_20_a_forked_child_is_refused_and_the_parent_goes_on(tmp_path: Path) -> None:
     log = open_log(tmp_path / "log")
     child = os.fork()
     if child == 0:

@@ -60,7 +60,7 @@ def recovered_seqs(folder: Path) -> list[int]:
     return seqs
 
 
-def test_a_second_opener_in_another_process_is_refused_by_name(tmp_path: Path) -> None:
+def test_20_a_second_opener_in_another_process_is_refused_by_name(tmp_path: Path) -> None:
     with start("hold", tmp_path / "log") as holder:
         with pytest.raises(LogLockedError, match=rf"process {holder.pid} on .* \(child\) .* since 2026-01-22") as error:
             open_log(tmp_path / "log")
@@ -73,7 +73,7 @@ def test_a_second_opener_in_another_process_is_refused_by_name(tmp_path: Path) -
     log.close()
 
 
-def test_a_second_opener_in_the_same_process_is_refused(tmp_path: Path) -> None:
+def test_20_a_second_opener_in_the_same_process_is_refused(tmp_path: Path) -> None:
     log = open_log(tmp_path / "log")
     with pytest.raises(LogLockedError, match=f"process {os.getpid()} on .* holds it"):
         open_log(tmp_path / "log")
@@ -90,7 +90,7 @@ def test_a_killed_writer_leaves_no_lock(tmp_path: Path) -> None:
     log.close()
 
 
-def test_a_forked_child_of_a_killed_writer_does_not_keep_the_lock(tmp_path: Path) -> None:
+def test_20_a_forked_child_of_a_killed_writer_does_not_keep_the_lock(tmp_path: Path) -> None:
     with start("orphan", tmp_path / "log") as writer:
         children = Path(f"/proc/{writer.pid}/task/{writer.pid}/children")
         if not children.exists():

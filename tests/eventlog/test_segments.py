@@ -142,7 +142,7 @@ def test_replay_starts_from_the_nearest_waypoint_in_whatever_segment_it_is(quick
     abandon(log)
 
 
-def test_a_reader_follows_a_writer_across_rotations_and_never_sees_damage(quick: Path) -> None:
+def test_25_a_reader_follows_a_writer_across_rotations_and_never_sees_damage(quick: Path) -> None:
     log = opened(quick / "log")
     told: list[int] = []
     ended = threading.Event()
