@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from operator import attrgetter
 from typing import Final
@@ -24,7 +24,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from eventlog.errors import FrameTooLargeError, InvalidRecordError, LogCorruptError
+from eventlog.errors import FrameTooLargeError, InvalidRecordError, LogCorruptError, UnknownEventError
 from eventlog.events import Event, LoggedCommand
 from eventlog.ids import Instant, LogId
 from eventlog.records import (
@@ -35,6 +35,7 @@ from eventlog.records import (
     decode_records,
     encode_records,
     records_are_in_place,
+    version_opened,
 )
 
 __all__ = ["CommitLine", "Frame", "FrameDraft", "FrameHash", "Head", "LogRecord", "PreparedFrame", "RawFrame"]
@@ -176,6 +177,26 @@ class RawFrame(Struct, frozen=True, gc=False):
     end: int
 
 
+class WriterVersion:
+    """Which version wrote the frames of a walk: what the WriterOpened of their epoch says, "" before one was met."""
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self.version = ""
+
+    def hear(self, raw: RawFrame) -> None:
+        """Take in a frame of the walk, in order; only the first of an epoch says anything, others may be left out."""
+        if raw.line.epoch != self.epoch:
+            self.epoch, self.version = raw.line.epoch, version_opened(raw.lines)
+
+    def blame(self, error: UnknownEventError) -> UnknownEventError:
+        """Return the error over a record of these frames with the oldest version that is known to read it."""
+        if not self.version:
+            return error
+        next_step = f"The bytes are undamaged: open the log with Casparian {self.version}, which wrote it, or newer."
+        return UnknownEventError(error.message, next_step=next_step, seq=error.seq, tag=error.tag)
+
+
 class PreparedFrame(Struct, frozen=True, kw_only=True):
     """A draft that passed every check that can refuse it: seqs are given, lines are encoded, nothing is written."""
 
@@ -252,6 +273,21 @@ def decode_frame(raw: RawFrame) -> Frame:
         line.commit, line.first, line.last, line.ts, line.actor, line.cause, line.corr, line.epoch, line.durable,
         line.prev, line.hash, records, line.stamp,
     )  # fmt: skip
+
+
+def decoded(frames: Iterable[RawFrame], *, from_seq: int) -> Iterator[Frame]:
+    """Yield the frames of a walk that end at `from_seq` or later, decoded. Raises as `decode_frame` does."""
+    writer = WriterVersion()
+    for raw in frames:
+        if raw.line.epoch != writer.epoch:
+            writer.hear(raw)
+        if raw.line.last < from_seq:
+            continue
+        try:
+            frame = decode_frame(raw)
+        except UnknownEventError as error:
+            raise writer.blame(error) from error
+        yield frame
 
 
 # --- writing --------------------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ from eventlog.frames import (
     Head,
     PreparedFrame,
     Seal,
-    decode_frame,
+    decoded,
     prepare_frame,
 )
 from eventlog.fsport import OS_FS, FsPort
@@ -251,9 +251,7 @@ class Log:
 
     def _replay(self, scan: ChainScan, *, head: Head, from_seq: int) -> Generator[Frame, None, None]:
         with closing(scan.frames()) as frames:  # who stops early closes the segment here, not when memory is tidied
-            for raw in frames:
-                if raw.line.last >= from_seq:
-                    yield decode_frame(raw)
+            yield from decoded(frames, from_seq=from_seq)
         if scan.link.hash != head.hash:
             raise LogCorruptError(
                 f"Replay the log in {self.folder}: after commit {scan.link.commit} its bytes are no longer what was "

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from eventlog.chain import ChainScan, Waypoint, genesis_link, list_segments
 from eventlog.errors import LogCorruptError
-from eventlog.frames import BATCH_FRAMES_MAX, Frame, Head, RawFrame, decode_frame
+from eventlog.frames import BATCH_FRAMES_MAX, Frame, Head, RawFrame, decoded
 from eventlog.fsport import OS_FS, FsPort
 from eventlog.recovery import judge, refusal, require_genesis
 from eventlog.sealed import Closed, read_closed
@@ -26,8 +26,7 @@ def read_frames(folder: Path, *, from_seq: int = 1, fs: FsPort = OS_FS) -> Itera
     Raises LogMissingError, LogFormatError at once; while iterating UnknownEventError, LogCorruptError and
     LogRegressedError, the last two after all frames that can be proven.
     """
-    frames = _durable_frames(folder, *_opened(folder, fs))
-    return (decode_frame(raw) for raw in frames if raw.line.last >= from_seq)
+    return decoded(_durable_frames(folder, *_opened(folder, fs)), from_seq=from_seq)
 
 
 def read_raw_frames(folder: Path, *, fs: FsPort = OS_FS) -> Iterator[RawFrame]:

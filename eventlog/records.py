@@ -10,6 +10,7 @@ stops the reader, unless its writer marked it `"opt":1`, safe to pass over: then
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, Union, get_args, overload
 
@@ -78,11 +79,23 @@ class _Position(Struct):
     type: str = "?"
 
 
+class _Opened(Struct):
+    version: str = ""
+
+
+class _OpenedLine(Struct):
+    """What is asked of a WriterOpened of any version, released or yet to come."""
+
+    data: _Opened
+
+
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _encoder = msgspec.json.Encoder(order="deterministic")  # dicts and sets come out in one order, whatever the hash seed
 _tag_decoder = msgspec.json.Decoder(type=_Tag)
 _position_decoder = msgspec.json.Decoder(type=_Position)
 _skipped_decoder = msgspec.json.Decoder(type=SkippedRecord)
+_opened_decoder = msgspec.json.Decoder(type=_OpenedLine)
+_OPENED: Final = re.compile(rb'^\{"seq":[0-9]+,"type":"WriterOpened[".][^\n]*$', re.ASCII | re.MULTILINE)
 
 
 class Codec:
@@ -228,6 +241,18 @@ def misplaced_line(lines: bytes, *, first: int, last: int) -> tuple[int, bytes] 
             return first + index, piece[:80]
     rest = b"\n".join(pieces[count:])  # empty, because the last line ends with a line break; anything else is too much
     return (last + 1, rest[:80]) if rest or len(pieces) != count + 1 else None
+
+
+def version_opened(lines: bytes) -> str:
+    """Return the version of the writer whose epoch begins in a frame's lines, "" if they do not say it.
+
+    The other lines may be of types that this version does not know.
+    """
+    found = _OPENED.search(lines)
+    try:
+        return _opened_decoder.decode(found[0]).data.version if found else ""
+    except _UNREADABLE:
+        return ""
 
 
 def records_are_in_place(records: Sequence[LogRecord | SkippedRecord], *, first: int, last: int) -> bool:

@@ -25,6 +25,7 @@ from eventlog.errors import (
     LogMissingError,
     LogRegressedError,
     LogStorageError,
+    UnknownEventError,
 )
 from eventlog.events import LogRecovered
 from eventlog.files import (
@@ -45,6 +46,7 @@ from eventlog.frames import (
     COMMIT_START,
     FRAME_BYTES_MAX,
     CommitLine,
+    WriterVersion,
     hashed_end,
     match_commit_line,
     read_commit_line,
@@ -327,8 +329,13 @@ def leave_poison(folder: Path, message: str, *, fs: FsPort) -> str:
 def _scan_known(scan: ChainScan, hearing: Hearing) -> tuple[Waypoint, ...]:
     """Walk the chain to its end, refuse types of a newer version; return the sparse index that replay starts from."""
     waypoints = [scan.waypoint()]
+    writer = WriterVersion()
     for raw in scan.frames():
-        refuse_unknown_tags(raw.lines)
+        writer.hear(raw)
+        try:
+            refuse_unknown_tags(raw.lines)
+        except UnknownEventError as error:
+            raise writer.blame(error) from error
         hearing.hear(raw.line)
         if raw.line.commit % WAYPOINT_COMMITS == 0:
             waypoints.append(scan.waypoint())

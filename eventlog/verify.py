@@ -25,7 +25,7 @@ from eventlog.errors import (
     UnknownEventError,
 )
 from eventlog.events import CancelAccepted, OutputsCommitted, WriterOpened
-from eventlog.frames import RawFrame
+from eventlog.frames import RawFrame, WriterVersion
 from eventlog.fsport import OS_FS, FsPort
 from eventlog.ids import JobId, LogId
 from eventlog.lock import is_locked
@@ -117,6 +117,7 @@ class _Audit:
         self.signed = 0
         self.clean_close = False
         self.writer_active = False
+        self.writer = WriterVersion()
 
     def run(self) -> Verification:
         try:
@@ -178,6 +179,7 @@ class _Audit:
     def _check_frame(self, raw: RawFrame, scan: _AuditScan) -> None:
         before, line = scan.before, raw.line
         scan.before = scan.link
+        self.writer.hear(raw)
         misplaced = misplaced_line(raw.lines, first=line.first, last=line.last)
         if misplaced is not None:
             seq, actual = misplaced
@@ -188,10 +190,7 @@ class _Audit:
         try:
             records, skipped = decode_records(raw.lines)
         except UnknownEventError as error:
-            expected = "a type and shape of this version"
-            self._note_frame(
-                "UNKNOWN-TYPE", raw, scan, check="type", expected=expected, actual=str(error.message), seq=error.seq
-            )
+            self._note_unknown(self.writer.blame(error), raw, scan)
             return
         self._check_epoch(records, before, raw, scan)
         self.skipped += len(skipped)
@@ -273,9 +272,16 @@ class _Audit:
         if len(self.findings) < FINDINGS_MAX:
             self.findings.append(judgement.finding)
 
+    def _note_unknown(self, error: UnknownEventError, raw: RawFrame, scan: ChainScan) -> None:
+        self._note_frame(
+            "UNKNOWN-TYPE", raw, scan, check="type", expected="a type and shape of this version", actual=error.message,
+            seq=error.seq, what_to_do=error.next_step,
+        )  # fmt: skip
+
     def _note_frame(
-        self, verdict: Verdict, raw: RawFrame, scan: ChainScan, *, check: str, expected: str, actual: str, seq: int = 0
-    ) -> None:
+        self, verdict: Verdict, raw: RawFrame, scan: ChainScan, *, check: str, expected: str, actual: str, seq: int = 0,
+        what_to_do: str = "",
+    ) -> None:  # fmt: skip
         finding = Finding(
             segment=scan.segment.path.name,
             offset=raw.offset,
@@ -284,7 +290,7 @@ class _Audit:
             expected=expected,
             actual=actual,
             provable="the bytes are what was written: every hash fits",
-            what_to_do=WHAT_TO_DO[verdict],
+            what_to_do=what_to_do or WHAT_TO_DO[verdict],
         )
         self._note(Judgement(verdict=verdict, finding=finding))
 

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import typing
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -16,6 +15,7 @@ import pytest
 
 from eventlog import events
 from reducers.fold import NOUNS
+from tests.purity import imports, impurities
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = {"eventlog", "reducers", "commands", "sinks", "executors", "projections", "cli"}
@@ -23,28 +23,42 @@ SHELL = {"handle.py", "inbox.py"}  # the deciding thread and the ways to it: nei
 PURE = sorted((ROOT / "reducers").glob("*.py")) + sorted(
     path for path in (ROOT / "commands").glob("*.py") if path.name not in SHELL
 )
-IMPURE_MODULES = {
-    "asyncio", "datetime", "duckdb", "getpass", "io", "logging", "os", "pathlib", "pyarrow", "pynng", "queue", "random",
-    "secrets", "shutil", "socket", "subprocess", "sys", "tempfile", "threading", "time", "uuid",
-}  # fmt: skip
-IMPURE_CALLS = {"open", "print", "input", "exec", "eval", "__import__"}
 
 
 @pytest.mark.parametrize("path", PURE, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_decide_and_evolve_read_no_clock_environment_randomness_or_file(path: Path) -> None:
-    tree = ast.parse(path.read_text())
-    imported = {name.split(".")[0] for name in _imports(tree)}
-    called = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
-    assert imported & IMPURE_MODULES == set()
-    assert called & IMPURE_CALLS == set()
+def test_decide_and_evolve_are_pure(path: Path) -> None:
+    assert impurities(path.read_text()) == []
 
 
-def _imports(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
+# One line in a fold, each with what two machines, or two runs of one, would differ in.
+IMPURE_LINES = {
+    "time": ("import time; now = time.time()", "imports time"),
+    "time from inside a package": ("from datetime import datetime", "imports datetime"),
+    "environment": ("import os; zone = os.environ['TZ']", "imports os"),
+    "environment by another name": ("zone = __import__('os').environ", "calls __import__"),
+    "randomness": ("from random import random", "imports random"),
+    "the hash seed": ("shard = hash(event.executor) % 2", "calls hash"),
+    "an address": ("key = id(event)", "calls id"),
+    "a file": ("text = open('/etc/hostname').read()", "calls open"),
+    "the order of a set": ("names = [each for each in {event.executor, 'other'}]", "goes through a set"),
+    "the order of a set in a loop": ("for each in set(event.executor) | {'x'}: executor = each", "goes through a set"),
+    "the order of a set in a list": ("first = list(frozenset(event.executor))[0]", "goes through a set"),
+    "a sum of floats": ("mean = sum([0.1, event.capacity])", "reckons with floats"),
+    "a division": ("mean = event.capacity / 3", "reckons with floats"),
+    "a change of the event": ("event.settings['seen'] = '1'", "changes event"),
+    "a change of what the event holds": ("event.settings.update(seen='1')", "changes event"),
+    "an attribute of the event": ("event.capacity += 1", "changes event"),
+}
+
+
+@pytest.mark.parametrize(("line", "said"), IMPURE_LINES.values(), ids=IMPURE_LINES.keys())
+def test_36_an_impurity_in_a_fold_is_found_in_its_line(line: str, said: str) -> None:
+    source = (ROOT / "reducers" / "executor.py").read_text()
+    before = source.index("    match event:\n", source.index("def evolve("))
+    spoiled = f"{source[:before]}    {line}\n{source[before:]}"
+    found = [each for each in impurities(spoiled) if said in each]
+    assert found
+    assert "imports" in said or found[0].startswith(f"line {source[:before].count(chr(10)) + 1}:")
 
 
 @pytest.mark.parametrize("noun", NOUNS.values(), ids=NOUNS.keys())
@@ -69,7 +83,7 @@ def test_the_layers_hold() -> None:
 def test_the_host_never_imports_guest_code() -> None:
     for package in PACKAGES:
         for path in (ROOT / package).rglob("*.py"):
-            assert not any(name.split(".")[0] == "parsers" for name in _imports(ast.parse(path.read_text()))), path
+            assert not any(name.split(".")[0] == "parsers" for name in imports(ast.parse(path.read_text()))), path
 
 
 @pytest.fixture(scope="module")

@@ -232,7 +232,7 @@ def test_a_log_that_was_cut_after_a_clean_end_is_refused(terminal: Terminal, log
     assert terminal.run_evtx(logs).code == 0
 
 
-def test_an_older_log_under_a_newer_read_model_is_refused_and_not_changed(
+def test_15a_an_older_log_under_a_newer_read_model_is_refused_and_not_changed(
     terminal: Terminal, logs: Path, tmp_path: Path
 ) -> None:
     terminal.run_evtx(logs)

@@ -163,7 +163,7 @@ def test_check_beside_a_writer_says_that_it_must_wait(done: Terminal, many_logs:
     assert (replayed.code, replayed.json["error"]["code"]) == (1, "home_in_use")
 
 
-def test_a_read_model_ahead_of_the_log_is_never_replayed_away(done: Terminal, logs: Path, tmp_path: Path) -> None:
+def test_42_a_read_model_ahead_of_the_log_is_never_replayed_away(done: Terminal, logs: Path, tmp_path: Path) -> None:
     older = tmp_path / "older"
     shutil.copytree(done.home / "log", older)
     write_log(logs / "more.evtx", records=9)

@@ -59,7 +59,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     return Home(tmp_path / "home")
 
 
-def test_the_state_after_a_snapshot_is_that_of_the_whole_log(home: Home) -> None:
+def test_40_the_state_after_a_snapshot_is_that_of_the_whole_log(home: Home) -> None:
     lived(home, events=200)
     kept = Snapshots(home)
     log = open_log(home, kept)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -21,6 +23,7 @@ from reducers.receipts import Receipt, Receipts
 from tests.projections.histories import joined
 from tests.support import J1, LOG_ID, NOW, cancel, join, planned_run, started
 
+ROOT = Path(__file__).parents[2]
 ONE, TWO = ExecutorId("executor-1"), ExecutorId("executor-2")
 
 
@@ -57,6 +60,32 @@ def test_a_report_that_comes_again_is_answered_with_its_old_outcome_across_resta
             assert types(handler).count("ExecutorJoined") == 1
     assert outcomes[0].events
     assert outcomes == [outcomes[0]] * 4
+    assert verify(tmp_path).verdict == "OK"
+
+
+_KILLED = """
+import os, sys
+from pathlib import Path
+from tests.commands.test_receipts import ONE, deciding, join, stamp
+with deciding(Path(sys.argv[1])) as handler:
+    handler.subscribe(lambda frames: os.kill(os.getpid(), 9))  # they are durable, and nobody was told
+    print(handler.submit(join(ONE), actor="executor", stamp=stamp(1)).result(10), flush=True)
+"""
+
+
+def test_23_a_process_killed_between_the_sync_and_the_answer_has_its_request_answered_when_it_comes_again(
+    tmp_path: Path,
+) -> None:
+    child = subprocess.run([sys.executable, "-c", _KILLED, str(tmp_path)], cwd=ROOT, check=False, capture_output=True)
+    assert (child.returncode, child.stdout) == (-9, b""), child.stderr
+    with deciding(tmp_path) as handler:
+        assert types(handler).count("ExecutorJoined") == 1, "it was durable"
+        (durable,) = [
+            record for frame in handler._log.replay() for record in frame.records if record.type == "ExecutorJoined"
+        ]
+        again = handler.submit(join(ONE), actor="executor", stamp=stamp(1)).result(10)
+        assert (again.seq, again.events, again.refused) == (durable.seq, (durable.data,), None)
+        assert types(handler).count("ExecutorJoined") == 1
     assert verify(tmp_path).verdict == "OK"
 
 

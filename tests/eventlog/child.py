@@ -42,6 +42,16 @@ def hold(folder: Path) -> None:
     log.close()
 
 
+def ask(folder: Path) -> None:
+    """Commit once for each line of standard input, and say so."""
+    log = opened(folder)
+    os.write(1, b"OPEN\n")
+    for number, _ in enumerate(sys.stdin):
+        (frame,) = log.commit([draft(event(number))])
+        os.write(1, f"ACK {frame.last}\n".encode())
+    log.close()
+
+
 def life(folder: Path, segment_bytes: int) -> None:
     """Open, commit twice and close, and say after each step that it is done."""
     log = opened(folder, segment_bytes=segment_bytes)
@@ -92,6 +102,8 @@ if __name__ == "__main__":
         acks(Path(where), int(rest[0]))
     elif mode == "hold":
         hold(Path(where))
+    elif mode == "ask":
+        ask(Path(where))
     elif mode == "life":
         life(Path(where), int(rest[0]))
     elif mode == "seal":

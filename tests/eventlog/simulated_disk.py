@@ -54,7 +54,13 @@ class Short(Struct, frozen=True):
     size: int
 
 
-Fault = Fail | Crash | Lie | Short
+class Misdirect(Struct, frozen=True):
+    """A write returns as if it had been done, and its bytes are at this offset of the file instead of where they go."""
+
+    offset: int
+
+
+Fault = Fail | Crash | Lie | Short | Misdirect
 
 
 class _Bytes(Struct, frozen=True):
@@ -244,6 +250,8 @@ class SimulatedDisk:
         file, opened = self._file(fd, refused=os.O_RDONLY), self._opened(fd)
         taken = bytes(data[: fault.size] if isinstance(fault, Short) else data)
         offset = len(file.memory) if opened.flags & os.O_APPEND else opened.position
+        if isinstance(fault, Misdirect):
+            offset = fault.offset
         if taken:
             file.change(_Bytes(offset, taken))
         opened.position = offset + len(taken)

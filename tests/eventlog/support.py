@@ -91,12 +91,23 @@ def stdlib_frame(
 ) -> tuple[bytes, str]:  # fmt: skip
     """Build a frame from the format's description alone; returns its bytes and its hash. `opt` names the tags whose
     lines older readers may pass over."""
-    lines = b""
+    lines = []
     for index, (tag, data) in enumerate(records):
         seq = (first if first_line_seq is None else first_line_seq) + index
         mark = {"opt": 1} if tag in opt else {}
         text = json.dumps({"seq": seq, "type": tag, **mark, "data": data}, separators=(",", ":"), ensure_ascii=False)
-        lines += text.encode() + b"\n"
+        lines.append(text.encode())
+    return frame_of_lines(
+        lines, prev=prev, commit=commit, first=first, epoch=epoch, durable=durable, log_id=log_id, actor=actor
+    )
+
+
+def frame_of_lines(
+    records: list[bytes], *, prev: str, commit: int, first: int, epoch: int = 1, durable: int = 0,
+    log_id: str = LOG_ID, actor: str = "cli:test",
+) -> tuple[bytes, str]:  # fmt: skip
+    """Build a frame around record lines that may hold anything; returns its bytes and its hash."""
+    lines = b"".join(line + b"\n" for line in records)
     head = {
         "commit": commit, "first": first, "last": first + len(records) - 1, "bytes": len(lines), "ts": NOW,
         "actor": actor, "cause": 0, "corr": 0, "epoch": epoch, "durable": durable, "prev": prev,

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import Random
 
 import pytest
 
-from eventlog.errors import LogError, LogStorageError
+from eventlog.errors import LogCorruptError, LogError, LogStorageError
 from eventlog.events import LogRecovered
 from eventlog.frames import Frame
+from eventlog.log import Log
 from eventlog.reader import read_frames
 from eventlog.recovery import POISON_NAME
 from eventlog.verify import verify
-from tests.eventlog.simulated_disk import ROOT, Crash, CrashError, Fail, Fault, Lie, Short, SimulatedDisk
+from tests.eventlog.simulated_disk import ROOT, Crash, CrashError, Fail, Fault, Lie, Misdirect, Short, SimulatedDisk
 from tests.eventlog.support import SEGMENT, StoppedError, abandon, draft, event, open_log
 
 FOLDER = ROOT / "home" / "log"
@@ -191,6 +192,95 @@ def test_12_a_power_cut_between_a_new_segment_and_its_first_frame() -> None:
         log = open_log(FOLDER, fs=disk, segment_bytes=1)
         assert list(log.replay())[: len(acked) + 1][1:] == acked
         log.close()
+
+
+def test_18_a_batch_that_lands_anywhere_but_at_the_end_is_found_by_its_writer_and_by_everybody_after() -> None:
+    disk = SimulatedDisk(Random(18))
+    log = open_log(FOLDER, fs=disk)
+    for number in range(3):
+        log.commit([draft(event(number))])
+    end = log.head.bytes
+    abandon(log)
+    for offset in range(0, end, 7):
+        disk, acked = SimulatedDisk(Random(offset)), list[Frame]()
+        log = open_log(FOLDER, fs=disk)
+        for number in range(3):
+            acked += log.commit([draft(event(number))])
+        assert log.head.bytes == end
+        disk.next_faults["write"] = Misdirect(offset)
+        log.commit([draft(event(4))])  # the disk says that all is well
+        assert verify(FOLDER, fs=disk).verdict == "CORRUPT", offset
+        with pytest.raises(StoppedError, match="somebody else wrote"):
+            log.commit([draft(event(5))])
+        log.close()
+        disk.restart()
+        with pytest.raises(LogCorruptError):
+            open_log(FOLDER, fs=disk)
+        assert verify(FOLDER, fs=disk).verdict == "CORRUPT", offset
+
+
+def test_24_ten_events_are_there_or_not_for_tailers_too_wherever_their_append_ends() -> None:
+    calls = _calls_of_ten()
+    assert calls > 3
+    for number in range(1, calls + 1):
+        for seed in range(6):
+            disk = SimulatedDisk(Random(seed))
+            log = open_log(FOLDER, fs=disk)
+            disk.faults[len(disk.calls) + number] = Crash()
+            with pytest.raises(CrashError):
+                _append_ten(log)
+            disk.restart()
+            disk.clear_faults()
+            shown = _tens(read_frames(FOLDER, fs=disk))
+            assert shown in (0, 10), (number, seed)
+            disk.power_cut()
+            again = open_log(FOLDER, fs=disk)
+            there = _tens(again.replay())
+            again.close()
+            assert there in ((10,) if shown else (0, 10)), (number, seed)
+            assert _tens(read_frames(FOLDER, fs=disk)) == there, (number, seed)
+
+
+def _append_ten(log: Log) -> None:
+    log.commit([draft(*[event(number) for number in range(10)])])
+    log.mark()
+
+
+def _calls_of_ten() -> int:
+    disk = SimulatedDisk(Random(0))
+    log = open_log(FOLDER, fs=disk)
+    before = len(disk.calls)
+    _append_ten(log)
+    return len(disk.calls) - before
+
+
+def _tens(frames: Iterable[Frame]) -> int:
+    return sum(record.type == "RunInterrupted" for frame in frames for record in frame.records)
+
+
+def test_25_a_slow_tailer_across_a_hundred_segments_is_shown_nothing_that_a_power_cut_takes() -> None:
+    for seed in range(12):
+        chance = Random(seed)
+        disk = SimulatedDisk(chance)
+        log = open_log(FOLDER, fs=disk, segment_bytes=1)
+        shown: list[Frame] = []
+        for number in range(100):
+            if number == 99 - seed * 7:
+                disk.change_faults[disk.changes + chance.randint(1, 5)] = Crash()
+            try:
+                log.commit([draft(event(number))])
+            except CrashError:
+                break
+            if chance.random() < 0.1:
+                shown += read_frames(FOLDER, from_seq=shown[-1].last + 1 if shown else 1, fs=disk)
+        disk.restart()
+        disk.clear_faults()
+        shown += read_frames(FOLDER, from_seq=shown[-1].last + 1 if shown else 1, fs=disk)
+        disk.power_cut()
+        again = open_log(FOLDER, fs=disk, segment_bytes=1)
+        assert list(again.replay())[: len(shown)] == shown, seed
+        assert len(shown) > 90 - seed * 7
+        again.close()
 
 
 def test_19_a_recovery_that_is_interrupted_ten_times_ends_as_one_that_was_not() -> None:

@@ -149,7 +149,7 @@ QUICK = [
 
 
 @pytest.mark.parametrize(("call", "fault", "when"), QUICK)
-def test_a_fault_loses_nothing_that_was_acknowledged(tmp_path: Path, call: str, fault: str, when: int) -> None:
+def test_01_02_11_a_fault_loses_nothing_that_was_acknowledged(tmp_path: Path, call: str, fault: str, when: int) -> None:
     injected(torn_log(tmp_path / "log"), call, fault, when)
 
 
@@ -167,7 +167,7 @@ QUICK_ROTATING = [
 
 
 @pytest.mark.parametrize(("call", "fault", "when"), QUICK_ROTATING)
-def test_a_fault_while_the_log_rotates_loses_nothing_that_was_acknowledged(
+def test_01_02_11_a_fault_while_the_log_rotates_loses_nothing_that_was_acknowledged(
     tmp_path: Path, call: str, fault: str, when: int
 ) -> None:
     injected(torn_log(tmp_path / "log"), call, fault, when, segment_bytes=ROTATING)
@@ -175,7 +175,7 @@ def test_a_fault_while_the_log_rotates_loses_nothing_that_was_acknowledged(
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_any_fault_at_any_call_loses_nothing_that_was_acknowledged(
+def test_01_02_11_any_fault_at_any_call_loses_nothing_that_was_acknowledged(
     tmp_path: Path, counted: dict[str, int], segment_bytes: int
 ) -> None:
     whole = torn_log(tmp_path / "whole")

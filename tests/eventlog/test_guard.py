@@ -106,7 +106,7 @@ def accepted(record: Any) -> bool:
 
 
 @pytest.mark.parametrize("tag", sorted(RECORD_TYPES))
-def test_a_record_is_taken_exactly_when_it_reads_back(tag: str) -> None:
+def test_27_a_record_is_taken_exactly_when_it_reads_back(tag: str) -> None:
     shape = RECORD_TYPES[tag]
     proof = proof_of(shape)
     whole = sample(shape)

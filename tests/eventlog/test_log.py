@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import threading
@@ -36,9 +37,10 @@ from eventlog.events import (
     StartRun,
     WriterOpened,
 )
-from eventlog.frames import FRAME_EVENTS_MAX, FrameDraft
+from eventlog.frames import FRAME_EVENTS_MAX, Frame, FrameDraft
 from eventlog.fsport import OS_FS, FsPort
 from eventlog.ids import Instant, JobId, ParserName, PathText, RunId
+from eventlog.reader import read_frames
 from eventlog.sealed import Closed
 from eventlog.verify import verify
 from tests.eventlog.support import (
@@ -51,6 +53,7 @@ from tests.eventlog.support import (
     draft,
     event,
     flip_bit,
+    frame_of_lines,
     frames_of,
     genesis_hash,
     open_log,
@@ -337,7 +340,7 @@ def test_an_empty_commit_writes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_hostile_text_round_trips(tmp_path: Path, text: str) -> None:
+def test_27_hostile_text_round_trips(tmp_path: Path, text: str) -> None:
     log = open_log(tmp_path / "log")
     started = RunStarted(
         run=RunId(2**53 + 1),
@@ -359,6 +362,119 @@ def test_hostile_text_round_trips(tmp_path: Path, text: str) -> None:
     assert events[:3] == [started, event(1, text), event(2, text)]
     assert (tmp_path / "log" / SEGMENT).read_bytes().count(b"\n") == 4 + 1 + 5  # records, then commit lines
     log.close()
+
+
+def _interrupted(run: str = "1", reason: bytes = b'"x"', rest: str = "") -> bytes:
+    """Return the line of record 3 with these JSON texts in it, whatever they are."""
+    head, tail = (
+        f'{{"seq":3,"type":"RunInterrupted","data":{{"run":{run},"reason":',
+        f',"interrupted_at":"{NOW}"{rest}}}}}',
+    )
+    return head.encode() + reason + tail.encode()
+
+
+READABLE = {
+    "a line separator": _interrupted(reason='"\u2028\u0085"'.encode()),
+    "an escaped line break": _interrupted(reason=b'"\\n{\\"commit\\":1"'),
+    "an escaped NUL": _interrupted(reason=b'"\\u0000"'),
+    "an integer past 2^53": _interrupted(run=str(2**53 + 1)),
+}
+UNREADABLE = {
+    "invalid UTF-8": _interrupted(reason=b'"\xff"'),
+    "half an UTF-8 character": _interrupted(reason=b'"\xf0\x9d"'),
+    "half a surrogate pair": _interrupted(reason=b'"\\ud800"'),
+    "not a number": _interrupted(run="NaN"),
+    "1e400": _interrupted(run="1e400"),
+    "a number of 300,000 digits": _interrupted(run="9" * 300_000),
+    "nesting 200,000 deep": _interrupted(reason=b"[" * 200_000),
+    "another field": _interrupted(rest=',"__proto__":1').replace(b'"data"', b'"x":1,"data"'),
+    "a raw NUL": _interrupted(reason=b'"\x00"'),
+    "a carriage return as the line's end": _interrupted()[:-1] + b"\r",
+}
+
+
+@pytest.mark.parametrize(
+    ("line", "readable"),
+    [*((line, True) for line in READABLE.values()), *((line, False) for line in UNREADABLE.values())],
+    ids=[*READABLE, *UNREADABLE],
+)
+def test_27_a_hostile_line_in_a_frame_that_fits_is_read_or_stops_at_its_seq(
+    tmp_path: Path, line: bytes, readable: bool
+) -> None:
+    folder = tmp_path / "log"
+    log = open_log(folder)
+    log.commit([draft(event(1))])
+    frame, _ = frame_of_lines([line], prev=log.head.hash, commit=3, first=3, durable=2)
+    abandon(log)
+    append(folder / SEGMENT, frame)
+    assert verify(folder).verdict == ("OK" if readable else "UNKNOWN-TYPE")
+    if readable:
+        again = open_log(folder)
+        assert [record.seq for frame in again.replay(3) for record in frame.records] == [3, 4]
+        again.close()
+    else:
+        with pytest.raises(UnknownEventError) as error:
+            list(open_log(folder).replay())
+        assert error.value.next_step
+
+
+ACTORS = {
+    'a"b\\c': True, "../../etc/passwd": True, '","hash":"' + "0" * 64 + '"}': True, '{"commit":1,"first":1': True,
+    "a\nb": False, "a\rb": False, "a\0b": False, "a\x1b[2Jb": False, "a\u2028b": False, "\ud800": False, "": False,
+    "x" * 10_000_000: False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("actor", "taken"), ACTORS.items(), ids=[repr(actor)[:20] for actor in ACTORS])
+def test_28_a_hostile_name_is_refused_before_it_gets_a_seq_or_comes_back_as_it_was(
+    tmp_path: Path, actor: str, taken: bool
+) -> None:
+    log = open_log(tmp_path / "log")
+    before = log.head
+    hostile = FrameDraft(events=(event(1),), actor=actor)
+    if taken:
+        frames = log.commit([hostile])
+        assert [frame.actor for frame in log.replay(2)] == [actor]
+        assert list(log.replay(2)) == frames
+    else:
+        with pytest.raises(InvalidRecordError) as error:
+            log.commit([hostile])
+        assert len(str(error.value)) < 1000, "ten megabytes are not repeated"
+        assert log.head == before
+    log.close()
+    assert verify(tmp_path / "log").verdict == "OK"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log"], "no name led anywhere"
+
+
+# --- time ---
+
+
+CLOCKS = {
+    "an hour back": ["2026-01-22T10:11:12.000000Z", "2026-01-22T09:11:12.000000Z"],
+    "ten years on and back": [NOW, "2036-01-22T10:11:12.000000Z", "2026-01-22T10:11:13.000000Z"],
+    "frozen": ["2026-01-22T10:11:12.000000Z"],
+    "a leap second": ["2016-12-31T23:59:60.500000Z", "2017-01-01T00:00:00.000000Z"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("times", CLOCKS.values(), ids=CLOCKS.keys())
+def test_34_whatever_the_clock_does_order_is_that_of_the_seqs_and_times_are_kept_as_they_were(
+    tmp_path: Path, times: list[str]
+) -> None:
+    clock = itertools.cycle([Instant(time) for time in times])
+    committed: list[Frame] = []
+    for _ in range(2):  # lives
+        log = open_log(tmp_path / "log", clock=lambda: next(clock), segment_bytes=900)
+        for number in range(4):
+            committed += log.commit([draft(event(number)), draft(event(number + 100))])
+        log.close()
+    shown = list(read_frames(tmp_path / "log"))
+    assert [frame for frame in shown if frame.actor != "log"] == committed
+    seqs = [record.seq for frame in shown for record in frame.records]
+    assert seqs == list(range(1, len(seqs) + 1))
+    assert {frame.ts for frame in committed} <= set(times)
+    assert len(times) == 1 or len({frame.ts for frame in committed}) > 1
+    assert verify(tmp_path / "log").verdict == "OK"
 
 
 def test_settings_are_written_in_one_order(tmp_path: Path) -> None:
@@ -495,7 +611,7 @@ def test_a_failed_sync_is_never_tried_again(tmp_path: Path, monkeypatch: pytest.
     assert not (tmp_path / "log" / "CLOSED").exists()
 
 
-def test_a_foreign_append_is_noticed_before_the_next_write(tmp_path: Path) -> None:
+def test_20_a_foreign_append_is_noticed_before_the_next_write(tmp_path: Path) -> None:
     log = open_log(tmp_path / "log")
     append(tmp_path / "log" / SEGMENT, b"x")
     size = (tmp_path / "log" / SEGMENT).stat().st_size
@@ -506,7 +622,7 @@ def test_a_foreign_append_is_noticed_before_the_next_write(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", [SEGMENT, "LOCK"])
-def test_a_replaced_file_is_noticed_before_the_next_write(tmp_path: Path, name: str) -> None:
+def test_20_a_replaced_file_is_noticed_before_the_next_write(tmp_path: Path, name: str) -> None:
     log = open_log(tmp_path / "log")
     path = tmp_path / "log" / name
     data = path.read_bytes()
@@ -526,7 +642,7 @@ def test_a_removed_segment_is_noticed_before_the_next_write(tmp_path: Path) -> N
     log.close()
 
 
-def test_a_forked_child_is_refused_and_the_parent_goes_on(tmp_path: Path) -> None:
+def test_20_a_forked_child_is_refused_and_the_parent_goes_on(tmp_path: Path) -> None:
     log = open_log(tmp_path / "log")
     child = os.fork()
     if child == 0:
@@ -605,6 +721,8 @@ def test_a_record_of_another_version_stops_at_its_seq(
     result = verify(folder)
     assert result.verdict == "UNKNOWN-TYPE"
     assert [(finding.seq, tag in finding.actual) for finding in result.findings] == [(4, True)]
+    assert "Casparian 0.0.test, which wrote it, or newer" in error.value.next_step
+    assert result.findings[0].what_to_do == error.value.next_step
     if tag == "JobTeleported":
         assert (folder / SEGMENT).stat().st_size == size, "a log that is not understood is not written to"
 

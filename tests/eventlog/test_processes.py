@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,7 @@ def recovered_seqs(folder: Path) -> list[int]:
     return seqs
 
 
-def test_a_second_opener_in_another_process_is_refused_by_name(tmp_path: Path) -> None:
+def test_20_a_second_opener_in_another_process_is_refused_by_name(tmp_path: Path) -> None:
     with start("hold", tmp_path / "log") as holder:
         with pytest.raises(LogLockedError, match=rf"process {holder.pid} on .* \(child\) .* since 2026-01-22") as error:
             open_log(tmp_path / "log")
@@ -73,12 +74,50 @@ def test_a_second_opener_in_another_process_is_refused_by_name(tmp_path: Path) -
     log.close()
 
 
-def test_a_second_opener_in_the_same_process_is_refused(tmp_path: Path) -> None:
+def test_20_a_second_opener_in_the_same_process_is_refused(tmp_path: Path) -> None:
     log = open_log(tmp_path / "log")
     with pytest.raises(LogLockedError, match=f"process {os.getpid()} on .* holds it"):
         open_log(tmp_path / "log")
     assert log.commit([draft(event(1))])[0].first == 2
     log.close()
+
+
+def _second_writer(folder: Path) -> None:
+    """Take the log through a lock file that is not the first writer's, append, and leave."""
+    (folder / "LOCK").unlink()
+    log = open_log(folder)
+    log.commit([draft(event(99))])
+    log.close()
+
+
+def _echo(folder: Path) -> None:
+    """Append with a tool that knows no lock."""
+    with (folder / SEGMENT).open("ab") as file:
+        file.write(b"a note\n")
+
+
+@pytest.mark.parametrize("come_between", [_second_writer, _echo])
+def test_20_a_writer_that_somebody_else_came_between_ends_before_it_writes_over_them(
+    tmp_path: Path, come_between: Callable[[Path], None]
+) -> None:
+    folder = tmp_path / "log"
+    with subprocess.Popen(
+        command("ask", folder), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as first:
+        assert first.stdin is not None
+        assert first.stdout is not None
+        assert first.stdout.readline() == b"OPEN\n"
+        first.stdin.write(b"go\n")
+        first.stdin.flush()
+        assert first.stdout.readline() == b"ACK 2\n"
+        come_between(folder)
+        image = (folder / SEGMENT).read_bytes()
+        told, complaints = first.communicate(b"go\n", timeout=SECONDS_MAX)
+    assert (first.returncode, told) == (EXIT_STORAGE, b"")
+    assert b"somebody else" in complaints
+    assert (folder / SEGMENT).read_bytes() == image
+    assert verify(folder).verdict == ("OK" if come_between is _second_writer else "TORN")
+    assert recovered_seqs(folder)[:2] == [1, 2]
 
 
 def test_a_killed_writer_leaves_no_lock(tmp_path: Path) -> None:
@@ -90,7 +129,7 @@ def test_a_killed_writer_leaves_no_lock(tmp_path: Path) -> None:
     log.close()
 
 
-def test_a_forked_child_of_a_killed_writer_does_not_keep_the_lock(tmp_path: Path) -> None:
+def test_20_a_forked_child_of_a_killed_writer_does_not_keep_the_lock(tmp_path: Path) -> None:
     with start("orphan", tmp_path / "log") as writer:
         children = Path(f"/proc/{writer.pid}/task/{writer.pid}/children")
         if not children.exists():

@@ -33,7 +33,7 @@ THREADS = 64
 COMMITS = 6
 
 
-def test_a_crowd_of_threads_gets_one_gapless_order_and_each_its_own_events(quick: Path) -> None:
+def test_21_a_crowd_of_threads_gets_one_gapless_order_and_each_its_own_events(quick: Path) -> None:
     log = open_log(quick / "log")
     told: dict[int, list[Frame]] = {}
 
@@ -61,7 +61,7 @@ def test_a_crowd_of_threads_gets_one_gapless_order_and_each_its_own_events(quick
     assert verify(quick / "log").verdict == "OK"
 
 
-def test_a_frame_of_ten_is_seen_whole_or_not_at_all_wherever_its_write_ends(quick: Path) -> None:
+def test_24_a_frame_of_ten_is_seen_whole_or_not_at_all_wherever_its_write_ends(quick: Path) -> None:
     log = open_log(quick / "live")
     begin = log.head.bytes
     log.commit([draft(*[event(number) for number in range(10)])])
@@ -83,7 +83,7 @@ def _seen(frames: Iterator[Frame]) -> int:
     return sum(record.type == "RunInterrupted" for frame in frames for record in frame.records)
 
 
-def test_signals_that_interrupt_every_call_change_nothing(tmp_path: Path) -> None:
+def test_10_signals_that_interrupt_every_call_change_nothing(tmp_path: Path) -> None:
     log = open_log(tmp_path / "log")
     rung: list[int] = []
     before = signal.signal(signal.SIGALRM, lambda number, _: rung.append(number))
@@ -99,7 +99,7 @@ def test_signals_that_interrupt_every_call_change_nothing(tmp_path: Path) -> Non
     assert verify(tmp_path / "log").verdict == "OK"
 
 
-def test_a_note_of_a_holder_whose_pid_lives_again_is_no_lock(tmp_path: Path) -> None:
+def test_20_a_note_of_a_holder_whose_pid_lives_again_is_no_lock(tmp_path: Path) -> None:
     small_log(tmp_path / "log")
     holder = {
         "pid": os.getpid(),
@@ -115,7 +115,7 @@ def test_a_note_of_a_holder_whose_pid_lives_again_is_no_lock(tmp_path: Path) -> 
     log.close()
 
 
-def test_frames_of_an_earlier_end_of_the_same_log_are_never_taken_again(tmp_path: Path) -> None:
+def test_08_frames_of_an_earlier_end_of_the_same_log_are_never_taken_again(tmp_path: Path) -> None:
     ends = small_log(tmp_path / "log")
     data = (tmp_path / "log" / SEGMENT).read_bytes()
     lost = list(frames_of(data))[-1]

@@ -58,7 +58,7 @@ def line(tag: str, data: dict[str, Any], *, seq: int = 1, **more: Any) -> bytes:
 @pytest.mark.parametrize(
     "text", [text for each in released.read().values() for text in each.lines], ids=lambda text: text[:40]
 )
-def test_every_line_that_was_ever_released_can_be_read(text: str) -> None:
+def test_39_every_line_that_was_ever_released_can_be_read(text: str) -> None:
     ((record,), skipped) = decode_records(text.encode() + b"\n")
     assert not skipped
     assert type(record.data) is RECORD_TYPES[record.type]
@@ -130,7 +130,7 @@ def test_only_the_newest_version_is_written() -> None:
 
 
 @pytest.mark.parametrize("missing", ["Weighed", "Weighed.2"])
-def test_an_upcaster_that_was_taken_out_is_missed(missing: str) -> None:
+def test_39_an_upcaster_that_was_taken_out_is_missed(missing: str) -> None:
     steps = {tag: step for tag, step in STEPS.items() if tag != missing}
     if missing == "Weighed":
         with pytest.raises(ValueError, match=r"no chain from a first version leads to: Weighed\.2"):
@@ -140,7 +140,7 @@ def test_an_upcaster_that_was_taken_out_is_missed(missing: str) -> None:
         codec(steps).decode(line("Weighed.3", {"grams": 1}))
 
 
-def test_upcasters_in_the_wrong_order_are_found_by_their_lines() -> None:
+def test_39_upcasters_in_the_wrong_order_are_found_by_their_lines() -> None:
     swapped = {"Weighed": _to_grams, "Weighed.2": _to_number}
     with pytest.raises(UnknownEventError, match="Weighed cannot be decoded"):
         codec(swapped).decode(line("Weighed", {"pounds": "3"}))
@@ -157,7 +157,7 @@ def test_data_that_no_version_had_is_refused_and_not_guessed_at(data: dict[str, 
         assert data_of(records[0]) == Weighed(grams=1361)
 
 
-def test_an_upcaster_gives_the_same_whenever_it_is_asked() -> None:
+def test_39_an_upcaster_gives_the_same_whenever_it_is_asked() -> None:
     registry = Registry(RECORD_TYPES, upcasters=UPCASTERS)
     for tag, shape in released.read().items():
         if tag in registry.older:
@@ -171,13 +171,13 @@ def test_an_upcaster_gives_the_same_whenever_it_is_asked() -> None:
 # --- unknown types ------------------------------------------------------------------------------------------------
 
 
-def test_an_unknown_type_stops_the_reader_at_its_place() -> None:
+def test_39_an_unknown_type_stops_the_reader_at_its_place() -> None:
     with pytest.raises(UnknownEventError) as stopped:
         codec().decode(line("Weighed.3", {"grams": 1}) + line("Painted", {}, seq=2))
     assert (stopped.value.seq, stopped.value.tag) == (2, "Painted")
 
 
-def test_an_unknown_type_that_may_be_passed_over_is_passed_over_and_counted() -> None:
+def test_39_an_unknown_type_that_may_be_passed_over_is_passed_over_and_counted() -> None:
     lines = line("Painted", {"colour": [1, {"deep": 2}]}, opt=1) + line("Weighed.3", {"grams": 1}, seq=2)
     records, skipped = codec().decode(lines)
     assert [data_of(each) for each in records] == [Weighed(grams=1)]

@@ -63,7 +63,7 @@ def refused(folder: Path, error: type[LogError], verdict: str) -> None:
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "LOCK"} == before
 
 
-def test_every_truncation_recovers_the_longest_committed_prefix(quick: Path) -> None:
+def test_05_every_truncation_recovers_the_longest_committed_prefix(quick: Path) -> None:
     ends = small_log(quick / "whole")
     data = (quick / "whole" / SEGMENT).read_bytes()
     for length in range(len(data)):
@@ -101,7 +101,7 @@ def test_what_was_torn_off_is_kept_and_told(tmp_path: Path) -> None:
     log.close()
 
 
-def test_every_flipped_bit_is_reported_and_none_before_the_last_frame_is_torn(quick: Path) -> None:
+def test_06_every_flipped_bit_is_reported_and_none_before_the_last_frame_is_torn(quick: Path) -> None:
     folder = quick / "log"
     ends = small_log(folder, frames=2)
     for byte, bit in itertools.product(range(ends[-1]), range(8)):
@@ -168,7 +168,7 @@ def test_a_whole_frame_after_a_clean_close_is_corrupt(tmp_path: Path) -> None:
     ],
     ids=["zeros", "ones", "half a line", "newlines", "commit starts", "half a commit line"],
 )
-def test_a_tail_that_is_no_frame_is_torn(tmp_path: Path, tail: bytes) -> None:
+def test_08_a_tail_that_is_no_frame_is_torn(tmp_path: Path, tail: bytes) -> None:
     ends = small_log(tmp_path / "log")
     append(tmp_path / "log" / SEGMENT, tail)
     assert verify(tmp_path / "log").verdict == "TORN"
@@ -201,7 +201,7 @@ def test_a_tail_longer_than_a_batch_can_be_is_corrupt(quick: Path) -> None:
     refused(quick / "log", LogCorruptError, "CORRUPT")
 
 
-def test_frames_of_another_log_are_torn_off(tmp_path: Path) -> None:
+def test_08_frames_of_another_log_are_torn_off(tmp_path: Path) -> None:
     ends = small_log(tmp_path / "log")
     frame, _ = stdlib_frame(
         prev=verify(tmp_path / "log").head_hash,
@@ -318,7 +318,7 @@ def zeroed(data: bytes, sectors: tuple[int, ...]) -> bytes:
     return bytes(changed)
 
 
-def test_every_combination_of_lost_sectors_in_the_last_unsynced_batch_is_torn(quick: Path) -> None:
+def test_07_every_combination_of_lost_sectors_in_the_last_unsynced_batch_is_torn(quick: Path) -> None:
     begin, end = batch_log(quick / "log")
     path = quick / "log" / SEGMENT
     data = path.read_bytes()
@@ -331,7 +331,7 @@ def test_every_combination_of_lost_sectors_in_the_last_unsynced_batch_is_torn(qu
     assert len(reopened(quick / "log")) >= 4
 
 
-def test_every_lost_sector_in_a_durable_batch_is_corrupt(quick: Path) -> None:
+def test_07_every_lost_sector_in_a_durable_batch_is_corrupt(quick: Path) -> None:
     begin, _ = batch_log(quick / "log")
     path = quick / "log" / SEGMENT
     data = path.read_bytes()

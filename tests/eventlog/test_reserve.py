@@ -164,7 +164,7 @@ def fill(disk: Path) -> None:
                 continue
 
 
-def test_a_disk_that_the_log_itself_fills_is_refused_in_time_and_closed(small_disk: Path) -> None:
+def test_11_a_disk_that_the_log_itself_fills_is_refused_in_time_and_closed(small_disk: Path) -> None:
     log = open_small(small_disk / "log")
     frames = 0
     with pytest.raises(LogFullError):
@@ -177,7 +177,7 @@ def test_a_disk_that_the_log_itself_fills_is_refused_in_time_and_closed(small_di
     assert (result.verdict, result.clean_close, result.commits) == ("OK", True, frames + 2)
 
 
-def test_a_repair_that_a_full_disk_has_no_room_for_says_how_much_it_needs(small_disk: Path) -> None:
+def test_11_a_repair_that_a_full_disk_has_no_room_for_says_how_much_it_needs(small_disk: Path) -> None:
     log = open_small(small_disk / "log")
     for number in range(10):
         log.commit([draft(*[event(number, "x" * 100_000)] * 2)])
@@ -196,7 +196,7 @@ def test_a_repair_that_a_full_disk_has_no_room_for_says_how_much_it_needs(small_
     assert verify(small_disk / "log").verdict == "OK"
 
 
-def test_a_short_torn_log_on_a_full_disk_is_repaired_with_the_ballast(small_disk: Path) -> None:
+def test_11_a_short_torn_log_on_a_full_disk_is_repaired_with_the_ballast(small_disk: Path) -> None:
     log = open_small(small_disk / "log")
     log.commit([draft(event(1))])
     log.close()
@@ -231,7 +231,7 @@ def test_a_write_that_is_cut_off_anywhere_ends_with_70_and_recovers(tmp_path: Pa
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_a_write_that_is_cut_off_at_any_byte_ends_with_70_and_recovers(quick: Path) -> None:
+def test_10_a_write_that_is_cut_off_at_any_byte_ends_with_70_and_recovers(quick: Path) -> None:
     begin, end = limited_offsets(quick / "measured")
     for limit in range(begin, end + 1, 3):
         _cut_off(quick / f"log-{limit}", "limited", limit)

@@ -7,6 +7,7 @@ import itertools
 import os
 import shutil
 import threading
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -142,7 +143,7 @@ def test_replay_starts_from_the_nearest_waypoint_in_whatever_segment_it_is(quick
     abandon(log)
 
 
-def test_a_reader_follows_a_writer_across_rotations_and_never_sees_damage(quick: Path) -> None:
+def test_25_a_reader_follows_a_writer_across_rotations_and_never_sees_damage(quick: Path) -> None:
     log = opened(quick / "log")
     told: list[int] = []
     ended = threading.Event()
@@ -161,6 +162,40 @@ def test_a_reader_follows_a_writer_across_rotations_and_never_sees_damage(quick:
         following.result(timeout=60)
     log.close()
     assert len(list(read_frames(quick / "log"))) == 402, "the epoch, the commits, the mark"
+
+
+def test_46_a_copy_that_is_taken_while_the_log_is_written_is_ok_or_torn_and_never_corrupt(quick: Path) -> None:
+    log = open_log(quick / "log", segment_bytes=9000)
+    done = threading.Event()
+
+    def write() -> None:
+        for number in range(3000):
+            if done.is_set():
+                return
+            log.commit([draft(*[event(number, "x" * (number % 700))] * (1 + number % 3))])
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    verdicts: Counter[str] = Counter()
+    try:
+        for number in range(7):
+            shown = sum(1 for _ in read_frames(quick / "log"))
+            copy = quick / f"copy-{number}"
+            copy.mkdir()
+            for path in sorted((quick / "log").iterdir()):  # the names first, then the files in their order
+                shutil.copy(path, copy / path.name)
+            verdicts[verify(copy).verdict] += 1
+            restored = open_log(copy)
+            assert sum(1 for _ in restored.replay()) > shown, "what was durable before is in it, and the new epoch"
+            restored.close()
+            assert verify(copy).verdict == "OK"
+            shutil.rmtree(copy)
+    finally:
+        done.set()
+        writer.join(timeout=60)
+    assert set(verdicts) <= {"OK", "TORN"}, verdicts
+    assert len(list_segments(quick / "log")) > 5
+    log.close()
 
 
 def test_a_segment_that_cannot_be_made_ends_the_process_and_loses_nothing(

@@ -107,7 +107,7 @@ def unfit_format(home: Path) -> None:
         (unfit_length, "is of the future: the log ends before record 6"),
     ],
 )
-def test_what_does_not_fit_is_ignored_with_the_reason(
+def test_40_what_does_not_fit_is_ignored_with_the_reason(
     tmp_path: Path, spoil: Callable[[Path], None], reason: str
 ) -> None:
     leave(tmp_path)
@@ -125,7 +125,7 @@ def test_every_flipped_byte_of_a_snapshot_is_found(tmp_path: Path) -> None:
         assert found(tmp_path)[0] is None, at
 
 
-def test_one_of_other_code_or_of_another_log_is_ignored(tmp_path: Path) -> None:
+def test_40_one_of_other_code_or_of_another_log_is_ignored(tmp_path: Path) -> None:
     leave(tmp_path)
     assert "other code" in found(tmp_path, code="d" * 64)[1][0]
     assert "another log" in found(tmp_path, log_id=LogId("f" * 32))[1][0]

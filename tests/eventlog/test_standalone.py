@@ -95,7 +95,7 @@ def test_both_verifiers_agree_on_every_whole_log(bases: Bases, tmp_path: Path) -
         assert fast(tmp_path / "log", keyed=True)["verdict"] == "OK"
 
 
-def test_5_both_verifiers_agree_on_every_truncation(bases: Bases, quick: Path) -> None:
+def test_05_both_verifiers_agree_on_every_truncation(bases: Bases, quick: Path) -> None:
     files: Files = dict(bases.logs[0])
     whole = files[SEGMENT][:1600]  # four frames
     (quick / "log").mkdir()

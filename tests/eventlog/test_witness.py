@@ -73,7 +73,7 @@ def test_a_log_with_another_history_than_its_witness_saw_is_refused(tmp_path: Pa
         open_with(tmp_path / "log", other)
 
 
-def test_without_a_witness_a_cut_log_is_taken_for_torn(tmp_path: Path) -> None:
+def test_15_without_a_witness_a_cut_log_is_taken_for_torn(tmp_path: Path) -> None:
     ends = small_log(tmp_path / "log")
     os.truncate(tmp_path / "log" / SEGMENT, ends[2] + 5)
     assert verify(tmp_path / "log").verdict == "TORN"

@@ -57,7 +57,7 @@ MUTANTS: Final = (
         file=LOG,
         text="        if named.st_size != self.head.bytes:",
         instead="        if named.st_size < self.head.bytes:",
-        killer="tests/eventlog/test_log.py::test_a_foreign_append_is_noticed_before_the_next_write",
+        killer="tests/eventlog/test_log.py::test_20_a_foreign_append_is_noticed_before_the_next_write",
     ),
     Mutant(
         name="foreign-file",
@@ -65,7 +65,7 @@ MUTANTS: Final = (
         file=LOG,
         text="        if identity(named) != self._identity:",
         instead="        if not named.st_size:",
-        killer="tests/eventlog/test_log.py::test_a_replaced_file_is_noticed_before_the_next_write",
+        killer="tests/eventlog/test_log.py::test_20_a_replaced_file_is_noticed_before_the_next_write",
     ),
     Mutant(
         name="fork",
@@ -73,7 +73,7 @@ MUTANTS: Final = (
         file=LOG,
         text="        if os.getpid() != self._pid:",
         instead="        if os.getpid() < 0:",
-        killer="tests/eventlog/test_log.py::test_a_forked_child_is_refused_and_the_parent_goes_on",
+        killer="tests/eventlog/test_log.py::test_20_a_forked_child_is_refused_and_the_parent_goes_on",
     ),
     Mutant(
         name="durable-too-high",
@@ -114,7 +114,7 @@ MUTANTS: Final = (
         file="eventlog/lock.py",
         text="fcntl.LOCK_EX | fcntl.LOCK_NB",
         instead="fcntl.LOCK_SH | fcntl.LOCK_NB",
-        killer="tests/eventlog/test_processes.py::test_a_second_opener_in_another_process_is_refused_by_name",
+        killer="tests/eventlog/test_processes.py::test_20_a_second_opener_in_another_process_is_refused_by_name",
     ),
     # --- frames ---
     Mutant(
@@ -148,7 +148,7 @@ MUTANTS: Final = (
         file="eventlog/records.py",
         text="            self._refuse_changed(data, originals)\n",
         instead="            pass\n",
-        killer="tests/eventlog/test_guard.py::test_a_record_is_taken_exactly_when_it_reads_back",
+        killer="tests/eventlog/test_guard.py::test_27_a_record_is_taken_exactly_when_it_reads_back",
     ),
     Mutant(
         name="unknown-passed-over",
@@ -156,7 +156,7 @@ MUTANTS: Final = (
         file="eventlog/records.py",
         text="    opt: Literal[1]  #",
         instead="    opt: Any = 1  #",
-        killer="tests/eventlog/test_records.py::test_an_unknown_type_stops_the_reader_at_its_place",
+        killer="tests/eventlog/test_records.py::test_39_an_unknown_type_stops_the_reader_at_its_place",
     ),
     Mutant(
         name="one-step-too-few",
@@ -181,7 +181,7 @@ MUTANTS: Final = (
         file=RECOVERY,
         text="    if line.durable > link.seq:",
         instead="    if line.durable > link.seq + 10**9:",
-        killer="tests/eventlog/test_recovery.py::test_every_lost_sector_in_a_durable_batch_is_corrupt",
+        killer="tests/eventlog/test_recovery.py::test_07_every_lost_sector_in_a_durable_batch_is_corrupt",
     ),
     Mutant(
         name="tail-without-bound",

@@ -176,7 +176,7 @@ def test_a_frame_of_another_chain_is_refused(projector: Projector) -> None:
         projector.apply([replace(frames[2], prev="0" * 64)])
 
 
-def test_a_second_projector_that_fell_behind_is_told_so(projector: Projector) -> None:
+def test_42_a_second_projector_that_fell_behind_is_told_so(projector: Projector) -> None:
     frames = history()
     late = Projector(projector.connection.cursor())
     projector.apply(frames[:1])
@@ -185,7 +185,7 @@ def test_a_second_projector_that_fell_behind_is_told_so(projector: Projector) ->
     assert projector.checkpoint == module.read_checkpoint(projector.connection)
 
 
-def test_two_transactions_at_once_cannot_both_advance(projector: Projector) -> None:
+def test_42_two_transactions_at_once_cannot_both_advance(projector: Projector) -> None:
     frames = history()
     other = projector.connection.cursor()
     other.execute("BEGIN TRANSACTION")

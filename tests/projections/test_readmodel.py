@@ -74,7 +74,7 @@ def test_deleted_and_rebuilt_it_has_the_same_digests(tmp_path: Path) -> None:
     log.close()
 
 
-def test_the_read_model_of_another_log_is_rebuilt(tmp_path: Path) -> None:
+def test_42_the_read_model_of_another_log_is_rebuilt(tmp_path: Path) -> None:
     write_log(tmp_path, [h.run_started()])
     build(tmp_path)
     writer = open_writer(tmp_path, LogId("f" * 32))
@@ -207,7 +207,7 @@ def checkpoint_seq(path: Path) -> int:
         return int(connection.execute("SELECT seq FROM cf_checkpoint").fetchall()[0][0])
 
 
-def test_a_file_that_kills_whoever_opens_it_is_rebuilt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_41_a_file_that_kills_whoever_opens_it_is_rebuilt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_log(tmp_path, [h.run_started()])
     build(tmp_path)
     (tmp_path / "readmodel" / VOUCHER_NAME).unlink()
@@ -307,7 +307,7 @@ def test_a_file_whose_probe_dies_is_rebuilt(tmp_path: Path, monkeypatch: pytest.
     writer.close()
 
 
-def test_a_damaged_write_ahead_log_ends_in_a_usable_read_model(tmp_path: Path) -> None:
+def test_41_a_damaged_write_ahead_log_ends_in_a_usable_read_model(tmp_path: Path) -> None:
     wal = leave_unclosed(tmp_path)
     wal.write_bytes(os.urandom(wal.stat().st_size))
     writer = open_writer(tmp_path, LOG_ID)
@@ -349,7 +349,7 @@ def test_a_home_whose_name_is_not_utf8_has_no_file_and_says_so(tmp_path: Path) -
         open_writer(Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")), LOG_ID)
 
 
-def test_a_checkpoint_is_on_the_chain_of_its_log_only(tmp_path: Path) -> None:
+def test_42_a_checkpoint_is_on_the_chain_of_its_log_only(tmp_path: Path) -> None:
     frames = h.frames_of([[h.opened()], [h.run_started(), h.run_planned()], [h.joined()], []])
     writer = open_writer(tmp_path, LOG_ID)
     assert is_on_chain(writer.projector.checkpoint, [])
