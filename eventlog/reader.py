@@ -52,16 +52,19 @@ def follow(folder: Path, *, after: int, wait: Callable[[], bool], fs: FsPort = O
     first time that it returns False ends it. Raises as `read_frames` does.
     """
     scan, closed = _opened(folder, fs)
-    shown = scan.waypoint()
-    while True:  # each round is a look, and `wait` bounds how often one is taken
+    shown = [scan.waypoint()]
+
+    def look() -> Iterator[RawFrame]:
         for raw, behind in _durable(folder, scan, closed):
-            shown = behind
-            if raw.line.last > after:
-                yield decode_frame(raw)
+            shown[0] = behind
+            yield raw
+
+    while True:  # each round is a look, and `wait` bounds how often one is taken
+        yield from decoded(look(), from_seq=after + 1)
         if not wait():
             return
         scan, closed = _opened(folder, fs)
-        scan = ChainScan(log_id=scan.log_id, segments=scan.segments, start=shown, fs=fs)
+        scan = ChainScan(log_id=scan.log_id, segments=scan.segments, start=shown[0], fs=fs)
 
 
 def _opened(folder: Path, fs: FsPort) -> tuple[ChainScan, Closed | None]:

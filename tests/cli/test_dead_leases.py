@@ -88,7 +88,8 @@ class Case:
         return [*plan_records(state, now=clock.now()), *self.dispatcher.plan(state)]
 
     def _note(self, frames: Sequence[Frame]) -> None:
-        self.events += [record.data for frame in frames for record in frame.events]
+        # `events` leaves out the one record of a frame that may be a command.
+        self.events += [record.data for frame in frames for record in frame.events]  # type: ignore[misc]
 
 
 def planned(package: ParserPackage, sink_uri: str, *files: Path) -> list[Command]:
