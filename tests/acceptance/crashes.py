@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -197,3 +198,34 @@ def write_every_mode(folder: Path) -> list[Path]:
     modes = ("damaged", "permanent", "crash signal=11", "leaves", "vanish", "bad_shape", "null", "reserved")
     more = ("corrupt_arrow", "prints", "empty", "unknown_output", "bad_yield", "no_statement", "foreign_statement")
     return [write_source(folder / f"mode{n:02}.txt", line, lines=5) for n, line in enumerate((*modes, *more))]
+
+
+def write_logs(terminal: FixtureTerminal, *, slow: int, quick: int) -> None:
+    """Write so many files that take their guest three seconds, then so many that take it none, in order of names."""
+    for number in range(slow):
+        write_source(terminal.folder / "logs" / f"a{number}.txt", "paced rest_ms=100", lines=30)
+    for number in range(quick):
+        write_source(terminal.folder / "logs" / f"b{number}.txt", "normal", lines=5 + number)
+
+
+@contextmanager
+def stopped_guest(
+    terminal: FixtureTerminal, *, logs: int = 1, workers: int = 1
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """Start a run and freeze its first guest, so that its job runs for as long as the test needs."""
+    write_logs(terminal, slow=1, quick=logs - 1)
+    run = terminal.begin(terminal.folder / "logs", workers=workers)
+    found: list[int] = []
+
+    def frozen() -> bool:
+        found.extend(terminal.roles().guests[:1])
+        if found:
+            os.kill(found[0], signal.SIGSTOP)
+        return bool(found)
+
+    try:
+        eventually(frozen, what="a guest")
+        yield run, found[0]
+    finally:
+        run.kill()
+        run.communicate(timeout=90)

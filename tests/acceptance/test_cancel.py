@@ -8,26 +8,16 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.crashes import FixtureTerminal, write_source
+from tests.acceptance.crashes import FixtureTerminal, stopped_guest, write_logs
 from tests.acceptance.terminal import Done, Terminal, eventually, interrupt
 
 pytestmark = pytest.mark.acceptance
 
 SEED = int(os.environ.get("CASPARIAN_TEST_SEED", "0")) or random.SystemRandom().randrange(2**32)
-
-
-@pytest.fixture(autouse=True)
-def signals_are_heard() -> Iterator[None]:
-    """Have started commands hear SIGINT: a shell that runs the tests in the background has it ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def chances(number: int) -> random.Random:
@@ -41,14 +31,6 @@ def terminal(tmp_path: Path) -> FixtureTerminal:
     return FixtureTerminal(tmp_path)
 
 
-def write_logs(terminal: FixtureTerminal, *, slow: int, quick: int) -> None:
-    """Write so many files that take their guest three seconds, then so many that take it none, in order of names."""
-    for number in range(slow):
-        write_source(terminal.folder / "logs" / f"a{number}.txt", "paced rest_ms=100", lines=30)
-    for number in range(quick):
-        write_source(terminal.folder / "logs" / f"b{number}.txt", "normal", lines=5 + number)
-
-
 def run_logs(terminal: FixtureTerminal) -> Done:
     return terminal.finish(terminal.folder / "logs")
 
@@ -57,29 +39,6 @@ def sockets(terminal: Terminal) -> list[str]:
     """Return the control and executor sockets of this terminal's home that are there."""
     announced = terminal.home / "tmp" / "control.address"
     return [announced.read_text()] if announced.exists() else []
-
-
-@contextmanager
-def stopped_guest(
-    terminal: FixtureTerminal, *, logs: int = 1, workers: int = 1
-) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """Start a run and freeze its first guest, so that its job runs for as long as the test needs."""
-    write_logs(terminal, slow=1, quick=logs - 1)
-    run = terminal.begin(terminal.folder / "logs", workers=workers)
-    found: list[int] = []
-
-    def frozen() -> bool:
-        found.extend(terminal.roles().guests[:1])
-        if found:
-            os.kill(found[0], signal.SIGSTOP)
-        return bool(found)
-
-    try:
-        eventually(frozen, what="a guest")
-        yield run, found[0]
-    finally:
-        run.kill()
-        run.communicate(timeout=90)
 
 
 def is_alive(pid: int) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.conftest import Case, write_log
+from tests.acceptance.crashes import FixtureTerminal, stopped_guest
 from tests.acceptance.terminal import Terminal, eventually, interrupt
 
 pytestmark = pytest.mark.acceptance
@@ -114,22 +115,22 @@ def _is_connected(pid: int) -> bool:
     return any(link.startswith("socket:") for link in links)
 
 
-def test_reading_verbs_answer_while_a_run_is_going_on(terminal: Terminal, many_logs: Path) -> None:
-    run = terminal.start("run", "evtx", str(many_logs), "--sink", f"parquet://{terminal.out}", "--workers", "1")
-    try:
+def test_reading_verbs_answer_while_a_run_is_going_on(tmp_path: Path) -> None:
+    terminal = FixtureTerminal(tmp_path)
+    with stopped_guest(terminal, logs=3, workers=2) as (run, guest):
 
         def some_done() -> bool:
             done = terminal.casparian("jobs", "--status", "completed", "--json")
             return done.code == 0 and len(done.json["jobs"]) > 0
 
         eventually(some_done, what="a completed job to be listed")
-        assert run.poll() is None, "the run ended before it was looked at"
         assert terminal.casparian("files", "--json").code == 0
         assert terminal.casparian("log", "verify").code == 0
-        assert terminal.sql("select count(*) > 0 from evtx_events") == [[True]]
-    finally:
-        run.communicate(timeout=90)
-    assert run.returncode == 0
+        assert terminal.sql("select count(*) > 0 from lines") == [[True]]
+        assert run.poll() is None
+        os.kill(guest, signal.SIGCONT)
+        _, err = run.communicate(timeout=90)
+        assert run.returncode == 0, err
 
 
 def test_a_second_run_on_the_same_home_is_refused_by_name(terminal: Terminal, many_logs: Path) -> None:
@@ -166,19 +167,19 @@ def test_a_run_that_is_killed_is_finished_by_the_next(terminal: Terminal, many_l
     assert terminal.casparian("log", "verify").code == 0
 
 
-def test_ctrl_c_stops_the_run_and_leaves_nothing_half_done(terminal: Terminal, many_logs: Path) -> None:
-    run = terminal.start("run", "evtx", str(many_logs), "--sink", f"parquet://{terminal.out}", "--workers", "2")
-    eventually(lambda: any("shim.py" in " ".join(words) for _, words in terminal.processes()), what="a guest")
-    interrupt(run)
-    _, err = run.communicate(timeout=90)
-    assert run.returncode == 130, err
+def test_ctrl_c_stops_the_run_and_leaves_nothing_half_done(tmp_path: Path) -> None:
+    terminal = FixtureTerminal(tmp_path)
+    with stopped_guest(terminal, logs=3, workers=2) as (run, _):
+        interrupt(run)
+        _, err = run.communicate(timeout=90)
+        assert run.returncode == 130, err
     assert b"Traceback" not in err
     eventually(lambda: terminal.processes() == [], what="all processes to be gone")
     assert terminal.staged() == []
     assert terminal.sql("select count(*) from cf_jobs where status in ('queued', 'dispatched', 'running')") == [[0]]
-    again = terminal.run_evtx(many_logs)
+    again = terminal.finish(tmp_path / "logs")
     assert again.code == 0
-    assert terminal.sql("select count(*) from evtx_events") == [[585]]
+    assert terminal.sql("select count(*) from lines") == [[30 + 5 + 6]]
 
 
 def test_outputs_are_visible_only_when_they_are_recorded(terminal: Terminal, many_logs: Path) -> None:

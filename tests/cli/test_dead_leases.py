@@ -20,7 +20,7 @@ from commands.file import RecordFiles
 from commands.handle import Handler
 from commands.job import EnqueueJobs, NewJob, ReleaseJob
 from commands.parser import DeployParser
-from eventlog.events import Event, JobKey, JobRequeued, OutputsCommitted, SeenFile
+from eventlog.events import JobKey, JobRequeued, OutputsCommitted, SeenFile
 from eventlog.frames import Frame
 from eventlog.ids import JobId, LogId, MaterializationKey, PathText, RunId, Sha256, SourceHash, TargetKey
 from eventlog.log import Log
@@ -49,7 +49,7 @@ class Case:
         self.out.mkdir()
         self.sink = open_sink(f"parquet://{self.out}")
         self.sink.mark()
-        self.events: list[Event] = []
+        self.events: list[object] = []
         package = load_parser(FIXTURE)
         log_id = LogId(LOG_ID)
         self._log = Log.open(folder / "log", clock=lambda: NOW, new_log_id=lambda: log_id, version="t", purpose="t")
