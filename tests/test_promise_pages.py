@@ -14,7 +14,7 @@ PAGES = ("RECOVERY.md", "LOG.md")
 
 @pytest.mark.parametrize("page", PAGES)
 def test_each_test_that_a_page_names_exists(page: str) -> None:
-    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / page).read_text()))
+    named = set(re.findall(r"`(?:[\w/]+\.py::)?(test_\w+)`", (ROOT / "docs" / page).read_text()))
     defined = {
         name
         for path in (ROOT / "tests").rglob("test_*.py")
@@ -26,7 +26,8 @@ def test_each_test_that_a_page_names_exists(page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_pages_stay_short(page: str) -> None:
-    assert len((ROOT / "docs" / page).read_text().splitlines()) <= LINES_MAX
+    lines = (ROOT / "docs" / page).read_text().partition("## The adversarial tests")[0].splitlines()
+    assert len(lines) <= LINES_MAX
 
 
 def test_every_sentence_of_the_promise_has_its_test() -> None:
@@ -34,3 +35,28 @@ def test_every_sentence_of_the_promise_has_its_test() -> None:
     rows = [row for row in promise.splitlines() if row.startswith("| ")][1:]
     assert len(rows) > 8
     assert all("`test_" in row.rpartition(" | ")[2] for row in rows)
+
+
+ADVERSARIAL = {
+    *range(1, 9), *range(10, 17), *range(18, 22), *range(23, 26), 27, 28, *range(30, 37), *range(38, 43), 46, 47,
+}  # fmt: skip
+
+
+def adversarial_rows() -> dict[int, list[tuple[str, str]]]:
+    """Return (file, test) of each number in the table of LOG.md."""
+    table = (ROOT / "docs" / "LOG.md").read_text().partition("## The adversarial tests")[2]
+    rows = [row.split(" | ") for row in table.splitlines() if re.match(r"\| [0-9]", row)]
+    return {int(row[0].strip("| ")): re.findall(r"`([\w/]+\.py)::(test_\w+)`", row[2]) for row in rows}
+
+
+def test_every_number_of_the_adversarial_tests_is_in_the_table() -> None:
+    assert set(adversarial_rows()) >= ADVERSARIAL
+
+
+@pytest.mark.parametrize(("number", "held_by"), adversarial_rows().items(), ids=str)
+def test_an_adversarial_test_is_where_the_table_says_and_one_has_its_number(
+    number: int, held_by: list[tuple[str, str]]
+) -> None:
+    assert any(f"_{number:02d}" in re.match(r"test(_[0-9]+[a-z]?)*", name)[0] for _, name in held_by)  # type: ignore[index]  # it matches any name
+    for file, name in held_by:
+        assert re.search(rf"^def {name}\(", (ROOT / "tests" / file).read_text(), re.MULTILINE), f"{file}::{name}"

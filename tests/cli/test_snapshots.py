@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
+import time
+import tracemalloc
 from itertools import islice
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from commands.handle import Handler
 from eventlog.frames import FrameDraft
 from eventlog.ids import Seq
 from eventlog.log import Log
+from eventlog.verify import verify
 from reducers.fold import State, fold
 from reducers.snapshot import freeze, thaw
 
@@ -155,3 +158,45 @@ def test_a_home_leaves_one_and_goes_on_from_it(home: Home, monkeypatch: pytest.M
             fold(whole, frame.records)
     assert (freeze(whole), log.log_id) == (live, log_id)
     log.close()
+
+
+EVENTS_SMALL, EVENTS_LARGE = 40_000, 200_000
+
+
+def opening_seconds(home: Home, *, with_snapshot: bool) -> float:
+    """Return how long it takes until the log is open and its state is known."""
+    began = time.monotonic()
+    kept = Snapshots(home) if with_snapshot else None
+    log = open_log(home, kept)
+    state = folded(log, kept.state if kept is not None else None)
+    seconds = time.monotonic() - began
+    assert state.seq == log.head.seq
+    assert kept is None or kept.state is not None
+    log.close()
+    return seconds
+
+
+def peak_bytes(home: Home) -> int:
+    """Return the most memory that an audit of the log holds at once."""
+    tracemalloc.start()
+    try:
+        assert verify(home.log).verdict == "OK"
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_47_a_log_five_times_as_long_opens_as_fast_from_its_snapshot_and_is_verified_in_the_same_memory(
+    tmp_path: Path,
+) -> None:
+    small, large = Home(tmp_path / "small"), Home(tmp_path / "large")
+    lived(small, events=EVENTS_SMALL)
+    lived(large, events=EVENTS_LARGE)
+    rounds = [
+        (opening_seconds(large, with_snapshot=True), opening_seconds(large, with_snapshot=False)) for _ in range(2)
+    ]
+    fast, slow = (min(times) for times in zip(*rounds, strict=True))
+    assert fast < slow / 10, (fast, slow)
+    assert peak_bytes(large) < 1.5 * peak_bytes(small) + 1_000_000

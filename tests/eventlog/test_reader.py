@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eventlog.errors import LogCorruptError, LogMissingError, LogRegressedError
+from eventlog.errors import LogCorruptError, LogMissingError, LogRegressedError, UnknownEventError
 from eventlog.reader import durable_head, read_frames
-from tests.eventlog.support import SEGMENT, append, crash_image, draft, event, flip_bit, open_log, small_log
+from eventlog.verify import verify
+from tests.eventlog.support import (
+    SEGMENT,
+    abandon,
+    append,
+    crash_image,
+    draft,
+    event,
+    flip_bit,
+    open_log,
+    small_log,
+    stdlib_frame,
+)
 
 
 def shown(folder: Path) -> int:
@@ -105,6 +119,30 @@ def test_durable_damage_is_reported_after_what_can_be_proven(tmp_path: Path) -> 
     assert "log verify" in error.value.next_step
     with pytest.raises(LogCorruptError):
         durable_head(tmp_path / "log")
+
+
+@pytest.mark.parametrize("tag", ["WriterOpened", "WriterOpened.2"])
+def test_39_whoever_meets_an_unknown_record_names_the_version_that_wrote_it(tmp_path: Path, tag: str) -> None:
+    folder = tmp_path / "log"
+    log = open_log(folder)
+    log.commit([draft(event(1))])
+    head = log.head
+    abandon(log)
+    opened = json.loads((folder / SEGMENT).read_bytes().split(b"\n")[0])["data"]
+    opened |= {"version": "9.8.7", "epoch": 2, "machine": "a field of that version"} if "." in tag else {
+        "version": "9.8.7", "epoch": 2
+    }  # fmt: skip
+    records: list[tuple[str, dict[str, Any]]] = [(tag, opened), ("JobTeleported", {"job": 1})]
+    first, digest = stdlib_frame(prev=head.hash, commit=3, first=3, records=records, epoch=2, durable=2)
+    second, _ = stdlib_frame(prev=digest, commit=4, first=5, records=[], epoch=2, durable=4)
+    append(folder / SEGMENT, first + second)
+    words = "open the log with Casparian 9.8.7, which wrote it, or newer"
+    with pytest.raises(UnknownEventError, match=words):
+        list(read_frames(folder))
+    with pytest.raises(UnknownEventError, match=words):
+        open_log(folder)
+    (finding,) = verify(folder).findings
+    assert words in finding.what_to_do
 
 
 def test_a_shortened_closed_log_is_reported(tmp_path: Path) -> None:

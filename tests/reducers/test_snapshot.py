@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from commands.decide import Command
 from commands.outcome import Refused
 from eventlog.events import Event
+from eventlog.frames import Stamp
 from eventlog.ids import Seq
 from eventlog.records import LogRecord
 from reducers.fold import State, fold
@@ -72,3 +73,13 @@ def test_a_new_field_of_the_state_cannot_be_forgotten() -> None:
 def test_bytes_of_another_shape_are_no_state() -> None:
     with pytest.raises(msgspec.DecodeError):
         thaw(msgspec.msgpack.encode({"seq": "one"}))
+
+
+def test_the_receipts_come_back_in_their_order() -> None:
+    state = State()
+    for number in (3, 1, 2):
+        state.receipts.keep(Stamp("executor-1", 7, number, f"{number:032x}"), last=number)
+    thawed = thaw(freeze(state))
+    assert [key for key, _ in thawed.receipts.all()] == [("executor-1", 7, number) for number in (3, 1, 2)]
+    assert thawed.receipts.all() == state.receipts.all()
+    assert thawed.receipts.epoch_of("executor-1") == 7
