@@ -197,7 +197,7 @@ def test_46_what_another_process_writes_is_copied_while_it_does(tmp_path: Path) 
     writer = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
     assert writer.stdout is not None
     writer.stdout.readline()
-    heads = []
+    heads: list[int] = []
     while writer.poll() is None and len(heads) < 1000:
         heads.append(backed_up(folder, target).verification.head_seq)
         time.sleep(0.01)
