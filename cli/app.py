@@ -15,9 +15,11 @@ from cli import (
     job,
     jobs,
     log,
+    log_backup,
     log_checkpoint,
     log_export,
     log_keys,
+    log_repair,
     log_segments,
     log_tail,
     record,
@@ -76,6 +78,8 @@ log.app.command("checkpoint", cls=PlainCommand)(log_checkpoint.checkpoint)
 log.app.command("stats", cls=PlainCommand)(log_segments.stats)
 log.app.command("tail", cls=PlainCommand)(log_tail.tail)
 log.app.command("seal", cls=PlainCommand)(log_segments.seal)
+log.app.command("backup", cls=PlainCommand)(log_backup.backup)
+log.app.command("repair", cls=PlainCommand)(log_repair.repair)
 log.app.command("export", cls=PlainCommand)(log_export.export)
 app.add_typer(log.app, name="log")
 app.add_typer(tape.app, name="tape")

@@ -68,6 +68,8 @@ def _log_error(error: LogError) -> CliError:
             return CliError("log_corrupt", error.message, error.next_step, exit_code=EXIT_VERIFICATION)
         case log.LogRegressedError():
             return CliError("log_regressed", error.message, error.next_step, exit_code=EXIT_VERIFICATION)
+        case log.OtherLogError():
+            return CliError("other_log", error.message, error.next_step)
         case log.KeyFileError():
             return CliError("key_file", error.message, error.next_step)
         case log.BadSignatureError():

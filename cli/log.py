@@ -38,26 +38,39 @@ def verify(
     key: Annotated[
         str | None, typer.Option("--key", metavar="VKEY", help="The public key, or its file. Default: the home's.")
     ] = None,
+    log: Annotated[
+        Path | None, typer.Option("--log", metavar="DIR", help="A log that is in no home, as `log backup` makes it.")
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check every byte of the log: exit code 0 if it is whole, 5 if not.
 
-    Example: `casparian log verify`
+    With --log: of a copy, by the key that lies in it, if no other is named. Example: `casparian log verify`
     """
     from eventlog.errors import LogMissingError
+    from eventlog.keyfiles import PUBLIC_NAME, read_verifying_key
     from eventlog.recovery import require_genesis
     from eventlog.verify import verify as verify_log
 
+    if log is not None and home is not None:
+        raise CliError("usage", "verify a log: both --home and --log name one", "leave one out", exit_code=EXIT_USAGE)
     place = find_home(home)
     require_folder(place)
+    folder = place.log if log is None else Path.cwd() / log
     try:
-        public = verifying_key(place, key)
-        expected = [] if expect is None else [read_expected(expect, public, require_genesis(place.log)[0].log_id)]
+        in_copy = log is not None and key is None
+        public = read_verifying_key(folder / PUBLIC_NAME) if in_copy else verifying_key(place, key)
+        expected = [] if expect is None else [read_expected(expect, public, require_genesis(folder)[0].log_id)]
         verification = verify_log(
-            place.log, witness_of=lambda log_id: read_model_witness(place, log_id), expected=expected, key=public
+            folder,
+            witness_of=lambda log_id: read_model_witness(place, log_id) if log is None else None,
+            expected=expected,
+            key=public,
         )
     except LogMissingError as error:
+        if log is not None:
+            raise CliError("no_log", error.message, "name a folder that `casparian log backup` has made") from error
         raise nothing_here(place) from error
     if as_json:
         out_json(verification)

@@ -35,6 +35,10 @@ class LogFormatError(LogError, ValueError):
     """The log was made by a version that uses a format this one does not know."""
 
 
+class OtherLogError(LogError, ValueError):
+    """A folder holds another log than the one that it must hold, another history of it, or something else."""
+
+
 class LogStorageError(LogError, OSError):
     """The file system refused something before the log was in use; nothing was acknowledged."""
 

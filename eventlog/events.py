@@ -168,6 +168,22 @@ class LogRecovered(Record, frozen=True, kw_only=True):
     reason: Hashed[str]
 
 
+class LogRepaired(Record, frozen=True, kw_only=True):
+    """A file of the log that was damaged or missing was replaced by what a copy of the log has; the chain fits.
+
+    Of its bytes the first `copied_bytes` are the copy's, the `own_bytes` behind them were here. Both 0: the file is
+    there no more, because it was no part of the chain, or because its segment now has another form.
+    """
+
+    segment: Public[str]  # file name
+    copied_bytes: Public[int]
+    own_bytes: Public[int]
+    kept_as: Hashed[str]  # file name under log/quarantine/ of what was here, "" if nothing was
+    source: Hashed[str]  # the copy's folder
+    reason: Hashed[str]
+    repaired_at: Public[Instant]
+
+
 class CommandRefused(Record, frozen=True, kw_only=True, omit_defaults=True):
     """The command that opens this frame changed nothing: `code` is for programs, the rest is for people."""
 
@@ -500,7 +516,7 @@ class AbandonJob(Record, frozen=True, kw_only=True):
     now: Public[Instant]
 
 
-LogEvent = WriterOpened | LogRecovered | CommandRefused
+LogEvent = WriterOpened | LogRecovered | LogRepaired | CommandRefused
 ParserEvent = ParserDeployed
 RunEvent = RunStarted | RunPlanned | OutputsReused | OutputsLost | RunFinished | RunInterrupted
 FileEvent = FilesSeen | FilesRefused

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from eventlog.fsport import OS_FS, FsPort
+from eventlog.ids import Sha256
 
 SMALL_FILE_BYTES_MAX: Final = 64 * 1024
 COPY_BYTES: Final = 8 * 1024 * 1024
@@ -50,6 +52,16 @@ def read_small(path: Path, *, fs: FsPort = OS_FS) -> bytes:
     """Return the content of a small regular file, at most SMALL_FILE_BYTES_MAX + 1 bytes of it."""
     with opened_regular(path, fs=fs) as fd:
         return fs.read(fd, SMALL_FILE_BYTES_MAX + 1, 0)
+
+
+def file_sha256(path: Path, *, fs: FsPort = OS_FS) -> Sha256:
+    """Return the SHA-256 of a regular file, read in pieces."""
+    digest, offset = hashlib.sha256(), 0
+    with opened_regular(path, fs=fs) as fd:
+        while piece := fs.read(fd, COPY_BYTES, offset):  # ends with the file
+            digest.update(piece)
+            offset += len(piece)
+    return Sha256(digest.hexdigest())
 
 
 def make_folder(folder: Path, *, fs: FsPort = OS_FS) -> None:

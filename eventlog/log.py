@@ -24,7 +24,7 @@ from msgspec.structs import replace
 
 from eventlog.chain import ChainScan, Link, Segment, Waypoint, list_segments, segment_path
 from eventlog.errors import ForkedLogError, LogClosedError, LogCorruptError, LogError, LogStorageError
-from eventlog.events import LogRecovered, WriterOpened
+from eventlog.events import LogRecovered, LogRepaired, WriterOpened
 from eventlog.files import create_durably, exists, make_folder, remove_durably, sync_ancestors, write_all
 from eventlog.frames import (
     BATCH_BYTES_MAX,
@@ -43,6 +43,7 @@ from eventlog.fsport import OS_FS, FsPort
 from eventlog.ids import Instant, LogId
 from eventlog.lock import LockHolder, LogLock, identity, this_process
 from eventlog.recovery import Recovery, Witness, leave_poison, recover, require_genesis
+from eventlog.repair_note import read_note, remove_note
 from eventlog.reserve import BALLAST_BYTES, RESERVE_BYTES, Reserve, give_up_ballast, keep_ballast
 from eventlog.sealed import CLOSED_NAME, GENESIS_NAME, Closed, Genesis, write_closed, write_genesis
 from eventlog.snapshot import Header as SnapshotHeader
@@ -139,7 +140,9 @@ class Log:
                 folder, lock=lock, genesis=genesis, recovery=recovery, clock=clock, die=die, reserve=reserve, fs=fs,
                 segment_bytes=segment_bytes,
             )  # fmt: skip
-            log._begin_epoch(recovery.repairs, version=version, holder=holder)
+            repaired = read_note(folder, epoch=log.epoch, fs=fs)
+            log._begin_epoch((*recovery.repairs, *repaired), version=version, holder=holder)
+            remove_note(folder, fs=fs)
             keep_ballast(folder, reserve_bytes=reserve_bytes, ballast_bytes=ballast_bytes, fs=fs)
         except BaseException as error:
             if log is not None:
@@ -344,7 +347,7 @@ class Log:
 
     # --- epochs, marks, the end ---
 
-    def _begin_epoch(self, repairs: Sequence[LogRecovered], *, version: str, holder: LockHolder) -> None:
+    def _begin_epoch(self, repairs: Sequence[LogRecovered | LogRepaired], *, version: str, holder: LockHolder) -> None:
         opened = WriterOpened(
             epoch=self.epoch,
             version=version,

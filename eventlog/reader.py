@@ -8,13 +8,15 @@ moment and ends; half a line at the end belongs to a write under way and is noth
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from eventlog.chain import ChainScan, Waypoint, genesis_link, list_segments
+from eventlog.chain import ChainScan, Segment, Waypoint, genesis_link, list_segments
 from eventlog.errors import LogCorruptError
+from eventlog.files import sync_file
 from eventlog.frames import BATCH_FRAMES_MAX, Frame, Head, RawFrame, decoded
 from eventlog.fsport import OS_FS, FsPort
+from eventlog.lock import is_locked
 from eventlog.recovery import judge, refusal, require_genesis
 from eventlog.sealed import Closed, read_closed
 from eventlog.verdict import WHAT_TO_DO
@@ -43,6 +45,25 @@ def durable_head(folder: Path, *, fs: FsPort = OS_FS) -> Head | None:
     for raw in _durable_frames(folder, *_opened(folder, fs)):
         head = Head(seq=raw.line.last, hash=raw.line.hash, commit=raw.line.commit, bytes=raw.end)
     return head
+
+
+def durable_end(folder: Path, *, fs: FsPort = OS_FS) -> tuple[Sequence[Segment], Waypoint]:
+    """Return the segments and the place in the last of them behind the last durable frame, the chain proven up to it.
+
+    Where no writer is at work, what is there is brought to the disk first, and all that fits is durable by that.
+    Raises as `read_frames` does, without UnknownEventError; OSError.
+    """
+    scan, closed = _opened(folder, fs)
+    settled = bool(scan.segments) and not is_locked(folder, fs=fs)
+    if settled:
+        sync_file(scan.segments[-1].path, fs=fs)
+    end = scan.waypoint()
+    for _, behind in _durable(folder, scan, closed):
+        end = behind
+    if settled:
+        return scan.segments, scan.waypoint()
+    # All of a segment is synced before the next one exists.
+    return scan.segments, max(end, scan.segment_start, key=lambda place: (place.index, place.offset))
 
 
 def follow(folder: Path, *, after: int, wait: Callable[[], bool], fs: FsPort = OS_FS) -> Iterator[Frame]:

@@ -37,6 +37,7 @@ from eventlog.events import (
     JobStarted,
     LoggedCommand,
     LogRecovered,
+    LogRepaired,
     MaterializationRecorded,
     OutputsCommitted,
     OutputsLost,
@@ -559,7 +560,7 @@ HANDLED: dict[type[Record], Callable[[Work, Seq, Any], None]] = {
 }
 # The log's own events and the wishes behind events change no row.
 IGNORED: frozenset[type[Record]] = frozenset(
-    {WriterOpened, LogRecovered, CommandRefused, StartRun, CancelJob, AbandonJob}
+    {WriterOpened, LogRecovered, LogRepaired, CommandRefused, StartRun, CancelJob, AbandonJob}
 )
 
 _JOB_TYPES: frozenset[type[Record]] = frozenset(

@@ -23,6 +23,7 @@ from eventlog.events import (
     JobRequeued,
     JobStarted,
     LogRecovered,
+    LogRepaired,
     MaterializationRecorded,
     OutputsCommitted,
     OutputsLost,
@@ -50,6 +51,7 @@ IGNORES: frozenset[type[Record]] = frozenset(
     {
         WriterOpened,
         LogRecovered,
+        LogRepaired,
         CommandRefused,
         ParserDeployed,
         OutputsReused,

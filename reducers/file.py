@@ -24,6 +24,7 @@ from eventlog.events import (
     JobRequeued,
     JobStarted,
     LogRecovered,
+    LogRepaired,
     MaterializationRecorded,
     OutputsCommitted,
     OutputsLost,
@@ -52,6 +53,7 @@ IGNORES: frozenset[type[Record]] = frozenset(
     {
         WriterOpened,
         LogRecovered,
+        LogRepaired,
         CommandRefused,
         ParserDeployed,
         OutputsReused,

@@ -32,6 +32,7 @@ from eventlog.events import (
     JobRequeued,
     JobStarted,
     LogRecovered,
+    LogRepaired,
     MaterializationRecorded,
     OutputsCommitted,
     OutputsLost,
@@ -124,6 +125,7 @@ IGNORES: frozenset[type[Record]] = frozenset(
     {
         WriterOpened,
         LogRecovered,
+        LogRepaired,
         CommandRefused,
         ParserDeployed,
         OutputsReused,

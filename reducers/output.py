@@ -21,6 +21,7 @@ from eventlog.events import (
     JobRequeued,
     JobStarted,
     LogRecovered,
+    LogRepaired,
     MaterializationRecorded,
     OutputsCommitted,
     OutputsLost,
@@ -51,6 +52,7 @@ IGNORES: frozenset[type[Record]] = frozenset(
     {
         WriterOpened,
         LogRecovered,
+        LogRepaired,
         CommandRefused,
         ParserDeployed,
         OutputsReused,

@@ -24,6 +24,7 @@ from eventlog.events import (
     JobRequeued,
     JobStarted,
     LogRecovered,
+    LogRepaired,
     MaterializationRecorded,
     OutputsCommitted,
     OutputsLost,
@@ -55,6 +56,7 @@ IGNORES: frozenset[type[Record]] = frozenset(
     {
         WriterOpened,
         LogRecovered,
+        LogRepaired,
         CommandRefused,
         ParserDeployed,
         OutputsReused,

@@ -33,6 +33,7 @@ from eventlog.events import (
     LogEvent,
     LoggedCommand,
     LogRecovered,
+    LogRepaired,
     MaterializationRecorded,
     OutputsCommitted,
     OutputsLost,
@@ -54,7 +55,7 @@ JOBS_NAMED_MAX = 20  # in one sentence
 def say(record: Event | LoggedCommand) -> str:
     """Return what happened, as one sentence without its position."""
     match record:
-        case WriterOpened() | LogRecovered() | CommandRefused():
+        case WriterOpened() | LogRecovered() | LogRepaired() | CommandRefused():
             return _log(record)
         case ParserDeployed():
             origin = "built in, trusted by this hash" if record.builtin else "not built in"
@@ -92,6 +93,9 @@ def _log(event: LogEvent) -> str:
             return f"process {event.pid} on {event.host} opened the log: epoch {event.epoch}, version {event.version}"
         case LogRecovered():
             return f"{event.removed_bytes} bytes at the end of {event.segment} were set aside: {event.reason}"
+        case LogRepaired():
+            kept = f"; what was there is kept as {event.kept_as}" if event.kept_as else ""
+            return f"{event.segment} was repaired from {event.source}: {event.reason}{kept}"
         case CommandRefused():
             return f"the command was refused ({event.code}): {event.why}"
         case _:

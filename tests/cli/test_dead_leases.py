@@ -89,7 +89,7 @@ class Case:
 
     def _note(self, frames: Sequence[Frame]) -> None:
         # `events` leaves out the one record of a frame that may be a command.
-        self.events += [record.data for frame in frames for record in frame.events]  # type: ignore[misc]
+        self.events += [record.data for frame in frames for record in frame.events]
 
 
 def planned(package: ParserPackage, sink_uri: str, *files: Path) -> list[Command]:
