@@ -82,6 +82,31 @@ def test_20_a_second_opener_in_the_same_process_is_refused(tmp_path: Path) -> No
     log.close()
 
 
+# A folder that two containers share: other mounts, other process ids, another name and path for the same files.
+CONTAINED = """mount --bind "$1" "$2" && shift && exec "$0" -m tests.eventlog.child hold "$1" """
+
+
+def test_20_a_writer_in_another_container_holds_the_log_that_both_share(tmp_path: Path) -> None:
+    shared, inside = tmp_path / "shared", tmp_path / "inside"
+    shared.mkdir()
+    inside.mkdir()
+    namespaces = ["unshare", "--user", "--map-root-user", "--mount", "--uts", "--pid", "--fork", "--kill-child"]
+    if shutil.which("unshare") is None or run([*namespaces, "mount", "--bind", str(shared), str(inside)]).returncode:
+        pytest.skip("this system makes no namespaces for us, which is what a container is")
+    command_line = [*namespaces, "sh", "-c", CONTAINED, sys.executable, str(shared), str(inside)]
+    with subprocess.Popen(command_line, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"OPEN\n"
+        assert not list(inside.iterdir()), "the other name is seen in there only"
+        with pytest.raises(LogLockedError, match=r"process [0-9]+ on .* \(child\) holds it"):
+            open_log(shared)
+        assert is_locked(shared)
+        holder.communicate(timeout=SECONDS_MAX)
+    log = open_log(shared)
+    assert log.epoch == 2
+    log.close()
+
+
 def _second_writer(folder: Path) -> None:
     """Take the log through a lock file that is not the first writer's, append, and leave."""
     (folder / "LOCK").unlink()

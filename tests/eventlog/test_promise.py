@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,13 +37,17 @@ COMMITS = 6
 def test_21_a_crowd_of_threads_gets_one_gapless_order_and_each_its_own_events(quick: Path) -> None:
     log = open_log(quick / "log")
     told: dict[int, list[Frame]] = {}
+    calls: list[tuple[int, int, int, int]] = []  # first and last commit, when it was asked, when it was answered
 
     def work(number: int) -> None:
         chance = random.Random(number)
         told[number] = []
         for _ in range(COMMITS):
             batch = [draft(*[event(number)] * chance.randrange(1, 5)) for _ in range(chance.randrange(1, 4))]
-            told[number] += log.commit(batch)
+            asked = time.monotonic_ns()
+            frames = log.commit(batch)
+            calls.append((frames[0].commit, frames[-1].commit, asked, time.monotonic_ns()))
+            told[number] += frames
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(THREADS)]
     for thread in threads:
@@ -58,7 +63,17 @@ def test_21_a_crowd_of_threads_gets_one_gapless_order_and_each_its_own_events(qu
         assert all(logged[frame.commit] == frame for frame in frames)
         assert {record.data for frame in frames for record in frame.records} == {event(number)}
     assert sum(len(frames) for frames in told.values()) == len(logged) - 2, "and the epoch and the mark"
+    _require_linear(calls)
     assert verify(quick / "log").verdict == "OK"
+
+
+def _require_linear(calls: list[tuple[int, int, int, int]]) -> None:
+    """Prove that the order of the log is one in which each call took its place between question and answer."""
+    latest_asked, due = 0, 2  # commit 1 opens the epoch
+    for first, last, asked, answered in sorted(calls):
+        assert first == due, "the frames of a call stand together"
+        assert answered >= latest_asked, "a call that was answered before another was asked stands before it"
+        latest_asked, due = max(latest_asked, asked), last + 1
 
 
 def test_24_a_frame_of_ten_is_seen_whole_or_not_at_all_wherever_its_write_ends(quick: Path) -> None:

@@ -7,6 +7,7 @@ import itertools
 import os
 import shutil
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -165,20 +166,23 @@ def test_25_a_reader_follows_a_writer_across_rotations_and_never_sees_damage(qui
 
 
 def test_46_a_copy_that_is_taken_while_the_log_is_written_is_ok_or_torn_and_never_corrupt(quick: Path) -> None:
-    log = open_log(quick / "log", segment_bytes=9000)
+    log = open_log(quick / "log", segment_bytes=3000)
     done = threading.Event()
 
     def write() -> None:
-        for number in range(3000):
+        for number in range(300):
             if done.is_set():
                 return
             log.commit([draft(*[event(number, "x" * (number % 700))] * (1 + number % 3))])
+            time.sleep(0.002)  # or the log grows faster than it is copied
 
     writer = threading.Thread(target=write)
     writer.start()
     verdicts: Counter[str] = Counter()
     try:
-        for number in range(7):
+        for number in range(12):
+            while log.head.commit < 4 * number and writer.is_alive():
+                time.sleep(0.001)
             shown = sum(1 for _ in read_frames(quick / "log"))
             copy = quick / f"copy-{number}"
             copy.mkdir()
@@ -194,7 +198,7 @@ def test_46_a_copy_that_is_taken_while_the_log_is_written_is_ok_or_torn_and_neve
         done.set()
         writer.join(timeout=60)
     assert set(verdicts) <= {"OK", "TORN"}, verdicts
-    assert len(list_segments(quick / "log")) > 5
+    assert len(list_segments(quick / "log")) > 2
     log.close()
 
 
