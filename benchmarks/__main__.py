@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import bench_append, bench_evtx, bench_job, bench_replay, bench_rerun
+from benchmarks import bench_append, bench_evtx, bench_job, bench_log, bench_replay, bench_rerun
 
 ALL = {
     "append": bench_append.run,
     "job": bench_job.run,
+    "log": bench_log.run,
     "replay": bench_replay.run,
     "rerun": bench_rerun.run,
     "evtx": bench_evtx.run,

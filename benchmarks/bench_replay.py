@@ -85,18 +85,24 @@ def _fill_sqlite(path: Path, log: Path) -> tuple[SQLiteApplicationRecorder, Mapp
     """Put every event of the log into their table, as their application would: one aggregate for each job or run."""
     recorder = SQLiteApplicationRecorder(SQLiteDatastore(str(path)))
     recorder.create_table()
-    transcoder = JSONTranscoder()
-    for transcoding in (UUIDAsHex(), DatetimeAsISO(), DecimalAsStr()):  # those that their Application registers
-        transcoder.register(transcoding)
-    mapper: Mapper[UUID] = Mapper(transcoder)
+    mapper = new_mapper()
     versions: dict[UUID, int] = {}
     records = (record for frame in read_frames(log) for record in frame.records)
-    while section := [_stored(record, mapper, versions) for record in islice(records, SECTION_EVENTS)]:
+    while section := [stored(record, mapper, versions) for record in islice(records, SECTION_EVENTS)]:
         recorder.insert_events(section)
     return recorder, mapper
 
 
-def _stored(record: LogRecord, mapper: Mapper[UUID], versions: dict[UUID, int]) -> StoredEvent:
+def new_mapper() -> Mapper[UUID]:
+    """Return what turns their events into rows, as their Application makes it."""
+    transcoder = JSONTranscoder()
+    for transcoding in (UUIDAsHex(), DatetimeAsISO(), DecimalAsStr()):  # those that their Application registers
+        transcoder.register(transcoding)
+    return Mapper(transcoder)
+
+
+def stored(record: LogRecord, mapper: Mapper[UUID], versions: dict[UUID, int]) -> StoredEvent:
+    """Return the row of an event with the fields of ours, the next of its aggregate by `versions`, which counts on."""
     fields: dict[str, Any] = msgspec.to_builtins(record.data)
     noun = next((f"{key}-{fields[key]}" for key in ("job", "run", "executor", "parser") if key in fields), "log")
     aggregate = uuid5(NAMESPACE, noun)

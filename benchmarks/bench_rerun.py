@@ -51,9 +51,9 @@ def run() -> Iterator[Ratio | Difference]:
         )
 
 
-def write_case(folder: Path) -> None:
-    """Write FILES small event logs of their own content, forty hosts' worth."""
-    for number in range(FILES):
+def write_case(folder: Path, *, files: int = FILES) -> None:
+    """Write so many small event logs of their own content, forty hosts' worth."""
+    for number in range(files):
         path = folder / f"host{number % 40:02}" / f"log{number:04}.evtx"
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as stream:

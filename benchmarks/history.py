@@ -52,11 +52,13 @@ EXECUTOR = ExecutorId("executor-1-0a1b2c3d")
 NOW = Instant("2026-01-22T10:11:12.123456Z")
 
 
-def make_log(folder: Path, *, events: int) -> int:
-    """Write a closed log with at least so many events, in frames of FRAME_EVENTS; return how many there are."""
+def make_log(folder: Path, *, events: int, frame_events: int = FRAME_EVENTS) -> int:
+    """Write a closed log with at least so many events, so many to a frame; return how many there are."""
     log = Log.open(folder, clock=clock.now, new_log_id=clock.new_log_id, version="bench", purpose="bench")
     history = islice(history_of(log.log_id), events)
-    while frames := [FrameDraft(events=frame, actor="bench") for frame in islice(_framed(history), COMMIT_FRAMES)]:
+    while frames := [
+        FrameDraft(events=frame, actor="bench") for frame in islice(_framed(history, frame_events), COMMIT_FRAMES)
+    ]:
         log.commit(frames)
     last = log.head.seq
     log.close()
@@ -74,8 +76,8 @@ def history_of(log_id: LogId) -> Iterator[Event]:
             yield from _brought_about(state, command)
 
 
-def _framed(history: Iterator[Event]) -> Iterator[tuple[Event, ...]]:
-    while frame := tuple(islice(history, FRAME_EVENTS)):
+def _framed(history: Iterator[Event], frame_events: int) -> Iterator[tuple[Event, ...]]:
+    while frame := tuple(islice(history, frame_events)):
         yield frame
 
 

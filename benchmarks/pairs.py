@@ -68,6 +68,24 @@ class Each(Struct, frozen=True, kw_only=True):
         )
 
 
+class Size(Struct, frozen=True, kw_only=True):
+    """How many bytes ours takes where theirs takes `theirs_bytes`. `bar` is what their ratio may be at most."""
+
+    name: str
+    ours_bytes: int
+    theirs_bytes: int
+    bar: float
+
+    def line(self) -> str:
+        """Return one line: the ratio, the bar and its verdict, both sizes."""
+        ratio = self.ours_bytes / self.theirs_bytes
+        verdict = "met" if ratio <= self.bar else "MISSED"
+        return (
+            f"{self.name:<44} {ratio:7.3f}  bar <= {self.bar}  {verdict:<6}  "
+            f"ours {self.ours_bytes:,} bytes, theirs {self.theirs_bytes:,} bytes"
+        )
+
+
 def timed(work: Callable[[], object]) -> float:
     """Return the seconds that one call takes."""
     begin = time.perf_counter()

@@ -235,12 +235,15 @@ def misplaced_line(lines: bytes, *, first: int, last: int) -> tuple[int, bytes] 
     """Return (expected seq, start of the line) of the first line that is not where its frame says, else None."""
     pieces = lines.split(b"\n")
     count = last - first + 1
+    if len(pieces) == count + 1 and not pieces[-1]:  # by now `last` is no longer a mere claim that may be of any size
+        due = [b'{"seq":%d,"type":"' % seq for seq in range(first, last + 1)]
+        if all(map(bytes.startswith, pieces, due)):
+            return None
     for index in range(count):
         piece = pieces[index] if index < len(pieces) else b""
         if not piece.startswith(b'{"seq":%d,"type":"' % (first + index)):
             return first + index, piece[:80]
-    rest = b"\n".join(pieces[count:])  # empty, because the last line ends with a line break; anything else is too much
-    return (last + 1, rest[:80]) if rest or len(pieces) != count + 1 else None
+    return last + 1, b"\n".join(pieces[count:])[:80]  # the last line ends with a line break; this is too much
 
 
 def version_opened(lines: bytes) -> str:

@@ -38,6 +38,9 @@ from eventlog.verdict import WHAT_TO_DO, Finding, Judgement, Verdict
 
 FINDINGS_MAX: Final = 100  # later ones are counted in `findings_total`
 
+_COMMANDS: Final = tuple(COMMAND_TYPES.values())
+_TELLING: Final = frozenset({WriterOpened, CancelAccepted, OutputsCommitted, *_COMMANDS})  # the audit looks into these
+
 # What outweighs what when several things are wrong.
 _WEIGHT: Final[tuple[Verdict, ...]] = ("OK", "TORN", "UNKNOWN-TYPE", "REGRESSED", "CORRUPT")
 assert set(_WEIGHT) == set(get_args(Verdict))
@@ -192,13 +195,14 @@ class _Audit:
         except UnknownEventError as error:
             self._note_unknown(self.writer.blame(error), raw, scan)
             return
-        self._check_epoch(records, before, raw, scan)
+        telling = [record for record in records if type(record.data) in _TELLING]
+        self._check_epoch(telling, before, raw, scan)
         self.skipped += len(skipped)
-        for record in records:
-            self.events += record.type not in COMMAND_TYPES
+        self.events += len(records) - sum(isinstance(record.data, _COMMANDS) for record in telling)
+        for record in telling:
             self._check_cancel(record, raw, scan)
 
-    def _check_epoch(self, records: tuple[LogRecord, ...], before: Link, raw: RawFrame, scan: _AuditScan) -> None:
+    def _check_epoch(self, records: Sequence[LogRecord], before: Link, raw: RawFrame, scan: _AuditScan) -> None:
         opened = [record.data.epoch for record in records if isinstance(record.data, WriterOpened)]
         expected = before.epoch + len(opened)
         if raw.line.epoch != expected or len(opened) > 1 or any(epoch != expected for epoch in opened):
