@@ -148,3 +148,13 @@ def test_a_doubt_is_settled_by_reading_back() -> None:
     doubtful = RunInterrupted(run=RunId(1), reason=Word.X, interrupted_at=Instant(""))
     assert not proof_of(RunInterrupted)(doubtful)
     assert accepted(doubtful)
+
+
+def test_one_bad_record_among_many_of_several_shapes_is_refused() -> None:
+    started, interrupted = (sample(EVENT_TYPES[tag]) for tag in ("JobStarted", "RunInterrupted"))
+    bad = replace(interrupted, run="1")
+    good = (started, interrupted, interrupted, started)
+    encode_records(good, first=1)
+    for place in range(len(good) + 1):
+        with pytest.raises(InvalidRecordError, match="a record would not read back"):
+            encode_records((*good[:place], bad, *good[place:]), first=1)
