@@ -33,13 +33,14 @@ from benchmarks.history import make_log
 from benchmarks.pairs import Ratio, Size, speed_ratio
 from cli import clock
 from commands.handle import Handler
-from eventlog.compressed import first_seal, seal_segment, sealed_path
+from eventlog.compressed import sealed_path
 from eventlog.events import JobStarted
 from eventlog.frames import FrameDraft, LogRecord
 from eventlog.ids import Seq
 from eventlog.log import Log
 from eventlog.reader import read_frames
 from eventlog.recovery import require_genesis
+from eventlog.sealing import first_seal, seal_segment
 from eventlog.verify import verify
 
 FILES: Final = int(os.environ.get("CASPARIAN_BENCH_FILES", "300"))

@@ -125,8 +125,10 @@ class _Transfer:
         self._small(GENESIS_NAME, read_small(self.source / GENESIS_NAME, fs=self.fs))
         if public_key is not None and exists(public_key, fs=self.fs):
             self._public_key(public_key)
-        for index, segment in enumerate(segments):
-            self._segment(segment, segment.size if index < end.index else end.offset)
+        for segment in segments[: end.index]:
+            self._full(segment)
+        # Raw even if it is full and sealed by now: nothing that is behind it is copied, and a seal says that there is.
+        self._raw(segments[end.index], end.offset)
         closed = _closed(segments[end.index].path.name, end)
         self._promote()
         if anchor is not None:
@@ -164,15 +166,15 @@ class _Transfer:
 
     # --- segments ---
 
-    def _segment(self, listed: Segment, size: int) -> None:
+    def _full(self, listed: Segment) -> None:
         segment = find_segment(self.source, first=listed.first, fs=self.fs)
         if segment.manifest is not None:
             self._sealed(segment)
         else:
-            self._raw(segment, size)
+            self._raw(segment, listed.size)
 
     def _raw(self, segment: Segment, size: int) -> None:
-        """Copy the first `size` bytes of a raw segment; one that is sealed meanwhile is copied raw all the same."""
+        """Copy the first `size` bytes of a segment to a raw one, whatever form it has by now."""
         held = self._held(segment, size)
         if held is not None and held.size == size:
             self.kept_files += 1

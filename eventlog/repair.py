@@ -80,7 +80,7 @@ def repair_log(
     copied, copied_hash = read_genesis(copy, fs=fs)
     lock = LogLock.acquire(folder, holder, fs=fs)
     try:
-        plan = _Plan(folder, copy, key)
+        plan = _Plan(folder, copy, key, fs=fs)
         plan.make(copied, copied_hash)
         verification = verify(folder, witness_of=witness_of, key=key, fs=plan.view)
         _require_proven(plan, verification)
@@ -129,14 +129,15 @@ class _Reach(Struct, frozen=True, kw_only=True):
 class _Plan:
     """The result of a repair: `changes`, and `view`, which shows the folder as it would be after them."""
 
-    def __init__(self, folder: Path, copy: Path, key: VerifyingKey | None) -> None:
+    def __init__(self, folder: Path, copy: Path, key: VerifyingKey | None, *, fs: FsPort) -> None:
+        self.fs = fs
         self.folder = folder
         self.copy = copy
         self.key = key
-        self.view = Overlay(folder)
+        self.view = Overlay(folder, fs=fs)
         self.changes: list[_Change] = []
-        self.ours = {segment.first: segment for segment in list_segments(folder)}
-        self.theirs = {segment.first: segment for segment in list_segments(copy)}
+        self.ours = {segment.first: segment for segment in list_segments(folder, fs=fs)}
+        self.theirs = {segment.first: segment for segment in list_segments(copy, fs=fs)}
         self.sealed_so_far: str | None = ""  # the digest of the last manifest; None behind a raw segment
         self.gap = "nothing is there"
         self.view.put(LOCK_NAME, None)  # it is ours, and to an audit it would be that of a writer at work
@@ -170,14 +171,14 @@ class _Plan:
     def _genesis(self, copied: Genesis, copied_hash: str) -> None:
         what = f"Repair the log in {self.folder} from {self.copy}"
         try:
-            ours, ours_hash = read_genesis(self.folder)
+            ours, ours_hash = read_genesis(self.folder, fs=self.fs)
         except (LogCorruptError, FileNotFoundError) as error:
             if self._named_by_first_frame() != copied_hash:
                 raise OtherLogError(
                     f"{what}: {GENESIS_NAME} cannot be read here, and the first commit does not name that of the copy.",
                     next_step="Keep the folder, and restore the whole copy instead.",
                 ) from error
-            size = len(read_small(self.copy / GENESIS_NAME))
+            size = len(read_small(self.copy / GENESIS_NAME, fs=self.fs))
             change = _Change(
                 name=GENESIS_NAME, content=self.copy / GENESIS_NAME, copied_bytes=size, reason="It did not read back."
             )
@@ -194,7 +195,7 @@ class _Plan:
         if segment is None or segment.problem:
             return ""
         try:
-            with opened_spliced(_whole(segment)) as read:
+            with opened_spliced(_whole(segment), fs=self.fs) as read:
                 match = find_commit_line(read(FRAME_SPAN_BYTES_MAX, 0), 0)
         except (LogCorruptError, OSError):
             return ""
@@ -203,7 +204,7 @@ class _Plan:
     def _closed(self) -> None:
         """Put a damaged CLOSED away: it is a witness of nothing. An undamaged one is heard by the audit."""
         try:
-            read_closed(self.folder)
+            read_closed(self.folder, fs=self.fs)
         except LogCorruptError as error:
             self._change(_Change(name=CLOSED_NAME, content=None, reason=error.message))
 
@@ -219,7 +220,7 @@ class _Plan:
     def _gone(self, first: int, *, reason: str, but: str = "") -> Iterator[_Change]:
         """Yield the removal of every form of a segment but one that is here."""
         for path in _forms(self.folder, first):
-            if path.name != but and exists(path):
+            if path.name != but and exists(path, fs=self.fs):
                 yield _Change(name=path.name, content=None, reason=reason)
 
     # --- one segment ---
@@ -254,7 +255,7 @@ class _Plan:
 
     def _walk(self, option: _Option, first: int, link: Link, *, through: Link) -> _Reach | None:
         """Walk one segment as the option has it; None if that has another history than what fits here."""
-        view = Overlay(self.folder)
+        view = Overlay(self.folder, fs=self.fs)
         for change in option.changes:
             view.put(change.name, change.content)
         segment = find_segment(self.folder, first=first, fs=view)
@@ -308,8 +309,8 @@ class _Plan:
         from eventlog.manifest import manifest_digest
 
         try:
-            manifest, data = read_manifest(segment.path.parent, first=segment.first, key=self.key)
-            fits = file_sha256(segment.path) == manifest.zst_sha256
+            manifest, data = read_manifest(segment.path.parent, first=segment.first, key=self.key, fs=self.fs)
+            fits = file_sha256(segment.path, fs=self.fs) == manifest.zst_sha256
         except (LogError, OSError):
             return ""  # another form of the segment may do
         return manifest_digest(data) if fits else ""
@@ -320,9 +321,10 @@ class _Plan:
         changes = [
             _Change(name=path.name, content=self.copy / path.name, copied_bytes=size, reason=reason)
             for path in (seal, sealed)
-            if (size := OS_FS.lstat(self.copy / path.name).st_size) and not _same_file(path, self.copy / path.name)
+            if (size := self.fs.lstat(self.copy / path.name).st_size)
+            and not _same_file(path, self.copy / path.name, self.fs)
         ]
-        if exists(raw):
+        if exists(raw, fs=self.fs):
             changes.append(_Change(name=raw.name, content=None, reason=reason))
         return _Option(changes=tuple(changes), sealed=digest, raw_bytes=theirs.size)
 
@@ -347,9 +349,9 @@ def _forms(folder: Path, first: int) -> tuple[Path, Path, Path]:
     return segment_path(folder, first=first), sealed_path(folder, first=first), manifest_path(folder, first=first)
 
 
-def _same_file(path: Path, other: Path) -> bool:
+def _same_file(path: Path, other: Path, fs: FsPort) -> bool:
     try:
-        return file_sha256(path) == file_sha256(other)
+        return file_sha256(path, fs=fs) == file_sha256(other, fs=fs)
     except OSError:
         return False  # not there, or no regular file
 

@@ -26,7 +26,7 @@ _GENESIS_DOMAIN: Final = b"casparian.genesis.v1\0"
 _CLOSED_DOMAIN: Final = b"casparian.closed.v1\0"
 _HASH_ALGORITHM: Final = "sha256"
 _LOG_ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
-_RESTORE: Final = "Keep the folder as it is, run `casparian log verify`, and restore the log from a copy."
+_RESTORE: Final = "Keep the folder as it is, run `casparian log verify`, then `casparian log repair --from COPY`."
 
 Shape = TypeVar("Shape", bound=Struct)
 

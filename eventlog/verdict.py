@@ -11,7 +11,7 @@ Verdict = Literal["OK", "TORN", "CORRUPT", "REGRESSED", "UNKNOWN-TYPE"]
 WHAT_TO_DO: Final[dict[Verdict, str]] = {
     "OK": "Nothing.",
     "TORN": "Nothing: the next start sets these bytes aside under quarantine/ and says so in the log.",
-    "CORRUPT": "Keep the folder as it is, run `casparian log verify`, and restore the log from a copy.",
+    "CORRUPT": "Keep the folder as it is, run `casparian log verify`, then `casparian log repair --from COPY`.",
     "REGRESSED": "Do not go on from here: records that were acknowledged are gone; restore the newest copy of the log.",
     "UNKNOWN-TYPE": "Open the log with the Casparian version that wrote it, or a newer one.",
 }

@@ -27,6 +27,8 @@ VERBS = [
     ("log", "show"),
     ("log", "keygen"),
     ("log", "checkpoint"),
+    ("log", "backup"),
+    ("log", "repair"),
     ("log", "export"),
     ("log", "stats"),
     ("log", "tail"),

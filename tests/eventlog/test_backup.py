@@ -8,18 +8,21 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from eventlog import backup
 from eventlog.backup import Backup, back_up
-from eventlog.chain import list_segments
+from eventlog.chain import Segment, Waypoint, list_segments
 from eventlog.compressed import sealed_path
 from eventlog.errors import LogCorruptError, LogMissingError, LogRegressedError, OtherLogError
+from eventlog.fsport import FsPort
 from eventlog.keyfiles import PUBLIC_NAME, write_key_files
 from eventlog.lock import this_process
-from eventlog.reader import durable_head, read_frames
+from eventlog.reader import durable_end, durable_head, read_frames
 from eventlog.recovery import Witness
 from eventlog.signing import sign_head
 from eventlog.verify import verify
@@ -189,6 +192,26 @@ def test_46_a_backup_during_writes_rotation_and_sealing_is_never_corrupt(tmp_pat
     log.close()
     assert backed_up(folder, target).verification.head_hash == log.head.hash
     abandon(open_log(target))  # it opens
+
+
+def test_46_the_last_segment_may_fill_and_be_sealed_after_its_end_was_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, target = tmp_path / "log", tmp_path / "copy"
+    log = written(folder, frames=8)
+
+    def overtaken(folder: Path, *, fs: FsPort) -> tuple[Sequence[Segment], Waypoint]:
+        found = durable_end(folder, fs=fs)
+        for number in range(20):
+            log.commit([draft(event(number, "why " * 30))])
+        seal(folder)
+        return found
+
+    monkeypatch.setattr(backup, "durable_end", overtaken)
+    for _ in range(3):
+        backed_up(folder, target)
+        assert not sealed_path(target, first=list_segments(target)[-1].first).exists()
+    log.close()
 
 
 def test_46_what_another_process_writes_is_copied_while_it_does(tmp_path: Path) -> None:

@@ -127,10 +127,8 @@ SEALED_DAMAGE: Final[dict[str, Callable[[Path, int], None]]] = {
     "manifest": lambda folder, first: flip_bit(manifest_path(folder, first=first), byte=99, bit=1),
     "no bytes": lambda folder, first: sealed_path(folder, first=first).unlink(),
     "no manifest": lambda folder, first: manifest_path(folder, first=first).unlink(),
-    "neither": lambda folder, first: (
-        sealed_path(folder, first=first).unlink(), manifest_path(folder, first=first).unlink(),
-    ),
-}  # fmt: skip
+    "neither": unlink_both,
+}
 
 
 @pytest.mark.parametrize("index", [0, 1])

@@ -22,6 +22,7 @@ LOG: Final = "eventlog/log.py"
 RECOVERY: Final = "eventlog/recovery.py"
 FRAMES: Final = "eventlog/frames.py"
 SEALED: Final = "eventlog/compressed.py"
+SEALING: Final = "eventlog/sealing.py"
 SNAPSHOT: Final = "eventlog/snapshot.py"
 
 MUTANTS: Final = (
@@ -271,8 +272,8 @@ MUTANTS: Final = (
         name="full-segment-torn",
         fault="damage at the end of a segment that has a successor is taken for a torn end",
         file=RECOVERY,
-        text=" or not scan.in_last_segment):",
-        instead=" or scan.index < len(scan.segments) - 2):",
+        text="    return scan.in_last_segment and not scan.segment.problem",
+        instead="    return scan.index >= len(scan.segments) - 2 and not scan.segment.problem",
         killer="tests/eventlog/test_segments.py::test_14_any_damage_in_the_second_to_last_segment_is_corrupt_and_never_torn",
     ),
     Mutant(
@@ -287,15 +288,15 @@ MUTANTS: Final = (
     Mutant(
         name="seal-unproven",
         fault="a damaged segment is sealed up to its damage",
-        file=SEALED,
-        text='    if scan.gap is not None:\n        raise _damaged(segment.path, f"at byte',
-        instead='    if scan.gap is not None and scan.offset < 0:\n        raise _damaged(segment.path, f"at byte',
+        file=SEALING,
+        text='    if scan.gap is not None:\n        raise damaged(segment.path, f"at byte',
+        instead='    if scan.gap is not None and scan.offset < 0:\n        raise damaged(segment.path, f"at byte',
         killer="tests/eventlog/test_compressed.py::test_a_damaged_or_torn_segment_is_not_sealed",
     ),
     Mutant(
         name="seal-not-compared",
         fault="the raw file is removed although the sealed one gives back something else",
-        file=SEALED,
+        file=SEALING,
         text="            if piece != given_back:",
         instead="            if not piece:",
         killer="tests/eventlog/test_compressed.py::test_a_segment_that_changes_while_it_is_sealed_is_not_sealed",
@@ -303,15 +304,15 @@ MUTANTS: Final = (
     Mutant(
         name="raw-without-seal",
         fault="the raw file goes before anybody has looked at what stands for it",
-        file=SEALED,
-        text="    _require_same(segment_path(folder, first=first), sealed_path(folder, first=first), manifest)\n",
+        file=SEALING,
+        text="    _require_same(segment_path(folder, first=first), sealed_path(folder, first=first), manifest, fs)\n",
         instead="",
         killer="tests/eventlog/test_compressed.py::test_the_raw_file_goes_only_when_the_sealed_one_stands_for_it",
     ),
     Mutant(
         name="no-checksum",
         fault="zstd frames are written without a checksum",
-        file=SEALED,
+        file=SEALING,
         text="write_checksum=True",
         instead="write_checksum=False",
         killer="tests/eventlog/test_compressed.py::test_a_sealed_segment_gives_back_its_bytes",
@@ -394,7 +395,7 @@ MUTANTS: Final = (
         name="snapshot-prefix",
         fault="a snapshot is believed although the log's bytes before it have changed",
         file=SNAPSHOT,
-        text="    if _prefix_digest(segments, until=at)[1] != header.prefix:",
+        text="    if _prefix_digest(segments, until=at) != header.prefix:",
         instead="    if not header.prefix:",
         killer="tests/eventlog/test_snapshot.py::test_40_what_does_not_fit_is_ignored_with_the_reason",
     ),

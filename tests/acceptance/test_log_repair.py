@@ -1,0 +1,89 @@
+"""A second copy of the log, by the verbs alone: made, verified, restored, and the first one mended from it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.conftest import write_log
+from tests.acceptance.terminal import Terminal
+
+pytestmark = pytest.mark.acceptance
+
+
+@pytest.fixture
+def done(terminal: Terminal, tmp_path: Path) -> Terminal:
+    """A terminal whose home holds one small run, with a key, a sealed segment and a copy of the log."""
+    write_log(tmp_path / "logs" / "one.evtx", records=3)
+    assert terminal.run_evtx(tmp_path / "logs").code == 0
+    assert terminal.casparian("log", "keygen").code == 0
+    assert terminal.casparian("log", "seal").code == 0
+    assert terminal.casparian("log", "backup", "copy").code == 0
+    return terminal
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def test_a_backup_is_verified_and_restored(done: Terminal, tmp_path: Path) -> None:
+    again = done.casparian("log", "backup", "copy", "--json")
+    assert (again.code, again.json["backup"]["copied_files"], again.json["backup"]["verification"]["verdict"]) == (
+        0, 0, "OK",
+    )  # fmt: skip
+    shown = done.casparian("log", "verify", "--log", "copy", "--json")
+    ours = done.casparian("log", "verify", "--json").json
+    assert (shown.code, shown.json["verdict"], shown.json["head_hash"]) == (0, "OK", ours["head_hash"])
+    assert shown.json["signed"] == ours["signed"] > 0
+    shutil.copytree(tmp_path / "copy", tmp_path / "home2" / "log")
+    told = done.casparian("log", "show", "--home", tmp_path / "home2")
+    assert told.out == done.casparian("log", "show").out
+    assert done.casparian("log", "seal", "--home", tmp_path / "home2").code == 0
+    assert done.casparian("log", "verify", "--log", "copy", "--home", "x").code == 2
+    assert done.casparian("log", "verify", "--log", "logs").code == 1
+
+
+def test_an_older_copy_in_place_of_the_log_has_regressed(done: Terminal, tmp_path: Path) -> None:
+    write_log(tmp_path / "logs" / "two.evtx", records=3)
+    assert done.run_evtx(tmp_path / "logs").code == 0
+    shutil.rmtree(done.home / "log")
+    shutil.copytree(tmp_path / "copy", done.home / "log")
+    shown = done.casparian("log", "verify", "--json")
+    assert (shown.code, shown.json["verdict"]) == (5, "REGRESSED")
+
+
+def test_a_damaged_log_is_mended_and_tells_of_it(done: Terminal, tmp_path: Path) -> None:
+    write_log(tmp_path / "logs" / "two.evtx", records=3)
+    assert done.run_evtx(tmp_path / "logs").code == 0
+    (sealed,) = (done.home / "log").glob("*.zst")
+    flip(sealed)
+    assert done.casparian("log", "verify").code == 5
+    refused = done.run_evtx(tmp_path / "logs")
+    assert refused.code == 5
+    assert done.casparian("log", "backup", "copy").code == 5
+    mended = done.casparian("log", "repair", "--from", "copy", "--json")
+    assert mended.code == 0, mended.out
+    (each,) = mended.json["repairs"]
+    assert each["segment"] == sealed.name
+    assert (done.home / "log" / "quarantine" / each["kept_as"]).exists()
+    assert done.casparian("log", "verify").code == 0
+    assert "LogRepaired" in done.casparian("log", "show", "--tail", "4").out
+    assert "nothing to repair" in done.casparian("log", "repair", "--from", "copy").out
+    assert done.run_evtx(tmp_path / "logs").code == 0
+
+
+def test_what_the_copy_does_not_cover_is_refused_with_the_way_out(done: Terminal, tmp_path: Path) -> None:
+    write_log(tmp_path / "logs" / "two.evtx", records=3)
+    assert done.run_evtx(tmp_path / "logs").code == 0
+    last = max((done.home / "log").glob("*.ndjson"))
+    flip(last)
+    refused = done.casparian("log", "repair", "--from", "copy", "--json")
+    assert (refused.code, refused.json["error"]["code"]) == (5, "log_corrupt")
+    assert "are provable" in refused.json["error"]["message"]
+    assert "casparian log fork --from" in refused.json["error"]["next_step"]
+    assert done.casparian("log", "repair", "--from", done.home / "log").code == 2
+    assert done.casparian("log", "repair", "--from", "logs", "--json").json["error"]["code"] == "no_log"
