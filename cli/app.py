@@ -17,6 +17,7 @@ from cli import (
     log,
     log_checkpoint,
     log_export,
+    log_fork,
     log_keys,
     log_segments,
     log_tail,
@@ -77,5 +78,6 @@ log.app.command("stats", cls=PlainCommand)(log_segments.stats)
 log.app.command("tail", cls=PlainCommand)(log_tail.tail)
 log.app.command("seal", cls=PlainCommand)(log_segments.seal)
 log.app.command("export", cls=PlainCommand)(log_export.export)
+log.app.command("fork", cls=PlainCommand)(log_fork.fork)
 app.add_typer(log.app, name="log")
 app.add_typer(tape.app, name="tape")

@@ -35,6 +35,7 @@ from eventlog.events import (
     JobQueued,
     JobRequeued,
     JobStarted,
+    LogForked,
     LoggedCommand,
     LogRecovered,
     MaterializationRecorded,
@@ -559,7 +560,7 @@ HANDLED: dict[type[Record], Callable[[Work, Seq, Any], None]] = {
 }
 # The log's own events and the wishes behind events change no row.
 IGNORED: frozenset[type[Record]] = frozenset(
-    {WriterOpened, LogRecovered, CommandRefused, StartRun, CancelJob, AbandonJob}
+    {WriterOpened, LogForked, LogRecovered, CommandRefused, StartRun, CancelJob, AbandonJob}
 )
 
 _JOB_TYPES: frozenset[type[Record]] = frozenset(

@@ -22,6 +22,7 @@ from eventlog.events import (
     JobQueued,
     JobRequeued,
     JobStarted,
+    LogForked,
     LogRecovered,
     MaterializationRecorded,
     OutputsCommitted,
@@ -49,6 +50,7 @@ HANDLES: frozenset[type[Record]] = frozenset({ExecutorJoined, ExecutorLost})
 IGNORES: frozenset[type[Record]] = frozenset(
     {
         WriterOpened,
+        LogForked,
         LogRecovered,
         CommandRefused,
         ParserDeployed,

@@ -23,6 +23,7 @@ from eventlog.events import (
     JobQueued,
     JobRequeued,
     JobStarted,
+    LogForked,
     LogRecovered,
     MaterializationRecorded,
     OutputsCommitted,
@@ -51,6 +52,7 @@ HANDLES: frozenset[type[Record]] = frozenset({FilesSeen, FilesRefused, RunFinish
 IGNORES: frozenset[type[Record]] = frozenset(
     {
         WriterOpened,
+        LogForked,
         LogRecovered,
         CommandRefused,
         ParserDeployed,

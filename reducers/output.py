@@ -20,6 +20,7 @@ from eventlog.events import (
     JobQueued,
     JobRequeued,
     JobStarted,
+    LogForked,
     LogRecovered,
     MaterializationRecorded,
     OutputsCommitted,
@@ -50,6 +51,7 @@ HANDLES: frozenset[type[Record]] = frozenset({MaterializationRecorded})
 IGNORES: frozenset[type[Record]] = frozenset(
     {
         WriterOpened,
+        LogForked,
         LogRecovered,
         CommandRefused,
         ParserDeployed,

@@ -22,6 +22,7 @@ from eventlog.events import (
     JobQueued,
     JobRequeued,
     JobStarted,
+    LogForked,
     LogRecovered,
     MaterializationRecorded,
     OutputsCommitted,
@@ -48,6 +49,7 @@ HANDLES: frozenset[type[Record]] = frozenset({ParserDeployed})
 IGNORES: frozenset[type[Record]] = frozenset(
     {
         WriterOpened,
+        LogForked,
         LogRecovered,
         CommandRefused,
         OutputsReused,

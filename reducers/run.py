@@ -23,6 +23,7 @@ from eventlog.events import (
     JobQueued,
     JobRequeued,
     JobStarted,
+    LogForked,
     LogRecovered,
     MaterializationRecorded,
     OutputsCommitted,
@@ -54,6 +55,7 @@ HandledEvent = (
 IGNORES: frozenset[type[Record]] = frozenset(
     {
         WriterOpened,
+        LogForked,
         LogRecovered,
         CommandRefused,
         ParserDeployed,

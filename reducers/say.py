@@ -31,6 +31,7 @@ from eventlog.events import (
     JobRequeued,
     JobStarted,
     LogEvent,
+    LogForked,
     LoggedCommand,
     LogRecovered,
     MaterializationRecorded,
@@ -54,7 +55,7 @@ JOBS_NAMED_MAX = 20  # in one sentence
 def say(record: Event | LoggedCommand) -> str:
     """Return what happened, as one sentence without its position."""
     match record:
-        case WriterOpened() | LogRecovered() | CommandRefused():
+        case WriterOpened() | LogRecovered() | LogForked() | CommandRefused():
             return _log(record)
         case ParserDeployed():
             origin = "built in, trusted by this hash" if record.builtin else "not built in"
@@ -92,6 +93,11 @@ def _log(event: LogEvent) -> str:
             return f"process {event.pid} on {event.host} opened the log: epoch {event.epoch}, version {event.version}"
         case LogRecovered():
             return f"{event.removed_bytes} bytes at the end of {event.segment} were set aside: {event.reason}"
+        case LogForked():
+            return (
+                f"the log goes on from record {event.seq} of log {event.old_log_id}, whose records "
+                f"{event.seq + 1} to {event.abandoned_seq} are kept aside: {event.reason}"
+            )
         case CommandRefused():
             return f"the command was refused ({event.code}): {event.why}"
         case _:

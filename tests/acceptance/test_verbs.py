@@ -31,6 +31,7 @@ VERBS = [
     ("log", "stats"),
     ("log", "tail"),
     ("log", "seal"),
+    ("log", "fork"),
 ]
 
 
