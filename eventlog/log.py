@@ -365,7 +365,7 @@ class Log:
         )
         told = () if fork is None else (self._forked(fork),)
         actor = _LOG_ACTOR if fork is None else fork.actor
-        self._commit([FrameDraft(events=(*repairs, *told, opened), actor=actor)])  # the reserve is for this too
+        self._commit([FrameDraft(events=(*told, *repairs, opened), actor=actor)])  # the reserve is for this too
 
     def _forked(self, fork: Fork) -> LogForked:
         end = self.lineage.lives[-2].end
