@@ -9,12 +9,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any, Final
 
 import pytest
 
 from eventlog.checkpoint import origin, read_anchor
-from eventlog.errors import ForkRefusedError, InvalidRecordError, LogCorruptError, LogLockedError
+from eventlog.errors import ForkRefusedError, InvalidRecordError, LogCorruptError, LogLockedError, LogMissingError
 from eventlog.events import LogForked, WriterOpened
 from eventlog.fork import FORKS_MAX, Forked, fork_log
 from eventlog.ids import LogId
@@ -27,7 +28,7 @@ from eventlog.sealed import FORKING_NAME
 from eventlog.sealing import seal_full_segments
 from eventlog.signing import sign_head
 from eventlog.slices import export_slice
-from eventlog.standalone.verify import check
+from eventlog.standalone.verify import NoLogError, check
 from eventlog.stats import measure
 from eventlog.verify import verify
 from tests.eventlog.support import (
@@ -369,3 +370,38 @@ def test_a_fork_that_never_came_is_forgotten_and_may_be_asked_for_again(
     open_log(log_folder).close()
     assert agreed(log_folder) == "OK"
     assert genesis_hash(log_folder) != ""
+
+
+def test_33_both_verifiers_agree_on_a_damaged_fork(log_folder: Path, quick: Path) -> None:
+    fork(log_folder, 11)
+    log = open_log(log_folder)
+    log.commit([draft(event(1)), draft(event(2))])
+    log.close()
+    chance = Random(26)
+    names = sorted(name for name in contents(log_folder))
+    verdicts = set()
+    for number in range(150):
+        folder = quick / "damaged"
+        shutil.copytree(log_folder, folder)
+        path = folder / chance.choice(names)
+        match chance.randrange(4):
+            case 0:
+                path.unlink()
+            case 1:
+                path.write_bytes(path.read_bytes()[: chance.randrange(path.stat().st_size)])
+            case _:
+                flip_bit(path, byte=chance.randrange(path.stat().st_size), bit=chance.randrange(8))
+        if chance.randrange(3) == 0:
+            (folder / "CLOSED").unlink(missing_ok=True)
+        try:
+            ours = verify(folder).verdict
+        except LogMissingError:
+            ours = "none"
+        try:
+            theirs = check(folder)["verdict"]
+        except NoLogError:
+            theirs = "none"
+        assert ours == theirs, (number, path.name)
+        verdicts.add(ours)
+        shutil.rmtree(folder)
+    assert {"CORRUPT", "OK"} <= verdicts  # OK: without CLOSED, an end cut off cleanly
