@@ -394,7 +394,7 @@ def test_33_both_verifiers_agree_on_a_damaged_fork(log_folder: Path, quick: Path
         if chance.randrange(3) == 0:
             (folder / "CLOSED").unlink(missing_ok=True)
         try:
-            ours = verify(folder).verdict
+            ours: str = verify(folder).verdict
         except LogMissingError:
             ours = "none"
         try:
