@@ -28,6 +28,7 @@ from eventlog.frames import (
     read_commit_line,
 )
 from eventlog.fsport import OS_FS, FsPort
+from eventlog.sealed import FORKING_NAME
 
 if TYPE_CHECKING:  # signatures take longer to load than most logs take to read
     from eventlog.lineage import Life, Lineage
@@ -36,7 +37,6 @@ if TYPE_CHECKING:  # signatures take longer to load than most logs take to read
 WINDOW_BYTES: Final = 1024 * 1024
 _SEQ_DIGITS: Final = 20
 _SEALED_SUFFIX: Final = ".zst"
-_FORKING_NAME: Final = "FORKING"
 _COMMITS_MAX: Final = 10**18
 _SEGMENT_NAME: Final = re.compile(rf"[0-9]{{{_SEQ_DIGITS}}}\.ndjson(\.zst)?", re.ASCII)
 
@@ -101,7 +101,7 @@ def list_segments(folder: Path, *, fs: FsPort = OS_FS) -> list[Segment]:
     names = filter(_SEGMENT_NAME.fullmatch, there)
     firsts = sorted({int(name[:_SEQ_DIGITS]) for name in names})
     segments = [find_segment(folder, first=first, fs=fs) for first in firsts]
-    if _FORKING_NAME not in there:
+    if FORKING_NAME not in there:
         return segments
     from eventlog.lineage import kept_segments
 

@@ -14,6 +14,7 @@ does 4 and 5 again: all of that starts from what is under quarantine/, so it can
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -223,8 +224,14 @@ def _ended(life: Life, cut: _Cut) -> Ancestor:
 def _keep_aside(folder: Path, old: LogId, cut: _Cut, fs: FsPort) -> tuple[str, ...]:
     """Give what is not of the fork a second name, durably; the first ones stay until the fork is on the disk."""
     aside = aside_folder(folder, old)
-    make_folder(aside, fs=fs)
     left = _left_behind(folder, cut, fs)
+    for name in left:
+        if not stat.S_ISREG(fs.lstat(_place(folder, name)).st_mode):
+            raise ForkRefusedError(
+                f"Keep aside what the fork leaves behind: {_place(folder, name)} is no plain file.",
+                next_step="Move it to a place of your own, then fork again.",
+            )
+    make_folder(aside, fs=fs)
     strange = sorted(set(fs.names(aside)) - set(left))
     if strange:  # settling would take it for a part of what is left behind
         raise _in_the_way(aside / strange[0])

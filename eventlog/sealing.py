@@ -121,7 +121,7 @@ def seal_full_segments(
     crash left, and is sealed again. `leave` is asked before each. The key signs what is of the life it is named for.
     Raises LogCorruptError, BadManifestError if a segment is damaged, with its files as they were, and OSError.
     """
-    start, sealed = SealStart(link=lineage.begin), 0
+    start, sealed = first_seal(lineage.lives[0].genesis), 0
     for segment in list_segments(folder, fs=fs)[:-1]:
         if leave():
             break

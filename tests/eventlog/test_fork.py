@@ -210,6 +210,18 @@ def test_a_reason_that_says_nothing_is_refused(log_folder: Path, reason: str) ->
     assert contents(log_folder) == before
 
 
+@pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to("elsewhere")], ids=["folder", "link"])
+def test_what_is_no_plain_file_cannot_be_kept_aside_and_is_named(
+    log_folder: Path, make: Callable[[Path], None]
+) -> None:
+    last = sorted(log_folder.glob("*.ndjson"))[-1]
+    last.unlink()
+    make(last)
+    with pytest.raises(ForkRefusedError, match=f"{last.name} is no plain file"):
+        fork(log_folder, 11)
+    assert not (log_folder / "quarantine").exists()
+
+
 def test_a_log_that_is_written_to_is_not_forked(log_folder: Path) -> None:
     log = open_log(log_folder)
     with pytest.raises(LogLockedError):
