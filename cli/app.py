@@ -18,6 +18,7 @@ from cli import (
     log_backup,
     log_checkpoint,
     log_export,
+    log_fork,
     log_keys,
     log_repair,
     log_segments,
@@ -81,5 +82,6 @@ log.app.command("seal", cls=PlainCommand)(log_segments.seal)
 log.app.command("backup", cls=PlainCommand)(log_backup.backup)
 log.app.command("repair", cls=PlainCommand)(log_repair.repair)
 log.app.command("export", cls=PlainCommand)(log_export.export)
+log.app.command("fork", cls=PlainCommand)(log_fork.fork)
 app.add_typer(log.app, name="log")
 app.add_typer(tape.app, name="tape")

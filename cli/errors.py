@@ -72,6 +72,8 @@ def _log_error(error: LogError) -> CliError:
             return CliError("other_log", error.message, error.next_step)
         case log.KeyFileError():
             return CliError("key_file", error.message, error.next_step)
+        case log.ForkRefusedError():
+            return CliError("fork_refused", error.message, error.next_step, exit_code=EXIT_REFUSED)
         case log.BadSignatureError():
             return CliError("bad_signature", error.message, error.next_step, exit_code=EXIT_VERIFICATION)
         case log.BadNoteError():

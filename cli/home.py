@@ -86,7 +86,7 @@ def read_model_witness(home: Home, log_id: LogId) -> Witness | None:
         return None
     if at.log_id == log_id:
         return Witness(name="the read model", seq=at.seq, hash=at.hash)
-    if any(segment.stat().st_size for segment in home.log.glob("*.ndjson")):
+    if any(segment.stat().st_size for segment in home.log.glob("*.ndjson*")):
         return None  # this log has a history of its own: the read model came here from elsewhere
     return Witness(name=f"the read model, which is of log {at.log_id},", seq=at.seq, hash=at.hash)
 

@@ -84,6 +84,8 @@ def _show(verification: Verification) -> None:
     commands = verification.head_seq - verification.events - verification.skipped
     records = f"{count(verification.events, 'event')} and {count(commands, 'command')}"
     out(f"log {verification.log_id}: {records} in {count(verification.commits, 'commit')}")
+    for life in verification.ancestors:
+        out(f"lineage: up to record {life.seq} it was log {life.log_id}, and was forked there")
     if verification.skipped:
         out(f"passed over: {count(verification.skipped, 'record')} that a newer version wrote as safe to pass over")
     out(f"head: seq {verification.head_seq}, sha256 {verification.head_hash}")

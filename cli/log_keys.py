@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.errors import CliError
 from cli.home import Home, find_home
 from cli.options import HomeOption, JsonOption
 from cli.reading import nothing_here, require_folder
 from cli.render import out, out_json, printable
 
 if TYPE_CHECKING:
+    from eventlog.ids import LogId
     from eventlog.note import SigningKey, VerifyingKey
 
 SEED_BYTES = 32
@@ -42,10 +44,24 @@ def keygen(
         genesis, _ = require_genesis(place.log)
     except LogMissingError as error:
         raise nothing_here(place) from error
+    _require_own_place(place, genesis.log_id)
     key = SigningKey(origin(genesis.log_id), secrets.token_bytes(SEED_BYTES))
     private = place.private_key if target is None else Path.cwd() / target
     write_key_files(key, private=private, public=place.public_key)
     _show(key.verifying, private, place.public_key, as_json=as_json)
+
+
+def _require_own_place(place: Home, log_id: LogId) -> None:
+    """Raise CliError where the home's key is of another log, which this one was forked from: each has its own."""
+    from eventlog.checkpoint import origin
+
+    held = verifying_key(place, None)
+    if held is not None and held.name != origin(log_id):
+        raise CliError(
+            "key_file",
+            f"make a key: {place.public_key} is of {held.name}, and this is {origin(log_id)}",
+            "move both its files away first and keep them, what they signed needs them; then make this log's key",
+        )
 
 
 def _show(key: VerifyingKey, private: Path, public: Path, *, as_json: bool) -> None:

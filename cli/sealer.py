@@ -61,9 +61,7 @@ def seal_full(log: Log, home: Home, *, leave: Callable[[], bool]) -> int:
     """
     # Signatures and zstd take longer to load than the log of a small case takes to write.
     from eventlog.keyfiles import read_signing_key
-    from eventlog.recovery import require_genesis
     from eventlog.sealing import seal_full_segments
 
-    _, genesis_hash = require_genesis(log.folder)
     key = read_signing_key(home.private_key) if home.private_key.exists() else None
-    return seal_full_segments(log.folder, log_id=log.log_id, genesis_hash=genesis_hash, key=key, leave=leave)
+    return seal_full_segments(log.folder, lineage=log.lineage, key=key, leave=leave)

@@ -67,7 +67,7 @@ class Snapshots:
 
     def _made(self, log: Log, state: State) -> Snapshot:
         start = self._chosen.at if self._chosen is not None else genesis_waypoint(self._home.log)
-        at, told, prefix = examine(log_id=log.log_id, segments=log.segments(), start=start, last=self._chosen)
+        at, told, prefix = examine(lineage=log.lineage, segments=log.segments(), start=start, last=self._chosen)
         assert at.link.seq == state.seq, f"the state is that of record {state.seq}, the log ends at {at.link.seq}"
         body = freeze(state)
         header = Header(

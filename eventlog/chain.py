@@ -28,14 +28,16 @@ from eventlog.frames import (
     read_commit_line,
 )
 from eventlog.fsport import OS_FS, FsPort
-from eventlog.ids import LogId
+from eventlog.sealed import FORKING_NAME
 
 if TYPE_CHECKING:  # signatures take longer to load than most logs take to read
+    from eventlog.lineage import Life, Lineage
     from eventlog.manifest import Manifest
 
 WINDOW_BYTES: Final = 1024 * 1024
 _SEQ_DIGITS: Final = 20
 _SEALED_SUFFIX: Final = ".zst"
+_COMMITS_MAX: Final = 10**18
 _SEGMENT_NAME: Final = re.compile(rf"[0-9]{{{_SEQ_DIGITS}}}\.ndjson(\.zst)?", re.ASCII)
 
 
@@ -95,8 +97,15 @@ def list_segments(folder: Path, *, fs: FsPort = OS_FS) -> list[Segment]:
 
     The names are taken before the sizes: one that has a successor in the list has its last size by then.
     """
-    names = filter(_SEGMENT_NAME.fullmatch, fs.names(folder))
-    return [find_segment(folder, first=first, fs=fs) for first in sorted({int(name[:_SEQ_DIGITS]) for name in names})]
+    there = fs.names(folder)
+    names = filter(_SEGMENT_NAME.fullmatch, there)
+    firsts = sorted({int(name[:_SEQ_DIGITS]) for name in names})
+    segments = [find_segment(folder, first=first, fs=fs) for first in firsts]
+    if FORKING_NAME not in there:
+        return segments
+    from eventlog.lineage import kept_segments
+
+    return kept_segments(folder, segments, fs=fs)
 
 
 def find_segment(folder: Path, *, first: int, fs: FsPort) -> Segment:
@@ -153,16 +162,17 @@ def opened_segment(segment: Segment, *, fs: FsPort) -> Iterator[Read]:
 class ChainScan:
     """Walks segments from a waypoint on; `link`, `index`, `offset` say where it is, `gap` why it goes no further."""
 
-    def __init__(self, *, log_id: LogId, segments: Sequence[Segment], start: Waypoint, fs: FsPort) -> None:
+    def __init__(self, *, lineage: Lineage, segments: Sequence[Segment], start: Waypoint, fs: FsPort) -> None:
         self.fs = fs
-        self.log_id = log_id
+        self.lineage = lineage
+        self.log_id = lineage.log_id
         self.segments = segments
         self.link = start.link
         self.index = start.index
         self.offset = start.offset
         self.segment_start = start  # where the segment that is walked begins, as far as this scan has seen it
         self.gap: Gap | None = None
-        self.hasher = FrameHash(log_id)
+        self._live(lineage.life_of(start.link.commit))
 
     @property
     def segment(self) -> Segment:
@@ -190,6 +200,8 @@ class ChainScan:
                     self.gap = Gap(check="segment", expected=expected, actual=segment.path.name)
                     return
                 self.index, self.offset = index, 0
+                if not self._enter():
+                    return
                 self.segment_start = self.waypoint()
             if segment.problem:
                 self.gap = Gap(check="file", expected="a regular file, whole", actual=segment.problem)
@@ -200,13 +212,32 @@ class ChainScan:
             except LogCorruptError as error:
                 why = error.message.partition(": ")[2].removesuffix(".")  # the finding names the segment itself
                 self.gap = Gap(check="sealed", expected="the bytes that were sealed", actual=why)
-            if self.gap is None and segment.manifest is not None:
+            if self.gap is None and segment.manifest is not None and segment.size == segment.manifest.raw_bytes:
                 self.gap = _contradiction(segment.manifest, self.link)
             if self.gap is not None:
                 return
-        if self.segments and self.segments[-1].manifest is not None:
+        if self.segments and (self.segments[-1].manifest is not None or self.commit_max < _COMMITS_MAX):
             expected = segment_path(self.segment.path.parent, first=self.link.seq + 1).name
-            self.gap = Gap(check="segment", expected=expected, actual="nothing behind a sealed segment")
+            after = "a sealed segment" if self.commit_max == _COMMITS_MAX else f"the fork of log {self.life.log_id}"
+            check = "fork" if self.lineage.unfinished else "segment"
+            self.gap = Gap(check=check, expected=expected, actual=f"nothing behind {after}")
+
+    def _live(self, life: Life) -> None:
+        self.life = life
+        self.hasher = FrameHash(life.log_id)
+        self.commit_max = _COMMITS_MAX if life.end is None else life.end.commit
+
+    def _enter(self) -> bool:
+        """Go on in the life that the segment at hand is of: a fork begins a segment. False if the chain ends here."""
+        entered = self.lineage.entered(self.link)
+        if entered is None or (entered[0] is not self.life and self.link.commit != self.commit_max):
+            expected = f"the end of log {self.life.log_id} at commit {self.commit_max}"
+            self.gap = Gap(check="lineage", expected=expected, actual=f"commit {self.link.commit}")
+            return False
+        life, self.link = entered
+        if life is not self.life:
+            self._live(life)
+        return True
 
     def _walk(self, read: Read, segment: Segment) -> Iterator[RawFrame]:
         window, at = b"", 0  # window[at] is the byte at self.offset
@@ -228,6 +259,8 @@ class ChainScan:
                 )
                 return
             self.gap = _misfit(line, self.link, self.hasher.of(window[at : hashed_end(match)]))
+            if line.commit > self.commit_max and self.gap is None:
+                self.gap = Gap(check="lineage", expected="the segment of the fork", actual=f"commit {line.commit}")
             if self.gap is not None:
                 return
             offset, size = self.offset, match.end() - at

@@ -47,6 +47,10 @@ class LogFullError(LogStorageError):
     """The disk has less room than the log keeps in reserve: the frame was refused before it got a position."""
 
 
+class ForkRefusedError(LogError, ValueError):
+    """A fork was asked for from where none can begin, or without a reason; nothing was changed."""
+
+
 class UnknownEventError(LogError, LookupError):
     """A record is undamaged, but this version cannot read it. `seq` and `tag` name it."""
 

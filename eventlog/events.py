@@ -184,6 +184,16 @@ class LogRepaired(Record, frozen=True, kw_only=True):
     repaired_at: Public[Instant]
 
 
+class LogForked(Record, frozen=True, kw_only=True):
+    """This log goes on from record `seq` of another one, whose records after it are kept aside and count no more."""
+
+    old_log_id: Public[str]
+    seq: Public[int]
+    hash: Hashed[Sha256]  # of the last commit that was kept
+    abandoned_seq: Public[int]  # up to where the other log could be proven
+    reason: Hashed[str]
+
+
 class CommandRefused(Record, frozen=True, kw_only=True, omit_defaults=True):
     """The command that opens this frame changed nothing: `code` is for programs, the rest is for people."""
 
@@ -516,7 +526,7 @@ class AbandonJob(Record, frozen=True, kw_only=True):
     now: Public[Instant]
 
 
-LogEvent = WriterOpened | LogRecovered | LogRepaired | CommandRefused
+LogEvent = WriterOpened | LogRecovered | LogRepaired | LogForked | CommandRefused
 ParserEvent = ParserDeployed
 RunEvent = RunStarted | RunPlanned | OutputsReused | OutputsLost | RunFinished | RunInterrupted
 FileEvent = FilesSeen | FilesRefused

@@ -24,8 +24,9 @@ from msgspec.structs import replace
 
 from eventlog.chain import ChainScan, Link, Segment, Waypoint, list_segments, segment_path
 from eventlog.errors import ForkedLogError, LogClosedError, LogCorruptError, LogError, LogStorageError
-from eventlog.events import LogRecovered, LogRepaired, WriterOpened
+from eventlog.events import LogForked, LogRecovered, LogRepaired, WriterOpened
 from eventlog.files import create_durably, exists, make_folder, remove_durably, sync_ancestors, write_all
+from eventlog.fork import settle_fork
 from eventlog.frames import (
     BATCH_BYTES_MAX,
     BATCH_FRAMES_MAX,
@@ -40,12 +41,13 @@ from eventlog.frames import (
     prepare_frame,
 )
 from eventlog.fsport import OS_FS, FsPort
-from eventlog.ids import Instant, LogId
+from eventlog.ids import Instant, LogId, Sha256
+from eventlog.lineage import Lineage, lineage_of
 from eventlog.lock import LockHolder, LogLock, identity, this_process
 from eventlog.recovery import Recovery, Witness, leave_poison, recover, require_genesis
 from eventlog.repair_note import read_note, remove_note
 from eventlog.reserve import BALLAST_BYTES, RESERVE_BYTES, Reserve, give_up_ballast, keep_ballast
-from eventlog.sealed import CLOSED_NAME, GENESIS_NAME, Closed, Genesis, write_closed, write_genesis
+from eventlog.sealed import CLOSED_NAME, GENESIS_NAME, Closed, Fork, write_closed, write_genesis
 from eventlog.snapshot import Header as SnapshotHeader
 from eventlog.verdict import WHAT_TO_DO
 
@@ -68,12 +70,13 @@ class Log:
     """The log, open for writing by this process. Make one with `Log.open`; methods may be called from any thread."""
 
     def __init__(
-        self, folder: Path, *, lock: LogLock, genesis: Genesis, recovery: Recovery, clock: Callable[[], Instant],
+        self, folder: Path, *, lock: LogLock, lineage: Lineage, recovery: Recovery, clock: Callable[[], Instant],
         die: Callable[[str], NoReturn], reserve: Reserve, fs: FsPort, segment_bytes: int,
     ) -> None:  # fmt: skip
         active = recovery.segments[-1]
         self.folder = folder
-        self.log_id: LogId = genesis.log_id
+        self.lineage = lineage
+        self.log_id: LogId = lineage.log_id
         self.epoch = recovery.link.epoch + 1
         self.recovered: LogRecovered | None = recovery.repairs[-1] if recovery.repairs else None
         self._fs = fs
@@ -83,7 +86,7 @@ class Log:
         self._die = die
         self._reserve = reserve
         self._room_asked = False
-        self._hasher = FrameHash(genesis.log_id)
+        self._hasher = FrameHash(lineage.log_id)
         self._waypoints = recovery.waypoints
         self._segment_bytes = segment_bytes
         self._full = recovery.segments[:-1]
@@ -131,17 +134,20 @@ class Log:
             give_up_ballast(folder, ballast_bytes=ballast_bytes, fs=fs)
             _create_if_absent(folder, new_log_id=new_log_id, clock=clock, fs=fs)
             genesis, genesis_hash = require_genesis(folder, fs=fs)
+            settle_fork(folder, genesis, fs=fs)
+            lineage = lineage_of(genesis, genesis_hash)
             witness, snapshot = witness_of(genesis.log_id), snapshot_of(genesis.log_id)
-            recovery = recover(folder, genesis, genesis_hash, witness=witness, snapshot=snapshot, fs=fs)
+            recovery = recover(folder, lineage, witness=witness, snapshot=snapshot, fs=fs)
             # Before the first append: the mark of a clean close must never be behind the log.
             remove_durably(folder / CLOSED_NAME, fs=fs)
             reserve = Reserve(folder, reserve_bytes=reserve_bytes, fs=fs)
             log = cls(
-                folder, lock=lock, genesis=genesis, recovery=recovery, clock=clock, die=die, reserve=reserve, fs=fs,
+                folder, lock=lock, lineage=lineage, recovery=recovery, clock=clock, die=die, reserve=reserve, fs=fs,
                 segment_bytes=segment_bytes,
             )  # fmt: skip
             repaired = read_note(folder, epoch=log.epoch, fs=fs)
-            log._begin_epoch((*recovery.repairs, *repaired), version=version, holder=holder)
+            fork = genesis.fork if recovery.link.hash == genesis_hash else None  # its first frame tells of it
+            log._begin_epoch((*recovery.repairs, *repaired), fork=fork, version=version, holder=holder)
             remove_note(folder, fs=fs)
             keep_ballast(folder, reserve_bytes=reserve_bytes, ballast_bytes=ballast_bytes, fs=fs)
         except BaseException as error:
@@ -241,7 +247,7 @@ class Log:
         with self._turn:
             head = self.head
         start = [point for point in self._waypoints if point.link.seq < max(from_seq, 1)][-1]
-        scan = ChainScan(log_id=self.log_id, segments=self._segments_up_to(head), start=start, fs=self._fs)
+        scan = ChainScan(lineage=self.lineage, segments=self._segments_up_to(head), start=start, fs=self._fs)
         return self._replay(scan, head=head, from_seq=from_seq)
 
     def segments(self) -> list[Segment]:
@@ -347,7 +353,9 @@ class Log:
 
     # --- epochs, marks, the end ---
 
-    def _begin_epoch(self, repairs: Sequence[LogRecovered | LogRepaired], *, version: str, holder: LockHolder) -> None:
+    def _begin_epoch(
+        self, repairs: Sequence[LogRecovered | LogRepaired], *, fork: Fork | None, version: str, holder: LockHolder
+    ) -> None:
         opened = WriterOpened(
             epoch=self.epoch,
             version=version,
@@ -356,7 +364,17 @@ class Log:
             boot_id=holder.boot_id,
             opened_at=holder.since,
         )
-        self._commit([FrameDraft(events=(*repairs, opened), actor=_LOG_ACTOR)])  # the reserve is for this too
+        told = () if fork is None else (self._forked(fork),)
+        actor = _LOG_ACTOR if fork is None else fork.actor
+        self._commit([FrameDraft(events=(*told, *repairs, opened), actor=actor)])  # the reserve is for this too
+
+    def _forked(self, fork: Fork) -> LogForked:
+        end = self.lineage.lives[-2].end
+        assert end is not None
+        return LogForked(
+            old_log_id=fork.old_log_id, seq=end.seq, hash=Sha256(end.hash), abandoned_seq=fork.abandoned_seq,
+            reason=fork.reason,
+        )  # fmt: skip
 
     def _mark(self) -> None:
         if self._marked:

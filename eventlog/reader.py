@@ -11,13 +11,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from eventlog.chain import ChainScan, Segment, Waypoint, genesis_link, list_segments
+from eventlog.chain import ChainScan, Segment, Waypoint, list_segments
 from eventlog.errors import LogCorruptError
 from eventlog.files import sync_file
 from eventlog.frames import BATCH_FRAMES_MAX, Frame, Head, RawFrame, decoded
 from eventlog.fsport import OS_FS, FsPort
 from eventlog.lock import is_locked
-from eventlog.recovery import judge, refusal, require_genesis
+from eventlog.recovery import judge, refusal, require_lineage
 from eventlog.sealed import Closed, read_closed
 from eventlog.verdict import WHAT_TO_DO
 
@@ -85,16 +85,16 @@ def follow(folder: Path, *, after: int, wait: Callable[[], bool], fs: FsPort = O
         if not wait():
             return
         scan, closed = _opened(folder, fs)
-        scan = ChainScan(log_id=scan.log_id, segments=scan.segments, start=shown[0], fs=fs)
+        scan = ChainScan(lineage=scan.lineage, segments=scan.segments, start=shown[0], fs=fs)
 
 
 def _opened(folder: Path, fs: FsPort) -> tuple[ChainScan, Closed | None]:
-    genesis, genesis_hash = require_genesis(folder, fs=fs)
+    lineage = require_lineage(folder, fs=fs)
     # Before the sizes: a log that is closed in between is then not taken for a shorter one.
     closed = read_closed(folder, fs=fs)
-    start = Waypoint(link=genesis_link(genesis_hash), index=0, offset=0)
+    start = Waypoint(link=lineage.begin, index=0, offset=0)
     segments = list_segments(folder, fs=fs)
-    return ChainScan(log_id=genesis.log_id, segments=segments, start=start, fs=fs), closed
+    return ChainScan(lineage=lineage, segments=segments, start=start, fs=fs), closed
 
 
 def _durable_frames(folder: Path, scan: ChainScan, closed: Closed | None) -> Iterator[RawFrame]:

@@ -18,7 +18,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from eventlog.chain import ChainScan, Link, Segment, Waypoint, genesis_link, list_segments
+from eventlog.chain import ChainScan, Link, Segment, Waypoint, list_segments
 from eventlog.errors import (
     LogCorruptError,
     LogError,
@@ -52,7 +52,8 @@ from eventlog.frames import (
     read_commit_line,
 )
 from eventlog.fsport import OS_FS, FsPort
-from eventlog.ids import LogId, Sha256
+from eventlog.ids import Sha256
+from eventlog.lineage import Lineage, forked_from, lineage_of
 from eventlog.lock import identity_of_name
 from eventlog.records import refuse_unknown_tags
 from eventlog.sealed import GENESIS_NAME, Closed, Genesis, read_closed, read_genesis
@@ -127,9 +128,16 @@ def require_genesis(folder: Path, *, fs: FsPort = OS_FS) -> tuple[Genesis, str]:
         raise
 
 
+def require_lineage(folder: Path, *, fs: FsPort = OS_FS) -> Lineage:
+    """Return the lives of the log. Raises as `require_genesis` does."""
+    genesis, genesis_hash = require_genesis(folder, fs=fs)
+    unfinished = bool(genesis.ancestors) and forked_from(folder, genesis.log_id, fs=fs) is not None
+    return lineage_of(genesis, genesis_hash, unfinished=unfinished)
+
+
 def genesis_waypoint(folder: Path) -> Waypoint:
     """Return where the chain of a log begins. Raises as `require_genesis` does."""
-    return Waypoint(link=genesis_link(require_genesis(folder)[1]), index=0, offset=0)
+    return Waypoint(link=require_lineage(folder).begin, index=0, offset=0)
 
 
 # --- judging --------------------------------------------------------------------------------------------------------
@@ -139,7 +147,9 @@ def judge(scan: ChainScan, closed: Closed | None) -> Judgement:
     """Judge a scan that has run to its end, together with the clean-close mark that was read before it began."""
     if not scan.segments:
         return _judge_without_segments(scan, closed)
-    if scan.gap is not None and (scan.gap.check == "segment" or not _may_be_torn(scan)):
+    if scan.gap is not None and scan.gap.check == "fork":
+        return _found("TORN", scan, check="fork", expected=scan.gap.expected, actual=scan.gap.actual)
+    if scan.gap is not None and (scan.gap.check in ("segment", "lineage") or not _may_be_torn(scan)):
         return _found("CORRUPT", scan, check=scan.gap.check, expected=scan.gap.expected, actual=scan.gap.actual)
     if closed is not None:
         return _judge_closed(scan, closed)
@@ -253,8 +263,7 @@ def _testimony(line: CommitLine, link: Link) -> str | None:
 
 def recover(
     folder: Path,
-    genesis: Genesis,
-    genesis_hash: str,
+    lineage: Lineage,
     *,
     witness: Witness | None = None,
     snapshot: SnapshotHeader | None = None,
@@ -271,13 +280,13 @@ def recover(
     _sync_what_is_read(folder, segments, fs)
     closed = read_closed(folder, fs=fs)
     poisoned = exists(folder / POISON_NAME, fs=fs)
-    start = Waypoint(link=genesis_link(genesis_hash), index=0, offset=0)
+    start = Waypoint(link=lineage.begin, index=0, offset=0)
     waypoints: tuple[Waypoint, ...] = (start,)
     hearing = Hearing(witness)
     if snapshot is not None and closed is not None and not poisoned and not _is_older(witness, snapshot):
         hearing.hear_of(seq=snapshot.seq, hash_=snapshot.told)
         start = snapshot.at
-    scan = ChainScan(log_id=genesis.log_id, segments=segments, start=start, fs=fs)
+    scan = ChainScan(lineage=lineage, segments=segments, start=start, fs=fs)
     waypoints += _scan_known(scan, hearing)
     judgement = judge(scan, closed)
     _refuse(folder, judgement)
@@ -287,7 +296,7 @@ def recover(
     if judgement.verdict == "TORN":
         _set_aside(folder, scan, epoch=epoch)
     if judgement.verdict == "TORN" or poisoned:
-        _copy_forward(folder, scan, log_id=genesis.log_id)
+        _copy_forward(folder, scan)
     if poisoned:
         remove_durably(folder / POISON_NAME, fs=fs)
     return Recovery(
@@ -386,7 +395,7 @@ def _set_aside(folder: Path, scan: ChainScan, *, epoch: int) -> None:
     sync_folder(quarantine, fs=scan.fs)
 
 
-def _copy_forward(folder: Path, scan: ChainScan, *, log_id: LogId) -> None:
+def _copy_forward(folder: Path, scan: ChainScan) -> None:
     """Write the committed prefix of the last segment to a new file, prove it, and put it in the old one's place."""
     segment = scan.segment
     beside = temporary(segment.path)
@@ -402,7 +411,7 @@ def _copy_forward(folder: Path, scan: ChainScan, *, log_id: LogId) -> None:
         ) from error
     copied = Segment(path=beside, first=segment.first, size=scan.offset)
     start = Waypoint(link=scan.segment_start.link, index=0, offset=0)
-    check = ChainScan(log_id=log_id, segments=[copied], start=start, fs=scan.fs)
+    check = ChainScan(lineage=scan.lineage, segments=[copied], start=start, fs=scan.fs)
     for _ in check.frames():
         pass  # the walk itself is the check
     if check.link != scan.link or check.offset != scan.offset:

@@ -16,7 +16,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from eventlog.chain import ChainScan, Link, Segment, Waypoint, find_segment, genesis_link, list_segments, segment_path
+from eventlog.chain import ChainScan, Link, Segment, Waypoint, find_segment, list_segments, segment_path
 from eventlog.errors import (
     LogCorruptError,
     LogError,
@@ -42,6 +42,7 @@ from eventlog.files import (
 from eventlog.frames import FRAME_SPAN_BYTES_MAX, find_commit_line, read_commit_line
 from eventlog.fsport import OS_FS, FsPort
 from eventlog.ids import Instant, LogId, Sha256
+from eventlog.lineage import lineage_of
 from eventlog.lock import LOCK_NAME, LockHolder, LogLock
 from eventlog.note import VerifyingKey
 from eventlog.overlay import Content, Overlay, Part, Spliced, opened_spliced
@@ -146,8 +147,8 @@ class _Plan:
         """Choose what every segment is to be. Raises OtherLogError, LogCorruptError if the chain has a hole."""
         self._genesis(copied, copied_hash)
         self._closed()
-        self.log_id = copied.log_id
-        link = genesis_link(copied_hash)
+        self.lineage = lineage_of(copied, copied_hash)
+        link = self.lineage.begin
         chosen: set[int] = set()
         while (first := link.seq + 1) in (self.ours.keys() | self.theirs.keys()) - chosen:  # each once
             chosen.add(first)
@@ -173,7 +174,7 @@ class _Plan:
         try:
             ours, ours_hash = read_genesis(self.folder, fs=self.fs)
         except (LogCorruptError, FileNotFoundError) as error:
-            if self._named_by_first_frame() != copied_hash:
+            if self._named_by_first_frame() != lineage_of(copied, copied_hash).lives[0].genesis:
                 raise OtherLogError(
                     f"{what}: {GENESIS_NAME} cannot be read here, and the first commit does not name that of the copy.",
                     next_step="Keep the folder, and restore the whole copy instead.",
@@ -260,7 +261,7 @@ class _Plan:
             view.put(change.name, change.content)
         segment = find_segment(self.folder, first=first, fs=view)
         start = Waypoint(link=link, index=0, offset=0)
-        scan = ChainScan(log_id=self.log_id, segments=[segment], start=start, fs=view)
+        scan = ChainScan(lineage=self.lineage, segments=[segment], start=start, fs=view)
         came, gap = link.commit == through.commit, ""
         try:
             for raw in scan.frames():

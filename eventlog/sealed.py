@@ -15,13 +15,15 @@ import msgspec
 from msgspec import Struct
 
 from eventlog.errors import LogCorruptError, LogFormatError, LogMissingError
-from eventlog.files import SMALL_FILE_BYTES_MAX, read_small, write_durably
+from eventlog.files import SMALL_FILE_BYTES_MAX, exists, read_small, write_durably
 from eventlog.frames import FORMAT
 from eventlog.fsport import OS_FS, FsPort
 from eventlog.ids import Instant, LogId
 
 GENESIS_NAME: Final = "GENESIS.json"
 CLOSED_NAME: Final = "CLOSED"
+FORKING_NAME: Final = "FORKING"  # holds "<new log id> <old log id>" while a fork is under way
+FORK_FEATURE: Final = "fork"  # in `incompat`: a version that knows no fork must not take the second life for damage
 _GENESIS_DOMAIN: Final = b"casparian.genesis.v1\0"
 _CLOSED_DOMAIN: Final = b"casparian.closed.v1\0"
 _HASH_ALGORITHM: Final = "sha256"
@@ -31,7 +33,29 @@ _RESTORE: Final = "Keep the folder as it is, run `casparian log verify`, then `c
 Shape = TypeVar("Shape", bound=Struct)
 
 
-class Genesis(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Ancestor(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An earlier life of a forked log, and the last commit of it that was kept: `bytes` of `segment` up to there."""
+
+    log_id: LogId
+    genesis: str  # SHA-256 of its GENESIS.json, which is kept as GENESIS.<log_id>.json
+    commit: int
+    seq: int
+    hash: str
+    segment: str
+    bytes: int
+
+
+class Fork(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which log a fork left, how far that one could be proven, and who left it why."""
+
+    old_log_id: LogId
+    abandoned_seq: int
+    abandoned_hash: str
+    reason: str
+    actor: str
+
+
+class Genesis(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Who this log is, written once. A name in `incompat` that this version does not know keeps it from opening."""
 
     format: str
@@ -40,6 +64,8 @@ class Genesis(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     alg: str
     compat: tuple[str, ...]
     incompat: tuple[str, ...]
+    ancestors: tuple[Ancestor, ...] = ()
+    fork: Fork | None = None
 
 
 class Closed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,7 +83,7 @@ def write_genesis(folder: Path, *, log_id: LogId, created_at: Instant, fs: FsPor
     if _LOG_ID.fullmatch(log_id) is None:
         raise ValueError(f"create a log: the id must be 32 lowercase hex digits, not {log_id!r:.60}")
     genesis = Genesis(format=FORMAT, log_id=log_id, created_at=created_at, alg=_HASH_ALGORITHM, compat=(), incompat=())
-    write_durably(folder / GENESIS_NAME, self_hashed(genesis, domain=_GENESIS_DOMAIN, key="hash"), fs=fs)
+    write_durably(folder / GENESIS_NAME, encode_genesis(genesis), fs=fs)
 
 
 def read_genesis(folder: Path, *, fs: FsPort = OS_FS) -> tuple[Genesis, str]:
@@ -73,13 +99,35 @@ def read_genesis(folder: Path, *, fs: FsPort = OS_FS) -> tuple[Genesis, str]:
     genesis = _unseal(data, Genesis, domain=_GENESIS_DOMAIN, key="hash")
     if genesis is None or _LOG_ID.fullmatch(genesis.log_id) is None:
         raise LogCorruptError(f"Read {folder / GENESIS_NAME}: its bytes do not fit its own hash.", next_step=_RESTORE)
-    if genesis.format != FORMAT or genesis.alg != _HASH_ALGORITHM or genesis.incompat:
+    features = (FORK_FEATURE,) if genesis.ancestors and genesis.fork is not None else ()
+    if genesis.format != FORMAT or genesis.alg != _HASH_ALGORITHM or genesis.incompat != features:
         needs = ", ".join((genesis.format, genesis.alg, *genesis.incompat))
         raise LogFormatError(
             f"Open the log in {folder}: it needs {needs}, of which this version knows {FORMAT} and {_HASH_ALGORITHM}.",
             next_step="Open it with the Casparian version that wrote it, or a newer one.",
         )
+    if exists(folder / ancestor_name(genesis.log_id), fs=fs) and not exists(folder / FORKING_NAME, fs=fs):
+        raise LogCorruptError(
+            f"Read {folder / GENESIS_NAME}: it is of log {genesis.log_id}, which was forked here.", next_step=_RESTORE
+        )
+    for each in genesis.ancestors:
+        kept = _read(folder / ancestor_name(each.log_id), fs)
+        if kept is None or hashlib.sha256(kept).hexdigest() != each.genesis:
+            raise LogCorruptError(
+                f"Read {folder / ancestor_name(each.log_id)}: it is not the genesis that this log was forked from.",
+                next_step=_RESTORE,
+            )
     return genesis, hashlib.sha256(data).hexdigest()
+
+
+def ancestor_name(log_id: LogId) -> str:
+    """Return the name under which a fork keeps the genesis of an earlier life."""
+    return f"GENESIS.{log_id}.json"
+
+
+def encode_genesis(genesis: Genesis) -> bytes:
+    """Return the bytes of GENESIS.json."""
+    return self_hashed(genesis, domain=_GENESIS_DOMAIN, key="hash")
 
 
 def write_closed(folder: Path, closed: Closed, *, fs: FsPort = OS_FS) -> None:

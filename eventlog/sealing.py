@@ -12,8 +12,10 @@ from typing import Final
 
 import zstandard
 from msgspec import Struct
+from msgspec.structs import replace
 
 from eventlog.chain import ChainScan, Link, Segment, Waypoint, genesis_link, list_segments, segment_path
+from eventlog.checkpoint import origin
 from eventlog.compressed import damaged, manifest_path, opened_sealed, read_exactly, read_manifest, sealed_path
 from eventlog.files import (
     created,
@@ -29,6 +31,7 @@ from eventlog.files import (
 from eventlog.frames import RawFrame
 from eventlog.fsport import OS_FS, FsPort
 from eventlog.ids import Instant, LogId
+from eventlog.lineage import Lineage, alone
 from eventlog.manifest import (
     FORMAT,
     FRAME_RAW_BYTES,
@@ -107,8 +110,7 @@ def drop_raw(folder: Path, *, first: int, fs: FsPort = OS_FS) -> None:
 def seal_full_segments(
     folder: Path,
     *,
-    log_id: LogId,
-    genesis_hash: str,
+    lineage: Lineage,
     key: SigningKey | None,
     leave: Callable[[], bool],
     fs: FsPort = OS_FS,
@@ -116,17 +118,22 @@ def seal_full_segments(
     """Seal every segment but the last, which is the writer's; return how many were sealed now.
 
     In order, each raw file removed before the next segment is looked at: so a raw file beside its sealed form is what a
-    crash left, and is sealed again. `leave` is asked before each.
+    crash left, and is sealed again. `leave` is asked before each. The key signs what is of the life it is named for.
     Raises LogCorruptError, BadManifestError if a segment is damaged, with its files as they were, and OSError.
     """
-    start, sealed = first_seal(genesis_hash), 0
+    start, sealed = first_seal(lineage.lives[0].genesis), 0
     for segment in list_segments(folder, fs=fs)[:-1]:
         if leave():
             break
         if segment.manifest is None:
             if segment.problem:
                 raise damaged(segment.path, segment.problem)
-            seal_segment(folder, log_id=log_id, start=start, key=key, fs=fs)
+            entered = lineage.entered(start.link)
+            if entered is None:
+                raise damaged(segment.path, f"commit {start.link.commit} before it is not where an earlier life ended")
+            life, link = entered
+            ours = key if key is not None and key.verifying.name == origin(life.log_id) else None
+            seal_segment(folder, log_id=life.log_id, start=replace(start, link=link), key=ours, fs=fs)
             drop_raw(folder, first=segment.first, fs=fs)
             sealed += 1
         start = seal_after(*read_manifest(folder, first=segment.first, fs=fs))
@@ -195,7 +202,9 @@ def _pieces(fd: int, path: Path, fs: FsPort) -> Iterator[bytes]:
 
 def _examine(segment: Segment, log_id: LogId, start: SealStart, fs: FsPort) -> _Holdings:
     """Walk the segment and prove every frame of it. Raises LogCorruptError at the first that does not fit."""
-    scan = ChainScan(log_id=log_id, segments=[segment], start=Waypoint(link=start.link, index=0, offset=0), fs=fs)
+    scan = ChainScan(
+        lineage=alone(log_id), segments=[segment], start=Waypoint(link=start.link, index=0, offset=0), fs=fs
+    )
     holdings = _Holdings(start)
     for raw in scan.frames():
         line = raw.line

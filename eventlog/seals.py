@@ -14,11 +14,11 @@ from typing import Final
 from msgspec import Struct
 
 from eventlog.chain import Segment
-from eventlog.checkpoint import Checkpoint, Expected
+from eventlog.checkpoint import Checkpoint, Expected, origin
 from eventlog.errors import LogCorruptError, LogError
 from eventlog.files import opened_regular, read_small
 from eventlog.fsport import OS_FS, FsPort
-from eventlog.ids import LogId
+from eventlog.lineage import Lineage
 from eventlog.note import VerifyingKey
 
 READ_BYTES: Final = 1024 * 1024
@@ -32,11 +32,12 @@ class Complaint(Struct, frozen=True):
 
 
 def expected_of_seals(
-    folder: Path, segments: Sequence[Segment], *, log_id: LogId, key: VerifyingKey | None, fs: FsPort = OS_FS
+    folder: Path, segments: Sequence[Segment], *, lineage: Lineage, key: VerifyingKey | None, fs: FsPort = OS_FS
 ) -> Iterator[Expected | Complaint]:
     """Yield what each sealed segment expects of the log, in order, or what is wrong with it.
 
-    With a key, a manifest that names a signer must be signed by this key. Raises OSError.
+    With a key, a manifest that names a signer must be signed by this key; one of an earlier life of the log, which had
+    a key of its own, is then compared without its signature. Raises OSError.
     """
     before = ""
     for segment in segments:
@@ -47,7 +48,10 @@ def expected_of_seals(
 
         name = manifest_path(folder, first=segment.first).name
         try:
-            manifest, _ = read_manifest(folder, first=segment.first, key=key, fs=fs)
+            log_id = lineage.life_of(segment.manifest.last_commit).log_id
+            own = log_id == lineage.log_id or (key is not None and key.name == origin(log_id))
+            ours = key if own else None
+            manifest, _ = read_manifest(folder, first=segment.first, key=ours, fs=fs)
             if manifest.log_id != log_id:
                 raise _wrong(name, f"it is of log {manifest.log_id}, and this is log {log_id}")
             if manifest.before != before:
@@ -61,10 +65,10 @@ def expected_of_seals(
         finally:
             before = manifest_digest(read_small(manifest_path(folder, first=segment.first), fs=fs))
         head = Checkpoint(
-            log_id=log_id, size=manifest.last, root=bytes.fromhex(manifest.root), commit=manifest.last_commit,
+            log_id=manifest.log_id, size=manifest.last, root=bytes.fromhex(manifest.root), commit=manifest.last_commit,
             hash=manifest.hash,
         )  # fmt: skip
-        yield Expected(name=name, checkpoint=head, verified=key is not None and bool(manifest.key), inside=True)
+        yield Expected(name=name, checkpoint=head, verified=ours is not None and bool(manifest.key), inside=True)
 
 
 def _require_bytes(segment: Segment, expected: str, fs: FsPort) -> None:

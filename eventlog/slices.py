@@ -1,6 +1,6 @@
 """Owns the export of a part of the log, to hand on to somebody who has nothing of ours: bytes as they are, a verifier.
 
-GENESIS.json     who the log is, as it is in the log
+GENESIS.json     who the log is, as it is in the log; GENESIS.<log id>.json too, if it was forked
 <seq>.ndjson     whole frames, byte for byte, from the one that holds the first record asked for
 SLICE.json       where they begin and end, the hash that the first must name, and how they fit into the tree
 anchors/ANCHOR   the newest signed checkpoint of the log, if there is one
@@ -19,7 +19,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from eventlog.chain import Link, Segment, genesis_link, list_segments, opened_segment, segment_path
+from eventlog.chain import Link, Segment, list_segments, opened_segment, segment_path
 from eventlog.checkpoint import ANCHOR_PLACE, ANCHORS_NAME, read_anchor, read_checkpoint, require_log
 from eventlog.errors import LogCorruptError, LogMissingError
 from eventlog.files import (
@@ -35,10 +35,11 @@ from eventlog.files import (
 from eventlog.frames import RawFrame
 from eventlog.fsport import FOLDER_MODE, OS_FS
 from eventlog.ids import LogId
+from eventlog.lineage import Lineage
 from eventlog.merkle import CompactRange, consistency_spans, leaf_hash, subtree_roots
 from eventlog.reader import read_raw_frames
-from eventlog.recovery import require_genesis
-from eventlog.sealed import GENESIS_NAME, self_hashed
+from eventlog.recovery import require_lineage
+from eventlog.sealed import GENESIS_NAME, ancestor_name, self_hashed
 from eventlog.standalone.verify import check
 from eventlog.verdict import WHAT_TO_DO
 
@@ -116,10 +117,11 @@ def export_slice(folder: Path, target: Path, *, first: int = 1, last: int | None
 
 
 def _write(folder: Path, beside: Path, *, first: int, last: int | None) -> Slice:
-    genesis, genesis_hash = require_genesis(folder)
-    made, extents = _cut(folder, genesis.log_id, genesis_link(genesis_hash), first=first, last=last)
+    lineage = require_lineage(folder)
+    made, extents = _cut(folder, lineage, first=first, last=last)
     _copy(extents, beside / made.segment)
-    write_durably(beside / GENESIS_NAME, read_small(folder / GENESIS_NAME))
+    for name in (GENESIS_NAME, *(ancestor_name(life.log_id) for life in lineage.lives[:-1])):
+        write_durably(beside / name, read_small(folder / name))
     made = _with_anchor(folder, beside, made)
     write_durably(beside / SLICE_NAME, self_hashed(made, domain=FORMAT.encode() + b"\0", key="sha256"))
     write_durably(beside / VERIFIER.name, VERIFIER.read_bytes())
@@ -131,9 +133,9 @@ def _write(folder: Path, beside: Path, *, first: int, last: int | None) -> Slice
     return made
 
 
-def _cut(folder: Path, log_id: LogId, begin: Link, *, first: int, last: int | None) -> tuple[Slice, list[_Extent]]:
+def _cut(folder: Path, lineage: Lineage, *, first: int, last: int | None) -> tuple[Slice, list[_Extent]]:
     """Walk the durable frames and return what of them is the slice, and where its bytes are."""
-    start = end = begin
+    start = end = lineage.begin
     tree, before = CompactRange(), CompactRange()
     extents: list[_Extent] = []
     for segment, raw in _located(folder):
@@ -153,8 +155,10 @@ def _cut(folder: Path, log_id: LogId, begin: Link, *, first: int, last: int | No
             f"Export records {first} to {last or 'the last'}: the log is known to be durable up to record {end.seq}.",
             next_step="Name records that are there: `casparian log show --tail 1` shows the last one.",
         )
+    entered = lineage.entered(start)
+    start = entered[1] if entered is not None else start
     made = Slice(
-        format=FORMAT, log_id=log_id, first=start.seq + 1, last=end.seq, first_commit=start.commit + 1,
+        format=FORMAT, log_id=lineage.log_id, first=start.seq + 1, last=end.seq, first_commit=start.commit + 1,
         last_commit=end.commit, prev=start.hash, hash=end.hash, epoch=start.epoch, durable=start.durable,
         segment=segment_path(folder, first=start.seq + 1).name, bytes=sum(each.end - each.start for each in extents),
         peaks=tuple(peak.hex() for peak in before.peaks), root=tree.root().hex(), proof=(),

@@ -29,6 +29,7 @@ from eventlog.errors import LogCorruptError
 from eventlog.files import make_folder, opened_regular, write_durably
 from eventlog.fsport import OS_FS
 from eventlog.ids import LogId, Seq
+from eventlog.lineage import Lineage
 
 FORMAT: Final = "casparian.snapshot.v1"
 KEPT_MAX: Final = 3
@@ -90,7 +91,7 @@ def write(folder: Path, snapshot: Snapshot) -> None:
 
 
 def examine(
-    *, log_id: LogId, segments: Sequence[Segment], start: Waypoint, last: Header | None
+    *, lineage: Lineage, segments: Sequence[Segment], start: Waypoint, last: Header | None
 ) -> tuple[Waypoint, str, str]:
     """Walk a log from `start` to its end and return there (position, hash of the last commit with records, prefix).
 
@@ -100,7 +101,7 @@ def examine(
     told = last.told if last is not None else ""
     if last is not None and _prefix_digest(segments, until=start) != last.prefix:
         raise UnfitError("cannot be made: the log's bytes have changed since they were read")
-    scan = ChainScan(log_id=log_id, segments=segments, start=start, fs=OS_FS)
+    scan = ChainScan(lineage=lineage, segments=segments, start=start, fs=OS_FS)
     for raw in scan.frames():
         if raw.line.first <= raw.line.last:
             told = raw.line.hash

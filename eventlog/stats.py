@@ -11,7 +11,8 @@ from msgspec import Struct
 from eventlog.chain import ChainScan, Link, Segment, Waypoint, list_segments
 from eventlog.fsport import OS_FS, FsPort
 from eventlog.ids import Instant, LogId
-from eventlog.recovery import genesis_waypoint, require_genesis
+from eventlog.lineage import Lineage
+from eventlog.recovery import require_lineage
 
 if TYPE_CHECKING:
     from eventlog.manifest import Manifest
@@ -56,8 +57,8 @@ def measure(folder: Path, *, fs: FsPort = OS_FS) -> LogStats:
     Where the chain ends before the bytes do, the segment says so as its problem: `log verify` tells more. Raises
     LogMissingError, LogCorruptError if the genesis is not there, OSError.
     """
-    genesis, _ = require_genesis(folder, fs=fs)
-    link = genesis_waypoint(folder).link
+    lineage = require_lineage(folder, fs=fs)
+    link = lineage.begin
     measured: list[SegmentStats] = []
     for segment in list_segments(folder, fs=fs):
         if segment.manifest is not None and segment.manifest.prev == link.hash:
@@ -65,9 +66,9 @@ def measure(folder: Path, *, fs: FsPort = OS_FS) -> LogStats:
             manifest = segment.manifest
             link = Link(manifest.last_commit, manifest.last, manifest.hash, manifest.epoch, manifest.durable)
         else:
-            stats, link = _walked(segment, genesis.log_id, link, fs)
+            stats, link = _walked(segment, lineage, link, fs)
             measured.append(stats)
-    return LogStats(log_id=genesis.log_id, segments=tuple(measured))
+    return LogStats(log_id=lineage.log_id, segments=tuple(measured))
 
 
 def _of_manifest(segment: Segment, manifest: Manifest, fs: FsPort) -> SegmentStats:
@@ -78,9 +79,9 @@ def _of_manifest(segment: Segment, manifest: Manifest, fs: FsPort) -> SegmentSta
     )  # fmt: skip
 
 
-def _walked(segment: Segment, log_id: LogId, link: Link, fs: FsPort) -> tuple[SegmentStats, Link]:
+def _walked(segment: Segment, lineage: Lineage, link: Link, fs: FsPort) -> tuple[SegmentStats, Link]:
     start = Waypoint(link=link, index=0, offset=0)
-    scan = ChainScan(log_id=log_id, segments=[segment], start=start, fs=fs)
+    scan = ChainScan(lineage=lineage, segments=[segment], start=start, fs=fs)
     types: dict[str, int] = {}
     times: list[Instant] = []
     for raw in scan.frames():
@@ -89,6 +90,8 @@ def _walked(segment: Segment, log_id: LogId, link: Link, fs: FsPort) -> tuple[Se
             types[name] = types.get(name, 0) + 1
         times = [*times[:1], raw.line.ts]
     gap = scan.gap
+    if gap is not None and gap.check in ("segment", "fork") and scan.offset == segment.size:
+        gap = None  # what is behind this segment is not looked at here
     stats = SegmentStats(
         name=segment.path.name, first=segment.first, last=scan.link.seq, commits=scan.link.commit - link.commit,
         raw_bytes=segment.size, stored_bytes=fs.lstat(segment.path).st_size, sealed=False, signed=False,

@@ -28,11 +28,12 @@ from eventlog.events import CancelAccepted, OutputsCommitted, WriterOpened
 from eventlog.frames import RawFrame, WriterVersion
 from eventlog.fsport import OS_FS, FsPort
 from eventlog.ids import JobId, LogId
+from eventlog.lineage import Lineage, alone
 from eventlog.lock import is_locked
 from eventlog.note import VerifyingKey
 from eventlog.records import COMMAND_TYPES, LogRecord, decode_records, misplaced_line
-from eventlog.recovery import Hearing, Witness, judge, require_genesis
-from eventlog.sealed import CLOSED_NAME, GENESIS_NAME, Closed, read_closed
+from eventlog.recovery import Hearing, Witness, judge, require_lineage
+from eventlog.sealed import CLOSED_NAME, GENESIS_NAME, Ancestor, Closed, read_closed
 from eventlog.seals import expected_of_seals
 from eventlog.verdict import WHAT_TO_DO, Finding, Judgement, Verdict
 
@@ -54,6 +55,7 @@ class Verification(Struct, frozen=True, kw_only=True):
 
     verdict: Verdict
     log_id: LogId
+    ancestors: tuple[Ancestor, ...]  # the lives that it was forked from, the first one first
     segments: int
     commits: int
     events: int
@@ -124,18 +126,19 @@ class _Audit:
 
     def run(self) -> Verification:
         try:
-            genesis, genesis_hash = require_genesis(self.folder, fs=self.fs)
+            lineage = require_lineage(self.folder, fs=self.fs)
         except LogMissingError:
             raise
         except (LogCorruptError, LogFormatError) as error:
             unknown = isinstance(error, LogFormatError)
             self._note_file("UNKNOWN-TYPE" if unknown else "CORRUPT", GENESIS_NAME, error)
-            return self._result(LogId(""), (), genesis_link(""))
+            return self._result(alone(LogId("")), (), genesis_link(""))
         closed = self._read_closed()  # before the sizes: a log that is closed in between is then not a regressed one
         self.writer_active = is_locked(self.folder, fs=self.fs)
-        hearing = Hearing(self.witness_of(genesis.log_id))  # before the sizes: a witness is never ahead of the log
-        self._expect_anchor(genesis.log_id)
-        scan = self._scan(genesis.log_id, genesis_hash)
+        hearing = Hearing(self.witness_of(lineage.log_id))  # before the sizes: a witness is never ahead of the log
+        if not lineage.unfinished:  # else it is still that of the log that was left
+            self._expect_anchor(lineage.log_id)
+        scan = self._scan(lineage)
         self._expect_seals(scan)
         comparison = Comparison(self.expected)
         for raw in scan.frames():
@@ -146,12 +149,12 @@ class _Audit:
             self._note(judgement)
         self.signed = comparison.agreed_size(scan)
         self._judge_end(scan, closed, hearing)
-        return self._result(genesis.log_id, scan.segments, scan.link)
+        return self._result(lineage, scan.segments, scan.link)
 
-    def _scan(self, log_id: LogId, genesis_hash: str) -> _AuditScan:
+    def _scan(self, lineage: Lineage) -> _AuditScan:
         segments = list_segments(self.folder, fs=self.fs)
-        start = Waypoint(link=genesis_link(genesis_hash), index=0, offset=0)
-        return _AuditScan(log_id=log_id, segments=segments, start=start, fs=self.fs)
+        start = Waypoint(link=lineage.begin, index=0, offset=0)
+        return _AuditScan(lineage=lineage, segments=segments, start=start, fs=self.fs)
 
     def _read_closed(self) -> Closed | None:
         try:
@@ -170,7 +173,7 @@ class _Audit:
             self._note_file("CORRUPT", ANCHOR_PLACE, error)
 
     def _expect_seals(self, scan: _AuditScan) -> None:
-        for each in expected_of_seals(self.folder, scan.segments, log_id=scan.log_id, key=self.key, fs=self.fs):
+        for each in expected_of_seals(self.folder, scan.segments, lineage=scan.lineage, key=self.key, fs=self.fs):
             if isinstance(each, Expected):
                 self.sealed = each.checkpoint.size
                 self.expected.append(each)
@@ -228,7 +231,7 @@ class _Audit:
         judgement = judge(scan, closed)
         if closed is not None and judgement.verdict == "CORRUPT" and self._reopened_meanwhile(closed):
             judgement = judge(scan, None)
-        if judgement.verdict == "TORN" and self._being_written(scan.segment):
+        if judgement.verdict == "TORN" and not scan.lineage.unfinished and self._being_written(scan.segment):
             return
         self.clean_close = judgement.clean
         self._note(judgement)
@@ -246,10 +249,11 @@ class _Audit:
         self.writer_active = self.writer_active or is_locked(self.folder, fs=self.fs)
         return read_closed(self.folder, fs=self.fs) != closed
 
-    def _result(self, log_id: LogId, segments: Sequence[Segment], link: Link) -> Verification:
+    def _result(self, lineage: Lineage, segments: Sequence[Segment], link: Link) -> Verification:
         return Verification(
             verdict=self.verdict,
-            log_id=log_id,
+            log_id=lineage.log_id,
+            ancestors=tuple(life.end for life in lineage.lives if life.end is not None),
             segments=len(segments),
             commits=link.commit,
             events=self.events,
@@ -315,6 +319,6 @@ class _Audit:
 class _AuditScan(ChainScan):
     """A scan that also remembers where the chain stood before the frame at hand."""
 
-    def __init__(self, *, log_id: LogId, segments: list[Segment], start: Waypoint, fs: FsPort) -> None:
-        super().__init__(log_id=log_id, segments=segments, start=start, fs=fs)
+    def __init__(self, *, lineage: Lineage, segments: list[Segment], start: Waypoint, fs: FsPort) -> None:
+        super().__init__(lineage=lineage, segments=segments, start=start, fs=fs)
         self.before = start.link

@@ -16,7 +16,7 @@ import duckdb
 import msgspec
 import pyarrow as pa
 
-from eventlog.events import FilesRefused, FilesSeen, UnreadableRange
+from eventlog.events import FilesRefused, FilesSeen, LogForked, UnreadableRange
 from eventlog.ids import JobId, LogId, Seq
 from projections import tables
 from projections.arrow_rows import Parameters, registered, select, table_of, table_of_values, with_text_instants
@@ -257,12 +257,18 @@ def _assert_continues(checkpoint: CheckpointRow, frames: Sequence[Frame]) -> Non
                 f"event {last_seq + 1} is due; read the log again from there"
             )
         # Frames without records stand between commits and are not seen here: only neighbours can be compared.
-        if last_commit and frame.commit == last_commit + 1 and frame.prev != last_hash:
+        if last_commit and frame.commit == last_commit + 1 and _follows(frame) != last_hash:
             raise ProjectorGapError(
                 f"fold frame {frame.commit} into the read model: it does not follow the frame that was folded last, "
                 "so this is another log; delete the readmodel folder and start again"
             )
         last_seq, last_commit, last_hash = frame.last, frame.commit, frame.hash
+
+
+def _follows(frame: Frame) -> str:
+    """Return the hash of the commit that a frame says it follows: the first one of a fork names a genesis as `prev`."""
+    first = frame.records[0].data
+    return first.hash if isinstance(first, LogForked) else frame.prev
 
 
 def _raced(checkpoint: CheckpointRow) -> ProjectorRacedError:

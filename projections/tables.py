@@ -35,6 +35,7 @@ from eventlog.events import (
     JobQueued,
     JobRequeued,
     JobStarted,
+    LogForked,
     LoggedCommand,
     LogRecovered,
     LogRepaired,
@@ -560,7 +561,7 @@ HANDLED: dict[type[Record], Callable[[Work, Seq, Any], None]] = {
 }
 # The log's own events and the wishes behind events change no row.
 IGNORED: frozenset[type[Record]] = frozenset(
-    {WriterOpened, LogRecovered, LogRepaired, CommandRefused, StartRun, CancelJob, AbandonJob}
+    {WriterOpened, LogForked, LogRecovered, LogRepaired, CommandRefused, StartRun, CancelJob, AbandonJob}
 )
 
 _JOB_TYPES: frozenset[type[Record]] = frozenset(

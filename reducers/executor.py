@@ -22,6 +22,7 @@ from eventlog.events import (
     JobQueued,
     JobRequeued,
     JobStarted,
+    LogForked,
     LogRecovered,
     LogRepaired,
     MaterializationRecorded,
@@ -50,6 +51,7 @@ HANDLES: frozenset[type[Record]] = frozenset({ExecutorJoined, ExecutorLost})
 IGNORES: frozenset[type[Record]] = frozenset(
     {
         WriterOpened,
+        LogForked,
         LogRecovered,
         LogRepaired,
         CommandRefused,

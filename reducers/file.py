@@ -23,6 +23,7 @@ from eventlog.events import (
     JobQueued,
     JobRequeued,
     JobStarted,
+    LogForked,
     LogRecovered,
     LogRepaired,
     MaterializationRecorded,
@@ -52,6 +53,7 @@ HANDLES: frozenset[type[Record]] = frozenset({FilesSeen, FilesRefused, RunFinish
 IGNORES: frozenset[type[Record]] = frozenset(
     {
         WriterOpened,
+        LogForked,
         LogRecovered,
         LogRepaired,
         CommandRefused,

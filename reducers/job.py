@@ -31,6 +31,7 @@ from eventlog.events import (
     JobQueued,
     JobRequeued,
     JobStarted,
+    LogForked,
     LogRecovered,
     LogRepaired,
     MaterializationRecorded,
@@ -124,6 +125,7 @@ MOVES: dict[type[Job] | None, dict[type[Record], type[Job] | None]] = {
 IGNORES: frozenset[type[Record]] = frozenset(
     {
         WriterOpened,
+        LogForked,
         LogRecovered,
         LogRepaired,
         CommandRefused,

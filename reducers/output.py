@@ -20,6 +20,7 @@ from eventlog.events import (
     JobQueued,
     JobRequeued,
     JobStarted,
+    LogForked,
     LogRecovered,
     LogRepaired,
     MaterializationRecorded,
@@ -51,6 +52,7 @@ HANDLES: frozenset[type[Record]] = frozenset({MaterializationRecorded})
 IGNORES: frozenset[type[Record]] = frozenset(
     {
         WriterOpened,
+        LogForked,
         LogRecovered,
         LogRepaired,
         CommandRefused,

@@ -22,6 +22,7 @@ from eventlog.events import (
     JobQueued,
     JobRequeued,
     JobStarted,
+    LogForked,
     LogRecovered,
     LogRepaired,
     MaterializationRecorded,
@@ -49,6 +50,7 @@ HANDLES: frozenset[type[Record]] = frozenset({ParserDeployed})
 IGNORES: frozenset[type[Record]] = frozenset(
     {
         WriterOpened,
+        LogForked,
         LogRecovered,
         LogRepaired,
         CommandRefused,

@@ -31,6 +31,7 @@ from eventlog.events import (
     JobRequeued,
     JobStarted,
     LogEvent,
+    LogForked,
     LoggedCommand,
     LogRecovered,
     LogRepaired,
@@ -55,7 +56,7 @@ JOBS_NAMED_MAX = 20  # in one sentence
 def say(record: Event | LoggedCommand) -> str:
     """Return what happened, as one sentence without its position."""
     match record:
-        case WriterOpened() | LogRecovered() | LogRepaired() | CommandRefused():
+        case WriterOpened() | LogRecovered() | LogRepaired() | LogForked() | CommandRefused():
             return _log(record)
         case ParserDeployed():
             origin = "built in, trusted by this hash" if record.builtin else "not built in"
@@ -96,6 +97,11 @@ def _log(event: LogEvent) -> str:
         case LogRepaired():
             kept = f"; what was there is kept as {event.kept_as}" if event.kept_as else ""
             return f"{event.segment} was repaired from {event.source}: {event.reason}{kept}"
+        case LogForked():
+            return (
+                f"the log goes on from record {event.seq} of log {event.old_log_id}, whose records "
+                f"{event.seq + 1} to {event.abandoned_seq} are kept aside: {event.reason}"
+            )
         case CommandRefused():
             return f"the command was refused ({event.code}): {event.why}"
         case _:

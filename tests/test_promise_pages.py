@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LINES_MAX = 150
+LINES_MAX = 180  # a page that nobody reads holds nothing
 PAGES = ("RECOVERY.md", "LOG.md")
 
 

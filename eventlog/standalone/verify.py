@@ -15,8 +15,12 @@ Between corr and epoch there may be "stamp":{"producer":"...","epoch":7,"sequenc
 whose request the frame answers.
 
 hash = SHA-256("casparian.log.v1\\0" + 16 bytes of log_id + all bytes of the frame before `"hash"`); prev is the hash of
-the frame before, and of the first frame the SHA-256 of GENESIS.json. The signed root is RFC 6962 over the record lines
-without their line breaks. Signatures are Ed25519 (RFC 8032) in C2SP signed notes.
+the frame before, and of the first frame the SHA-256 of GENESIS.json. Where a log was forked, the segment behind the
+last frame that was kept begins anew with another log_id and the SHA-256 of another GENESIS.json, which names the
+earlier lives, where each of them ended, and the SHA-256 of its genesis, GENESIS.<log id>.json.
+
+The signed root is RFC 6962 over the record lines without their line breaks. Signatures are Ed25519 (RFC 8032) in C2SP
+signed notes.
 """
 
 from __future__ import annotations
@@ -44,6 +48,7 @@ FRAME_SPAN_BYTES_MAX = FRAME_BYTES_MAX + 2048
 TAIL_BYTES_MAX = 16 * 1024 * 1024
 WITNESS_HASHED_BYTES_MAX = 256 * 1024 * 1024
 FINDINGS_MAX = 100
+COMMITS_MAX = 10**18
 SIGNATURES_MAX = 16
 PROOF_HASHES_MAX = 128
 ANCHOR = "anchors/ANCHOR"
@@ -126,6 +131,18 @@ class Commit(NamedTuple):
     hash: str
 
 
+class Life(NamedTuple):
+    """A part of the chain with an id and a first hash of its own, up to and with the commit `commit`."""
+
+    log_id: str
+    genesis: str
+    commit: int = COMMITS_MAX
+    seq: int = 0
+    hash: str = ""
+    segment: str = ""
+    bytes: int = 0
+
+
 class Fact(NamedTuple):
     """What the rules ask of one record: None where it is not of the type that has it."""
 
@@ -195,20 +212,67 @@ def unsealed(data: bytes, *, domain: bytes, key: str, fields: Mapping[str, type]
     return found
 
 
-def read_genesis(folder: Path) -> tuple[str, str]:
-    """Return (log id, hash that the first frame names). Raises NoLogError, DamagedError."""
+ANCESTOR_FIELDS: dict[str, type] = {
+    "log_id": str, "genesis": str, "commit": int, "seq": int, "hash": str, "segment": str, "bytes": int,
+}  # fmt: skip
+
+
+def read_lives(folder: Path) -> list[Life]:
+    """Return who the log is, after who it was before it was forked. Raises NoLogError, DamagedError."""
     data = read_small(folder / "GENESIS.json")
     if data is None:
         if folder.is_dir() and (read_closed(folder) or any(part.size for part in list_segments(folder))):
             raise DamagedError("GENESIS.json is gone, and there is a log")
         raise NoLogError(f"there is no log in {folder}")
     fields = {"format": str, "log_id": str, "created_at": str, "alg": str, "compat": list, "incompat": list}
-    genesis = unsealed(data, domain=b"casparian.genesis.v1\0", key="hash", fields=fields)
+    domain = b"casparian.genesis.v1\0"
+    forked = {**fields, "ancestors": list, "fork": dict}
+    genesis = unsealed(data, domain=domain, key="hash", fields=fields) or unsealed(
+        data, domain=domain, key="hash", fields=forked
+    )
     if genesis is None or LOG_ID.fullmatch(genesis["log_id"]) is None:
         raise DamagedError("the bytes of GENESIS.json do not fit their own hash")
-    if (genesis["format"], genesis["alg"], genesis["incompat"]) != ("casparian.log.v1", "sha256", []):
+    features = ["fork"] if genesis.get("ancestors") else []
+    if (genesis["format"], genesis["alg"], genesis["incompat"]) != ("casparian.log.v1", "sha256", features):
         raise DamagedError("the log needs a newer version of this program", "UNKNOWN-TYPE")
-    return genesis["log_id"], hashlib.sha256(data).hexdigest()
+    kept = read_small(folder / f"GENESIS.{genesis['log_id']}.json")
+    if kept is not None and read_small(folder / "FORKING") is None:
+        raise DamagedError("GENESIS.json is that of a log that was forked here")
+    lives = [ancestor_of(folder, said) for said in genesis.get("ancestors", [])]
+    return [*lives, Life(genesis["log_id"], hashlib.sha256(data).hexdigest())]
+
+
+def ancestor_of(folder: Path, said: object) -> Life:
+    """Return an earlier life of a forked log, whose own genesis must be there. Raises DamagedError."""
+    if not isinstance(said, dict) or {name: type(held) for name, held in said.items()} != ANCESTOR_FIELDS:
+        raise DamagedError("GENESIS.json names an earlier life in a form that nobody writes")
+    life = Life(**said)
+    if LOG_ID.fullmatch(life.log_id) is None or SEGMENT_NAME.fullmatch(life.segment) is None:
+        raise DamagedError("GENESIS.json names an earlier life that cannot have been")
+    data = read_small(folder / f"GENESIS.{life.log_id}.json")
+    if data is None or hashlib.sha256(data).hexdigest() != life.genesis:
+        raise DamagedError(f"GENESIS.{life.log_id}.json is not the genesis that this log was forked from")
+    return life
+
+
+def is_unfinished(folder: Path, lives: Sequence[Life]) -> bool:
+    """Return whether the fork to the last life is under way, so that files of the log that it leaves are still here."""
+    marker = read_small(folder / "FORKING")
+    return len(lives) > 1 and marker is not None and marker.startswith(lives[-1].log_id.encode() + b" ")
+
+
+def life_of(lives: Sequence[Life], commit: int) -> Life:
+    return next(life for life in lives if commit <= life.commit)
+
+
+def entered(lives: Sequence[Life], link: Link) -> tuple[Life, Link] | None:
+    """Return the life that goes on behind `link`, and what it must continue; None if the one before ended elsewhere."""
+    before, life = life_of(lives, link.commit), life_of(lives, link.commit + 1)
+    if before is life:
+        return life, link
+    if link.seq != before.seq or link.hash not in (before.hash, life.genesis):
+        return None
+    return life, link._replace(hash=life.genesis)
 
 
 def read_closed(folder: Path) -> Closed | None:
@@ -262,6 +326,12 @@ def list_segments(folder: Path) -> list[Segment]:
                 raise DamagedError(f"{entry.name} is not a regular file")
             segments.append(Segment(Path(entry.path), entry.name, int(name[1]), info.st_size))
     return sorted(segments, key=lambda segment: segment.first)
+
+
+def kept_segments(segments: Sequence[Segment], end: Life) -> list[Segment]:
+    """Return what of the segments belongs to the log while its fork is under way."""
+    kept = [segment for segment in segments if segment.first <= end.seq]
+    return [*kept[:-1], kept[-1]._replace(size=min(kept[-1].size, end.bytes))] if kept else []
 
 
 def is_locked(folder: Path) -> bool:
@@ -466,13 +536,34 @@ class Frame(NamedTuple):
 class Scan:
     """Walks the segments frame by frame until the end or the first frame that does not fit."""
 
-    def __init__(self, log_id: str, segments: Sequence[Segment], start: Link) -> None:
+    def __init__(
+        self, lives: Sequence[Life], segments: Sequence[Segment], start: Link, *, joined: bool = False,
+        unfinished: bool = False,
+    ) -> None:  # fmt: skip
+        self.lives = lives
+        self.joined = joined  # the segments of lives stand in one file, as in a slice
+        self.unfinished = unfinished
         self.segments = segments
         self.link = start
         self.index = 0
         self.offset = 0
         self.gap: tuple[str, str, str] | None = None  # check, expected, actual
-        self._base = hashlib.sha256(b"casparian.log.v1\0" + bytes.fromhex(log_id))
+        self._live(life_of(lives, start.commit))
+
+    def _live(self, life: Life) -> None:
+        self.life = life
+        self._base = hashlib.sha256(b"casparian.log.v1\0" + bytes.fromhex(life.log_id))
+
+    def _enter(self) -> bool:
+        """Go on in the life that what follows is of; False if the chain ends here."""
+        found = entered(self.lives, self.link)
+        if found is None or (found[0] is not self.life and self.link.commit != self.life.commit):
+            self.gap = ("lineage", f"the end of log {self.life.log_id}", f"commit {self.link.commit}")
+            return False
+        life, self.link = found
+        if life is not self.life:
+            self._live(life)
+        return True
 
     @property
     def segment(self) -> Segment:
@@ -493,14 +584,21 @@ class Scan:
                 self.gap = ("segment", f"the segment that begins with {self.link.seq + 1}", segment.name)
                 return
             self.index, self.offset = index, 0
+            if not self._enter():
+                return
             with segment.path.open("rb", buffering=0) as file:
                 yield from self._walk(file.fileno(), segment)
             if self.gap is not None:
                 return
+        if self.segments and self.life is not self.lives[-1] and not self.joined:
+            check = "fork" if self.unfinished else "segment"
+            self.gap = (check, f"the segment that begins with {self.link.seq + 1}", "nothing behind the fork")
 
     def _walk(self, fd: int, segment: Segment) -> Iterator[Frame]:
         window, at = b"", 0  # window[at] is the byte at self.offset
         while self.offset < segment.size:  # every round goes forward by a frame or ends with a gap
+            if self.joined and self.link.commit == self.life.commit and not self._enter():
+                return
             match = find_commit_line(window, at)
             for size in (WINDOW_BYTES, FRAME_SPAN_BYTES_MAX):
                 if match is not None:
@@ -516,6 +614,8 @@ class Scan:
                 return
             actual = self.hash_of(memoryview(window)[at : hashed_end(match)])
             self.gap = misfit(line, self.link, actual)
+            if line.commit > self.life.commit and self.gap is None:
+                self.gap = ("lineage", "the segment of the fork", f"commit {line.commit}")
             if self.gap is not None:
                 return
             frame = Frame(line, window[at:middle], self.offset)
@@ -657,19 +757,25 @@ class Audit:
         self.writer_active = False
         self.slice: Slice | None = None
         self.log_id = ""
+        self.unfinished = False
 
     def run(self) -> Fields:
         """Check everything and return the report. Raises NoLogError, OSError."""
         try:
-            self.log_id, genesis_hash = read_genesis(self.folder)
+            lives = read_lives(self.folder)
+            self.log_id = lives[-1].log_id
+            self.unfinished = is_unfinished(self.folder, lives)
         except DamagedError as error:
             self._note_file("GENESIS.json", error)
-            return self._report(Scan("", (), Link(0, 0, "", 0, 0)), clean=False)
+            return self._report(Scan([Life("", "")], (), Link(0, 0, "", 0, 0)), clean=False)
         closed = self._read_end()
         self.writer_active = is_locked(self.folder)
         checkpoints = self._checkpoints()
-        start = self.slice.start if self.slice else Link(0, 0, genesis_hash, 0, 0)
-        scan = Scan(self.log_id, self._segments(), start)
+        start = self.slice.start if self.slice else Link(0, 0, lives[0].genesis, 0, 0)
+        segments = self._segments()
+        if self.unfinished:
+            segments = kept_segments(segments, lives[-2])
+        scan = Scan(lives, segments, start, joined=self.slice is not None, unfinished=self.unfinished)
         tree = Tree(start.seq, self.slice.peaks if self.slice else ())
         roots, commits = self._walk(scan, tree, checkpoints)
         for checkpoint in checkpoints:
@@ -704,7 +810,7 @@ class Audit:
                 raise NoLogError(str(error)) from error
         try:
             anchor = read_small(self.folder / ANCHOR)
-            if anchor is not None:
+            if anchor is not None and not self.unfinished:  # else it is still that of the log that was left
                 found.append(read_checkpoint(ANCHOR, anchor, self.log_id, self.key))
         except DamagedError as error:
             self._note_file(ANCHOR, error)
@@ -799,7 +905,7 @@ class Audit:
         judged = judge(scan, closed)
         if closed is not None and judged[0] == "CORRUPT" and self._reopened_meanwhile(closed):
             judged = judge(scan, None)
-        if judged[0] == "TORN" and self._being_written(scan.segment):
+        if judged[0] == "TORN" and not self.unfinished and self._being_written(scan.segment):
             return False
         if judged[0] != "OK":
             self._note(*judged[:1], scan, *judged[1:])
@@ -856,7 +962,9 @@ def judge(scan: Scan, closed: Closed | None) -> tuple[str, str, str, str]:
     if not scan.segments:
         return ("REGRESSED" if closed else "CORRUPT"), "closed" if closed else "segment", "a segment", "none"
     gap, link = scan.gap, scan.link
-    if gap is not None and (gap[0] == "segment" or scan.index != len(scan.segments) - 1):
+    if gap is not None and gap[0] == "fork":
+        return ("TORN", *gap)
+    if gap is not None and (gap[0] in ("segment", "lineage") or scan.index != len(scan.segments) - 1):
         return ("CORRUPT", *gap)
     if closed is not None:
         here = Closed(link.seq, link.hash, link.commit, scan.segment.name, scan.segment.size)

@@ -33,6 +33,7 @@ VERBS = [
     ("log", "stats"),
     ("log", "tail"),
     ("log", "seal"),
+    ("log", "fork"),
 ]
 
 

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+from eventlog.lineage import alone
 from eventlog.log import SEGMENT_BYTES, Log
 from eventlog.sealing import seal_full_segments
 from tests.eventlog.support import LOG_ID, NOW, draft, event, genesis_hash
@@ -65,7 +66,7 @@ def life(folder: Path, segment_bytes: int) -> None:
 
 def seal(folder: Path) -> None:
     """Seal the full segments of a log that nobody writes, and say how many there were."""
-    sealed = seal_full_segments(folder, log_id=LOG_ID, genesis_hash=genesis_hash(folder), key=None, leave=lambda: False)
+    sealed = seal_full_segments(folder, lineage=alone(LOG_ID, genesis_hash(folder)), key=None, leave=lambda: False)
     os.write(1, f"SEALED {sealed}\n".encode())
 
 

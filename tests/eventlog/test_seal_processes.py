@@ -12,6 +12,7 @@ import pytest
 
 from eventlog.chain import list_segments
 from eventlog.frames import Frame
+from eventlog.lineage import alone
 from eventlog.log import Log
 from eventlog.reader import read_frames
 from eventlog.sealing import seal_full_segments
@@ -59,7 +60,7 @@ def injected(folder: Path, frames: list[Frame], call: str, fault: str, when: int
     assert (code == 0) == ("SEALED 2" in told), where
     assert verify(folder).verdict == "OK", where
     assert list(read_frames(folder)) == frames, where
-    seal_full_segments(folder, log_id=LOG_ID, genesis_hash=genesis_hash(folder), key=None, leave=lambda: False)
+    seal_full_segments(folder, lineage=alone(LOG_ID, genesis_hash(folder)), key=None, leave=lambda: False)
     assert [segment.manifest is not None for segment in list_segments(folder)] == [True, True, False], where
     assert (verify(folder).verdict, list(read_frames(folder))) == ("OK", frames), where
 

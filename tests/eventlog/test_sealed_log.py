@@ -18,6 +18,7 @@ from eventlog.chain import list_segments
 from eventlog.checkpoint import origin
 from eventlog.compressed import manifest_path, sealed_path
 from eventlog.errors import LogCorruptError
+from eventlog.lineage import alone
 from eventlog.log import Log
 from eventlog.note import SigningKey
 from eventlog.reader import follow, read_frames
@@ -50,7 +51,7 @@ def open_log(folder: Path) -> Log:
 
 
 def seal(folder: Path, *, key: SigningKey | None = KEY, leave: Callable[[], bool] = lambda: False) -> int:
-    return seal_full_segments(folder, log_id=LOG_ID, genesis_hash=genesis_hash(folder), key=key, leave=leave)
+    return seal_full_segments(folder, lineage=alone(LOG_ID, genesis_hash(folder)), key=key, leave=leave)
 
 
 def written(folder: Path, *, frames: int = 40) -> Log:
@@ -256,7 +257,7 @@ def test_a_snapshot_of_raw_segments_fits_when_they_are_sealed(tmp_path: Path) ->
     folder = tmp_path / "log"
     log = written(folder)
     start = genesis_waypoint(folder)
-    at, told, prefix = snapshot.examine(log_id=LOG_ID, segments=log.segments(), start=start, last=None)
+    at, told, prefix = snapshot.examine(lineage=alone(LOG_ID), segments=log.segments(), start=start, last=None)
     header = snapshot.Header(
         format=snapshot.FORMAT, log_id=LOG_ID, at=at, told=told, prefix=prefix, code="code", state=""
     )

@@ -14,6 +14,7 @@ from eventlog.chain import list_segments
 from eventlog.errors import LogCorruptError, LogRegressedError
 from eventlog.frames import Head
 from eventlog.ids import LogId
+from eventlog.lineage import alone
 from eventlog.log import Log
 from eventlog.recovery import Witness, genesis_waypoint
 from eventlog.snapshot import FORMAT, KEPT_MAX, Header, Snapshot, UnfitError, choose, examine, write
@@ -36,7 +37,9 @@ def leave(home: Path, *, frames: int = 5, code: str = CODE) -> Header:
 
 
 def header_of(folder: Path, log: Log, *, code: str = CODE) -> Header:
-    at, told, prefix = examine(log_id=LOG_ID, segments=log.segments(), start=genesis_waypoint(folder), last=None)
+    at, told, prefix = examine(
+        lineage=alone(LOG_ID), segments=log.segments(), start=genesis_waypoint(folder), last=None
+    )
     assert (at.link.seq, at.link.hash) == (log.head.seq, log.head.hash)
     return Header(
         format=FORMAT, log_id=LOG_ID, at=at, told=told, prefix=prefix, code=code, state=blake3(STATE).hexdigest()
@@ -154,9 +157,9 @@ def test_no_snapshot_is_made_of_a_log_whose_bytes_have_changed(tmp_path: Path) -
     segments = list_segments(tmp_path / "log")
     flip(tmp_path / "log" / SEGMENT, 30)
     with pytest.raises(UnfitError):
-        examine(log_id=LOG_ID, segments=segments, start=last.at, last=last)
+        examine(lineage=alone(LOG_ID), segments=segments, start=last.at, last=last)
     with pytest.raises(UnfitError):
-        examine(log_id=LOG_ID, segments=segments, start=genesis_waypoint(tmp_path / "log"), last=None)
+        examine(lineage=alone(LOG_ID), segments=segments, start=genesis_waypoint(tmp_path / "log"), last=None)
 
 
 # --- the opening of the log -----------------------------------------------------------------------------------------

@@ -41,6 +41,7 @@ def test_a_whole_log_is_described(tmp_path: Path) -> None:
     log.close()
     assert verify(tmp_path / "log") == Verification(
         verdict="OK",
+        ancestors=(),
         log_id=LOG_ID,
         segments=1,
         commits=3,

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import fields, replace
 
-from eventlog.events import Event
+from eventlog.events import Event, LogForked
 from eventlog.frames import Frame
-from eventlog.ids import JobId, LogId, PathText, RunId, Seq
+from eventlog.ids import JobId, LogId, PathText, RunId, Seq, Sha256
 from projections import projector as module
 from projections import queries
 from projections.arrow_rows import arrow_schema_of, registered, select, table_of
@@ -167,6 +167,18 @@ def test_frames_given_twice_are_refused(projector: Projector) -> None:
     projector.apply(frames)
     with pytest.raises(ProjectorGapError, match="begins at event 1"):
         projector.apply(frames)
+
+
+def test_the_first_frame_of_a_fork_continues_the_commit_that_its_event_names(projector: Projector) -> None:
+    frames = h.frames_of([[h.opened()], [h.run_started()]])
+    kept = frames[0]
+    told = LogForked(old_log_id="0" * 32, seq=1, hash=Sha256(kept.hash), abandoned_seq=2, reason="no copy")
+    (fork,) = h.frames_of([[told, h.opened()]], after=kept)
+    projector.apply([kept])
+    with pytest.raises(ProjectorGapError, match="another log"):
+        projector.apply([replace(frames[1], prev="f" * 64)])
+    projector.apply([replace(fork, prev="f" * 64)])
+    assert projector.checkpoint.seq == 3
 
 
 def test_a_frame_of_another_chain_is_refused(projector: Projector) -> None:
