@@ -14,7 +14,7 @@ from cli.log_keys import verifying_key
 from cli.options import HomeOption, JsonOption
 from cli.plain import PlainCommand, PlainGroup
 from cli.reading import nothing_here, require_folder
-from cli.render import count, out, out_json, place_text, printable
+from cli.render import count, out, out_json, place_text, printable, talk
 
 if TYPE_CHECKING:
     from eventlog.frames import LogRecord
@@ -76,6 +76,8 @@ def verify(
         out_json(verification)
     else:
         _show(verification)
+        if log is not None:
+            talk("to restore it: copy this folder to log/ of an empty home; where more was seen, it is REGRESSED there")
     raise typer.Exit(0 if verification.verdict == "OK" else EXIT_VERIFICATION)
 
 

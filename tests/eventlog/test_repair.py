@@ -175,6 +175,17 @@ def test_damage_behind_the_copy_is_refused_with_what_is_provable(tmp_path: Path)
     assert not (case.folder / "quarantine").exists()
 
 
+def test_a_log_is_not_cut_where_the_copy_ends_although_the_damage_goes_on_there(tmp_path: Path) -> None:
+    case = Case(tmp_path, sealed=False, frames=1, grown=2)
+    flip_bit(case.path(0), byte=700, bit=1)
+    flip_bit(case.path(0), byte=list_segments(case.copy)[0].size + 9, bit=1)
+    (case.folder / "CLOSED").unlink()
+    before = contents(case.folder)
+    with pytest.raises(LogCorruptError, match="does not cover"):
+        repaired(case.folder, case.copy)
+    assert contents(case.folder) == before
+
+
 def test_two_damaged_places_of_which_the_copy_covers_one_change_nothing(raw: Case) -> None:
     flip_bit(raw.path(0), byte=700, bit=1)
     flip_bit(raw.path(1), byte=700, bit=1)

@@ -74,7 +74,7 @@ def test_a_finding_says_where_and_what_is_still_proven(tmp_path: Path) -> None:
     (finding,) = verify(tmp_path / "log").findings
     assert (finding.segment, finding.offset, finding.seq, finding.check) == (SEGMENT, ends[1], 3, "hash")
     assert finding.provable == "commits 1 to 2, records 1 to 2"
-    assert "restore" in finding.what_to_do
+    assert "repair --from" in finding.what_to_do
 
 
 def test_a_write_under_way_is_no_finding_while_its_writer_lives(tmp_path: Path) -> None:
