@@ -40,8 +40,8 @@ from eventlog.fsport import OS_FS, FsPort
 from eventlog.keyfiles import PUBLIC_NAME, read_verifying_key
 from eventlog.lock import LOCK_NAME, LockHolder, LogLock
 from eventlog.reader import durable_end
-from eventlog.recovery import require_genesis
-from eventlog.sealed import CLOSED_NAME, GENESIS_NAME, Closed, write_closed
+from eventlog.recovery import require_genesis, require_lineage
+from eventlog.sealed import CLOSED_NAME, GENESIS_NAME, Closed, ancestor_name, write_closed
 from eventlog.verify import Verification, verify
 
 _CHANGED: Final = "it is not what the log holds there"
@@ -123,6 +123,9 @@ class _Transfer:
         segments, end = durable_end(self.source, fs=self.fs)
         sync_ancestors(self.target, fs=self.fs)
         self._small(GENESIS_NAME, read_small(self.source / GENESIS_NAME, fs=self.fs))
+        for life in require_lineage(self.source, fs=self.fs).lives[:-1]:  # the genesis of each, for who looks into it
+            name = ancestor_name(life.log_id)
+            self._small(name, read_small(self.source / name, fs=self.fs))
         if public_key is not None and exists(public_key, fs=self.fs):
             self._public_key(public_key)
         for segment in segments[: end.index]:

@@ -45,7 +45,7 @@ def test_a_head_is_carried_off_and_holds_the_log_to_it(done: Terminal, tmp_path:
 
     checked = done.casparian("log", "verify", "--expect", "head.note", "--json")
     assert (checked.code, checked.json["verdict"], checked.json["signed"]) == (0, "OK", size)
-    assert f"records 1 to {size} are under a signed checkpoint" in done.casparian("log", "verify").out
+    assert f"records 1 to {size} are under a signed head" in done.casparian("log", "verify").out
 
     behind = done.casparian(
         "log", "verify", "--home", backup, "--expect", "head.note", "--key", made.json["public_key"], "--json"
