@@ -109,8 +109,9 @@ def prepare_home(home: Home) -> None:
         )
 
 
-def refuse_own_folder(home: Home, target: Path) -> None:
-    """Raise CliError for a sink inside the folders that the home keeps for itself."""
+def refuse_own_folder(home: Home, target: Path, *, what: str = "write tables to") -> None:
+    """Raise CliError for a target inside the folders that the home keeps for itself, whatever leads there."""
+    target = target.resolve()
     kept_for_itself = (
         home.log,
         home.blobs,
@@ -120,10 +121,10 @@ def refuse_own_folder(home: Home, target: Path) -> None:
         home.root / "readmodel",
     )
     for kept in kept_for_itself:
-        if target == kept or kept in target.parents:
+        if target == kept.resolve() or kept.resolve() in target.parents:
             raise CliError(
                 "bad_sink_uri",
-                f"write tables to {target}: {kept} is the home's own folder",
-                "name another folder: --sink parquet://./out",
+                f"{what} {target}: {kept} is the home's own folder",
+                "name a place outside of it, such as --sink parquet://./out for tables",
                 exit_code=EXIT_USAGE,
             )

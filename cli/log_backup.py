@@ -36,7 +36,7 @@ def backup(
     place = find_home(home)
     require_folder(place)
     folder = Path.cwd() / target
-    refuse_own_folder(place, folder)
+    refuse_own_folder(place, folder, what="copy the log to")
     holder = this_process(since=clock.now(), purpose="back up another log to it")
     try:
         made = back_up(place.log, folder, holder=holder, public_key=place.public_key)

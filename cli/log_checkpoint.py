@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.errors import EXIT_USAGE, CliError
-from cli.home import find_home
+from cli.home import Home, find_home, refuse_own_folder
 from cli.log_keys import signing_key
 from cli.options import HomeOption, JsonOption
 from cli.reading import nothing_here, require_folder
@@ -40,6 +40,8 @@ def checkpoint(
 
     place = find_home(home)
     require_folder(place)
+    if target is not None:
+        _refuse_written_over(place, Path.cwd() / target)
     try:
         signed, note = sign_head(place.log, signing_key(place, signing))
     except LogMissingError as error:
@@ -47,6 +49,19 @@ def checkpoint(
     if target is not None:
         write_durably(Path.cwd() / target, note)
     _show(signed, note.decode(), target, as_json=as_json)
+
+
+def _refuse_written_over(place: Home, path: Path) -> None:
+    """Raise CliError unless the file may be made, or holds an earlier checkpoint: a key or a segment is none."""
+    from eventlog.checkpoint import ORIGIN_PREFIX
+
+    refuse_own_folder(place, path, what="write the checkpoint to")
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        known = file.read(len(ORIGIN_PREFIX)) == ORIGIN_PREFIX.encode()
+    if not known:
+        raise CliError("file_exists", f"write the checkpoint to {path}: it holds something else", "name another file")
 
 
 def _show(signed: Checkpoint, note: str, target: Path | None, *, as_json: bool) -> None:

@@ -40,7 +40,7 @@ def export(
     place = find_home(home)
     require_folder(place)
     folder = Path.cwd() / target
-    refuse_own_folder(place, folder)
+    refuse_own_folder(place, folder, what="export the log to")
     try:
         require_genesis(place.log)
     except LogMissingError as error:

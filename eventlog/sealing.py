@@ -6,7 +6,7 @@ Nothing is renamed or removed before what stands for it is on the disk and was r
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +14,7 @@ import zstandard
 from msgspec import Struct
 from msgspec.structs import replace
 
-from eventlog.chain import ChainScan, Link, Segment, Waypoint, genesis_link, list_segments, segment_path
+from eventlog.chain import ChainScan, Link, Segment, Waypoint, find_segment, genesis_link, list_segments, segment_path
 from eventlog.checkpoint import origin
 from eventlog.compressed import damaged, manifest_path, opened_sealed, read_exactly, read_manifest, sealed_path
 from eventlog.files import (
@@ -122,22 +122,43 @@ def seal_full_segments(
     Raises LogCorruptError, BadManifestError if a segment is damaged, with its files as they were, and OSError.
     """
     start, sealed = first_seal(lineage.lives[0].genesis), 0
+    unproven: list[tuple[Segment, LogId, SealStart]] = []  # sealed by nobody, and no signed manifest stands behind them
     for segment in list_segments(folder, fs=fs)[:-1]:
         if leave():
             break
+        entered = lineage.entered(start.link)
+        if segment.problem or entered is None:
+            why = f"commit {start.link.commit} before it is not where an earlier life ended"
+            raise damaged(segment.path, segment.problem or why)
+        life, link = entered
+        start = replace(start, link=link)
+        ours = key if key is not None and key.verifying.name == origin(life.log_id) else None
         if segment.manifest is None:
-            if segment.problem:
-                raise damaged(segment.path, segment.problem)
-            entered = lineage.entered(start.link)
-            if entered is None:
-                raise damaged(segment.path, f"commit {start.link.commit} before it is not where an earlier life ended")
-            life, link = entered
-            ours = key if key is not None and key.verifying.name == origin(life.log_id) else None
-            seal_segment(folder, log_id=life.log_id, start=replace(start, link=link), key=ours, fs=fs)
+            if ours is not None:
+                _prove(unproven, fs)
+                unproven.clear()
+            seal_segment(folder, log_id=life.log_id, start=start, key=ours, fs=fs)
             drop_raw(folder, first=segment.first, fs=fs)
             sealed += 1
-        start = seal_after(*read_manifest(folder, first=segment.first, fs=fs))
+        manifest, data = read_manifest(folder, first=segment.first, key=ours.verifying if ours else None, fs=fs)
+        if manifest.before != start.before:
+            raise damaged(segment.path, "the manifest before it is not the one that it vouches for")
+        if manifest.key:
+            unproven.clear()
+        else:
+            unproven.append((find_segment(folder, first=segment.first, fs=fs), life.log_id, start))
+        start = seal_after(manifest, data)
     return sealed
+
+
+def _prove(unproven: Sequence[tuple[Segment, LogId, SealStart]], fs: FsPort) -> None:
+    """Raise LogCorruptError unless unsigned manifests say what their segments hold: a key vouches for all before it."""
+    for segment, log_id, start in unproven:
+        manifest = segment.manifest
+        assert manifest is not None
+        tree = _examine(segment, log_id, start, fs).tree
+        if tree.root().hex() != manifest.root or tuple(peak.hex() for peak in tree.peaks) != manifest.peaks:
+            raise damaged(segment.path, "its manifest names another root than its records have")
 
 
 class _Packed(Struct, frozen=True, kw_only=True):
@@ -212,7 +233,7 @@ def _examine(segment: Segment, log_id: LogId, start: SealStart, fs: FsPort) -> _
         if wrong is not None:
             raise damaged(segment.path, f"commit {line.commit} holds {wrong[1]!r} where record {wrong[0]} must be")
         holdings.add(raw)
-    if scan.gap is not None:
+    if scan.gap is not None and scan.offset < segment.size:  # at its end, a sealed one misses its successor alone
         raise damaged(segment.path, f"at byte {scan.offset}: expected {scan.gap.expected}, found {scan.gap.actual}")
     if len(holdings.types) > TYPES_MAX:
         raise damaged(segment.path, f"it holds {len(holdings.types)} types of records, at most {TYPES_MAX} can be")

@@ -6,22 +6,23 @@ compressed bytes are those that were sealed. The walk itself proves what they gi
 
 from __future__ import annotations
 
-import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
-from eventlog.chain import Segment
+from eventlog.chain import ChainScan, Segment
 from eventlog.checkpoint import Checkpoint, Expected, origin
 from eventlog.errors import LogCorruptError, LogError
-from eventlog.files import opened_regular, read_small
+from eventlog.files import read_small
+from eventlog.frames import RawFrame
 from eventlog.fsport import OS_FS, FsPort
 from eventlog.lineage import Lineage
 from eventlog.note import VerifyingKey
 
-READ_BYTES: Final = 1024 * 1024
+_TAG: Final = re.compile(rb'^\{"seq":[0-9]+,"type":"([^"]*)"', re.MULTILINE)
 
 
 class Complaint(Struct, frozen=True):
@@ -43,7 +44,7 @@ def expected_of_seals(
     for segment in segments:
         if segment.manifest is None:
             continue
-        from eventlog.compressed import manifest_path, read_manifest  # most logs have no sealed segment
+        from eventlog.compressed import manifest_path, opened_sealed, read_manifest  # most logs have none
         from eventlog.manifest import manifest_digest
 
         name = manifest_path(folder, first=segment.first).name
@@ -58,7 +59,9 @@ def expected_of_seals(
                 raise _wrong(name, "the manifest before it is not the one that it vouches for")
             if segment.problem:
                 continue  # the walk along the chain says so
-            _require_bytes(segment, manifest.zst_sha256, fs)
+            with opened_sealed(segment.path, manifest, fs=fs) as sealed:
+                for _ in sealed.stream():
+                    pass  # raises unless both hashes of the manifest fit
         except LogError as error:
             yield Complaint(name, error)
             continue
@@ -71,14 +74,49 @@ def expected_of_seals(
         yield Expected(name=name, checkpoint=head, verified=ours is not None and bool(manifest.key), inside=True)
 
 
-def _require_bytes(segment: Segment, expected: str, fs: FsPort) -> None:
-    digest, offset = hashlib.sha256(), 0
-    with opened_regular(segment.path, fs=fs) as fd:
-        while piece := fs.read(fd, READ_BYTES, offset):  # ends: each round goes forward in a file of known size
-            digest.update(piece)
-            offset += len(piece)
-    if digest.hexdigest() != expected:
-        raise _wrong(segment.path.name, f"its bytes have SHA-256 {digest.hexdigest()}, its manifest says {expected}")
+class SealAudit:
+    """Compares what each manifest says of its segment with the frames that a walk finds: `hear` each, then `finish`."""
+
+    def __init__(self, segments: Sequence[Segment]) -> None:
+        self._manifests = {index: each.manifest for index, each in enumerate(segments) if each.manifest is not None}
+        self._index = -1
+        self._found: dict[str, Any] = {}
+        self._types: dict[str, int] = {}
+        self.complaints: list[Complaint] = []
+
+    def hear(self, raw: RawFrame, index: int) -> None:
+        """Take in one frame of the chain; free of charge where the segment is not sealed."""
+        if index not in self._manifests:
+            return
+        line = raw.line
+        if index != self._index:
+            self._end()
+            self._index, self._types = index, {}
+            self._found = {"first_commit": line.commit, "prev": line.prev, "ts_min": line.ts, "ts_max": line.ts}
+        for tag in _TAG.findall(raw.lines):
+            name = tag.decode("utf-8", "replace")
+            self._types[name] = self._types.get(name, 0) + 1
+        found = self._found
+        found["ts_min"], found["ts_max"] = min(found["ts_min"], line.ts), max(found["ts_max"], line.ts)
+        found |= {"last": line.last, "last_commit": line.commit, "epoch": line.epoch, "durable": line.durable}
+
+    def finish(self, scan: ChainScan) -> list[Complaint]:
+        """Return what manifests say that the frames do not; where the chain broke, the walk says enough."""
+        if scan.gap is None or scan.index > self._index:
+            self._end()
+        return self.complaints
+
+    def _end(self) -> None:
+        manifest = self._manifests.get(self._index)
+        if manifest is None:
+            return
+        found = {**self._found, "types": dict(sorted(self._types.items()))}
+        says = {name: getattr(manifest, name) for name in self._found} | {"types": dict(sorted(manifest.types.items()))}
+        wrong = [name for name in found if found[name] != says[name]]
+        if wrong:
+            words = ", ".join(f"{name} {says[name]}, and its records say {found[name]}" for name in wrong)
+            name = f"{manifest.first:020d}.seal"
+            self.complaints.append(Complaint(name, _wrong(name, f"it says {words}")))
 
 
 def _wrong(name: str, why: str) -> LogCorruptError:

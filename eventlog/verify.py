@@ -34,7 +34,7 @@ from eventlog.note import VerifyingKey
 from eventlog.records import COMMAND_TYPES, LogRecord, decode_records, misplaced_line
 from eventlog.recovery import Hearing, Witness, judge, require_lineage
 from eventlog.sealed import CLOSED_NAME, GENESIS_NAME, Ancestor, Closed, read_closed
-from eventlog.seals import expected_of_seals
+from eventlog.seals import SealAudit, expected_of_seals
 from eventlog.verdict import WHAT_TO_DO, Finding, Judgement, Verdict
 
 FINDINGS_MAX: Final = 100  # later ones are counted in `findings_total`
@@ -140,11 +140,14 @@ class _Audit:
             self._expect_anchor(lineage.log_id)
         scan = self._scan(lineage)
         self._expect_seals(scan)
-        comparison = Comparison(self.expected)
+        comparison, seals = Comparison(self.expected), SealAudit(scan.segments)
         for raw in scan.frames():
             self._check_frame(raw, scan)
             hearing.hear(raw.line)
             comparison.hear(raw)
+            seals.hear(raw, scan.index)
+        for complaint in seals.finish(scan):
+            self._note_file("CORRUPT", complaint.name, complaint.error)
         for judgement in comparison.verdicts(scan):
             self._note(judgement)
         self.signed = comparison.agreed_size(scan)

@@ -12,14 +12,17 @@ from random import Random
 from typing import Final
 
 import pytest
+from msgspec.structs import replace
 
 from eventlog import snapshot
 from eventlog.chain import list_segments
 from eventlog.checkpoint import origin
-from eventlog.compressed import manifest_path, sealed_path
+from eventlog.compressed import manifest_path, read_manifest, sealed_path
 from eventlog.errors import LogCorruptError
 from eventlog.lineage import alone
 from eventlog.log import Log
+from eventlog.manifest import encode_manifest
+from eventlog.merkle import CompactRange
 from eventlog.note import SigningKey
 from eventlog.reader import follow, read_frames
 from eventlog.recovery import genesis_waypoint
@@ -171,6 +174,53 @@ def test_damage_to_a_sealed_segment_is_corrupt_and_nothing_is_written(sealed: Pa
     with pytest.raises(LogCorruptError):
         open_log(sealed)
     assert {path.name: path.lstat().st_size for path in sealed.iterdir()} == names
+
+
+def rewritten(folder: Path, first: int, **fields: object) -> None:
+    """Put a manifest in another's place that nobody signed, and that fits itself."""
+    manifest, _ = read_manifest(folder, first=first)
+    data = encode_manifest(replace(manifest, key="", **fields), None)
+    manifest_path(folder, first=first).write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"ts_min": "1999-01-01T00:00:00.000000Z"},
+        {"ts_max": "2999-01-01T00:00:00.000000Z"},
+        {"epoch": 7},
+        {"durable": 0},
+        {"prev": "0" * 64},
+        {"raw_sha256": "0" * 64},
+    ],
+    ids=lambda lie: str(*lie),
+)
+def test_29_whatever_an_unsigned_manifest_says_wrongly_is_found(sealed: Path, lie: dict[str, object]) -> None:
+    first = list_segments(sealed)[-2].first  # no manifest behind it vouches for it
+    rewritten(sealed, first)
+    assert verify(sealed, key=KEY.verifying).verdict == "OK", "unsigned, and true"
+    rewritten(sealed, first, **lie)
+    result = verify(sealed, key=KEY.verifying)
+    assert result.verdict == "CORRUPT"
+    assert any(finding.segment == f"{first:020d}.seal" for finding in result.findings)
+
+
+def test_29_the_key_signs_nothing_that_goes_on_from_a_forged_tree(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    log = open_log(folder)
+    while log.full_segments < 1:
+        log.commit([draft(event(1, "why " * 30))])
+    seal(folder, key=None)
+    forged = CompactRange()
+    forged.extend(b"forged\n" * (list_segments(folder)[1].first - 1))
+    peaks = tuple(peak.hex() for peak in forged.peaks)
+    rewritten(folder, 1, root=forged.root().hex(), peaks=peaks)
+    while log.full_segments < 2:
+        log.commit([draft(event(1, "why " * 30))])
+    log.close()
+    with pytest.raises(LogCorruptError, match="another root"):
+        seal(folder)
+    assert len(list(folder.glob("*.seal"))) == 1
 
 
 def test_a_lost_active_segment_behind_sealed_ones_is_corrupt_and_not_an_end(sealed: Path) -> None:
