@@ -126,23 +126,39 @@ def settle_fork(folder: Path, genesis: Genesis, *, fs: FsPort) -> None:
     if not exists(folder / FORKING_NAME, fs=fs):
         return
     old = forked_from(folder, genesis.log_id, fs=fs)
-    if old is None:
+    end = genesis.ancestors[-1] if genesis.ancestors else None
+    if old is None or end is None:
         remove_durably(folder / ancestor_name(genesis.log_id), fs=fs)
-    else:
-        end = genesis.ancestors[-1]
-        aside = aside_folder(folder, old)
-        names = sorted(fs.names(aside))
-        if any(name.startswith(end.segment) for name in names):
-            _cut_segment(folder, aside, end, fs)
-        for name in names:
-            if name != end.segment:
-                remove(_place(folder, name), fs=fs)
-        if fs.is_folder(folder / ANCHORS_NAME):
-            sync_folder(folder / ANCHORS_NAME, fs=fs)
-        next_segment = segment_path(folder, first=end.seq + 1)
-        remove(next_segment, fs=fs)  # ours, empty, from an attempt that a crash ended
-        fs.close(create_durably(next_segment, fs=fs))
+    elif not _has_gone_on(folder, aside_folder(folder, old), end, fs):
+        _settle(folder, aside_folder(folder, old), end, fs)
     remove_durably(folder / FORKING_NAME, fs=fs)
+
+
+def _has_gone_on(folder: Path, aside: Path, end: Ancestor, fs: FsPort) -> bool:
+    """Return whether the fork has frames of its own: then it was settled, and FORKING came back from somewhere."""
+    raw = segment_path(folder, first=end.seq + 1)
+    present = [path for path in (raw, raw.with_name(raw.name + ".zst")) if exists(path, fs=fs)]
+    ours = [path for path in present if not _is_aside(path.name, folder, aside, fs)]
+    return any(fs.lstat(path).st_size for path in ours)
+
+
+def _is_aside(name: str, folder: Path, aside: Path, fs: FsPort) -> bool:
+    """Return whether what has this name is the very file that is kept aside, so that its name here may go."""
+    return identity_of_name(_place(folder, name), fs) == identity_of_name(aside / name, fs)
+
+
+def _settle(folder: Path, aside: Path, end: Ancestor, fs: FsPort) -> None:
+    names = sorted(fs.names(aside))
+    if any(name.startswith(end.segment) for name in names):
+        _cut_segment(folder, aside, end, fs)
+    for name in names:
+        if name != end.segment and _is_aside(name, folder, aside, fs):
+            remove(_place(folder, name), fs=fs)
+    if fs.is_folder(folder / ANCHORS_NAME):
+        sync_folder(folder / ANCHORS_NAME, fs=fs)
+    next_segment = segment_path(folder, first=end.seq + 1)
+    remove(next_segment, fs=fs)  # ours, empty, from an attempt that a crash ended
+    fs.close(create_durably(next_segment, fs=fs))
 
 
 # --- where it begins ------------------------------------------------------------------------------------------------
@@ -170,7 +186,7 @@ def _find_cut(folder: Path, lineage: Lineage, seq: int, fs: FsPort) -> _Cut:
     found: Waypoint | None = None
     for raw in scan.frames():
         last = raw.line.last
-        if last == seq:
+        if last == seq and found is None:  # not the marks behind it, of which one may have begun a segment
             found = scan.waypoint()
         before = last if last < seq else before
         after = last if last > seq and not after else after

@@ -42,7 +42,7 @@ from eventlog.files import (
 from eventlog.frames import FRAME_SPAN_BYTES_MAX, find_commit_line, read_commit_line
 from eventlog.fsport import OS_FS, FsPort
 from eventlog.ids import Instant, LogId, Sha256
-from eventlog.lineage import lineage_of
+from eventlog.lineage import Lineage, lineage_of
 from eventlog.lock import LOCK_NAME, LockHolder, LogLock
 from eventlog.note import VerifyingKey
 from eventlog.overlay import Content, Overlay, Part, Spliced, opened_spliced
@@ -174,7 +174,7 @@ class _Plan:
         try:
             ours, ours_hash = read_genesis(self.folder, fs=self.fs)
         except (LogCorruptError, FileNotFoundError) as error:
-            if self._named_by_first_frame() != lineage_of(copied, copied_hash).lives[0].genesis:
+            if self._named_by_first_frame(lineage_of(copied, copied_hash)) != copied_hash:
                 raise OtherLogError(
                     f"{what}: {GENESIS_NAME} cannot be read here, and the first commit does not name that of the copy.",
                     next_step="Keep the folder, and restore the whole copy instead.",
@@ -190,9 +190,13 @@ class _Plan:
                 f"{what}: that is log {copied.log_id}, this is log {ours.log_id}.", next_step="Name a copy of this log."
             )
 
-    def _named_by_first_frame(self) -> str:
-        """Return the hash of the genesis that our first commit names, "" if that cannot be read."""
-        segment = self.ours.get(1)
+    def _named_by_first_frame(self, lineage: Lineage) -> str:
+        """Return the hash of the genesis that the first commit of our present life names, "" if that cannot be read.
+
+        Forks of one log share their first life, so only where the copy's present one begins can tell ours from another.
+        """
+        earlier = lineage.lives[-2].end if len(lineage.lives) > 1 else None
+        segment = self.ours.get(earlier.seq + 1 if earlier is not None else 1)
         if segment is None or segment.problem:
             return ""
         try:

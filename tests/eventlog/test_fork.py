@@ -94,7 +94,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("seq", [1, 3, 11, 17, 25])
 def test_26_a_fork_goes_on_from_any_end_of_a_commit(log_folder: Path, seq: int) -> None:
     before, kept = contents(log_folder), [each for each in history(log_folder) if each[0] <= seq]
-    end = kept[-1][1] if seq < 25 else verify(log_folder).head_hash  # there the writer left an empty commit
+    end = kept[-1][1]  # the mark that the writer left behind the last record is left behind too
     forked = fork(log_folder, seq)
     assert (forked.old_log_id, forked.seq, forked.hash, forked.abandoned_seq) == (LOG_ID, seq, end, 25)
     assert agreed(log_folder) == "OK"
@@ -118,6 +118,39 @@ def test_26_a_fork_goes_on_from_any_end_of_a_commit(log_folder: Path, seq: int) 
     assert gone - {"GENESIS.json"} <= set(aside) | {"CLOSED"}
     assert (log_folder / f"GENESIS.{LOG_ID}.json").read_bytes() == before["GENESIS.json"]
     assert all(not each.problem for each in measure(log_folder).segments)
+
+
+def test_a_mark_that_begins_a_segment_is_left_behind_with_it(quick: Path) -> None:
+    folder = quick / "log"
+    log = open_log(folder)
+    log.commit([draft(event(1, "why " * 40))])
+    log._segment_bytes = log.head.bytes  # the mark of the close passes the bound
+    log.close()
+    mark = folder / f"{log.head.seq + 1:020d}.ndjson"
+    before = mark.read_bytes()
+    fork(folder, log.head.seq)
+    assert agreed(folder) == "OK"
+    assert (aside_folder(folder, LOG_ID) / mark.name).read_bytes() == before
+    open_log(folder).close()
+    assert agreed(folder) == "OK"
+
+
+def test_a_word_of_a_fork_that_comes_back_takes_nothing_from_the_log(log_folder: Path) -> None:
+    (log_folder / FORKING_NAME).write_text(f"{LOG_ID} {'a' * 32}")  # in a log that was never forked
+    before = history(log_folder)
+    open_log(log_folder).close()
+    assert not (log_folder / FORKING_NAME).exists()
+    assert history(log_folder)[: len(before)] == before
+    fork(log_folder, 11)
+    log = open_log(log_folder)
+    for number in range(20):
+        log.commit([draft(event(number, "new " * 40))])
+    log.close()
+    before = history(log_folder)
+    (log_folder / FORKING_NAME).write_text(f"{NEW_ID} {LOG_ID}")  # in a fork that has gone on
+    open_log(log_folder).close()
+    assert history(log_folder)[: len(before)] == before
+    assert agreed(log_folder) == "OK"
 
 
 def test_the_first_frame_of_a_fork_names_the_new_genesis_and_is_told_by_who_forked(log_folder: Path) -> None:
