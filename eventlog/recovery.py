@@ -218,7 +218,7 @@ def _accusation(scan: ChainScan) -> str | None:
     with opened_regular(scan.segment.path, fs=scan.fs) as fd:
         data = scan.fs.read(fd, scan.segment.size - start, start)
     hashed = 0
-    for line, match in _commit_lines(data, scan.offset - start):
+    for line, match in commit_lines(data, scan.offset - start):
         if scan.link.commit == 0 and line.commit >= 2:
             # Before the first commit is durable no second one is begun: a session opens with one frame and its sync.
             return f"a commit line numbered {line.commit} follows, and not even the first commit can be read"
@@ -236,7 +236,7 @@ def _accusation(scan: ChainScan) -> str | None:
     return None
 
 
-def _commit_lines(data: bytes, start: int) -> Iterator[tuple[CommitLine, re.Match[bytes]]]:
+def commit_lines(data: bytes, start: int) -> Iterator[tuple[CommitLine, re.Match[bytes]]]:
     """Yield every well-formed commit line from `start` on, wherever it stands: damage may have eaten the line break."""
     at = data.find(COMMIT_START, start)
     while at >= 0:  # goes forward through at most FRAME_BYTES_MAX + TAIL_BYTES_MAX bytes

@@ -39,14 +39,14 @@ from eventlog.files import (
     temporary,
     write_all,
 )
-from eventlog.frames import FRAME_SPAN_BYTES_MAX, find_commit_line, read_commit_line
+from eventlog.frames import FRAME_SPAN_BYTES_MAX, FrameHash, find_commit_line, hashed_end, read_commit_line
 from eventlog.fsport import OS_FS, FsPort
 from eventlog.ids import Instant, LogId, Sha256
 from eventlog.lineage import Lineage, lineage_of
 from eventlog.lock import LOCK_NAME, LockHolder, LogLock
 from eventlog.note import VerifyingKey
 from eventlog.overlay import Content, Overlay, Part, Spliced, opened_spliced
-from eventlog.recovery import QUARANTINE_NAME, Witness
+from eventlog.recovery import QUARANTINE_NAME, Witness, commit_lines
 from eventlog.repair_note import NOTED_MAX, read_note, write_note
 from eventlog.sealed import CLOSED_NAME, GENESIS_NAME, Genesis, read_closed, read_genesis
 from eventlog.verify import Verification, verify
@@ -83,6 +83,7 @@ def repair_log(
     try:
         plan = _Plan(folder, copy, key, fs=fs)
         plan.make(copied, copied_hash)
+        _require_one_history(plan)
         verification = verify(folder, witness_of=witness_of, key=key, fs=plan.view)
         _require_proven(plan, verification)
         epoch = verification.epochs + 1
@@ -96,6 +97,24 @@ def repair_log(
         ) from error
     finally:
         lock.release()
+
+
+def _require_one_history(plan: _Plan) -> None:
+    """Raise LogCorruptError if the result has another commit where one of ours is whole behind the damage.
+
+    The copy may have gone on from a common past by itself: then neither is a copy of the other.
+    """
+    ours = dict(plan.whole_commits())
+    start = Waypoint(link=plan.lineage.begin, index=0, offset=0)
+    segments = list_segments(plan.folder, fs=plan.view)
+    scan = ChainScan(lineage=plan.lineage, segments=segments, start=start, fs=plan.view)
+    for raw in scan.frames() if ours else ():
+        if ours.get(raw.line.commit, raw.line.hash) != raw.line.hash:
+            raise LogCorruptError(
+                f"Repair the log in {plan.folder} from {plan.copy}: commit {raw.line.commit} is whole in both, and not "
+                f"the same: two histories of one log.",
+                next_step="Keep both folders as evidence; `casparian log fork` goes on from what they have in common.",
+            )
 
 
 # --- planning: reads both folders, writes nothing -------------------------------------------------------------------
@@ -205,6 +224,23 @@ class _Plan:
         except (LogCorruptError, OSError):
             return ""
         return read_commit_line(match).prev if match is not None else ""
+
+    def whole_commits(self) -> Iterator[tuple[int, str]]:
+        """Yield number and hash of each commit of ours that fits its own hash, in raw segments that go."""
+        replaced = {change.name for change in self.changes}
+        for segment in self.ours.values():
+            if segment.path.name not in replaced or segment.manifest is not None or segment.problem:
+                continue
+            try:
+                with opened_spliced(_whole(segment), fs=self.fs) as read:
+                    data = read(segment.size, 0)
+            except OSError:
+                continue  # what cannot be read speaks against nothing
+            for line, match in commit_lines(data, 0):
+                start = match.start() - line.bytes
+                hasher = FrameHash(self.lineage.life_of(line.commit).log_id)
+                if start >= 0 and hasher.of(memoryview(data)[start : hashed_end(match)]) == line.hash:
+                    yield line.commit, line.hash
 
     def _closed(self) -> None:
         """Put a damaged CLOSED away: it is a witness of nothing. An undamaged one is heard by the audit."""

@@ -186,6 +186,23 @@ def test_a_log_is_not_cut_where_the_copy_ends_although_the_damage_goes_on_there(
     assert contents(case.folder) == before
 
 
+def test_a_copy_that_went_on_by_itself_is_another_history_and_changes_nothing(quick: Path) -> None:
+    folder, copy = quick / "log", quick / "copy"
+    written(folder, frames=5).close()
+    shutil.copytree(folder, copy)
+    for place, frames in ((folder, 4), (copy, 9)):
+        log = open_log(place)
+        for number in range(frames):
+            log.commit([draft(event(number, place.name))])
+        log.close()
+    flip_bit(list_segments(folder)[0].path, byte=700, bit=3)  # of what both have
+    (folder / "CLOSED").unlink()
+    before = contents(folder)
+    with pytest.raises(LogCorruptError, match="two histories of one log"):
+        repaired(folder, copy)
+    assert contents(folder) == before
+
+
 def test_two_damaged_places_of_which_the_copy_covers_one_change_nothing(raw: Case) -> None:
     flip_bit(raw.path(0), byte=700, bit=1)
     flip_bit(raw.path(1), byte=700, bit=1)
