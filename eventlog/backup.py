@@ -41,7 +41,7 @@ from eventlog.keyfiles import PUBLIC_NAME, read_verifying_key
 from eventlog.lock import LOCK_NAME, LockHolder, LogLock
 from eventlog.reader import durable_end
 from eventlog.recovery import require_genesis, require_lineage
-from eventlog.sealed import CLOSED_NAME, GENESIS_NAME, Closed, ancestor_name, write_closed
+from eventlog.sealed import CLOSED_NAME, GENESIS_NAME, Closed, ancestor_name, read_closed, write_closed
 from eventlog.verify import Verification, verify
 
 _CHANGED: Final = "it is not what the log holds there"
@@ -121,6 +121,7 @@ class _Transfer:
         if anchor is not None:
             read_checkpoint(anchor, None)  # a damaged one is refused before anything is copied
         segments, end = durable_end(self.source, fs=self.fs)
+        self._require_no_loss(end)
         sync_ancestors(self.target, fs=self.fs)
         self._small(GENESIS_NAME, read_small(self.source / GENESIS_NAME, fs=self.fs))
         for life in require_lineage(self.source, fs=self.fs).lives[:-1]:  # the genesis of each, for who looks into it
@@ -137,6 +138,18 @@ class _Transfer:
         if anchor is not None:
             self._anchor(anchor)
         write_closed(self.target, closed, fs=self.fs)
+
+    def _require_no_loss(self, end: Waypoint) -> None:
+        """Raise LogRegressedError if the copy says that it ends behind the log. A damaged CLOSED says nothing."""
+        try:
+            held = read_closed(self.target, fs=self.fs)
+        except LogCorruptError:
+            return
+        if held is not None and held.commit > end.link.commit:
+            raise LogRegressedError(
+                f"Back up {self.source}: it ends at commit {end.link.commit}, its copy at commit {held.commit}.",
+                next_step="Keep both. The copy has seen more than is here: it is the one to go on from.",
+            )
 
     def _small(self, name: str, data: bytes) -> None:
         path = self.target / name

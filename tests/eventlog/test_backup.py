@@ -253,3 +253,16 @@ def test_a_fault_at_any_call_of_a_backup_leaves_what_the_next_one_completes(
     calls = at_every_call(monkeypatch, lambda: back_up(folder, target, holder=HOLDER), complete_it)
     assert calls > 30
     assert list(read_frames(folder)) == before
+
+
+def test_a_log_that_lost_its_last_segments_does_not_replace_the_copy(tmp_path: Path) -> None:
+    folder, target = tmp_path / "log", tmp_path / "copy"
+    written(folder).close()
+    backed_up(folder, target)
+    before = contents(target)
+    for segment in list_segments(folder)[-2:]:
+        segment.path.unlink()
+    (folder / "CLOSED").unlink()
+    with pytest.raises(LogRegressedError, match="its copy at commit"):
+        back_up(folder, target, holder=HOLDER)
+    assert contents(target) == before
