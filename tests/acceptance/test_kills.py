@@ -113,9 +113,8 @@ def _kill_one(terminal: FixtureTerminal, files: list[Path], draw: random.Random)
         if draw.random() < 0.5:  # else the next run meets the executors of this one
             eventually(lambda: terminal.processes() == [], what="the executors to notice and leave")
         return True
-    assert run.returncode in (0, 1, 3, 5), (
-        err
-    )  # as the files that it was given are: 1 if the one left is that which fails
+    # As the files that it was given are: 1 if the one that was left is that which fails.
+    assert run.returncode in (0, 1, 3, 5), err
     return False
 
 
