@@ -31,6 +31,7 @@ from eventlog.files import (
     create_durably,
     created,
     exists,
+    file_sha256,
     make_folder,
     remove,
     remove_durably,
@@ -143,8 +144,15 @@ def _has_gone_on(folder: Path, aside: Path, end: Ancestor, fs: FsPort) -> bool:
 
 
 def _is_aside(name: str, folder: Path, aside: Path, fs: FsPort) -> bool:
-    """Return whether what has this name is the very file that is kept aside, so that its name here may go."""
-    return identity_of_name(_place(folder, name), fs) == identity_of_name(aside / name, fs)
+    """Return whether what has this name is kept aside, byte for byte, so that its name here may go.
+
+    It is one file with two names, or two where the folder was copied while the fork was under way.
+    """
+    here, kept = _place(folder, name), aside / name
+    if not exists(here, fs=fs) or not exists(kept, fs=fs):
+        return False
+    same_file = identity_of_name(here, fs) == identity_of_name(kept, fs)
+    return same_file or file_sha256(here, fs=fs) == file_sha256(kept, fs=fs)
 
 
 def _settle(folder: Path, aside: Path, end: Ancestor, fs: FsPort) -> None:

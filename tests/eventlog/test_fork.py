@@ -153,6 +153,21 @@ def test_a_word_of_a_fork_that_comes_back_takes_nothing_from_the_log(log_folder:
     assert agreed(log_folder) == "OK"
 
 
+@pytest.mark.parametrize("seq", [1, 5, 7, 11, 25])
+def test_a_copy_of_a_folder_whose_fork_is_under_way_is_settled_too(
+    log_folder: Path, quick: Path, monkeypatch: pytest.MonkeyPatch, seq: int
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("eventlog.fork._settle", lambda *_: stop("the process ends here"))
+        with pytest.raises(Exception, match="ends here"):
+            fork(log_folder, seq)
+    copied = quick / "copied"
+    shutil.copytree(log_folder, copied)  # one file of two names becomes two files
+    open_log(copied).close()
+    assert (verify(copied).log_id, verify(copied).head_seq, agreed(copied)) == (NEW_ID, seq + 2, "OK")
+    assert contents(aside_folder(copied, LOG_ID)) == contents(aside_folder(log_folder, LOG_ID))
+
+
 def test_the_first_frame_of_a_fork_names_the_new_genesis_and_is_told_by_who_forked(log_folder: Path) -> None:
     fork(log_folder, 11, actor="cli:an examiner")
     open_log(log_folder).close()
