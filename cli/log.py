@@ -48,6 +48,7 @@ def verify(
 
     With --log: of a copy, by the key that lies in it, if no other is named. Example: `casparian log verify`
     """
+    from eventlog.chain import segment_path
     from eventlog.errors import LogMissingError
     from eventlog.keyfiles import PUBLIC_NAME, read_verifying_key
     from eventlog.recovery import require_genesis
@@ -58,6 +59,12 @@ def verify(
     place = find_home(home)
     require_folder(place)
     folder = place.log if log is None else Path.cwd() / log
+    if (folder / "SLICE.json").exists() and not segment_path(folder, first=1).exists():
+        raise CliError(
+            "slice",
+            f"verify {folder}: it is a part of a log, as `casparian log export` makes it, and no log",
+            f"python {folder / 'verify.py'} {folder}",
+        )
     try:
         in_copy = log is not None and key is None
         public = read_verifying_key(folder / PUBLIC_NAME) if in_copy else verifying_key(place, key)
@@ -77,12 +84,14 @@ def verify(
     else:
         _show(verification)
         if log is not None:
-            talk("to restore it: copy this folder to log/ of an empty home; where more was seen, it is REGRESSED there")
+            talk("to restore it: copy this folder to log/ of an empty home, and never go on with both")
     raise typer.Exit(0 if verification.verdict == "OK" else EXIT_VERIFICATION)
 
 
 def _show(verification: Verification) -> None:
     out(f"verdict: {verification.verdict}")
+    if verification.findings:
+        out(f"what to do: {printable(_advice(verification))}")
     commands = verification.head_seq - verification.events - verification.skipped
     records = f"{count(verification.events, 'event')} and {count(commands, 'command')}"
     out(f"log {verification.log_id}: {records} in {count(verification.commits, 'commit')}")
@@ -102,14 +111,23 @@ def _show(verification: Verification) -> None:
         rest = f"{verification.signed + 1} to {verification.head_seq} are chained only"
         tail = rest if verification.signed < verification.head_seq else "which is all"
         out(f"coverage: records 1 to {verification.signed} are under a signed head, {tail}")
+    if verification.unchecked:
+        out(f"signatures up to record {verification.unchecked} were not checked: name the public key, --key VKEY")
     if verification.sealed:
         out(f"sealed: records 1 to {verification.sealed}")
     out(f"state: {state}; known durable up to seq {verification.durable}")
     for finding in verification.findings:
-        out(f"finding: {finding.check} in {finding.segment} {place_text(finding.offset)}, after seq {finding.seq}")
+        place = f" {place_text(finding.offset)}, record {finding.seq} and what follows" if finding.seq else ""
+        out(f"finding: {finding.check} in {finding.segment}{place}")
         out(f"  expected {printable(finding.expected)}, found {printable(finding.actual)}")
         out(f"  still provable: {printable(finding.provable)}")
-        out(f"  what to do: {printable(finding.what_to_do)}")
+
+
+def _advice(verification: Verification) -> str:
+    """Return the one thing to do: that of the heaviest finding, because the lighter ones may follow from it."""
+    from eventlog.verdict import WHAT_TO_DO
+
+    return WHAT_TO_DO[verification.verdict].replace("run `casparian log verify`, then", "then")
 
 
 @app.command("show", cls=PlainCommand)

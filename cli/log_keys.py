@@ -56,6 +56,12 @@ def _require_own_place(place: Home, log_id: LogId) -> None:
     from eventlog.checkpoint import origin
 
     held = verifying_key(place, None)
+    if held is not None and not place.public_key.exists():
+        raise CliError(
+            "key_file",
+            f"make a key: this log has one, {held.name}, whose public half a backup brought to {place.log}",
+            "sign with its private key: --signing-key FILE; a second key for one log proves less than one",
+        )
     if held is not None and held.name != origin(log_id):
         raise CliError(
             "key_file",
@@ -79,14 +85,23 @@ def signing_key(place: Home, named: Path | None) -> SigningKey:
     """Return the private key that was named, else the home's."""
     from eventlog.keyfiles import read_signing_key
 
+    if named is None and not place.private_key.exists() and verifying_key(place, None) is not None:
+        raise CliError(
+            "key_file",
+            f"read the private key: {place.private_key} is not there, and the public one says that the case has a key",
+            "name the private key's file: --signing-key FILE",
+        )
     return read_signing_key(place.private_key if named is None else Path.cwd() / named)
 
 
 def verifying_key(place: Home, named: str | None) -> VerifyingKey | None:
-    """Return the public key that was named, as text or by its file; else the home's, None if it has none."""
-    from eventlog.keyfiles import read_verifying_key
+    """Return the public key that was named, as text or by its file; else the home's, None if it has none.
+
+    A home that was restored from a backup has it where the backup brought it: in its log.
+    """
+    from eventlog.keyfiles import PUBLIC_NAME, read_verifying_key
     from eventlog.note import parse_verifying_key
 
     if named is None:
-        return read_verifying_key(place.public_key)
+        return read_verifying_key(place.public_key) or read_verifying_key(place.log / PUBLIC_NAME)
     return read_verifying_key(Path.cwd() / named) or parse_verifying_key(named)

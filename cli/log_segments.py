@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from cli.home import find_home, newest_witness
+from cli.log_keys import signing_key
 from cli.options import HomeOption, JsonOption
 from cli.reading import nothing_here, require_folder
 from cli.render import count, out, out_json, printable, size, table
@@ -75,7 +79,13 @@ def _rate(measured: LogStats, records: int) -> str:
     return f"from {times[0]} to {times[-1]}{pace}"
 
 
-def seal(home: HomeOption = None, as_json: JsonOption = False) -> None:
+def seal(
+    signing: Annotated[
+        Path | None, typer.Option("--signing-key", metavar="FILE", help="The private key, if not the home's.")
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Go on in a new segment and seal all before it: compressed, proven, signed if the case has a key.
 
     Full segments are sealed by themselves; this is for handing a case over. Example: `casparian log seal`
@@ -89,17 +99,18 @@ def seal(home: HomeOption = None, as_json: JsonOption = False) -> None:
     require_folder(place)
     if not (place.log / "GENESIS.json").exists():
         raise nothing_here(place)
+    key = None if signing is None and not place.private_key.exists() else signing_key(place, signing)
     log = Log.open(
         place.log, clock=clock.now, new_log_id=clock.new_log_id, version=__version__, purpose="seal the log",
         witness_of=lambda log_id: newest_witness(place, log_id),
     )  # fmt: skip
     try:
         log.rotate()
-        sealed = seal_full(log, place, leave=lambda: False)
+        sealed = seal_full(log, key, leave=lambda: False)
     finally:
         log.close()
     if as_json:
-        out_json({"sealed": sealed, "signed": place.private_key.exists()})
+        out_json({"sealed": sealed, "signed": key is not None})
         return
-    signed = "signed with the case's key" if place.private_key.exists() else "not signed: the home has no key"
+    signed = "signed with the case's key" if key is not None else "not signed: the home holds no private key"
     out(f"sealed: {count(sealed, 'segment')}, {signed}")

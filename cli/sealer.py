@@ -5,11 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from cli.home import Home
 from eventlog.errors import LogError
 from eventlog.frames import Frame
 from eventlog.log import Log
+
+if TYPE_CHECKING:  # signatures take longer to load than the log of a small case takes to write
+    from eventlog.note import SigningKey
 
 logger = logging.getLogger("casparian.sealer")
 
@@ -48,20 +52,24 @@ class Sealer:
             self._wake.wait()
             self._wake.clear()
             try:
-                seal_full(self._log, self._home, leave=lambda: self._leaving)
+                seal_full(self._log, home_key(self._home), leave=lambda: self._leaving)
             except (LogError, OSError) as error:
                 logger.error("seal the full segments of %s: %s; nothing of them was removed", self._log.folder, error)
                 return
 
 
-def seal_full(log: Log, home: Home, *, leave: Callable[[], bool]) -> int:
-    """Seal the full segments of a log that this process writes, signed if the home has a key; return how many.
+def home_key(home: Home) -> SigningKey | None:
+    """Return the case's private key if the home holds it; one that lies elsewhere signs on a person's word only."""
+    from eventlog.keyfiles import read_signing_key
+
+    return read_signing_key(home.private_key) if home.private_key.exists() else None
+
+
+def seal_full(log: Log, key: SigningKey | None, *, leave: Callable[[], bool]) -> int:
+    """Seal the full segments of a log that this process writes; return how many.
 
     Raises LogError, OSError; what was not sealed is as it was.
     """
-    # Signatures and zstd take longer to load than the log of a small case takes to write.
-    from eventlog.keyfiles import read_signing_key
-    from eventlog.sealing import seal_full_segments
+    from eventlog.sealing import seal_full_segments  # zstd takes longer to load than a small case takes to write
 
-    key = read_signing_key(home.private_key) if home.private_key.exists() else None
     return seal_full_segments(log.folder, lineage=log.lineage, key=key, leave=leave)

@@ -63,6 +63,7 @@ class Expected(Struct, frozen=True, kw_only=True):
     name: str
     checkpoint: Checkpoint
     verified: bool = True  # its signature was checked, not only its form
+    signed: bool = True  # there is a signature
     inside: bool = False  # it stands in the log itself: of an end that damage made it says nothing new
 
 

@@ -71,7 +71,8 @@ def expected_of_seals(
             log_id=manifest.log_id, size=manifest.last, root=bytes.fromhex(manifest.root), commit=manifest.last_commit,
             hash=manifest.hash,
         )  # fmt: skip
-        yield Expected(name=name, checkpoint=head, verified=ours is not None and bool(manifest.key), inside=True)
+        signed = bool(manifest.key)
+        yield Expected(name=name, checkpoint=head, verified=ours is not None and signed, signed=signed, inside=True)
 
 
 class SealAudit:

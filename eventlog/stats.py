@@ -61,6 +61,8 @@ def measure(folder: Path, *, fs: FsPort = OS_FS) -> LogStats:
     link = lineage.begin
     measured: list[SegmentStats] = []
     for segment in list_segments(folder, fs=fs):
+        entered = lineage.entered(link)
+        link = entered[1] if entered is not None else link
         if segment.manifest is not None and segment.manifest.prev == link.hash:
             measured.append(_of_manifest(segment, segment.manifest, fs))
             manifest = segment.manifest

@@ -50,7 +50,8 @@ assert set(_WEIGHT) == set(get_args(Verdict))
 class Verification(Struct, frozen=True, kw_only=True):
     """The result of an audit. Counts, head and durable mark are those of the part whose chain holds.
 
-    `signed` is the seq up to which a checkpoint whose signature was verified agrees, 0 if none does.
+    `signed` is the seq up to which a signed head agrees whose signature was verified, `unchecked` that of signed heads
+    whose signature nobody looked at, because no key was given; 0 if there is none.
     """
 
     verdict: Verdict
@@ -65,6 +66,7 @@ class Verification(Struct, frozen=True, kw_only=True):
     durable: int
     sealed: int  # the seq up to which segments are sealed
     signed: int
+    unchecked: int
     epochs: int
     clean_close: bool
     writer_active: bool
@@ -120,6 +122,7 @@ class _Audit:
         self.cancelled: set[JobId] = set()
         self.sealed = 0
         self.signed = 0
+        self.unchecked = 0
         self.clean_close = False
         self.writer_active = False
         self.writer = WriterVersion()
@@ -172,6 +175,7 @@ class _Audit:
             if data is not None:
                 anchor = require_log(read_checkpoint(data, self.key), log_id)
                 self.expected.append(Expected(name=ANCHOR_PLACE, checkpoint=anchor, verified=self.key is not None))
+                self.unchecked = 0 if self.key is not None else anchor.size
         except (BadNoteError, BadSignatureError) as error:
             self._note_file("CORRUPT", ANCHOR_PLACE, error)
 
@@ -180,6 +184,8 @@ class _Audit:
             if isinstance(each, Expected):
                 self.sealed = each.checkpoint.size
                 self.expected.append(each)
+                if each.signed and not each.verified:
+                    self.unchecked = max(self.unchecked, each.checkpoint.size)
             else:
                 self._note_file("CORRUPT", each.name, each.error)
 
@@ -266,6 +272,7 @@ class _Audit:
             durable=link.seq if self.clean_close else link.durable,
             sealed=self.sealed,
             signed=self.signed,
+            unchecked=self.unchecked,
             epochs=link.epoch,
             clean_close=self.clean_close,
             writer_active=self.writer_active,

@@ -319,6 +319,11 @@ def list_segments(folder: Path) -> list[Segment]:
     with os.scandir(folder) as entries:
         for entry in entries:
             name = SEGMENT_NAME.fullmatch(entry.name)
+            if entry.name.endswith(".ndjson.zst"):
+                raise NoLogError(
+                    f"{entry.name} is a sealed segment, which Python alone cannot read: check the log with "
+                    f"`casparian log verify`, or hand it on with `casparian log export`"
+                )
             if name is None:
                 continue
             info = entry.stat(follow_symlinks=False)
@@ -758,6 +763,7 @@ class Audit:
         self.slice: Slice | None = None
         self.log_id = ""
         self.unfinished = False
+        self.checkpoints: list[Checkpoint] = []
 
     def run(self) -> Fields:
         """Check everything and return the report. Raises NoLogError, OSError."""
@@ -770,7 +776,7 @@ class Audit:
             return self._report(Scan([Life("", "")], (), Link(0, 0, "", 0, 0)), clean=False)
         closed = self._read_end()
         self.writer_active = is_locked(self.folder)
-        checkpoints = self._checkpoints()
+        checkpoints = self.checkpoints = self._checkpoints()
         start = self.slice.start if self.slice else Link(0, 0, lives[0].genesis, 0, 0)
         segments = self._segments()
         if self.unfinished:
@@ -952,6 +958,7 @@ class Audit:
             "verdict": self.verdict, "log_id": self.log_id, "segments": len(scan.segments), "commits": link.commit,
             "first_seq": self.slice.start.seq + 1 if self.slice else 1, "events": self.events, "head_seq": link.seq,
             "head_hash": link.hash, "durable": link.seq if clean else link.durable, "signed": self.signed,
+            "unchecked": max((each.size for each in self.checkpoints), default=0) if self.key is None else 0,
             "epochs": link.epoch, "clean_close": clean, "writer_active": self.writer_active,
             "findings": self.findings, "findings_total": self.findings_total,
         }  # fmt: skip
@@ -999,6 +1006,8 @@ def tell(report: Fields) -> None:
     print(f"head: sha256 {report['head_hash']}")
     if report["signed"]:
         print(f"coverage: records up to {report['signed']} are under a signed checkpoint")
+    elif report["unchecked"]:
+        print(f"signatures up to record {report['unchecked']} were not checked: give the public key, --key VKEY")
     for finding in report["findings"]:
         print(f"finding: {finding['check']} in {finding['segment']} at byte {finding['offset']}, seq {finding['seq']}")
         print(

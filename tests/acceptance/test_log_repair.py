@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,54 @@ def test_a_backup_is_verified_and_restored(done: Terminal, tmp_path: Path) -> No
     assert done.casparian("log", "seal", "--home", tmp_path / "home2").code == 0
     assert done.casparian("log", "verify", "--log", "copy", "--home", "x").code == 2
     assert done.casparian("log", "verify", "--log", "logs").code == 1
+
+
+def test_a_restored_home_checks_signatures_with_the_key_that_came_with_it(done: Terminal, tmp_path: Path) -> None:
+    restored = ("--home", tmp_path / "home2")
+    shutil.copytree(tmp_path / "copy", tmp_path / "home2" / "log")
+    ours = done.casparian("log", "verify", "--json").json
+    theirs = done.casparian("log", "verify", "--json", *restored).json
+    assert (theirs["signed"], theirs["unchecked"]) == (ours["signed"], 0)
+    second = done.casparian("log", "keygen", "--json", *restored)
+    assert (second.code, second.json["error"]["code"]) == (1, "key_file"), "one log, one key"
+    (tmp_path / "home2" / "log" / "case.pub").unlink()
+    keyless = done.casparian("log", "verify", *restored)
+    assert keyless.code == 0
+    assert f"signatures up to record {ours['signed']} were not checked" in keyless.out
+
+
+def test_a_key_that_lies_elsewhere_signs_seals_when_it_is_named(done: Terminal, tmp_path: Path) -> None:
+    shutil.move(done.home / "keys" / "case.key", tmp_path / "stick.key")
+    unsigned = done.casparian("log", "seal")
+    assert "not signed: the home holds no private key" in unsigned.out
+    asked = done.casparian("log", "checkpoint", "--json")
+    assert "--signing-key" in asked.json["error"]["next_step"]
+    named = done.casparian("log", "seal", "--signing-key", "stick.key", "--json")
+    assert named.json == {"sealed": 1, "signed": True}
+    verified = done.casparian("log", "verify", "--json").json
+    assert (verified["verdict"], verified["signed"]) == ("OK", verified["sealed"])
+
+
+def test_one_damaged_place_has_one_advice(done: Terminal) -> None:
+    flip(next(done.home.glob("log/*.zst")))
+    shown = done.casparian("log", "verify")
+    assert shown.code == 5
+    (advice,) = [line for line in shown.out.splitlines() if line.startswith("what to do: ")]
+    assert "casparian log repair --from COPY" in advice
+    assert "run `casparian log verify`" not in advice
+
+
+def test_what_is_no_whole_raw_log_is_not_called_corrupt(done: Terminal, tmp_path: Path) -> None:
+    assert done.casparian("log", "export", "slice", "--from", "5", "--to", "9").code == 0
+    asked = done.casparian("log", "verify", "--log", "slice", "--json")
+    assert (asked.code, asked.json["error"]["code"]) == (1, "slice")
+    assert "verify.py" in asked.json["error"]["next_step"]
+    verifier = tmp_path / "slice" / "verify.py"
+    ran = subprocess.run([sys.executable, verifier, done.home / "log"], capture_output=True, text=True, check=False)
+    assert ran.returncode == 1
+    assert "is a sealed segment" in ran.stderr
+    assert "casparian log export" in ran.stderr
+    assert subprocess.run([sys.executable, verifier, tmp_path / "slice"], check=False).returncode == 0
 
 
 def test_an_older_copy_in_place_of_the_log_has_regressed(done: Terminal, tmp_path: Path) -> None:
