@@ -47,7 +47,10 @@ def export(
         raise nothing_here(place) from error
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise CliError("not_empty", f"export the log to {folder}: it is there and not empty", "name a new folder")
-    made = export_slice(place.log, folder, first=first, last=last)
+    try:
+        made = export_slice(place.log, folder, first=first, last=last)
+    except LogMissingError as error:
+        raise CliError("not_found", error.message.removesuffix("."), error.next_step) from error
     key = verifying_key(place, None)
     _show(made, folder, None if key is None else key.text, as_json=as_json)
 

@@ -29,6 +29,7 @@ from eventlog.files import (
     make_folder,
     opened_regular,
     read_small,
+    remove,
     remove_durably,
     sync_ancestors,
     sync_folder,
@@ -116,16 +117,18 @@ class _Transfer:
         self._superseded: list[Path] = []
 
     def run(self, public_key: Path | None) -> None:
-        """Copy everything. GENESIS comes first, so that what is interrupted is known again."""
+        """Copy everything. GENESIS comes first, so that what is interrupted is known again, and is read but once."""
+        genesis = read_small(self.source / GENESIS_NAME, fs=self.fs)
+        earlier = [ancestor_name(life.log_id) for life in require_lineage(self.source, fs=self.fs).lives[:-1]]
         anchor = read_anchor(self.source, fs=self.fs)  # before the sizes: what it has seen is then in the copy
         if anchor is not None:
             read_checkpoint(anchor, None)  # a damaged one is refused before anything is copied
         segments, end = durable_end(self.source, fs=self.fs)
         self._require_no_loss(end)
         sync_ancestors(self.target, fs=self.fs)
-        self._small(GENESIS_NAME, read_small(self.source / GENESIS_NAME, fs=self.fs))
-        for life in require_lineage(self.source, fs=self.fs).lives[:-1]:  # the genesis of each, for who looks into it
-            name = ancestor_name(life.log_id)
+        self._require_same_log(genesis, self.target)
+        self._small(GENESIS_NAME, genesis)
+        for name in earlier:
             self._small(name, read_small(self.source / name, fs=self.fs))
         if public_key is not None and exists(public_key, fs=self.fs):
             self._public_key(public_key)
@@ -134,10 +137,23 @@ class _Transfer:
         # Raw even if it is full and sealed by now: nothing that is behind it is copied, and a seal says that there is.
         self._raw(segments[end.index], end.offset)
         closed = _closed(segments[end.index].path.name, end)
+        self._require_same_log(genesis, self.source)
         self._promote()
         if anchor is not None:
             self._anchor(anchor)
         write_closed(self.target, closed, fs=self.fs)
+
+    def _require_same_log(self, genesis: bytes, folder: Path) -> None:
+        """Raise OtherLogError if a folder holds another log, as the source does when it is forked meanwhile."""
+        path = folder / GENESIS_NAME
+        if exists(path, fs=self.fs) and read_small(path, fs=self.fs) != genesis:
+            for staged in self._staged:
+                remove(temporary(staged), fs=self.fs)
+            raise OtherLogError(
+                f"Back up the log in {self.source} to {self.target}: {folder} has become another log meanwhile, as "
+                f"by a fork. The copy is what it was.",
+                next_step="Keep it, and back up what is there now to a new folder.",
+            )
 
     def _require_no_loss(self, end: Waypoint) -> None:
         """Raise LogRegressedError if the copy says that it ends behind the log. A damaged CLOSED says nothing."""

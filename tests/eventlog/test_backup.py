@@ -18,8 +18,10 @@ from eventlog import backup
 from eventlog.backup import Backup, back_up
 from eventlog.chain import Segment, Waypoint, list_segments
 from eventlog.compressed import sealed_path
-from eventlog.errors import LogCorruptError, LogMissingError, LogRegressedError, OtherLogError
+from eventlog.errors import LogCorruptError, LogError, LogMissingError, LogRegressedError, OtherLogError
+from eventlog.fork import fork_log
 from eventlog.fsport import FsPort
+from eventlog.ids import LogId
 from eventlog.keyfiles import PUBLIC_NAME, write_key_files
 from eventlog.lock import this_process
 from eventlog.reader import durable_end, durable_head, read_frames
@@ -212,6 +214,34 @@ def test_46_the_last_segment_may_fill_and_be_sealed_after_its_end_was_seen(
         backed_up(folder, target)
         assert not sealed_path(target, first=list_segments(target)[-1].first).exists()
     log.close()
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_a_log_that_is_forked_while_it_is_copied_does_not_spoil_the_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh: bool
+) -> None:
+    folder, target = tmp_path / "log", tmp_path / "copy"
+    written(folder).close()
+    if not fresh:
+        backed_up(folder, target)
+        open_log(folder).close()
+    before = contents(target) if target.exists() else {}
+    forked: list[object] = []
+
+    def end_then_fork(source: Path, *, fs: FsPort) -> tuple[Sequence[Segment], Waypoint]:
+        found = durable_end(source, fs=fs)
+        forked.append(fork_log(source, from_seq=11, reason="meanwhile", actor="test", log_id=LogId("f" * 32), now=NOW))
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backup, "durable_end", end_then_fork)
+        with pytest.raises(LogError):
+            back_up(folder, target, holder=HOLDER)
+    assert forked
+    if not fresh:
+        assert contents(target) == before
+        assert verify(target).verdict == "OK"
+    backed_up(folder, tmp_path / "new")
 
 
 def test_46_what_another_process_writes_is_copied_while_it_does(tmp_path: Path) -> None:

@@ -233,6 +233,7 @@ def test_a_fork_within_a_sealed_segment_and_the_seals_of_both_lives(log_folder: 
         assert result.verdict == "OK"
         assert result.sealed > seq
         assert result.signed == (result.sealed if key else 0)
+    assert [each.sealed for each in measure(log_folder).segments[:-1]] == [True] * (result.segments - 1)
     assert history(log_folder)[: len([1 for last, _ in kept if last <= seq])] == [e for e in kept if e[0] <= seq]
 
 
