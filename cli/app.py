@@ -23,6 +23,7 @@ from cli import (
     log_repair,
     log_segments,
     log_tail,
+    outputs,
     record,
     replay,
     run,
@@ -67,6 +68,7 @@ app.command("run", cls=PlainCommand)(run.run)
 app.command("sql", cls=PlainCommand)(sql.sql)
 app.command("jobs", cls=PlainCommand)(jobs.jobs)
 app.command("files", cls=PlainCommand)(files.files)
+app.command("outputs", cls=PlainCommand)(outputs.outputs)
 app.command("balance", cls=PlainCommand)(balance.balance)
 app.command("record", cls=PlainCommand)(record.record)
 app.command("replay", cls=PlainCommand)(replay.replay)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +13,7 @@ from msgspec import Struct
 from cli.errors import EXIT_OK, EXIT_USAGE, EXIT_VERIFICATION, CliError
 from cli.home import Home, find_home
 from cli.options import HomeOption, JsonOption
+from cli.outputs import blake3_of
 from cli.reading import read_facts, reading
 from cli.render import out, out_json, place_text, printable
 
@@ -121,19 +123,13 @@ def _published(made: MaterializationRow, row: int) -> pa.RecordBatch:
 
 def _check_published(file: str, made: MaterializationRow) -> None:
     """Raise CliError unless the file holds the bytes that were published: a row of another file proves nothing."""
-    import blake3
-
-    hasher = blake3.blake3()
-    try:
-        with open(file, "rb") as stream:  # noqa: PTH123
-            while piece := stream.read(1 << 20):  # bounded by the size of the file
-                hasher.update(piece)
-    except OSError as error:
-        why = f"read {file}: it was published, and cannot be read any more: {error.strerror}"
-        raise CliError("output_lost", why, "put it back from a copy") from error
-    if hasher.hexdigest() != made.digest:
+    found = blake3_of(Path(file))
+    if found is None:
+        why = f"read {file}: it was published, and cannot be read any more"
+        raise CliError("output_lost", why, "put it back from a copy, or run again with --remake-lost")
+    if found != made.digest:
         why = f"read {file}: it has other bytes than were published (blake3 {made.digest})"
-        raise CliError("output_damaged", why, "put it back from a copy", exit_code=EXIT_VERIFICATION)
+        raise CliError("output_damaged", why, "casparian outputs", exit_code=EXIT_VERIFICATION)
 
 
 def _number(values: pa.RecordBatch, name: str) -> int:

@@ -68,6 +68,19 @@ class RecordedFile(Struct, frozen=True, kw_only=True):
     current: bool
 
 
+class PublishedFile(Struct, frozen=True, kw_only=True):
+    """A file that was published, `file` being its name in the target; `digest` is the BLAKE3 of its bytes."""
+
+    parser: ParserName
+    output_name: OutputName
+    sink_uri: str
+    file: str
+    digest: str
+    bytes: int
+    rows: int
+    job_id: int
+
+
 class DeclaredOutput(Struct, frozen=True, kw_only=True):
     """An output in its newest declaration; `columns` is JSON text: a list of eventlog.schema.Column."""
 
@@ -268,6 +281,11 @@ def readings(connection: Connection) -> list[Reading]:
 def recorded_files(connection: Connection) -> list[RecordedFile]:
     """Return every file that holds recorded rows, once, by parser and output, oldest first."""
     return _ask(connection, "recorded_files", RecordedFile)
+
+
+def published_files(connection: Connection) -> list[PublishedFile]:
+    """Return every file that was published and is not known to be lost, by parser and output, oldest first."""
+    return _ask(connection, "published_files", PublishedFile)
 
 
 def declared_outputs(connection: Connection) -> list[DeclaredOutput]:

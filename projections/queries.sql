@@ -119,6 +119,15 @@ WHERE file != ''
 GROUP BY parser, output_name, sink_uri, file
 ORDER BY parser, output_name, min(recorded_seq), file
 
+-- name: published_files
+-- Every file that was published and is not known to be lost, once, with what was recorded of its bytes.
+SELECT parser, output_name, sink_uri, file, min(digest) AS digest, min(bytes) AS bytes,
+    CAST(sum(rows) AS BIGINT) AS rows, min(job_id) AS job_id
+FROM cf_output_materializations
+WHERE lost_seq IS NULL AND file != ''
+GROUP BY parser, output_name, sink_uri, file
+ORDER BY parser, output_name, min(recorded_seq), file
+
 -- name: readings
 -- The ways in which each output that has several was read and written: by how many contents, in how many of them shown.
 WITH ranked AS (

@@ -20,6 +20,7 @@ VERBS = [
     ("job", "show"),
     ("files",),
     ("balance",),
+    ("outputs",),
     ("replay",),
     ("record",),
     ("demo",),
