@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +24,7 @@ from msgspec import Struct
 
 from eventlog.chain import ChainScan, Link, Segment, Waypoint, find_segment, list_segments, opened_segment, segment_path
 from eventlog.checkpoint import ANCHOR_NAME, ANCHORS_NAME
-from eventlog.errors import ForkRefusedError
+from eventlog.errors import ForkRefusedError, LogCorruptError
 from eventlog.events import LogForked
 from eventlog.files import (
     COPY_BYTES,
@@ -58,6 +59,7 @@ from eventlog.sealed import (
     ancestor_name,
     encode_genesis,
 )
+from eventlog.verdict import WHAT_TO_DO
 
 REASON_BYTES_MAX: Final = 1000
 FORKS_MAX: Final = 16  # earlier lives: all are told of in GENESIS.json, which is a small file
@@ -98,7 +100,7 @@ def fork_log(
     lock = LogLock.acquire(folder, this_process(since=now, purpose="fork the log"), fs=fs)
     try:
         old, old_hash = require_genesis(folder, fs=fs)
-        settle_fork(folder, old, fs=fs)
+        settle_fork(folder, old, old_hash, fs=fs)
         lineage = lineage_of(old, old_hash)
         cut = _find_cut(folder, lineage, from_seq, fs)
         ancestors = _ancestors(lineage, cut)
@@ -112,8 +114,9 @@ def fork_log(
         left = _keep_aside(folder, old.log_id, cut, fs)
         write_durably(folder / FORKING_NAME, f"{log_id} {old.log_id}".encode(), fs=fs)
         _link_durably(folder / GENESIS_NAME, folder / ancestor_name(old.log_id), fs)
-        write_durably(folder / GENESIS_NAME, encode_genesis(new), fs=fs)
-        settle_fork(folder, new, fs=fs)
+        data = encode_genesis(new)
+        write_durably(folder / GENESIS_NAME, data, fs=fs)
+        settle_fork(folder, new, sha256(data).hexdigest(), fs=fs)
     finally:
         lock.release()
     return Forked(
@@ -122,25 +125,19 @@ def fork_log(
     )  # fmt: skip
 
 
-def settle_fork(folder: Path, genesis: Genesis, *, fs: FsPort) -> None:
-    """Do what is left of a fork, if one is under way; the caller holds the lock. One that never came is forgotten."""
+def settle_fork(folder: Path, genesis: Genesis, genesis_hash: str, *, fs: FsPort) -> None:
+    """Do what is left of a fork, if one is under way; the caller holds the lock. One that never came is forgotten.
+
+    Raises LogCorruptError if what stands where the fork goes on is neither of it nor kept aside, OSError.
+    """
     if not exists(folder / FORKING_NAME, fs=fs):
         return
-    old = forked_from(folder, genesis.log_id, fs=fs)
-    end = genesis.ancestors[-1] if genesis.ancestors else None
-    if old is None or end is None:
+    old = forked_from(folder, genesis, genesis_hash, fs=fs)
+    if old is not None:
+        _settle(folder, aside_folder(folder, old), genesis.ancestors[-1], fs)
+    else:
         remove_durably(folder / ancestor_name(genesis.log_id), fs=fs)
-    elif not _has_gone_on(folder, aside_folder(folder, old), end, fs):
-        _settle(folder, aside_folder(folder, old), end, fs)
     remove_durably(folder / FORKING_NAME, fs=fs)
-
-
-def _has_gone_on(folder: Path, aside: Path, end: Ancestor, fs: FsPort) -> bool:
-    """Return whether the fork has frames of its own: then it was settled, and FORKING came back from somewhere."""
-    raw = segment_path(folder, first=end.seq + 1)
-    present = [path for path in (raw, raw.with_name(raw.name + ".zst")) if exists(path, fs=fs)]
-    ours = [path for path in present if not _is_aside(path.name, folder, aside, fs)]
-    return any(fs.lstat(path).st_size for path in ours)
 
 
 def _is_aside(name: str, folder: Path, aside: Path, fs: FsPort) -> bool:
@@ -165,6 +162,11 @@ def _settle(folder: Path, aside: Path, end: Ancestor, fs: FsPort) -> None:
     if fs.is_folder(folder / ANCHORS_NAME):
         sync_folder(folder / ANCHORS_NAME, fs=fs)
     next_segment = segment_path(folder, first=end.seq + 1)
+    if exists(next_segment, fs=fs) and fs.lstat(next_segment).st_size:
+        raise LogCorruptError(
+            f"Go on with the fork of the log in {folder}: {next_segment.name} is neither of the fork nor kept aside.",
+            next_step=WHAT_TO_DO["CORRUPT"],
+        )
     remove(next_segment, fs=fs)  # ours, empty, from an attempt that a crash ended
     fs.close(create_durably(next_segment, fs=fs))
 

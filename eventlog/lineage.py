@@ -77,14 +77,34 @@ def lineage_of(genesis: Genesis, genesis_hash: str, *, unfinished: bool = False)
     return Lineage((*earlier, Life(log_id=genesis.log_id, genesis=genesis_hash)), unfinished)
 
 
-def forked_from(folder: Path, log_id: LogId, *, fs: FsPort = OS_FS) -> LogId | None:
-    """Return the id of the log that the fork with this id is still leaving, None if no such fork is under way."""
-    if not exists(folder / FORKING_NAME, fs=fs):
+def forked_from(folder: Path, genesis: Genesis, genesis_hash: str, *, fs: FsPort = OS_FS) -> LogId | None:
+    """Return the id of the log that the fork of this genesis is still leaving, None if no such fork is under way.
+
+    A fork that has a frame of its own was settled before that was written: FORKING came back from somewhere.
+    """
+    if not genesis.ancestors or not exists(folder / FORKING_NAME, fs=fs):
         return None
-    new, _, old = (
-        read_small(folder / FORKING_NAME, fs=fs)[:SMALL_FILE_BYTES_MAX].decode("ascii", "replace").partition(" ")
-    )
-    return LogId(old) if new == log_id and len(old) == len(log_id) and old.isalnum() else None
+    said = read_small(folder / FORKING_NAME, fs=fs)[:SMALL_FILE_BYTES_MAX].decode("ascii", "replace")
+    new, _, old = said.partition(" ")
+    if new != genesis.log_id or len(old) != len(new) or not old.isalnum():
+        return None
+    return None if _first_prev(folder, genesis.ancestors[-1].seq + 1, fs) == genesis_hash else LogId(old)
+
+
+def _first_prev(folder: Path, first: int, fs: FsPort) -> str:
+    """Return the hash that the first commit of a segment names, "" if there is none that can be read."""
+    from eventlog.chain import find_segment, opened_segment
+    from eventlog.frames import FRAME_SPAN_BYTES_MAX, find_commit_line, read_commit_line
+
+    try:
+        segment = find_segment(folder, first=first, fs=fs)
+        if segment.problem:
+            return ""
+        with opened_segment(segment, fs=fs) as read:
+            match = find_commit_line(read(FRAME_SPAN_BYTES_MAX, 0), 0)
+    except (FileNotFoundError, LogCorruptError):
+        return ""
+    return read_commit_line(match).prev if match is not None else ""
 
 
 def aside_folder(folder: Path, old: LogId) -> Path:
@@ -95,10 +115,10 @@ def aside_folder(folder: Path, old: LogId) -> Path:
 def kept_segments(folder: Path, segments: Sequence[Segment], *, fs: FsPort = OS_FS) -> list[Segment]:
     """Return what of the segments belongs to the log while its fork is under way: all, if that fork never came."""
     try:
-        genesis, _ = read_genesis(folder, fs=fs)
+        genesis, genesis_hash = read_genesis(folder, fs=fs)
     except (LogCorruptError, FileNotFoundError):
         return list(segments)
-    if not genesis.ancestors or forked_from(folder, genesis.log_id, fs=fs) is None:
+    if forked_from(folder, genesis, genesis_hash, fs=fs) is None:
         return list(segments)
     end = genesis.ancestors[-1]
     kept = [segment for segment in segments if segment.first <= end.seq]

@@ -134,7 +134,7 @@ class Log:
             give_up_ballast(folder, ballast_bytes=ballast_bytes, fs=fs)
             _create_if_absent(folder, new_log_id=new_log_id, clock=clock, fs=fs)
             genesis, genesis_hash = require_genesis(folder, fs=fs)
-            settle_fork(folder, genesis, fs=fs)
+            settle_fork(folder, genesis, genesis_hash, fs=fs)
             lineage = lineage_of(genesis, genesis_hash)
             witness, snapshot = witness_of(genesis.log_id), snapshot_of(genesis.log_id)
             recovery = recover(folder, lineage, witness=witness, snapshot=snapshot, fs=fs)

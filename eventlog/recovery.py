@@ -131,7 +131,7 @@ def require_genesis(folder: Path, *, fs: FsPort = OS_FS) -> tuple[Genesis, str]:
 def require_lineage(folder: Path, *, fs: FsPort = OS_FS) -> Lineage:
     """Return the lives of the log. Raises as `require_genesis` does."""
     genesis, genesis_hash = require_genesis(folder, fs=fs)
-    unfinished = bool(genesis.ancestors) and forked_from(folder, genesis.log_id, fs=fs) is not None
+    unfinished = forked_from(folder, genesis, genesis_hash, fs=fs) is not None
     return lineage_of(genesis, genesis_hash, unfinished=unfinished)
 
 

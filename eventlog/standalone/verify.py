@@ -256,9 +256,20 @@ def ancestor_of(folder: Path, said: object) -> Life:
 
 
 def is_unfinished(folder: Path, lives: Sequence[Life]) -> bool:
-    """Return whether the fork to the last life is under way, so that files of the log that it leaves are still here."""
+    """Return whether the fork to the last life is under way, so that files of the log that it leaves are still here.
+
+    A fork that has a frame of its own was settled before that was written.
+    """
     marker = read_small(folder / "FORKING")
-    return len(lives) > 1 and marker is not None and marker.startswith(lives[-1].log_id.encode() + b" ")
+    new = lives[-1].log_id.encode()
+    if len(lives) < 2 or marker is None or re.fullmatch(new + rb" [0-9A-Za-z]{32}", marker) is None:
+        return False
+    path = folder / f"{lives[-2].seq + 1:020d}.ndjson"
+    if not path.is_file() or path.is_symlink():
+        return True
+    with path.open("rb") as file:
+        match = find_commit_line(file.read(FRAME_SPAN_BYTES_MAX), 0)
+    return match is None or commit_of(match).prev != lives[-1].genesis
 
 
 def life_of(lives: Sequence[Life], commit: int) -> Life:

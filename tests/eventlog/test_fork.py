@@ -148,6 +148,8 @@ def test_a_word_of_a_fork_that_comes_back_takes_nothing_from_the_log(log_folder:
     log.close()
     before = history(log_folder)
     (log_folder / FORKING_NAME).write_text(f"{NEW_ID} {LOG_ID}")  # in a fork that has gone on
+    assert agreed(log_folder) == "OK", "before the next start, too"
+    assert history(log_folder) == before
     open_log(log_folder).close()
     assert history(log_folder)[: len(before)] == before
     assert agreed(log_folder) == "OK"
