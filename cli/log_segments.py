@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.errors import EXIT_VERIFICATION
 from cli.home import find_home, newest_witness
 from cli.log_keys import signing_key
 from cli.options import HomeOption, JsonOption
 from cli.reading import nothing_here, require_folder
-from cli.render import count, out, out_json, printable, size, table
+from cli.render import count, out, out_json, printable, size, table, talk
 
 if TYPE_CHECKING:
     from eventlog.stats import LogStats, SegmentStats
@@ -21,7 +22,7 @@ TYPES_SHOWN_MAX = 20
 
 
 def stats(home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Say what the log holds and takes on the disk: segments, sizes, rates, records by type.
+    """Say what the log holds and takes on the disk: segments, sizes, rates, records by type; exit code 5 if damaged.
 
     Example: `casparian log stats`
     """
@@ -36,8 +37,11 @@ def stats(home: HomeOption = None, as_json: JsonOption = False) -> None:
         raise nothing_here(place) from error
     if as_json:
         out_json({"log_id": measured.log_id, "segments": measured.segments, "types": measured.types})
-        return
-    _show(measured)
+    else:
+        _show(measured)
+    if any(each.problem for each in measured.segments):
+        talk("next: casparian log verify")
+        raise typer.Exit(EXIT_VERIFICATION)
 
 
 def _show(measured: LogStats) -> None:

@@ -84,6 +84,16 @@ def test_one_damaged_place_has_one_advice(done: Terminal) -> None:
     assert "run `casparian log verify`" not in advice
 
 
+def test_the_measure_of_a_damaged_log_says_that_it_is_not_the_whole(done: Terminal, tmp_path: Path) -> None:
+    write_log(tmp_path / "logs" / "two.evtx", records=3)
+    assert done.run_evtx(tmp_path / "logs").code == 0
+    flip(next(done.home.glob("log/*.ndjson")))
+    shown = done.casparian("log", "stats")
+    assert shown.code == 5
+    assert "the chain ends at byte" in shown.out
+    assert "casparian log verify" in shown.err
+
+
 def test_what_is_no_whole_raw_log_is_not_called_corrupt(done: Terminal, tmp_path: Path) -> None:
     assert done.casparian("log", "export", "slice", "--from", "5", "--to", "9").code == 0
     asked = done.casparian("log", "verify", "--log", "slice", "--json")
