@@ -103,9 +103,10 @@ def _judge(mutant: Mutant, tree: Path) -> Fate:
     except subprocess.TimeoutExpired:
         return Fate(mutant.name, killed=True, words=f"{mutant.killer}: not done after {SECONDS_MAX} s")
     lines = done.stdout.strip().splitlines() or [done.stderr.strip()[-200:]]
-    failed = next((line for line in lines if line.startswith("FAILED")), lines[-1])
-    # 1: a test failed. Anything else (nothing collected, an import that fails) says nothing about the fault.
-    return Fate(mutant.name, killed=done.returncode == 1, words=f"{mutant.killer}: {failed[:200]}")
+    failed = next((line for line in lines if line.startswith("FAILED")), "")
+    # A test that failed is a kill. Nothing collected, a fixture or an import that fails, say nothing about the fault.
+    killed = done.returncode == 1 and bool(failed)
+    return Fate(mutant.name, killed=killed, words=f"{mutant.killer}: {(failed or lines[-1])[:200]}")
 
 
 if __name__ == "__main__":
