@@ -94,7 +94,9 @@ def _each_text(value: Any, change: Callable[[str], str]) -> Any:
     """Return the value with every text in it changed, the names in a dictionary too: people choose those as well."""
     if isinstance(value, str):
         return change(value)
-    if isinstance(value, tuple):
+    if isinstance(value, Struct):
+        return _each_text(msgspec.to_builtins(value), change)
+    if isinstance(value, tuple | list):
         return [_each_text(each, change) for each in value]
     if isinstance(value, dict):
         return {change(name): _each_text(each, change) for name, each in value.items()}
@@ -148,7 +150,8 @@ def _field_rule(shape: type[Struct], name: str, hint: Any) -> FieldRule:
             f"{shape.__name__}.{name} cannot be {said[0]}: ByPart is for one Struct inside, Hashed for texts"
         )
     neutral = _neutral(shape, name, get_origin(get_args(hint)[0]) or leaves[0]) if said[0] == "omitted" else None
-    return FieldRule(name=name, rule=said[0], part=parts[0] if parts else None, neutral=neutral)
+    part = parts[0] if said[0] == "by part" else None  # what is public is shown whole, with the Structs inside
+    return FieldRule(name=name, rule=said[0], part=part, neutral=neutral)
 
 
 def _neutral(shape: type[Struct], name: str, kind: Any) -> Any:

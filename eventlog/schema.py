@@ -1,42 +1,36 @@
-"""Owns the type system of columns: names, their canonical hash, and the one table that maps them to engines.
-
-Shape and words follow behaviour 1.9: primitives are plain strings, parameterised types are objects. Only what an
-output declares today is listed; a type that is not listed is refused when the parser is deployed.
-"""
+"""Owns the shape of outputs: their columns, the canonical hash of both, and the columns that the host adds."""
 
 from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
 from msgspec import Struct
 
+from eventlog.column_types import ColumnType
 from eventlog.ids import OutputName, SchemaHash, canonical_hash
 from eventlog.redact import ByPart, Public
 
-PrimitiveType = Literal["boolean", "int64", "float64", "string", "binary", "timestamp_utc"]
-
-# timestamp_utc is timestamp_tz with the zone UTC: microseconds, an instant.
-DUCKDB_TYPES: dict[PrimitiveType, str] = {
-    "boolean": "BOOLEAN",
-    "int64": "BIGINT",
-    "float64": "DOUBLE",
-    "string": "VARCHAR",
-    "binary": "BLOB",
-    "timestamp_utc": "TIMESTAMPTZ",
-}
+# strict: exactly the declared columns in their order. allow_extra: further columns may come, are not kept, and are
+# named. allow_missing_optional: a nullable column may be left out, is filled with nulls, and is named.
+ShapeMode = Literal["strict", "allow_extra", "allow_missing_optional"]
 
 
-class Column(Struct, frozen=True, kw_only=True):
+class Column(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A declared column. `format` says how text is read as the type, see executors/validate.py; "" for not at all."""
+
     name: Public[str]
-    type: Public[PrimitiveType]
+    type: Public[ColumnType]
     nullable: Public[bool] = True
+    format: Public[str] = ""
 
 
-class OutputSchema(Struct, frozen=True, kw_only=True):
+class OutputSchema(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One declared output of a parser: its columns in order. The host's lineage columns are not part of it."""
 
     output: Public[OutputName]
     columns: ByPart[tuple[Column, ...]]
+    mode: Public[ShapeMode] = "strict"
 
 
 # Added by the host after the data columns; a parser that supplies one of them is refused (anti-spoofing).
@@ -60,7 +54,11 @@ RESERVED_PREFIXES = ("_cf_", "__cf_")
 
 
 def schema_hash(schema: OutputSchema) -> SchemaHash:
-    """Return the identity of an output's shape: names, types, nullability, order."""
-    return SchemaHash(
-        canonical_hash(schema.output, [[column.name, column.type, column.nullable] for column in schema.columns])
-    )
+    """Return the identity of an output's shape: names, types, nullability and formats, in order."""
+    return SchemaHash(canonical_hash(schema.output, [_identity(column) for column in schema.columns]))
+
+
+def _identity(column: Column) -> list[object]:
+    # A format is added only where there is one: shapes without keep the hash that they were recorded with.
+    formats = [column.format] if column.format else []
+    return [column.name, msgspec.to_builtins(column.type), column.nullable, *formats]

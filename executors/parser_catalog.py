@@ -17,14 +17,15 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Final, Literal, NoReturn, TypeVar
+from typing import Final, NoReturn, TypeVar
 
 import blake3
 import msgspec
 from msgspec import Struct
 
+from eventlog.column_types import ALIASES, UNKEPT, ColumnType, type_fault
 from eventlog.ids import ArtifactHash, EnvHash, OutputName, ParserName, canonical_hash
-from eventlog.schema import RESERVED_PREFIXES, Column, OutputSchema, PrimitiveType, schema_hash
+from eventlog.schema import RESERVED_PREFIXES, Column, OutputSchema, ShapeMode, schema_hash
 
 MANIFEST: Final = "casparian.toml"
 GUEST_PROTOCOL_VERSION: Final = "0.1"  # of the contract between a parser and its guest process
@@ -69,14 +70,15 @@ class _Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 class _DeclaredColumn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: str
-    type: PrimitiveType
+    type: ColumnType
     nullable: bool = True
+    format: str = ""
     description: str = ""  # for people; a better wording is not another artifact's schema
 
 
 class _DeclaredOutput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     columns: tuple[_DeclaredColumn, ...]
-    mode: Literal["strict"] = "strict"
+    mode: ShapeMode = "strict"
     description: str = ""
 
 
@@ -284,15 +286,35 @@ def _refuse_repeated_keys(expression: ast.expr, *, doing: str) -> None:
 def _output(name: object, declared: object, *, doing: str) -> OutputSchema:
     if not isinstance(name, str) or not NAME.fullmatch(name):
         _fail(doing, f"an output is called {name!r}; {_NAME_RULE}")
-    output = _convert(declared, _DeclaredOutput, doing=f"{doing}, {name}")
+    output = _convert(_one_spelling(declared, doing=f"{doing}, {name}"), _DeclaredOutput, doing=f"{doing}, {name}")
     if not output.columns:
         _fail(f"{doing}, {name}", "no columns; declare at least one")
     seen: set[str] = set()
     for column in output.columns:
         _check_column(column.name, seen, doing=f"{doing}, {name}")
         seen.add(column.name.casefold())
-    columns = (Column(name=column.name, type=column.type, nullable=column.nullable) for column in output.columns)
-    return OutputSchema(output=OutputName(name), columns=tuple(columns))
+        if (fault := type_fault(column.type)) is not None:
+            _fail(f"{doing}, {name}", f"column {column.name!r}: {fault}")
+    columns = (
+        Column(name=column.name, type=column.type, nullable=column.nullable, format=column.format)
+        for column in output.columns
+    )
+    return OutputSchema(output=OutputName(name), columns=tuple(columns), mode=output.mode)
+
+
+def _one_spelling(declared: object, *, doing: str) -> object:
+    """Return the declaration with other words for types exchanged for ours. Refuses a type that a table cannot keep."""
+    if isinstance(declared, list | tuple):
+        return [_one_spelling(each, doing=doing) for each in declared]
+    if not isinstance(declared, dict):
+        return declared
+    spelled = {name: _one_spelling(value, doing=doing) for name, value in declared.items()}
+    for key in ("type", "item"):
+        if isinstance(word := spelled.get(key), str):
+            if word in UNKEPT:
+                _fail(doing, f"type {word!r}: {UNKEPT[word]}")
+            spelled[key] = ALIASES.get(word, word)
+    return "timestamp_utc" if spelled == {"kind": "timestamp_tz", "tz": "UTC"} else spelled
 
 
 def _check_column(name: str, seen: set[str], *, doing: str) -> None:

@@ -13,10 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
 
+from eventlog.column_types import arrow_type
 from eventlog.ids import OutputName
 from eventlog.schema import RESERVED_PREFIXES, Column, OutputSchema
 from executors.guest.guest_log import plain_text
-from sinks.arrow_schema import arrow_schema, arrow_type
+from sinks.arrow_schema import arrow_schema
 
 NAMES_SHOWN_MAX: Final = 20  # of each list in a sentence; a guest may send any number of columns
 NAME_CHARS_MAX: Final = 100
@@ -186,7 +187,9 @@ def _order_mismatches(expected: tuple[str, ...], actual: tuple[str, ...]) -> tup
 
 def _type_mismatches(actual: pa.Schema, declared: OutputSchema) -> tuple[TypeMismatch, ...]:
     return tuple(
-        TypeMismatch(column=column.name, expected=str(arrow_type(column)), actual=_shown(str(actual.field(index).type)))
+        TypeMismatch(
+            column=column.name, expected=str(arrow_type(column.type)), actual=_shown(str(actual.field(index).type))
+        )
         for index, column in enumerate(declared.columns)
         if not _accepts(column, actual.field(index).type)
     )
@@ -195,7 +198,7 @@ def _type_mismatches(actual: pa.Schema, declared: OutputSchema) -> tuple[TypeMis
 def _accepts(column: Column, actual: pa.DataType) -> bool:
     """Say whether a type may hold a column's values; whether each value fits is seen when it is cast."""
     types = pa.types
-    if types.is_null(actual) or actual == arrow_type(column):
+    if types.is_null(actual) or actual == arrow_type(column.type):
         return True
     match column.type:
         case "boolean":
@@ -210,12 +213,14 @@ def _accepts(column: Column, actual: pa.DataType) -> bool:
             return types.is_large_binary(actual) or types.is_binary_view(actual) or types.is_fixed_size_binary(actual)
         case "timestamp_utc":
             return isinstance(actual, pa.TimestampType) and actual.tz is not None
+        case _:
+            return False
 
 
 def _as_declared(
     array: pa.Array[pa.Scalar[pa.DataType]], column: Column, output: OutputName
 ) -> pa.Array[pa.Scalar[pa.DataType]] | ValueDoesNotFit:
-    wanted = arrow_type(column)
+    wanted = arrow_type(column.type)
     if array.type == wanted:
         return array
     try:

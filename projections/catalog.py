@@ -23,8 +23,9 @@ import duckdb
 import msgspec
 from msgspec import Struct
 
+from eventlog.column_types import duckdb_type
 from eventlog.ids import OutputName, ParserName, PathText, path_bytes
-from eventlog.schema import DUCKDB_TYPES, LINEAGE_COLUMNS, Column
+from eventlog.schema import LINEAGE_COLUMNS, Column
 from projections import queries
 from projections.errors import AmbiguousNameError, MissingFileError, UnreachableFileError
 from projections.queries import (
@@ -301,7 +302,7 @@ def _read(patterns: list[str]) -> str:
 
 def _empty(columns: Sequence[Column]) -> str:
     listed = ", ".join(
-        f"CAST(NULL AS {DUCKDB_TYPES[column.type]}) AS {identifier(column.name)}"
+        f"CAST(NULL AS {duckdb_type(column.type)}) AS {identifier(column.name)}"
         for column in (*columns, *LINEAGE_COLUMNS)
     )
     return f"SELECT {listed} WHERE false"

@@ -3,38 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, assert_never
+from typing import Final
 
 import pyarrow as pa
 
+from eventlog.column_types import arrow_type
 from eventlog.schema import Column
 from sinks.sink import ArtifactIdentity
 
 METADATA_PREFIX: Final = "casparian."
 
 
-def arrow_type(column: Column) -> pa.DataType:
-    """Return the one Arrow type of a column's declared type."""
-    match column.type:
-        case "boolean":
-            return pa.bool_()
-        case "int64":
-            return pa.int64()
-        case "float64":
-            return pa.float64()
-        case "string":
-            return pa.string()
-        case "binary":
-            return pa.binary()
-        case "timestamp_utc":
-            return pa.timestamp("us", tz="UTC")
-        case _:
-            assert_never(column.type)
-
-
 def arrow_field(column: Column) -> pa.Field[pa.DataType]:
     """Return the Arrow field of a column, nullable as declared."""
-    return pa.field(column.name, arrow_type(column), nullable=column.nullable)
+    return pa.field(column.name, arrow_type(column.type), nullable=column.nullable)
 
 
 def arrow_schema(columns: Iterable[Column]) -> pa.Schema:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import pyarrow as pa
 from msgspec import Struct
 
+from eventlog.column_types import arrow_type
 from eventlog.ids import Instant, JobId, SourceHash, instant_datetime
 from eventlog.schema import LINEAGE_COLUMNS, RESERVED_PREFIXES, Column
-from sinks.arrow_schema import arrow_field, arrow_type
+from sinks.arrow_schema import arrow_field
 from sinks.errors import LineageColumnError
 
 
@@ -48,7 +49,7 @@ def add_lineage(batch: pa.RecordBatch, lineage: Lineage, *, row_first: int) -> p
 
 
 def _constant(column: Column, value: object, *, rows: int) -> pa.Array[pa.Scalar[pa.DataType]]:
-    scalar = pa.scalar(value, arrow_type(column))
+    scalar = pa.scalar(value, arrow_type(column.type))
     # The stubs know one overload for each kind of scalar, none for a scalar of a type chosen at run time.
     array: pa.Array[pa.Scalar[pa.DataType]] = pa.repeat(scalar, rows)  # type: ignore[call-overload]
     return array

@@ -11,7 +11,8 @@ import duckdb
 
 from docs.generate import markdown, source
 from eventlog import ids, schema
-from eventlog.schema import DUCKDB_TYPES, LINEAGE_COLUMNS, OutputSchema
+from eventlog.column_types import duckdb_type
+from eventlog.schema import LINEAGE_COLUMNS, OutputSchema
 from executors.parser_catalog import ParserPackage, builtin_parsers
 from projections import catalog, rows
 from projections.sql_blocks import FOLDER
@@ -83,7 +84,7 @@ def _comment_above(lines: list[str], line: int) -> str:
 def _output(output: OutputSchema, declared: dict[str, typing.Any]) -> str:
     said = {column["name"]: column.get("description", "") for column in declared["columns"]}
     columns = [
-        (markdown.code(each.name), DUCKDB_TYPES[each.type], "yes" if each.nullable else "", said[each.name])
+        (markdown.code(each.name), duckdb_type(each.type), "yes" if each.nullable else "", said[each.name])
         for each in output.columns
     ]
     parts = [f"#### {output.output}", declared.get("description", "")]
@@ -97,7 +98,7 @@ def _lineage() -> str:
     assert isinstance(declared.value, ast.Tuple)
     meanings = [source.comment(schema, element) for element in declared.value.elts]
     columns = [
-        (markdown.code(each.name), DUCKDB_TYPES[each.type], "yes" if each.nullable else "", meaning)
+        (markdown.code(each.name), duckdb_type(each.type), "yes" if each.nullable else "", meaning)
         for each, meaning in zip(LINEAGE_COLUMNS, meanings, strict=True)
     ]
     text = (

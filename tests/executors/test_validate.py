@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eventlog.column_types import PrimitiveType
 from eventlog.ids import OutputName
-from eventlog.schema import Column, OutputSchema, PrimitiveType
+from eventlog.schema import Column, OutputSchema
 from executors.validate import (
     HINTS,
     KINDS,

@@ -9,20 +9,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from eventlog.column_types import ColumnType, arrow_type
 from eventlog.events import Event
 from eventlog.ids import path_text
 from eventlog.schema import LINEAGE_COLUMNS, Column, OutputSchema
 from tests.projections import histories as h
 
-_ARROW: dict[str, pa.DataType] = {
-    "boolean": pa.bool_(),
-    "int64": pa.int64(),
-    "float64": pa.float64(),
-    "string": pa.string(),
-    "binary": pa.binary(),
-    "timestamp_utc": pa.timestamp("us", tz="UTC"),
-}
-_VALUES: dict[str, object] = {
+_VALUES: dict[ColumnType, object] = {
     "boolean": True,
     "int64": 4624,
     "float64": 0.5,
@@ -41,7 +34,7 @@ def write_rows(path: Path, *, rows: int = 3, columns: Sequence[Column] = h.EVTX_
     """Write rows of one made-up value per type, with the host's lineage columns."""
     declared = (*columns, *LINEAGE_COLUMNS)
     row = {column.name: str(job) if column.name == "_cf_job_id" else _VALUES[column.type] for column in declared}
-    schema = pa.schema([(column.name, _ARROW[column.type]) for column in declared])
+    schema = pa.schema([(column.name, arrow_type(column.type)) for column in declared])
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:  # Arrow itself cannot open a name that is not UTF-8
         pq.write_table(pa.Table.from_pylist([row] * rows, schema=schema), file)

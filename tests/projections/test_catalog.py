@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from eventlog.column_types import PrimitiveType, duckdb_type
 from eventlog.events import Event
-from eventlog.schema import DUCKDB_TYPES, LINEAGE_COLUMNS, Column, PrimitiveType
+from eventlog.schema import LINEAGE_COLUMNS, Column
 from projections.catalog import Catalog
 from projections.errors import AmbiguousNameError, MissingFileError, UnreachableFileError
 from projections.projector import Projector
@@ -86,12 +88,12 @@ def test_a_file_that_no_event_records_is_not_shown(projector: Projector, tmp_pat
 
 
 def test_a_declared_output_without_files_is_an_empty_table_of_its_types(projector: Projector) -> None:
-    types: tuple[PrimitiveType, ...] = tuple(DUCKDB_TYPES)
+    types: tuple[PrimitiveType, ...] = get_args(PrimitiveType)
     columns = tuple(Column(name=f'{each} "column"', type=each) for each in types)
     catalog_of(projector, h.deployed(outputs=[h.output(columns=columns)])).create_all()
     described = projector.connection.execute("DESCRIBE evtx_events").fetchall()
     words = {"TIMESTAMPTZ": "TIMESTAMP WITH TIME ZONE"}
-    expected = [(column.name, DUCKDB_TYPES[column.type]) for column in (*columns, *LINEAGE_COLUMNS)]
+    expected = [(column.name, duckdb_type(column.type)) for column in (*columns, *LINEAGE_COLUMNS)]
     assert [(name, kind) for name, kind, *_rest in described] == [(name, words.get(t, t)) for name, t in expected]
     assert count(projector, "evtx_events") == 0
 

@@ -30,6 +30,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from eventlog.column_types import DecimalType, duckdb_type
 from eventlog.ids import Digest, LogId
 from eventlog.schema import LINEAGE_COLUMNS, Column
 from sinks import parquet_file
@@ -48,6 +49,10 @@ EVERY_TYPE = (
     Column(name="text", type="string"),
     Column(name="raw", type="binary"),
     Column(name="moment", type="timestamp_utc"),
+    Column(name="day", type="date"),
+    Column(name="hour", type="time"),
+    Column(name="local", type="timestamp"),
+    Column(name="price", type=DecimalType(precision=38, scale=10)),
     Column(name="always", type="int64", nullable=False),
 )
 
@@ -108,15 +113,10 @@ def test_duckdb_reads_the_declared_types(sink: ParquetSink) -> None:
     path = publish(sink, [], arrow_schema(columns))
     with duckdb.connect() as connection:
         described = connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [str(path)]).fetchall()
-    names = {
-        "boolean": "BOOLEAN",
-        "int64": "BIGINT",
-        "float64": "DOUBLE",
-        "string": "VARCHAR",
-        "binary": "BLOB",
-        "timestamp_utc": "TIMESTAMP WITH TIME ZONE",
-    }
-    assert [(row[0], row[1]) for row in described] == [(column.name, names[column.type]) for column in columns]
+    names = [duckdb_type(column.type).replace("TIMESTAMPTZ", "TIMESTAMP WITH TIME ZONE") for column in columns]
+    assert [(row[0], row[1]) for row in described] == [
+        (column.name, name) for column, name in zip(columns, names, strict=True)
+    ]
 
 
 def test_duckdb_reads_the_values(sink: ParquetSink) -> None:
@@ -226,8 +226,14 @@ def column_values(column: Column) -> st.SearchStrategy[object]:
     match column.type:
         case "boolean":
             values: st.SearchStrategy[object] = st.booleans()
-        case "int64" | "timestamp_utc":
+        case "int64" | "timestamp_utc" | "timestamp":
             values = st.integers(-(2**63), 2**63 - 1)
+        case "date":
+            values = st.dates()
+        case "time":
+            values = st.times()
+        case DecimalType():
+            values = st.decimals(-(10**27), 10**27, places=10)
         case "float64":
             values = st.floats()
         case "string":
@@ -240,7 +246,7 @@ def column_values(column: Column) -> st.SearchStrategy[object]:
 def one_batch(row_values: list[tuple[object, ...]]) -> pa.RecordBatch:
     schema = arrow_schema(EVERY_TYPE)
     arrays = [
-        pa.array([row[index] for row in row_values], type=field.type if field.name != "moment" else pa.int64())
+        pa.array([row[index] for row in row_values], type=pa.int64() if pa.types.is_timestamp(field.type) else field.type)
         for index, field in enumerate(schema)
     ]
     return pa.RecordBatch.from_arrays(
