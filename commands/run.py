@@ -7,6 +7,7 @@ from typing import assert_never
 from msgspec import Struct
 
 from commands.outcome import Decision, Refused
+from commands.quarantine import policy_fault
 from eventlog.events import (
     OutputsLost,
     OutputsReused,
@@ -20,7 +21,7 @@ from eventlog.events import (
 from eventlog.ids import ConfigHash, Digest, Instant, JobId, RunId, Seq
 from reducers.fold import State
 
-EXIT_OK, EXIT_ERROR, EXIT_PARTIAL, EXIT_ACCOUNTING = 0, 1, 3, 5
+EXIT_OK, EXIT_ERROR, EXIT_PARTIAL, EXIT_POLICY, EXIT_ACCOUNTING = 0, 1, 3, 4, 5
 REUSED_JOBS_MAX = 10_000  # of one command: less than 100 KiB
 SWITCH = ("true", "false")  # what a setting takes whose default is one of them
 
@@ -64,6 +65,7 @@ class RunTally(Struct, frozen=True, kw_only=True):
     reused: int
     failed: int
     partial: int  # of processed and reused: rows quarantined or records unreadable
+    forbidden: int = 0  # of failed: policy did not let the outputs be published
     unaccounted: int  # of failed: the balance sheet did not add up, or a published output is not there any more
     superseded: int  # earlier materializations that are no longer current
 
@@ -106,8 +108,10 @@ def exit_code(tally: RunTally) -> int:
     """Return what is, not what was redone: a reused file that was damaged is as damaged the second time."""
     if tally.unaccounted:
         return EXIT_ACCOUNTING
-    if tally.failed:
+    if tally.failed > tally.forbidden:
         return EXIT_ERROR
+    if tally.forbidden:
+        return EXIT_POLICY
     if tally.processed + tally.reused == 0:
         return EXIT_ERROR  # zero results must never look like success
     return EXIT_PARTIAL if tally.partial else EXIT_OK
@@ -127,6 +131,8 @@ def decide_start(command: StartRun, state: State) -> Decision:
     settings = _settings(command.settings, state.parsers[command.parser].deployed.settings)
     if isinstance(settings, Refused):
         return settings
+    if (fault := policy_fault(command.quarantine)) is not None:
+        return fault
     if not command.inputs:
         return Refused("no_inputs", "no file or folder was named", "casparian run evtx ./case")
     return [
@@ -141,6 +147,8 @@ def decide_start(command: StartRun, state: State) -> Decision:
             settings=settings,
             workers=command.workers,
             started_at=command.now,
+            quarantine=command.quarantine,
+            quarantine_from=command.quarantine_from,
         )
     ]
 

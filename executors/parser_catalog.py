@@ -25,7 +25,16 @@ from msgspec import Struct
 
 from eventlog.column_types import ALIASES, UNKEPT, ColumnType, type_fault
 from eventlog.ids import ArtifactHash, EnvHash, OutputName, ParserName, canonical_hash
-from eventlog.schema import RESERVED_PREFIXES, Column, OutputSchema, ShapeMode, schema_hash
+from eventlog.schema import (
+    QUARANTINE_SUFFIX,
+    RESERVED_NAMES,
+    RESERVED_PREFIXES,
+    Column,
+    OutputSchema,
+    ShapeMode,
+    is_reserved,
+    schema_hash,
+)
 
 MANIFEST: Final = "casparian.toml"
 GUEST_PROTOCOL_VERSION: Final = "0.1"  # of the contract between a parser and its guest process
@@ -286,6 +295,8 @@ def _refuse_repeated_keys(expression: ast.expr, *, doing: str) -> None:
 def _output(name: object, declared: object, *, doing: str) -> OutputSchema:
     if not isinstance(name, str) or not NAME.fullmatch(name):
         _fail(doing, f"an output is called {name!r}; {_NAME_RULE}")
+    if name.endswith(QUARANTINE_SUFFIX):
+        _fail(doing, f"an output is called {name!r}; names that end in {QUARANTINE_SUFFIX} are those of rejected rows")
     output = _convert(_one_spelling(declared, doing=f"{doing}, {name}"), _DeclaredOutput, doing=f"{doing}, {name}")
     if not output.columns:
         _fail(f"{doing}, {name}", "no columns; declare at least one")
@@ -321,8 +332,9 @@ def _check_column(name: str, seen: set[str], *, doing: str) -> None:
     # Names are compared without case, because the tables are read by an engine that does so.
     if not name or not name.isprintable() or name != name.strip():
         _fail(doing, f"a column is called {name!r}; use printable characters, without spaces around them")
-    if name.casefold().startswith(RESERVED_PREFIXES):
-        _fail(doing, f"column {name!r} has a prefix that is the host's ({', '.join(RESERVED_PREFIXES)}); rename it")
+    if is_reserved(name):
+        names = ", ".join((*(f"{prefix}..." for prefix in RESERVED_PREFIXES), *sorted(RESERVED_NAMES)))
+        _fail(doing, f"column {name!r} has a name that is the host's ({names}); rename it")
     if name.casefold() in seen:
         _fail(doing, f"column {name!r} is declared twice (upper and lower case are equal); rename one of them")
 

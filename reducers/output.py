@@ -29,11 +29,14 @@ from eventlog.events import (
     OutputsReused,
     ParserDeployed,
     PromotionAbandoned,
+    QuarantineDeleted,
+    QuarantineRecorded,
     Record,
     RunFinished,
     RunInterrupted,
     RunPlanned,
     RunStarted,
+    SchemaMismatchFound,
     WriterOpened,
 )
 
@@ -79,6 +82,9 @@ IGNORES: frozenset[type[Record]] = frozenset(
         CancelAccepted,
         JobAborted,
         PromotionAbandoned,
+        QuarantineDeleted,
+        QuarantineRecorded,
+        SchemaMismatchFound,
     }
 )
 

@@ -31,11 +31,14 @@ from eventlog.events import (
     OutputsReused,
     ParserDeployed,
     PromotionAbandoned,
+    QuarantineDeleted,
+    QuarantineRecorded,
     Record,
     RunFinished,
     RunInterrupted,
     RunPlanned,
     RunStarted,
+    SchemaMismatchFound,
     WriterOpened,
 )
 
@@ -77,6 +80,9 @@ IGNORES: frozenset[type[Record]] = frozenset(
         CancelAccepted,
         JobAborted,
         PromotionAbandoned,
+        QuarantineDeleted,
+        QuarantineRecorded,
+        SchemaMismatchFound,
     }
 )
 

@@ -32,11 +32,14 @@ from eventlog.events import (
     OutputsReused,
     ParserDeployed,
     PromotionAbandoned,
+    QuarantineDeleted,
+    QuarantineRecorded,
     Record,
     RunFinished,
     RunInterrupted,
     RunPlanned,
     RunStarted,
+    SchemaMismatchFound,
     WriterOpened,
 )
 
@@ -76,6 +79,9 @@ IGNORES: frozenset[type[Record]] = frozenset(
         MaterializationRecorded,
         CancelAccepted,
         PromotionAbandoned,
+        QuarantineDeleted,
+        QuarantineRecorded,
+        SchemaMismatchFound,
     }
 )
 
