@@ -13,7 +13,7 @@ from eventlog.events import RANGES_MAX
 from executors.guest import limits, shim
 from executors.guest.errors import BadFrameError, BadStatementError
 from executors.guest.frames import decode_batch, decode_error, decode_log, decode_statement
-from executors.validate import sentence, validate
+from executors.shape import sentence, validate
 from tests.executors.jobs import LINES
 
 Codec = Literal["zstd", "lz4"]
