@@ -24,16 +24,20 @@ from eventlog.schema import OutputSchema, schema_hash
 from executors.failures import TransientKind, failure_class
 from executors.guest.errors import GuestStartError
 from executors.guest.frames import GuestBatch, GuestEnd, GuestFailure, GuestStatement, Statement
+from executors.guest.guest_log import plain_text
 from executors.guest.host import Guest, GuestOrders, GuestTimes, start_guest
 from executors.guest.parents import GuestParents
 from executors.protocol import Aborted, Declined, Dispatch, Failed, Receipt, Succeeded
-from executors.validate import HINTS, KINDS, sentence, validate
+from executors.rejected import Rejected
+from executors.shape import HINTS, KINDS, sentence
+from executors.validate import Checked, validate
 from sinks.arrow_schema import arrow_schema
 from sinks.lineage import Lineage, add_lineage, lineage_schema
 from sinks.sink import ArtifactIdentity, Sink, StagedArtifact, StageWriter
 
 logger = logging.getLogger("casparian.executor")
 
+ROW_ERROR_CHARS_MAX: Final = 1000
 REHASH_BYTES: Final = 1024 * 1024
 # The machine is full, not the job wrong: somebody else, or we a little later, can start it.
 CAPACITY_ERRNOS: Final = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
@@ -178,13 +182,15 @@ class Attempt:
         """Validate a batch and write it to its stage; why the attempt fails if that cannot be done."""
         schema = self.dispatch.outputs[frame.output]
         checked = validate(frame.batch, schema, row_first=stages.rows(schema.output))
-        if not isinstance(checked, pa.RecordBatch):
+        if not isinstance(checked, Checked):
             return _failure(KINDS[type(checked)], sentence(checked), HINTS[type(checked)])
+        if checked.rejected is not None:
+            return _row_rejected(checked.rejected, schema.output)
         try:
-            stages.write(schema, checked)
+            stages.write(schema, checked.accepted)
         except OSError as error:
             return _sink_failure(error, doing=f"stage {schema.output} in {self.dispatch.sink_uri}")
-        self.rows += checked.num_rows
+        self.rows += checked.accepted.num_rows
         return None
 
     def _misstated(self, statement: Statement, *, before: Statement | None) -> GuestFailure | None:
@@ -389,6 +395,14 @@ def _not_started(error: GuestStartError) -> Receipt:
 def _source_changed(dispatch: Dispatch, what: str) -> Failed:
     # Bytes do not change back: only a new scan can help.
     return _refused("source_changed", f"the source {dispatch.path} {what}", "run again: the file will be scanned anew")
+
+
+def _row_rejected(rejected: Rejected, output: OutputName) -> GuestFailure:
+    """Return why the attempt fails: the first row that was rejected."""
+    code = str(rejected.rule_id[0]).rpartition(".")[2]
+    row = plain_text(str(rejected.error_msg[0]), chars_max=ROW_ERROR_CHARS_MAX)
+    hint = "declare a type that holds the value, or let the parser count the record as unreadable"
+    return _failure(code, f"row {rejected.row_index[0]} of {output}: {row}", hint)
 
 
 def _sink_failure(error: OSError, *, doing: str) -> GuestFailure:

@@ -13,7 +13,8 @@ from eventlog.events import RANGES_MAX
 from executors.guest import limits, shim
 from executors.guest.errors import BadFrameError, BadStatementError
 from executors.guest.frames import decode_batch, decode_error, decode_log, decode_statement
-from executors.validate import sentence, validate
+from executors.shape import sentence
+from executors.validate import Checked, validate
 from tests.executors.jobs import LINES
 
 Codec = Literal["zstd", "lz4"]
@@ -81,9 +82,9 @@ def test_changed_bytes_give_a_batch_that_validates_or_a_sentence(changes: list[t
         assert len(str(error)) < 500
         return
     checked = validate(batch, LINES)
-    if isinstance(checked, pa.RecordBatch):
-        assert checked.num_rows <= limits.ROWS_PER_BATCH_MAX
-        checked.to_pylist()
+    if isinstance(checked, Checked):
+        assert checked.accepted.num_rows <= batch.num_rows <= limits.ROWS_PER_BATCH_MAX
+        checked.accepted.to_pylist()
     else:
         assert sentence(checked)
 
