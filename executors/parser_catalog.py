@@ -35,6 +35,7 @@ from eventlog.schema import (
     is_reserved,
     schema_hash,
 )
+from executors.formats import format_fault
 
 MANIFEST: Final = "casparian.toml"
 GUEST_PROTOCOL_VERSION: Final = "0.1"  # of the contract between a parser and its guest process
@@ -300,17 +301,17 @@ def _output(name: object, declared: object, *, doing: str) -> OutputSchema:
     output = _convert(_one_spelling(declared, doing=f"{doing}, {name}"), _DeclaredOutput, doing=f"{doing}, {name}")
     if not output.columns:
         _fail(f"{doing}, {name}", "no columns; declare at least one")
-    seen: set[str] = set()
-    for column in output.columns:
-        _check_column(column.name, seen, doing=f"{doing}, {name}")
-        seen.add(column.name.casefold())
-        if (fault := type_fault(column.type)) is not None:
-            _fail(f"{doing}, {name}", f"column {column.name!r}: {fault}")
-    columns = (
+    columns = tuple(
         Column(name=column.name, type=column.type, nullable=column.nullable, format=column.format)
         for column in output.columns
     )
-    return OutputSchema(output=OutputName(name), columns=tuple(columns), mode=output.mode)
+    seen: set[str] = set()
+    for column in columns:
+        _check_column(column.name, seen, doing=f"{doing}, {name}")
+        seen.add(column.name.casefold())
+        if (fault := type_fault(column.type) or format_fault(column)) is not None:
+            _fail(f"{doing}, {name}", f"column {column.name!r}: {fault}")
+    return OutputSchema(output=OutputName(name), columns=columns, mode=output.mode)
 
 
 def _one_spelling(declared: object, *, doing: str) -> object:

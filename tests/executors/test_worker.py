@@ -173,7 +173,7 @@ def test_unreadable_ranges_are_kept_up_to_their_bound(tmp_path: Path) -> None:
         ("oom", "transient", "out_of_memory", "MemoryError"),
         ("crash", "transient", "guest_killed", "SIGKILL"),
         ("bad_shape", "permanent", "schema_mismatch", "not declared: more"),
-        ("null", "permanent", "null_not_allowed", "has 2 in one batch, the first in row 11"),
+        ("null", "permanent", "null_not_allowed", "row 11 of lines: schema: null not allowed in n"),
         ("reserved", "permanent", "reserved_column", "_cf_source_hash"),
         ("corrupt_arrow", "permanent", "bad_frame", "corrupt"),
         ("foreign_statement", "permanent", "bad_statement", "'elsewhere'"),
