@@ -48,7 +48,8 @@ class Rule(Struct, frozen=True, kw_only=True):
 
     @property
     def rule_id(self) -> str:
-        return f"{self.column}.{self.code}"
+        """The rule's name: its column and code, `parser` for the parser's own word."""
+        return self.code if self.column == ROW_ERROR_COLUMN else f"{self.column}.{self.code}"
 
 
 def coarse_word(code: ViolationCode | ShapeCode) -> CoarseWord:
