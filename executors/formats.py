@@ -36,6 +36,7 @@ DIRECTIVES: Final[dict[str, str]] = {
     ".%f": r"(\.[0-9]{1,6})?",
     "%z": "(Z|[+-][0-9]{2}:?[0-9]{2})",
 }
+WIDTHS: Final = dict.fromkeys(DIRECTIVES, (2, 2)) | {"%Y": (4, 4), "%b": (3, 3), ".%f": (0, 7), "%z": (1, 6)}
 DATE_PARTS: Final = (("%Y", "%y"), ("%m", "%b"), ("%d",))
 TIME_PARTS: Final = (("%H",), ("%M",))
 NEEDS: Final = {"%S": "%M", ".%f": "%S"}
@@ -67,6 +68,8 @@ class TextFormat(Struct, frozen=True, kw_only=True):
     zoned: bool
     month_name: bool
     short_year: bool
+    chars_min: int
+    chars_max: int
 
 
 def format_fault(column: Column) -> str | None:
@@ -133,7 +136,14 @@ def compiled(text_format: str, kind: Kind) -> TextFormat:
         zoned="%z" in used,
         month_name="%b" in used,
         short_year="%y" in used,
+        chars_min=_chars(parts, 0),
+        chars_max=_chars(parts, 1),
     )
+
+
+def _chars(parts: tuple[str, ...], which: int) -> int:
+    """Return how many characters a text has at least (0) or at most (1)."""
+    return sum(WIDTHS[part][which] if part in WIDTHS else 1 for part in parts)
 
 
 def _pattern(parts: tuple[str, ...]) -> str:

@@ -8,13 +8,14 @@ from typing import Final
 import pyarrow as pa
 from msgspec import Struct
 
-from executors.arrays import Array, Mask, kernel, places, some, total
+from executors.arrays import Array, Mask, integer, kernel, nulls, places, some, total, word
 from executors.row_text import text_of
 from executors.violations import NO_REASON, ROW_ERROR_COLUMN, Rule, coarse_word
 
 SENTENCES_PER_ROW_MAX: Final = 100  # the others are counted; a batch may have 10,000 columns, all wrong
 SENTENCES_JOINED_MAX: Final = 64  # in one call, which holds them all in memory
 SEPARATOR: Final = "; "
+NO_PLACE: Final = pa.scalar(None, pa.int64())
 
 
 class Problem(Struct, frozen=True, kw_only=True):
@@ -75,13 +76,11 @@ def _filtered(sentence: str | Array, bad: Mask) -> str | Array:
 
 def _first_of(problems: Sequence[Problem], rows: int) -> Array:
     """Return for each row the place of the first problem that it has."""
-    first: Array = pa.nulls(rows, pa.int32())
+    first: Array = nulls(rows, pa.int64())
     for place, problem in enumerate(problems):
         if first.null_count == 0:
             break
-        first = kernel.coalesce(
-            first, kernel.if_else(problem.rows, pa.scalar(place, pa.int32()), pa.scalar(None, pa.int32()))
-        )
+        first = kernel.coalesce(first, kernel.if_else(problem.rows, integer(place), NO_PLACE))
     return first
 
 
@@ -91,32 +90,34 @@ def _without_reason(problems: Sequence[Problem], words: Array, first: Array) -> 
     if problems[0].rule.column != ROW_ERROR_COLUMN or isinstance(said, str):
         return words
     return kernel.if_else(
-        kernel.and_(kernel.equal(first, 0), kernel.fill_null(kernel.equal(said, ""), False)), "unknown", words
+        kernel.and_(kernel.equal(first, integer(0)), kernel.fill_null(kernel.equal(said, word("")), False)),
+        word("unknown"),
+        words,
     )
 
 
 def _messages(problems: Sequence[Problem], rows: int) -> Array:
     """Join what is wrong with each row, in order, up to SENTENCES_PER_ROW_MAX of it."""
-    said: Array = pa.repeat(pa.scalar(0, pa.int32()), rows)
+    said: Array = nulls(rows, pa.int64()).fill_null(0)
     text: Array = pa.nulls(rows, pa.string())
     for start in range(0, len(problems), SENTENCES_JOINED_MAX):
         parts: list[Array] = [text]
         for problem in problems[start : start + SENTENCES_JOINED_MAX]:
-            told = kernel.and_(problem.rows, kernel.less(said, SENTENCES_PER_ROW_MAX))
-            parts.append(kernel.if_else(told, _worded(problem.sentence), pa.scalar(None, pa.string())))
-            said = kernel.add(said, problem.rows.cast(pa.int32()))
+            told = kernel.and_(problem.rows, kernel.less(said, integer(SENTENCES_PER_ROW_MAX)))
+            parts.append(kernel.if_else(told, _worded(problem.sentence), word(None)))
+            said = kernel.add(said, problem.rows.cast(pa.int64()))
         text = _joined(parts)
-    further = kernel.subtract(said, SENTENCES_PER_ROW_MAX)
-    if some(kernel.greater(further, 0)):
-        more = kernel.binary_join_element_wise(pa.scalar("and"), further.cast(pa.string()), pa.scalar("more"), " ")
-        text = _joined([text, kernel.if_else(kernel.greater(further, 0), more, pa.scalar(None, pa.string()))])
+    further = kernel.subtract(said, integer(SENTENCES_PER_ROW_MAX))
+    if some(kernel.greater(further, integer(0))):
+        more = kernel.binary_join_element_wise(word("and"), further.cast(pa.string()), word("more"), word(" "))
+        text = _joined([text, kernel.if_else(kernel.greater(further, integer(0)), more, word(None))])
     return text
 
 
 def _worded(sentence: str | Array) -> pa.Scalar[pa.DataType] | Array:
     if isinstance(sentence, str):
-        return pa.scalar(sentence)
-    return kernel.if_else(kernel.equal(sentence, ""), NO_REASON, sentence)
+        return word(sentence)
+    return kernel.if_else(kernel.equal(sentence, word("")), word(NO_REASON), sentence)
 
 
 def _joined(parts: Sequence[Array]) -> Array:
@@ -124,5 +125,5 @@ def _joined(parts: Sequence[Array]) -> Array:
     there: Mask = parts[0].is_valid()
     for part in parts[1:]:
         there = kernel.or_(there, part.is_valid())
-    joined = kernel.binary_join_element_wise(*parts, SEPARATOR, null_handling="skip")
-    return kernel.if_else(there, joined, pa.scalar(None, pa.string()))
+    joined = kernel.binary_join_element_wise(*parts, word(SEPARATOR), null_handling="skip")
+    return kernel.if_else(there, joined, word(None))

@@ -13,7 +13,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from executors.accepted_types import is_list, is_text
-from executors.arrays import Array, blanked, kernel, list_items, plain, some, with_items
+from executors.arrays import Array, blanked, integer, kernel, list_items, plain, some, with_items, word
 
 _SECONDS: Final = (-62135596800, 253402300799)  # of the years 1 to 9999
 _WRITTEN: Final = {
@@ -37,7 +37,7 @@ def text_of(array: Array) -> Array:
     if pa.types.is_binary(type_):
         return _hexadecimal(array)
     if pa.types.is_nested(type_):
-        return kernel.if_else(array.is_valid(), _json(array), pa.scalar(None, pa.string()))
+        return kernel.if_else(array.is_valid(), _json(array), word(None))
     if pa.types.is_decimal(type_):
         return _decimal_text(array)
     if pa.types.is_temporal(type_):
@@ -54,8 +54,8 @@ def _hexadecimal(array: Array) -> Array:
     digits = pa.py_buffer(memoryview(data)[first:end].hex().encode() if data is not None else b"")
     doubled = kernel.multiply(kernel.subtract(ends, first), 2)
     text = pa.Array.from_buffers(pa.large_string(), len(wide), [None, doubled.buffers()[1], digits])
-    prefixed = kernel.binary_join_element_wise(pa.scalar("0x"), text.cast(pa.string()), "")
-    return kernel.if_else(array.is_valid(), prefixed, pa.scalar(None, pa.string()))
+    prefixed = kernel.binary_join_element_wise(word("0x"), text.cast(pa.string()), word(""))
+    return kernel.if_else(array.is_valid(), prefixed, word(None))
 
 
 def _decimal_text(array: Array) -> Array:
@@ -68,10 +68,10 @@ def _decimal_text(array: Array) -> Array:
     digits = pa.Array.from_buffers(pa.decimal256(76, 0), len(wide), wide.buffers(), offset=wide.offset).cast(
         pa.string()
     )
-    sign = kernel.if_else(kernel.starts_with(digits, "-"), "-", "")
+    sign = kernel.if_else(kernel.starts_with(digits, "-"), word("-"), word(""))
     padded = kernel.utf8_lpad(kernel.ascii_ltrim(digits, characters="-"), scale + 1, "0")
     whole, fraction = kernel.utf8_slice_codeunits(padded, 0, -scale), kernel.utf8_slice_codeunits(padded, -scale)
-    return kernel.binary_join_element_wise(sign, whole, pa.scalar("."), fraction, "")
+    return kernel.binary_join_element_wise(sign, whole, word("."), fraction, word(""))
 
 
 def _time_text(array: Array) -> Array:
@@ -82,9 +82,9 @@ def _time_text(array: Array) -> Array:
     unit = "d" if pa.types.is_date32(type_) else "ms" if pa.types.is_date64(type_) else type_.unit
     counts = array.cast(pa.int32() if type_.bit_width == 32 else pa.int64())
     first, last = _WRITTEN[unit]
-    written = kernel.and_(kernel.greater_equal(counts, first), kernel.less_equal(counts, last))
+    written = kernel.and_(kernel.greater_equal(counts, integer(first)), kernel.less_equal(counts, integer(last)))
     text = blanked(array, written).cast(pa.string())
-    counted = kernel.binary_join_element_wise(counts.cast(pa.string()), pa.scalar(unit), " ")
+    counted = kernel.binary_join_element_wise(counts.cast(pa.string()), word(unit), word(" "))
     return kernel.if_else(written, text, counted)
 
 
@@ -103,20 +103,20 @@ def _json(array: Array) -> Array:
         written = kernel.if_else(kernel.is_finite(array), text, _quoted(text))
     else:
         written = _quoted(text_of(array))
-    return kernel.fill_null(written, "null")
+    return kernel.fill_null(written, word("null"))
 
 
 def _json_list(array: Array) -> Array:
     written = with_items(array, _json(list_items(array)), pa.list_(pa.string()))
-    return kernel.binary_join_element_wise(pa.scalar("["), kernel.binary_join(written, ","), pa.scalar("]"), "")
+    return kernel.binary_join_element_wise(word("["), kernel.binary_join(written, ","), word("]"), word(""))
 
 
 def _json_struct(array: pa.StructArray) -> Array:
     parts: list[Array | pa.Scalar[pa.DataType]] = []
     for place, (field, values) in enumerate(zip(array.type, array.flatten(), strict=True)):
-        parts += [pa.scalar(f"{',' if place else '{'}{json.dumps(field.name)}:"), _json(values)]
-    closed = kernel.binary_join_element_wise(*parts, pa.scalar("}"), "")
-    return kernel.if_else(array.is_valid(), closed, pa.scalar(None, pa.string()))
+        parts += [word(f"{',' if place else '{'}{json.dumps(field.name)}:"), _json(values)]
+    closed = kernel.binary_join_element_wise(*parts, word("}"), word(""))
+    return kernel.if_else(array.is_valid(), closed, word(None))
 
 
 def _quoted(text: Array) -> Array:
@@ -125,4 +125,4 @@ def _quoted(text: Array) -> Array:
     for code in range(0x20):
         if some(kernel.match_substring(text, chr(code))):
             text = kernel.replace_substring(text, pattern=chr(code), replacement=f"\\u{code:04x}")
-    return kernel.binary_join_element_wise(pa.scalar('"'), text, pa.scalar('"'), "")
+    return kernel.binary_join_element_wise(word('"'), text, word('"'), word(""))

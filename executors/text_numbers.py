@@ -7,6 +7,7 @@ how long its texts are, then read by Arrow at once; only where that fails are it
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Final
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ import pyarrow as pa
 from eventlog.column_types import DecimalType
 from executors.arrays import (
     Array,
+    Mask,
     Reading,
     blanked,
     byte_range,
@@ -24,12 +26,14 @@ from executors.arrays import (
     refused,
     some,
 )
+from executors.suspects import odd_characters, read_in_two
 
 TRUE_WORDS: Final = ("true", "TRUE", "True")
 FALSE_WORDS: Final = ("false", "FALSE", "False")
 
 # Texts of at most so many characters cannot overflow the 128 bits in which Arrow gathers digits.
 DECIMAL_CHARS_MAX: Final = 38
+PLAIN_CHARACTERS: Final = "-0123456789"
 INT64_MIN: Final = -(2**63)
 INT64_MAX: Final = 2**63 - 1
 
@@ -40,22 +44,31 @@ FLOAT_FORM: Final = r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|nan|-?inf"
 
 
 def read_boolean(text: Array) -> Reading:
-    known = kernel.is_in(text, value_set=pa.array([*TRUE_WORDS, *FALSE_WORDS]))
-    values = blanked(kernel.is_in(text, value_set=pa.array(TRUE_WORDS)), text.is_valid())
+    known = kernel.is_in(text, value_set=pa.array([*TRUE_WORDS, *FALSE_WORDS], pa.string()))
+    values = blanked(kernel.is_in(text, value_set=pa.array(TRUE_WORDS, pa.string())), text.is_valid())
     return Reading(values, faults_of(("format_invalid", refused(text, known))))
 
 
 def read_int64(text: Array) -> Reading:
-    smallest, greatest = byte_range(text)
-    if smallest >= ord("-") and greatest <= ord("9") and (values := _cast(text, pa.int64())) is not None:
+    values = _int64_at_once(text)
+    if values is not None:
         return Reading(values)
+    return read_in_two(text, odd_characters(text, PLAIN_CHARACTERS), _int64_at_once, _int64_strictly)
+
+
+def _int64_at_once(text: Array) -> Array | None:
+    smallest, greatest = byte_range(text)
+    return _cast(text, pa.int64()) if smallest >= ord("-") and greatest <= ord("9") else None
+
+
+def _int64_strictly(text: Array) -> Reading:
     well_formed = matches(text, INTEGER_FORM)
     fits = matches(text, INTEGER_SURELY)
     long = blanked(text, kernel.and_(well_formed, kernel.invert(fits)))
     if long.null_count < len(long):
         numbers = read_decimal(long, DecimalType(precision=DECIMAL_CHARS_MAX, scale=0)).values
         # What has more than 38 digits is null here, and so does not fit.
-        fits = kernel.or_(fits, kernel.fill_null(_between(numbers, INT64_MIN, INT64_MAX), False))
+        fits = kernel.or_(fits, kernel.fill_null(_is_int64(numbers), False))
     values = kernel.ascii_ltrim(blanked(text, fits), characters="+").cast(pa.int64())
     too_large = kernel.and_(refused(text, fits), kernel.fill_null(well_formed, False))
     return Reading(values, faults_of(("format_invalid", refused(text, well_formed)), ("value_does_not_fit", too_large)))
@@ -63,31 +76,59 @@ def read_int64(text: Array) -> Reading:
 
 def read_float64(text: Array) -> Reading:
     """Read as the nearest float. A number too large for any, which would become infinite, does not fit."""
-    if _is_plain(text):
-        values = _cast(text, pa.float64())
-        if values is not None and not some(kernel.is_inf(values)):
-            return Reading(values)
+    values = _float64_at_once(text)
+    if values is not None:
+        return Reading(values)
+    return read_in_two(text, odd_characters(text, PLAIN_CHARACTERS), _float64_at_once, _float64_strictly)
+
+
+def _float64_at_once(text: Array) -> Array | None:
+    values = _cast(text, pa.float64()) if _is_plain(text) else None
+    return None if values is None or some(kernel.is_inf(values)) else values
+
+
+def _float64_strictly(text: Array) -> Reading:
     well_formed = matches(text, FLOAT_FORM)
     values = blanked(text, well_formed).cast(pa.float64())
-    named = kernel.is_in(text, value_set=pa.array(["inf", "-inf"]))
+    named = kernel.is_in(text, value_set=pa.array(["inf", "-inf"], pa.string()))
     too_large = kernel.fill_null(kernel.and_(kernel.is_inf(values), kernel.invert(named)), False)
     return Reading(values, faults_of(("format_invalid", refused(text, well_formed)), ("value_does_not_fit", too_large)))
 
 
 def read_decimal(text: Array, type_: DecimalType) -> Reading:
     """Read exactly. Zeros before the number, and behind the declared scale, change nothing and are allowed."""
-    wanted = pa.decimal128(type_.precision, type_.scale)
-    lengths = length_range(text)
-    short = lengths is None or lengths[1] <= DECIMAL_CHARS_MAX
-    if short and _is_plain(text) and (values := _cast(text, wanted)) is not None:
+
+    def at_once(text: Array) -> Array | None:
+        return _decimal_at_once(text, type_)
+
+    def strictly(text: Array) -> Reading:
+        return _decimal_strictly(text, type_)
+
+    if (values := at_once(text)) is not None:
         return Reading(values)
+    return read_in_two(text, odd_characters(text, PLAIN_CHARACTERS), at_once, strictly)
+
+
+def _decimal_at_once(text: Array, type_: DecimalType) -> Array | None:
+    if not (_is_short(text) and _is_plain(text)):
+        return None
+    return _cast(text, pa.decimal128(type_.precision, type_.scale))
+
+
+def _decimal_strictly(text: Array, type_: DecimalType) -> Reading:
     fits = matches(text, _decimal_pattern(type_))
     good = blanked(text, fits)
-    values = (good if short else _without_zeros(good, type_.scale)).cast(wanted)
+    digits = good if _is_short(good) else _without_zeros(good, type_.scale)
+    values = digits.cast(pa.decimal128(type_.precision, type_.scale))
     bad = refused(text, fits)
     well_formed = kernel.fill_null(matches(blanked(text, bad), DECIMAL_FORM), False)
     malformed = kernel.and_(bad, kernel.invert(well_formed))
     return Reading(values, faults_of(("format_invalid", malformed), ("precision_exceeded", well_formed)))
+
+
+def _is_short(text: Array) -> bool:
+    lengths = length_range(text)
+    return lengths is None or lengths[1] <= DECIMAL_CHARS_MAX
 
 
 def _decimal_pattern(type_: DecimalType) -> str:
@@ -123,5 +164,6 @@ def _cast(text: Array, wanted: pa.DataType) -> Array | None:
         return None
 
 
-def _between(numbers: Array, low: int, high: int) -> Array:
-    return kernel.and_(kernel.greater_equal(numbers, pa.scalar(low)), kernel.less_equal(numbers, pa.scalar(high)))
+def _is_int64(numbers: Array) -> Mask:
+    low, high = (pa.scalar(Decimal(bound), numbers.type) for bound in (INT64_MIN, INT64_MAX))
+    return kernel.and_(kernel.greater_equal(numbers, low), kernel.less_equal(numbers, high))

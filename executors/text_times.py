@@ -19,14 +19,17 @@ from executors.arrays import (
     blanked,
     extent,
     faults_of,
+    integer,
     kernel,
     length_range,
     matches,
     refused,
     some,
+    word,
 )
 from executors.formats import EPOCH_DAY, ISO8601, Kind, TextFormat, compiled, kind_of
-from executors.violations import is_zoned
+from executors.suspects import odd_characters, odd_lengths, read_in_two
+from executors.violations import ViolationCode, is_zoned
 
 _FOURTH_YEAR: Final = (
     "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00|0000)"  # 0000 falls to the bounds
@@ -41,6 +44,8 @@ TIME: Final = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?"
 ZONE: Final = "(?:Z|[+-](?:[01][0-9]|2[0-3]):?[0-5][0-9])"
 
 DATE_CHARS: Final = len("2026-01-31")
+FRACTION_CHARS: Final = len(".999999")
+ZONE_CHARS: Final = len("+01:00")
 SECOND_CHARS: Final = len("2026-01-31T23:59:59")
 
 # The years that Python and most programs know. An instant may leave them by its zone.
@@ -48,6 +53,8 @@ _EPOCH: Final = datetime.datetime(1970, 1, 1)
 _MICROSECOND: Final = datetime.timedelta(microseconds=1)
 FIRST_MICROSECOND: Final = (datetime.datetime.min - _EPOCH) // _MICROSECOND
 LAST_MICROSECOND: Final = (datetime.datetime.max - _EPOCH) // _MICROSECOND
+# What times are written with for the most part; a format with others is read a little slower where it fails.
+TIME_CHARACTERS: Final = "0123456789-:.TZ +/"
 _MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _LAST_CENTURY: Final = r"\A(?:69|[7-9][0-9])"  # as POSIX has it: 69 to 99 are of 1900
 
@@ -57,8 +64,32 @@ def read_time(text: Array, type_: ColumnType, text_format: str) -> Reading:
     kind = kind_of(type_)
     assert kind is not None
     plan = None if text_format == ISO8601 else compiled(text_format, kind)
-    if (values := _read_at_once(text, type_, kind, plan)) is not None and _beyond(values, kind) is None:
+
+    def at_once(text: Array) -> Array | None:
+        values = _read_at_once(text, type_, kind, plan)
+        return None if values is None or _beyond(values, kind) is not None else values
+
+    def strictly(text: Array) -> Reading:
+        return _read_strictly(text, type_, kind, plan)
+
+    if (values := at_once(text)) is not None:
         return Reading(values)
+    if plan is not None and plan.edits is None:
+        return strictly(text)
+    shortest, longest = _lengths(kind, is_zoned(type_)) if plan is None else (plan.chars_min, plan.chars_max)
+    odd = kernel.or_(odd_lengths(text, shortest, longest), odd_characters(text, TIME_CHARACTERS))
+    return read_in_two(text, odd, at_once, strictly)
+
+
+def _lengths(kind: Kind, zoned: bool) -> tuple[int, int]:
+    """Return the bytes of the shortest and of the longest ISO text."""
+    if kind == "date":
+        return DATE_CHARS, DATE_CHARS
+    shortest = SECOND_CHARS - (len(EPOCH_DAY) if kind == "time" else 0)
+    return (shortest + 1, shortest + FRACTION_CHARS + ZONE_CHARS) if zoned else (shortest, shortest + FRACTION_CHARS)
+
+
+def _read_strictly(text: Array, type_: ColumnType, kind: Kind, plan: TextFormat | None) -> Reading:
     iso = text if plan is None else _rewritten(blanked(text, matches(text, plan.pattern)), plan)
     if plan is None and kind == "time":
         iso = kernel.binary_replace_slice(iso, 0, 0, EPOCH_DAY)
@@ -66,14 +97,14 @@ def read_time(text: Array, type_: ColumnType, text_format: str) -> Reading:
     values = _cast(blanked(iso, good), type_)
     bad = refused(text, good)
     zoneless = _zoneless(text, bad, kind, plan) if is_zoned(type_) else kernel.and_(bad, kernel.invert(bad))
-    return Reading(
-        values,
-        faults_of(
-            ("format_invalid", kernel.and_(bad, kernel.invert(zoneless))),
-            ("timezone_required", zoneless),
-            *[("value_does_not_fit", rows) for rows in [_beyond(values, kind)] if rows is not None],
-        ),
-    )
+    beyond = _beyond(values, kind)
+    found: list[tuple[ViolationCode, Mask]] = [
+        ("format_invalid", kernel.and_(bad, kernel.invert(zoneless))),
+        ("timezone_required", zoneless),
+    ]
+    if beyond is not None:
+        found.append(("value_does_not_fit", beyond))
+    return Reading(values, faults_of(*found))
 
 
 def _read_at_once(text: Array, type_: ColumnType, kind: Kind, plan: TextFormat | None) -> Array | None:
@@ -100,7 +131,7 @@ def _edited(text: Array, plan: TextFormat) -> Array | None:
     for edit in plan.edits:
         if edit.literal:
             found = kernel.binary_slice(text.cast(pa.binary()), edit.start, edit.stop)
-            if some(kernel.not_equal(found, edit.literal.encode())):
+            if some(kernel.not_equal(found, pa.scalar(edit.literal.encode(), pa.binary()))):
                 return None
         text = kernel.binary_replace_slice(text, edit.start, edit.stop, edit.replacement)
     return text
@@ -128,8 +159,8 @@ def _rewritten(text: Array, plan: TextFormat) -> Array:
                 iso, pattern=f"(?i)-{name}-", replacement=f"-{number:02}-", max_replacements=1
             )
     if plan.short_year:
-        century = kernel.if_else(kernel.match_substring_regex(iso, _LAST_CENTURY), "19", "20")
-        iso = kernel.binary_join_element_wise(century, iso, "")
+        century = kernel.if_else(kernel.match_substring_regex(iso, _LAST_CENTURY), word("19"), word("20"))
+        iso = kernel.binary_join_element_wise(century, iso, word(""))
     return iso
 
 
@@ -159,5 +190,7 @@ def _beyond(values: Array, kind: Kind) -> Mask | None:
     found = extent(counted)
     if found is None or (found[0] >= FIRST_MICROSECOND and found[1] <= LAST_MICROSECOND):
         return None
-    beyond = kernel.or_(kernel.less(counted, FIRST_MICROSECOND), kernel.greater(counted, LAST_MICROSECOND))
+    beyond = kernel.or_(
+        kernel.less(counted, integer(FIRST_MICROSECOND)), kernel.greater(counted, integer(LAST_MICROSECOND))
+    )
     return kernel.fill_null(beyond, False)
