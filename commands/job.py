@@ -8,6 +8,7 @@ from typing import assert_never
 from msgspec import Struct
 
 from commands.outcome import Decision, Refused
+from commands.parser import may_run, untrusted
 from eventlog.events import (
     AbandonJob,
     ArtifactShare,
@@ -205,6 +206,8 @@ def _enqueue(command: EnqueueJobs, state: State) -> Decision:
     run = state.runs.get(command.run)
     if run is None or run.planned is None:
         return Refused("run_not_planned", f"run {command.run} has no plan to enqueue from")
+    if not may_run(run.planned.parser, run.planned.artifact_hash, state):
+        return untrusted(run.planned.parser, run.planned.parser_version)
     if len(command.jobs) > JOBS_MAX:
         return Refused("batch_too_large", f"at most {JOBS_MAX} jobs are queued at once")
     events: list[Event] = []

@@ -44,19 +44,23 @@ from eventlog.events import (
     OutputsLost,
     OutputsReused,
     ParserDeployed,
+    ParserRevoked,
+    ParserTrusted,
     PromotionAbandoned,
     Record,
     RefusedFile,
+    RevokeParser,
     RunFinished,
     RunInterrupted,
     RunPlanned,
     RunStarted,
     SeenFile,
     StartRun,
+    TrustParser,
     UnreadableRange,
     WriterOpened,
 )
-from eventlog.ids import ExecutorId, JobId, ParserName, PathText, RunId, Seq
+from eventlog.ids import ArtifactHash, ExecutorId, JobId, ParserName, PathText, RunId, Seq
 from eventlog.schema import OutputSchema, schema_hash
 from projections.errors import UnhandledEventError, UnknownSubjectError
 from projections.rows import (
@@ -68,6 +72,7 @@ from projections.rows import (
     MaterializationRow,
     ParserRow,
     RunRow,
+    TrustRow,
 )
 
 _json = msgspec.json.Encoder(order="deterministic")
@@ -88,6 +93,7 @@ class Touched(Struct, kw_only=True):
     runs: set[RunId] = msgspec.field(default_factory=set)
     executors: set[ExecutorId] = msgspec.field(default_factory=set)
     parsers: set[ParserName] = msgspec.field(default_factory=set)
+    trust: set[ArtifactHash] = msgspec.field(default_factory=set)
 
 
 class Work(Struct, kw_only=True):
@@ -99,6 +105,7 @@ class Work(Struct, kw_only=True):
     executors: dict[ExecutorId, ExecutorRow] = msgspec.field(default_factory=dict)
     parsers: dict[ParserKey, ParserRow] = msgspec.field(default_factory=dict)
     expected: dict[ExpectedKey, ExpectedOutputRow] = msgspec.field(default_factory=dict)
+    trust: dict[ArtifactHash, TrustRow] = msgspec.field(default_factory=dict)
     ranges: dict[JobId, tuple[UnreadableRange, ...]] = msgspec.field(default_factory=dict)  # all of a job, replaced
     events: list[JobEventValues] = msgspec.field(default_factory=list)
     materializations: list[MaterializationRow] = msgspec.field(default_factory=list)
@@ -136,6 +143,8 @@ _TOUCHES: dict[type[Record], Callable[[Touched, Any], None]] = {
     ExecutorJoined: lambda found, event: found.executors.add(event.executor),
     ExecutorLost: lambda found, event: found.executors.add(event.executor),
     ParserDeployed: lambda found, event: found.parsers.add(event.parser),
+    ParserTrusted: lambda found, event: found.trust.add(event.artifact_hash),
+    ParserRevoked: lambda found, event: found.trust.add(event.artifact_hash),
 }
 
 
@@ -220,6 +229,8 @@ def parser_deployed(work: Work, seq: Seq, event: ParserDeployed) -> None:
         artifact_hash=event.artifact_hash,
         env_hash=event.env_hash,
         builtin=event.builtin,
+        file=event.file,
+        settings=_json.encode(event.settings).decode(),
         outputs=_json.encode(event.outputs).decode(),
         components=_json.encode(event.components).decode(),
         deployed_seq=seq,
@@ -240,6 +251,30 @@ def _expected(seq: Seq, event: ParserDeployed, output: OutputSchema) -> Expected
         schema_hash=schema_hash(output),
         columns=_json.encode(output.columns).decode(),
         deployed_seq=seq,
+    )
+
+
+def parser_trusted(work: Work, seq: Seq, event: ParserTrusted) -> None:
+    """Note who trusts the artifact; an earlier end of that trust is in the log alone."""
+    work.trust[event.artifact_hash] = TrustRow(
+        parser=event.parser,
+        version=event.version,
+        artifact_hash=event.artifact_hash,
+        how=event.how,
+        trusted_by=event.by,
+        reason=event.reason,
+        trusted_seq=seq,
+        trusted_at=event.trusted_at,
+    )
+
+
+def parser_revoked(work: Work, _seq: Seq, event: ParserRevoked) -> None:
+    """Note who ended the trust in the artifact, and why."""
+    known = work.trust.get(event.artifact_hash)
+    if known is None:
+        raise UnknownSubjectError(f"fold the end of trust in {event.artifact_hash}: no event before it trusts it")
+    work.trust[event.artifact_hash] = replace(
+        known, revoked_by=event.by, revoked_reason=event.reason, revoked_at=event.revoked_at
     )
 
 
@@ -537,6 +572,8 @@ HANDLED: dict[type[Record], Callable[[Work, Seq, Any], None]] = {
     FilesSeen: files_seen,
     FilesRefused: files_refused,
     ParserDeployed: parser_deployed,
+    ParserTrusted: parser_trusted,
+    ParserRevoked: parser_revoked,
     RunStarted: run_started,
     RunPlanned: run_planned,
     OutputsReused: outputs_reused,
@@ -561,7 +598,18 @@ HANDLED: dict[type[Record], Callable[[Work, Seq, Any], None]] = {
 }
 # The log's own events and the wishes behind events change no row.
 IGNORED: frozenset[type[Record]] = frozenset(
-    {WriterOpened, LogForked, LogRecovered, LogRepaired, CommandRefused, StartRun, CancelJob, AbandonJob}
+    {
+        WriterOpened,
+        LogForked,
+        LogRecovered,
+        LogRepaired,
+        CommandRefused,
+        StartRun,
+        CancelJob,
+        AbandonJob,
+        TrustParser,
+        RevokeParser,
+    }
 )
 
 _JOB_TYPES: frozenset[type[Record]] = frozenset(
