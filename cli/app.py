@@ -24,6 +24,7 @@ from cli import (
     log_segments,
     log_tail,
     outputs,
+    parser,
     record,
     replay,
     run,
@@ -74,6 +75,7 @@ app.command("record", cls=PlainCommand)(record.record)
 app.command("replay", cls=PlainCommand)(replay.replay)
 app.command("demo", cls=PlainCommand)(demo.demo)
 app.add_typer(job.app, name="job")
+app.add_typer(parser.app, name="parser")
 app.add_typer(explain.app, name="explain")
 app.add_typer(explain.app, name="why", hidden=True)
 log.app.command("keygen", cls=PlainCommand)(log_keys.keygen)

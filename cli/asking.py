@@ -30,8 +30,10 @@ def give(home: Home, request: Request, *, purpose: str, withhold: JobId | None =
     return reply
 
 
-def give_of_parser(home: Home, request: Request, *, purpose: str) -> ParserTold:
-    """Return how a command about a parser was taken, durably, in a new home too. Raises CliError as `give` does."""
+def give_of_parser(home: Home, request: Request, *, purpose: str, made_anew: bool = True) -> ParserTold:
+    """Return how a command about a parser was taken, durably; `made_anew`: in a new home too. Raises as `give` does."""
+    if not made_anew and not (home.log / "GENESIS.json").exists():
+        raise nothing_here(home)
     reply = _give(home, request, purpose, None)
     assert isinstance(reply, ParserTold), reply
     return reply

@@ -38,15 +38,19 @@ from eventlog.events import (
     OutputsLost,
     OutputsReused,
     ParserDeployed,
+    ParserRevoked,
+    ParserTrusted,
     PromotionAbandoned,
     Record,
     RefusedFile,
+    RevokeParser,
     RunFinished,
     RunInterrupted,
     RunPlanned,
     RunStarted,
     SeenFile,
     StartRun,
+    TrustParser,
     UnreadableRange,
     WriterOpened,
 )
@@ -136,6 +140,29 @@ def deployed(
         settings={"raw": "false"},
         components={"parser.py": "x"},
         deployed_at=now(),
+    )
+
+
+def trusted(parser: str = "lines", *, version: str = "1") -> ParserTrusted:
+    return ParserTrusted(
+        parser=ParserName(parser),
+        version=version,
+        artifact_hash=ArtifactHash(f"artifact-{parser}-{version}"),
+        how="asked",
+        by="cli:ada",
+        reason="read it",
+        trusted_at=now(),
+    )
+
+
+def revoked(parser: str = "lines", *, version: str = "1") -> ParserRevoked:
+    return ParserRevoked(
+        parser=ParserName(parser),
+        version=version,
+        artifact_hash=ArtifactHash(f"artifact-{parser}-{version}"),
+        by="cli:ada",
+        reason="loses the last line",
+        revoked_at=now(1),
     )
 
 
@@ -547,6 +574,8 @@ def one_of_each() -> list[Event | LoggedCommand]:
         LogForked(old_log_id="0" * 32, seq=1, hash=Sha256("0" * 64), abandoned_seq=2, reason="no copy repairs it"),
         CommandRefused(code="not_found", why="there is no job 9"),
         deployed(),
+        trusted(),
+        revoked(),
         run_started(),
         run_planned(),
         reused(1, 2),
@@ -591,4 +620,14 @@ def one_of_each() -> list[Event | LoggedCommand]:
             workers=2,
             now=now(),
         ),
+        TrustParser(
+            parser=ParserName("lines"),
+            version="1",
+            artifact_hash=ArtifactHash("artifact-lines-1"),
+            how="command",
+            by="cli:ada",
+            reason="read it",
+            now=now(),
+        ),
+        RevokeParser(parser=ParserName("lines"), by="cli:ada", reason="loses the last line", now=now()),
     ]
