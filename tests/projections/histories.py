@@ -431,9 +431,10 @@ class _Walk:
         self._last_job = self._last_run = 0
         self._open_runs: list[int] = []
         self._executors = {"exec-1"}
+        self._trusted: set[tuple[str, str]] = set()
 
     def step(self) -> None:
-        actions = [self._see, self._refuse, self._run, self._executor, self._deploy]
+        actions = [self._see, self._refuse, self._run, self._executor, self._deploy, self._trust]
         if self._open_runs:
             actions += [self._queue] * 3 + [self._end_run, self._look_back]
         if self._jobs:
@@ -474,6 +475,13 @@ class _Walk:
         else:
             self._executors.add(name)
             self.events.append(joined(name))
+
+    def _trust(self) -> None:
+        parser, version = self._random.choice(["lines", "rows"]), self._random.choice("12")
+        known = (parser, version) in self._trusted
+        self._trusted.add((parser, version))
+        say = revoked if known and self._random.random() < 0.5 else trusted
+        self.events.append(say(parser, version=version))
 
     def _deploy(self) -> None:
         self.events.append(deployed(self._random.choice(["evtx", "fix"]), version=self._random.choice("12")))
