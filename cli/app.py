@@ -25,6 +25,7 @@ from cli import (
     log_tail,
     outputs,
     parser,
+    parser_new,
     record,
     replay,
     run,
@@ -75,6 +76,7 @@ app.command("record", cls=PlainCommand)(record.record)
 app.command("replay", cls=PlainCommand)(replay.replay)
 app.command("demo", cls=PlainCommand)(demo.demo)
 app.add_typer(job.app, name="job")
+parser.app.command("new", cls=PlainCommand)(parser_new.new)
 app.add_typer(parser.app, name="parser")
 app.add_typer(explain.app, name="explain")
 app.add_typer(explain.app, name="why", hidden=True)
