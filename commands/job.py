@@ -317,6 +317,9 @@ def _fault(command: CommitJob, job: Dispatched | Running) -> tuple[FailureClass,
     if reported != declared:
         return "permanent", "outputs_differ", f"outputs {reported} were reported where {declared} are declared"
     sheet = command.sheet
+    if not sheet.unit and not command.outputs:
+        why = "the parser gave neither rows nor a statement of units, so nothing of the file is accounted for"
+        return "accounting", "nothing_said", why
     rows = {staged.output: staged.rows for staged in command.outputs}
     if sheet.output and sheet.written != rows.get(OutputName(sheet.output), 0):
         staged = rows.get(OutputName(sheet.output), 0)
