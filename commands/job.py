@@ -317,7 +317,7 @@ def _fault(command: CommitJob, job: Dispatched | Running) -> tuple[FailureClass,
     if reported != declared:
         return "permanent", "outputs_differ", f"outputs {reported} were reported where {declared} are declared"
     sheet = command.sheet
-    if not sheet.unit and not command.outputs:
+    if not (sheet.unit or sheet.quarantined or command.outputs):
         why = "the parser gave neither rows nor a statement of units, so nothing of the file is accounted for"
         return "accounting", "nothing_said", why
     rows = {staged.output: staged.rows for staged in command.outputs}
