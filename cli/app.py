@@ -24,6 +24,8 @@ from cli import (
     log_segments,
     log_tail,
     outputs,
+    parser,
+    parser_new,
     quarantine,
     record,
     replay,
@@ -76,6 +78,8 @@ app.command("replay", cls=PlainCommand)(replay.replay)
 app.command("demo", cls=PlainCommand)(demo.demo)
 app.add_typer(job.app, name="job")
 app.add_typer(quarantine.app, name="quarantine")
+parser.app.command("new", cls=PlainCommand)(parser_new.new)
+app.add_typer(parser.app, name="parser")
 app.add_typer(explain.app, name="explain")
 app.add_typer(explain.app, name="why", hidden=True)
 log.app.command("keygen", cls=PlainCommand)(log_keys.keygen)

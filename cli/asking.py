@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 
-from cli.control import Accepted, Asked, GetJob, JobSeen, Refusal, Reply, Request, ask, connect, job_seen
+from cli.control import Accepted, Asked, GetJob, JobSeen, ParserTold, Refusal, Reply, Request, ask, connect, job_seen
 from cli.errors import EXIT_ERROR, EXIT_REFUSED, CliError
 from cli.home import Home
 from cli.reading import nothing_here, reading
@@ -22,18 +22,34 @@ ENDED: frozenset[JobWord] = frozenset({"completed", "failed", "aborted"})
 
 
 def give(home: Home, request: Request, *, purpose: str, withhold: JobId | None = None) -> Accepted:
-    """Return how the command was taken, durably. Raises CliError for a refusal and when nobody can take it.
+    """Return how a command about a job was taken, durably. Raises CliError for a refusal and if nobody can take it."""
+    if not (home.log / "GENESIS.json").exists():
+        raise nothing_here(home)
+    reply = _give(home, request, purpose, withhold)
+    assert isinstance(reply, Accepted), reply
+    return reply
+
+
+def give_of_parser(home: Home, request: Request, *, purpose: str, made_anew: bool = True) -> ParserTold:
+    """Return how a command about a parser was taken, durably; `made_anew`: in a new home too. Raises as `give` does."""
+    if not made_anew and not (home.log / "GENESIS.json").exists():
+        raise nothing_here(home)
+    reply = _give(home, request, purpose, None)
+    assert isinstance(reply, ParserTold), reply
+    return reply
+
+
+def _give(home: Home, request: Request, purpose: str, withhold: JobId | None) -> Reply:
+    """Have the command carried out by whoever holds the log, or by ourselves. Raises CliError for a refusal.
 
     The id stays the same however often the command has to be sent, so that it is carried out once by one sentinel.
     """
-    if not (home.log / "GENESIS.json").exists():
-        raise nothing_here(home)
     asked = ask(request)
     deadline = time.monotonic() + HOLDER_SECONDS_MAX
     while True:
         try:
             reply = ask_running(home, asked)
-            return _accepted(reply if reply is not None else _ask_ourselves(home, asked, purpose, withhold))
+            return _not_refused(reply if reply is not None else _ask_ourselves(home, asked, purpose, withhold))
         except (LogLockedError, PeerGoneError):
             if time.monotonic() > deadline:
                 raise
@@ -84,10 +100,9 @@ def _ask_ourselves(home: Home, asked: Asked, purpose: str, withhold: JobId | Non
         return sentinel.control.answer(asked)
 
 
-def _accepted(reply: Reply) -> Accepted:
+def _not_refused(reply: Reply) -> Reply:
     if isinstance(reply, Refusal):
         raise refusal(reply)
-    assert isinstance(reply, Accepted), reply
     return reply
 
 

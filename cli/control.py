@@ -28,7 +28,7 @@ from cli import clock
 from cli.report import OutputReport
 from eventlog import events
 from eventlog.frames import Stamp, stamp_once
-from eventlog.ids import JobId, LogId
+from eventlog.ids import ArtifactHash, JobId, LogId, ParserName
 from executors.transport import Client, NngClient, Server, TransportError
 from projections.rows import JobWord
 from sinks.uri import open_sink
@@ -76,7 +76,23 @@ class AbandonJob(Struct, frozen=True, kw_only=True, tag=True):
     reason: Words
 
 
-Request = Ping | GetJob | CancelJob | AbandonJob
+class TrustParser(Struct, frozen=True, kw_only=True, tag=True):
+    """Let one artifact of a parser run, by the command of a person who has looked at it."""
+
+    parser: Name
+    version: Name
+    artifact_hash: Name
+    reason: Words
+
+
+class RevokeParser(Struct, frozen=True, kw_only=True, tag=True):
+    """Let no artifact of this parser run any more; its open jobs end."""
+
+    parser: Name
+    reason: Words
+
+
+Request = Ping | GetJob | CancelJob | AbandonJob | TrustParser | RevokeParser
 
 
 class Asked(Struct, frozen=True, kw_only=True):
@@ -111,6 +127,13 @@ class Accepted(Struct, frozen=True, kw_only=True, tag=True):
     job: int
 
 
+class ParserTold(Struct, frozen=True, kw_only=True, tag=True):
+    """The command about a parser is durable. `artifacts` are those that it changed; none where all was so already."""
+
+    parser: str
+    artifacts: tuple[str, ...]
+
+
 class Refusal(Struct, frozen=True, kw_only=True, tag=True):
     """The one error shape: `code` is for programs, `message` for people, `next_step` says what to do."""
 
@@ -119,7 +142,7 @@ class Refusal(Struct, frozen=True, kw_only=True, tag=True):
     next_step: str = ""
 
 
-Reply = Pong | JobSeen | Accepted | Refusal
+Reply = Pong | JobSeen | Accepted | ParserTold | Refusal
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -146,6 +169,7 @@ class Authority(Protocol):
     @property
     def purpose(self) -> str: ...
     def abandon(self, job: JobId, *, reason: str, actor: str, stamp: Stamp) -> Future[Outcome]: ...
+    def end_revoked(self, artifacts: frozenset[ArtifactHash], *, actor: str) -> None: ...
 
 
 Route = Callable[[Authority, Asked], Reply]
@@ -176,11 +200,46 @@ def _abandon(authority: Authority, asked: Asked) -> Reply:
     return _told(answer.result(ANSWER_SECONDS)) or Accepted(job=job)
 
 
+def _trust(authority: Authority, asked: Asked) -> Reply:
+    request = asked.request
+    assert isinstance(request, TrustParser)
+    command = events.TrustParser(
+        parser=ParserName(request.parser),
+        version=request.version,
+        artifact_hash=ArtifactHash(request.artifact_hash),
+        how="command",
+        by=asked.actor,
+        reason=request.reason,
+        now=clock.now(),
+    )
+    outcome = authority.handler.submit(command, actor=asked.actor, stamp=_stamp(asked)).result(ANSWER_SECONDS)
+    return _told(outcome) or ParserTold(parser=request.parser, artifacts=_artifacts(outcome))
+
+
+def _revoke(authority: Authority, asked: Asked) -> Reply:
+    request = asked.request
+    assert isinstance(request, RevokeParser)
+    command = events.RevokeParser(
+        parser=ParserName(request.parser), by=asked.actor, reason=request.reason, now=clock.now()
+    )
+    outcome = authority.handler.submit(command, actor=asked.actor, stamp=_stamp(asked)).result(ANSWER_SECONDS)
+    artifacts = _artifacts(outcome)
+    authority.end_revoked(frozenset(artifacts), actor=asked.actor)
+    return _told(outcome) or ParserTold(parser=request.parser, artifacts=artifacts)
+
+
+def _artifacts(outcome: Outcome) -> tuple[ArtifactHash, ...]:
+    changed = (events.ParserTrusted, events.ParserRevoked)
+    return tuple(event.artifact_hash for event in outcome.events if isinstance(event, changed))
+
+
 ROUTES: Final[dict[type[Request], Route]] = {
     Ping: _ping,
     GetJob: _get_job,
     CancelJob: _cancel,
     AbandonJob: _abandon,
+    TrustParser: _trust,
+    RevokeParser: _revoke,
 }
 
 

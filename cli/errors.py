@@ -31,7 +31,7 @@ class CliError(Exception):
 def as_cli_error(error: Exception) -> CliError | None:
     """Return the error of a lower layer in the one shape; None for what is nobody's mistake but ours."""
     from eventlog import errors as log
-    from executors.parser_catalog import ParserManifestError
+    from executors.parser_literals import ParserManifestError
     from executors.transport import TransportError
     from projections.errors import ProjectorFailedError, ProjectorRacedError, ReadModelUnavailableError
 

@@ -16,7 +16,7 @@ from eventlog.recovery import Witness
 
 HOME_VARIABLE = "CASPARIAN_HOME"
 DEFAULT_HOME = "~/.casparian_flow"
-OUR_NAMES = frozenset({"readmodel", "snapshots", "blobs", "tmp", "output", "keys", "config.toml"})
+OUR_NAMES = frozenset({"readmodel", "snapshots", "blobs", "tmp", "output", "keys", "parsers", "config.toml"})
 
 
 class Home(Struct, frozen=True):
@@ -46,6 +46,11 @@ class Home(Struct, frozen=True):
     @property
     def scratch(self) -> Path:
         return self.root / "tmp"
+
+    @property
+    def parsers(self) -> Path:
+        """Where the copies of people's own parsers are that run here."""
+        return self.root / "parsers"
 
     @property
     def control(self) -> Path:
@@ -117,6 +122,7 @@ def refuse_own_folder(home: Home, target: Path, *, what: str = "write tables to"
         home.blobs,
         home.snapshots,
         home.scratch,
+        home.parsers,
         home.private_key.parent,
         home.root / "readmodel",
     )

@@ -31,7 +31,12 @@ JOB_MEMORY_BYTES_MIN = 64 * 1024**2  # below it no parser can start
 
 def run(
     parser: Annotated[
-        str, typer.Argument(metavar="PARSER", help="A parser's name, e.g. evtx.", autocompletion=complete_parser)
+        str,
+        typer.Argument(
+            metavar="PARSER",
+            help="A parser's name, e.g. evtx, or the file or folder of your own, e.g. ./mine.py.",
+            autocompletion=complete_parser,
+        ),
     ],
     inputs: Annotated[list[str], typer.Argument(metavar="PATH", help="Files or folders.")],
     sink: Annotated[
@@ -77,6 +82,9 @@ def run(
     remake_lost: Annotated[
         bool, typer.Option("--remake-lost", help="Make anew what was published and is not there any more.")
     ] = False,
+    dev: Annotated[
+        bool, typer.Option("--dev", help="Try out a parser of your own: nothing is asked, its version is marked.")
+    ] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -84,28 +92,35 @@ def run(
 
     Example: `casparian run evtx ./case --sink parquet://./out`
 
+    A parser of your own runs with your rights: a run on a terminal asks before the first time, and whenever a byte of
+    it has changed; elsewhere `casparian parser trust` says it before.
+
     Rows that break the rules of their output never enter its table. They are kept beside it, with what is wrong with
     each: see `casparian quarantine`. Unless --allow-quarantine is given, an output with such rows is not published.
 
     Exit codes: 0 all is well, 1 a file failed, 2 wrong usage, 3 some records could not be read or rows were rejected,
-    4 rejected rows kept an output from being published, 5 a balance sheet did not add up, 70 the log could not be
-    written, 130 interrupted.
+    4 the parser is not trusted or rejected rows kept an output from being published, 5 a balance sheet did not add up,
+    70 the log could not be written, 130 interrupted.
     """
+    from cli.own_parser import named_own
     from cli.session import Request
-    from commands.quarantine import PolicyWords
+    from commands.quarantine import PCT_MAX, PolicyWords
     from eventlog.ids import ParserName
 
     place = find_home(home)
+    own = named_own(parser, dev=dev)
     target = _target(place, sink)
     flags = PolicyWords(
         place="command line", allow=allow_quarantine, pct_max=quarantine_threshold, count_max=quarantine_count
     )
+    trying = PolicyWords(place="--dev", allow=True, pct_max=PCT_MAX) if dev else PolicyWords(place="")
     request = Request(
-        parser=ParserName(parser),
+        parser=own.package.name if own is not None else ParserName(parser),
+        own=own,
         inputs=tuple(os.fsencode(name) for name in inputs),
         sink_uri=target.uri,
         settings=_settings(settings or []),
-        quarantine=(_configured(place), flags),
+        quarantine=(_configured(place), trying, flags),
         remake_lost=remake_lost,
     )
     _check_inputs(request.inputs)
@@ -156,10 +171,14 @@ def _carry_out(place: Home, request: Request, *, workers: int, limits: JobLimits
 
 def _report(sentinel: Sentinel, request: Request, watch: JobWatch, stopping: Stopping) -> RunReport:
     """Return how the run went, also if it was interrupted after it had been planned. Raises CliError before that."""
+    from cli.own_parser import admit
     from cli.progress import make_talk
     from cli.session import InterruptedRunError, RunSession
 
     try:
+        if request.own is not None:
+            with stopping.interruptible():
+                admit(sentinel, request.own)
         with make_talk() as progress, stopping.interruptible():
             return RunSession(sentinel, request, watch=watch, talk=progress).execute()
     except InterruptedRunError as interrupted:
@@ -198,7 +217,10 @@ def _check_target(target: SinkTarget, *, named: bool) -> None:
 def _remake_command(request: Request) -> str:
     """Return the command that runs the same request and makes anew what is lost."""
     settings = [word for name, value in sorted(request.settings.items()) for word in ("--set", f"{name}={value}")]
-    words = ["casparian", "run", request.parser, *map(os.fsdecode, request.inputs), "--sink", request.sink_uri]
+    parser: list[str] = [request.parser]
+    if request.own is not None:
+        parser = [*(["--dev"] if request.own.dev else []), request.own.word]
+    words = ["casparian", "run", *parser, *map(os.fsdecode, request.inputs), "--sink", request.sink_uri]
     return shlex.join([*words, *settings, "--remake-lost"])
 
 

@@ -8,6 +8,7 @@ executors, promoter, decider, read model, and the log last, with its clean-close
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from cli.control import REQUESTS_MAX, ControlServer
 from cli.dispatching import Dispatcher, JobLimits
 from cli.fleet import Fleet
 from cli.home import Home, newest_witness, prepare_home
+from cli.kept_parsers import keep, kept_parser
+from cli.own_parser import OwnParser
 from cli.projecting import ProjectionThread
 from cli.promoter import Promoter
 from cli.report import Recovery
@@ -32,10 +35,12 @@ from commands.dispatch import plan_records
 from commands.epoch import BeginEpoch
 from commands.handle import Handler, Outcome, Subscriber
 from commands.job import DispatchJob, RecordPromotion, WithdrawJob
+from commands.outcome import Refused
 from commands.parser import DeployParser
 from eventlog.blobs import FolderBlobStore
+from eventlog.events import CancelJob, ParserDeployed
 from eventlog.frames import Stamp
-from eventlog.ids import JobId, LogId, ParserName, Seq
+from eventlog.ids import ArtifactHash, JobId, LogId, ParserName, PathText, Seq, path_text
 from eventlog.log import Log
 from executors.parser_catalog import ParserPackage, builtin_parsers
 from executors.transport import NngServer, remove_socket, socket_address
@@ -46,6 +51,7 @@ from sinks.uri import open_sink
 logger = logging.getLogger("casparian.sentinel")
 
 ACTOR = "sentinel"
+OUTDATED = "its parser is not the one it was queued for"
 GUEST_FOLDER_PREFIX = "casparian-guest-"  # as executors/guest/host.py names them
 CONTEXTS_PER_WORKER = 3  # a question that waits for work, a heartbeat, a report
 CONTEXTS_SPARE = 4
@@ -198,20 +204,40 @@ class Sentinel:
         if open_jobs:
             self.fleet.grow(min(self.workers, open_jobs))
 
-    def _deploy(self, package: ParserPackage) -> None:
-        """Make a built-in parser current under its name; its recorded hash is why it is trusted."""
+    def adopt(self, own: OwnParser) -> Refused | None:
+        """Make a person's own parser current under its name, as the home keeps it; or say why it is refused.
+
+        Jobs that wait for another artifact of that name end: it may not make outputs under their keys.
+        """
+        refused = self._deploy(own.package, file=path_text(os.fsencode(own.path)))
+        if refused is None:
+            self.packages[own.package.name] = keep(self.home, own.package, own.path)
+            self._withdraw(self.handler.inspect(self._outdated), OUTDATED)
+        return refused
+
+    def end_revoked(self, artifacts: frozenset[ArtifactHash], *, actor: str) -> None:
+        """End every open job of parsers that are not trusted any more, before it publishes anything."""
+        jobs = self.handler.inspect(lambda state: _jobs_of(state, artifacts))
+        reason = "its parser is not trusted any more"
+        commands = [CancelJob(job=job, reason=reason, by=actor, now=clock.now()) for job in jobs]
+        for answer in [self.handler.submit(command, actor=actor) for command in commands]:
+            answer.result()
+
+    def _deploy(self, package: ParserPackage, *, file: PathText | None = None) -> Refused | None:
+        """Make a parser current under its name. One without a file is built in, and trusted by its recorded hash."""
         command = DeployParser(
             parser=package.name,
             version=package.version,
             artifact_hash=package.artifact_hash,
             env_hash=package.env_hash,
-            builtin=True,
+            builtin=file is None,
             outputs=package.outputs,
             settings=package.settings,
             components=package.components,
             now=clock.now(),
+            file=file or PathText(""),
         )
-        self.handler.call(command, actor=ACTOR)
+        return self.handler.call(command, actor=ACTOR).refused
 
     def _open_read_model(self) -> ProjectionThread:
         """Open the read model; one that does not belong to this log's history was refused as a witness before."""
@@ -233,12 +259,13 @@ class Sentinel:
         self.handler.call(BeginEpoch(now=clock.now()), actor=ACTOR)
         for package in self.packages.values():
             self._deploy(package)
+        self._find_kept()
         self._sink_uris |= self.handler.inspect(_open_sinks)
         swept = self._sweep()
         for committed in self.handler.inspect(lambda state: [job.committed for job in state.jobs.promoting.values()]):
             if committed.job != self._withhold:
                 self.promoter.recover(committed)
-        withdrawn = self._withdraw(self.handler.inspect(self._outdated), "its parser is not the one it was queued for")
+        withdrawn = self._withdraw(self.handler.inspect(self._outdated), OUTDATED)
         here = self.handler.inspect(lambda state: _unpublished_for(state, own))
         torn = self.log.recovered
         self.recovery = Recovery(
@@ -255,6 +282,13 @@ class Sentinel:
             read_model=self.projection.caught_up() if self.log.epoch > 1 else "",
             snapshots=self.snapshots.doubts,
         )
+
+    def _find_kept(self) -> None:
+        """Have the parsers that waiting jobs were queued for, where the home keeps them and they are still trusted."""
+        for deployed in self.handler.inspect(_own_parsers_in_use):
+            package = kept_parser(self.home, deployed)
+            if package is not None:
+                self.packages[package.name] = package
 
     def _outdated(self, state: State) -> list[JobId]:
         hashes = {package.artifact_hash for package in self.packages.values()}
@@ -296,6 +330,17 @@ class Sentinel:
     def withdraw_all(self, reason: str) -> int:
         """End every job that waits; how many they were."""
         return self._withdraw(self.handler.inspect(lambda state: list(state.jobs.queued)), reason)
+
+
+def _own_parsers_in_use(state: State) -> list[ParserDeployed]:
+    waiting = {job.spec.parser for job in state.jobs.queued.values()}
+    deployed = [parser.deployed for name, parser in state.parsers.items() if name in waiting]
+    return [each for each in deployed if not each.builtin and each.artifact_hash in state.trust]
+
+
+def _jobs_of(state: State, artifacts: frozenset[ArtifactHash]) -> list[JobId]:
+    waiting_or_leased = [*state.jobs.queued.items(), *state.jobs.leased.items()]
+    return [job_id for job_id, job in waiting_or_leased if job.spec.artifact_hash in artifacts]
 
 
 def _open_sinks(state: State) -> set[str]:

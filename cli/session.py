@@ -6,6 +6,7 @@ known position of the log; `decide` refuses a plan that is behind.
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator
 from typing import Protocol
@@ -16,6 +17,7 @@ from msgspec import Struct
 from cli import clock
 from cli.errors import EXIT_INTERRUPTED, EXIT_USAGE, CliError
 from cli.file_reports import file_report, lost_output, quarantine_reports, refused_report, tally_of, told_shown_again
+from cli.own_parser import OwnParser
 from cli.planning import Plan, Wanted, compare, keys_of, targets_of, wanted_of
 from cli.render import count
 from cli.report import RunReport
@@ -65,6 +67,7 @@ class Request(Struct, frozen=True, kw_only=True):
 
     parser: ParserName
     inputs: tuple[bytes, ...]
+    own: OwnParser | None = None  # what the parser was named by, if it is no built-in one
     sink_uri: str
     settings: dict[str, str]
     quarantine: tuple[PolicyWords, ...] = ()  # what each place says of rejected rows, the last one winning
@@ -114,6 +117,7 @@ class RunSession:
         plan: Plan | None = None
         try:
             self._claim_target()
+            self._require_named_parser()
             started = self._start()
             package = self._sentinel.packages[started.parser]
             files = self._scan(started, package)
@@ -156,6 +160,21 @@ class RunSession:
                 "mount it and run again; if they are gone for good, run again with --remake-lost",
             )
         sink.mark()
+
+    # --- the parser ---------------------------------------------------------------------------------------------------
+
+    def _require_named_parser(self) -> None:
+        """Raise CliError for the bare name of a parser that is not built in: what lies in its file may be another."""
+        if self._request.own is not None:  # trusted and deployed by now
+            return
+        known = self._sentinel.handler.inspect(lambda state: state.parsers.get(self._request.parser))
+        if known is not None and not known.deployed.builtin:
+            raise CliError(
+                "parser_needs_path",
+                f"run {self._request.parser}: it is no built-in parser, so it is named by its file",
+                f"casparian run {shlex.quote(known.deployed.file)} FILE",
+                exit_code=EXIT_USAGE,
+            )
 
     # --- start and scan -----------------------------------------------------------------------------------------------
 

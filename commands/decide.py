@@ -6,11 +6,13 @@ from typing import assert_never
 
 from commands import epoch, executor, file, job, parser, quarantine, run
 from commands.outcome import Decision
-from eventlog.events import AbandonJob, CancelJob, DeleteQuarantine, StartRun
+from eventlog.events import AbandonJob, CancelJob, DeleteQuarantine, RevokeParser, StartRun, TrustParser
 from reducers.fold import State
 
 Command = (
     parser.DeployParser
+    | TrustParser
+    | RevokeParser
     | file.RecordFiles
     | StartRun
     | run.PlanRun
@@ -39,7 +41,7 @@ Command = (
 def decide(command: Command, state: State) -> Decision:
     """Return the events that the command brings about, or why it is refused. Reads nothing but its arguments."""
     match command:
-        case parser.DeployParser():
+        case parser.DeployParser() | TrustParser() | RevokeParser():
             return parser.decide(command, state)
         case file.RecordFiles():
             return file.decide(command, state)

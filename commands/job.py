@@ -8,6 +8,7 @@ from typing import assert_never
 from msgspec import Struct
 
 from commands.outcome import Decision, Refused
+from commands.parser import may_run, untrusted
 from commands.quarantine import forbidden
 from eventlog.events import (
     AbandonJob,
@@ -214,6 +215,8 @@ def _enqueue(command: EnqueueJobs, state: State) -> Decision:
     run = state.runs.get(command.run)
     if run is None or run.planned is None:
         return Refused("run_not_planned", f"run {command.run} has no plan to enqueue from")
+    if not may_run(run.planned.parser, run.planned.artifact_hash, state):
+        return untrusted(run.planned.parser, run.planned.parser_version)
     if len(command.jobs) > JOBS_MAX:
         return Refused("batch_too_large", f"at most {JOBS_MAX} jobs are queued at once")
     events: list[Event] = []
@@ -327,6 +330,9 @@ def _fault(command: CommitJob, job: Dispatched | Running) -> Fault | None:
     rejected = [each.output for each in command.evidence]
     if reported != declared:
         return "permanent", "outputs_differ", f"outputs {reported} were reported where {declared} are declared"
+    if not (command.sheet.unit or command.outputs or command.evidence):
+        why = "the parser gave neither rows nor a statement of units, so nothing of the file is accounted for"
+        return "accounting", "nothing_said", why
     if len(set(rejected)) != len(rejected) or not set(rejected) <= set(declared):
         return "permanent", "outputs_differ", f"rejected rows of {rejected} were reported where {declared} are declared"
     for sheet in (command.sheet, *command.further):

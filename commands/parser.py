@@ -1,18 +1,22 @@
-"""Decides what parsers may run: deploying an artifact under a name and version."""
+"""Decides what parsers may run: whom a person trusts, and deploying an artifact under a name and version."""
 
 from __future__ import annotations
+
+from typing import assert_never
 
 from msgspec import Struct
 
 from commands.outcome import Decision, Refused
-from eventlog.events import ParserDeployed
-from eventlog.ids import ArtifactHash, EnvHash, Instant, ParserName
+from eventlog.events import ParserDeployed, ParserRevoked, ParserTrusted, RevokeParser, TrustParser
+from eventlog.ids import ArtifactHash, EnvHash, Instant, ParserName, PathText
 from eventlog.schema import OutputSchema
 from reducers.fold import State
+from reducers.parser import Parser, code_of
 
 
 class DeployParser(Struct, frozen=True, kw_only=True):
-    """Make this artifact the current one of its name. Given by the sentinel for each built-in parser that is used."""
+    """Make this artifact the current one of its name. The sentinel gives it at its start for each built-in parser, a
+    run for the one that it names by its file."""
 
     parser: ParserName
     version: str
@@ -23,21 +27,49 @@ class DeployParser(Struct, frozen=True, kw_only=True):
     settings: dict[str, str]
     components: dict[str, str]
     now: Instant
+    file: PathText = PathText("")  # where a person named it; "" for a built-in one
 
 
-def decide(command: DeployParser, state: State) -> Decision:
-    """Deploy unless this very artifact is current. Refuses a parser without outputs, and one that is not built in."""
-    current = state.parsers.get(command.parser)
-    if current is not None and current.deployed.artifact_hash == command.artifact_hash:
-        return []
+Command = DeployParser | TrustParser | RevokeParser
+
+
+def decide(command: Command, state: State) -> Decision:
+    """Return the events that a command about a parser brings about, or why it is refused."""
+    match command:
+        case DeployParser():
+            return decide_deploy(command, state)
+        case TrustParser():
+            return decide_trust(command, state)
+        case RevokeParser():
+            return decide_revoke(command, state)
+        case _:
+            assert_never(command)
+
+
+def may_run(parser: ParserName, artifact: ArtifactHash, state: State) -> bool:
+    """Say whether an artifact that was deployed under the name may still run: it is built in, or trusted."""
+    known = state.parsers.get(parser)
+    return known is None or known.deployed.builtin or artifact in state.trust
+
+
+def untrusted(parser: ParserName, version: str) -> Refused:
+    """Return the refusal of an artifact that nobody trusts."""
+    return Refused(
+        "untrusted_parser",
+        f"parser {parser} {version} is neither built in nor trusted in this home",
+        'look at its code, then: casparian parser trust FILE --reason "..."',
+    )
+
+
+def decide_deploy(command: DeployParser, state: State) -> Decision:
+    """Deploy unless this very artifact is current; what is not built in has to keep the rules, and to be trusted."""
     if not command.outputs:
         return Refused("no_outputs", f"parser {command.parser} declares no outputs, so nothing could be recorded")
-    if not command.builtin:
-        return Refused(
-            "unsigned_parser",
-            f"parser {command.parser} is neither built in nor signed",
-            "use a built-in parser: casparian run evtx FOLDER",
-        )
+    known = state.parsers.get(command.parser)
+    if not command.builtin and (refused := _own_refused(command, known, state)) is not None:
+        return refused
+    if known is not None and known.deployed.artifact_hash == command.artifact_hash:
+        return []
     return [
         ParserDeployed(
             parser=command.parser,
@@ -49,5 +81,76 @@ def decide(command: DeployParser, state: State) -> Decision:
             settings=command.settings,
             components=command.components,
             deployed_at=command.now,
+            file=command.file,
         )
+    ]
+
+
+def _own_refused(command: DeployParser, known: Parser | None, state: State) -> Refused | None:
+    """Return why a person's own parser is not deployed. Trust is last: nobody is asked for what is refused anyway."""
+    if known is not None and known.deployed.builtin:
+        return builtin_name(command.parser)
+    code = known.codes.get(command.version) if known is not None else None
+    if code is not None and code != code_of(command.components):
+        return Refused(
+            "version_taken",
+            f"parser {command.parser} {command.version} was deployed here with another source, and a version means one",
+            "give it a new version, or try it out: casparian run --dev FILE ...",
+        )
+    trust = state.trust.get(command.artifact_hash)
+    loose = [output.output for output in command.outputs if output.mode == "allow_extra"]
+    if loose and (trust is None or trust.trusted.how != "dev"):
+        return Refused(
+            "loose_output",
+            f"output {loose[0]} of parser {command.parser} lets further columns come and go unseen (allow_extra), "
+            "which is for trying out",
+            "declare its columns and make it strict, or try it out: casparian run --dev FILE ...",
+        )
+    return None if trust is not None else untrusted(command.parser, command.version)
+
+
+def builtin_name(parser: ParserName) -> Refused:
+    """Return the refusal of a parser that is called like one of ours."""
+    return Refused("builtin_name", f"{parser} is the name of a built-in parser", "give yours a name of its own")
+
+
+def decide_trust(command: TrustParser, state: State) -> Decision:
+    """Trust an artifact, unless it is trusted already. Refuses the name of a built-in parser."""
+    known = state.parsers.get(command.parser)
+    if known is not None and known.deployed.builtin:
+        return builtin_name(command.parser)
+    if command.artifact_hash in state.trust:
+        return []
+    return [
+        ParserTrusted(
+            parser=command.parser,
+            version=command.version,
+            artifact_hash=command.artifact_hash,
+            how=command.how,
+            by=command.by,
+            reason=command.reason,
+            trusted_at=command.now,
+        )
+    ]
+
+
+def decide_revoke(command: RevokeParser, state: State) -> Decision:
+    """End the trust in every artifact of a name. Refuses a name that nobody knows, and a built-in parser."""
+    known = state.parsers.get(command.parser)
+    if known is not None and known.deployed.builtin:
+        why = f"{command.parser} is built in, so nobody's trust is behind it"
+        return Refused("builtin_name", why, "casparian parser ls")
+    held = [trust.trusted for trust in state.trust.values() if trust.trusted.parser == command.parser]
+    if known is None and not held:
+        return Refused("not_found", f"there is no parser named {command.parser!r} in this home", "casparian parser ls")
+    return [
+        ParserRevoked(
+            parser=trusted.parser,
+            version=trusted.version,
+            artifact_hash=trusted.artifact_hash,
+            by=command.by,
+            reason=command.reason,
+            revoked_at=command.now,
+        )
+        for trusted in held
     ]

@@ -7,6 +7,7 @@ from typing import assert_never
 from msgspec import Struct
 
 from commands.outcome import Decision, Refused
+from commands.parser import may_run, untrusted
 from commands.quarantine import policy_fault
 from eventlog.events import (
     OutputsLost,
@@ -122,13 +123,16 @@ def decide_start(command: StartRun, state: State) -> Decision:
     if command.parser not in state.parsers:
         known = ", ".join(sorted(state.parsers)) or "none"
         return Refused("unknown_parser", f"there is no parser named {command.parser!r}", f"known parsers: {known}")
+    deployed = state.parsers[command.parser].deployed
+    if not may_run(command.parser, deployed.artifact_hash, state):
+        return untrusted(command.parser, deployed.version)
     if command.sink_mode != "append":
         return Refused(
             "sink_mode_unsupported",
             f"sink mode {command.sink_mode!r} cannot be honoured yet",
             "use append, the default",
         )
-    settings = _settings(command.settings, state.parsers[command.parser].deployed.settings)
+    settings = _settings(command.settings, deployed.settings)
     if isinstance(settings, Refused):
         return settings
     if (fault := policy_fault(command.quarantine)) is not None:

@@ -265,7 +265,8 @@ class CommandRefused(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ParserDeployed(Record, frozen=True, kw_only=True):
-    """A parser with this exact artifact may run. A built-in one is trusted by its recorded hash."""
+    """A parser with this exact artifact may run. A built-in one is trusted by its recorded hash, another one by a
+    ParserTrusted of the same hash."""
 
     parser: Public[ParserName]
     version: Public[str]
@@ -276,6 +277,33 @@ class ParserDeployed(Record, frozen=True, kw_only=True):
     settings: Hashed[dict[str, str]]  # what a run may set, with the defaults
     components: Hashed[dict[str, str]]  # what the artifact hash covers: file names and package versions
     deployed_at: Public[Instant]
+    file: Hashed[PathText] = PathText("")  # where a person named it; what runs is the copy that the home keeps of it
+
+
+TrustedHow = Literal["asked", "command", "dev"]
+
+
+class ParserTrusted(Record, frozen=True, kw_only=True):
+    """A person lets this exact artifact run: asked by a run, by a command, or only for runs under development."""
+
+    parser: Public[ParserName]
+    version: Public[str]
+    artifact_hash: Public[ArtifactHash]
+    how: Public[TrustedHow]
+    by: Hashed[str]
+    reason: Hashed[str]
+    trusted_at: Public[Instant]
+
+
+class ParserRevoked(Record, frozen=True, kw_only=True):
+    """This artifact may not run any more. What it has made stays."""
+
+    parser: Public[ParserName]
+    version: Public[str]
+    artifact_hash: Public[ArtifactHash]
+    by: Hashed[str]
+    reason: Hashed[str]
+    revoked_at: Public[Instant]
 
 
 # --- run ------------------------------------------------------------------------------------------------------------
@@ -622,6 +650,25 @@ class CancelJob(Record, frozen=True, kw_only=True):
     by: Hashed[str] = ""  # who asks, as the frame's actor names them: a decision does not see the frame
 
 
+class TrustParser(Record, frozen=True, kw_only=True):
+    parser: Public[ParserName]
+    version: Public[str]
+    artifact_hash: Public[ArtifactHash]
+    how: Public[TrustedHow]
+    by: Hashed[str]
+    reason: Hashed[str]
+    now: Public[Instant]
+
+
+class RevokeParser(Record, frozen=True, kw_only=True):
+    """Trust no artifact of this name any more."""
+
+    parser: Hashed[ParserName]  # as it was typed
+    by: Hashed[str]
+    reason: Hashed[str]
+    now: Public[Instant]
+
+
 SinkAnswer = Literal["withdrawn", "unreachable", "not_asked"]
 
 
@@ -657,7 +704,7 @@ class DeleteQuarantine(Record, frozen=True, kw_only=True):
 
 
 LogEvent = WriterOpened | LogRecovered | LogRepaired | LogForked | CommandRefused
-ParserEvent = ParserDeployed
+ParserEvent = ParserDeployed | ParserTrusted | ParserRevoked
 RunEvent = RunStarted | RunPlanned | OutputsReused | OutputsLost | RunFinished | RunInterrupted
 FileEvent = FilesSeen | FilesRefused
 ExecutorEvent = ExecutorJoined | ExecutorLost
@@ -680,4 +727,4 @@ JobEvent = (
 )
 QuarantineEvent = QuarantineDeleted
 Event = LogEvent | ParserEvent | RunEvent | FileEvent | ExecutorEvent | JobEvent | QuarantineEvent
-LoggedCommand = StartRun | CancelJob | AbandonJob | DeleteQuarantine
+LoggedCommand = StartRun | CancelJob | AbandonJob | DeleteQuarantine | TrustParser | RevokeParser

@@ -1,13 +1,14 @@
 """Owns what can be known of a parser without running it: its manifest, its declared outputs, its hashes.
 
-A parser is a folder with a `casparian.toml` and Python source. Its outputs are a literal named `outputs` at the top
-level of the entrypoint, read from the syntax tree: no line of a parser runs in the host.
+A parser is a folder with a `casparian.toml` and Python source, or one Python file. Its outputs are a literal named
+`outputs` at the top level of the entrypoint; of a file that is alone its name, version and the rest of the manifest are
+literals too. All are read from the syntax tree (parser_literals.py): no line of a parser runs in the host.
 
 The artifact hash covers every Python file of the folder, the manifest, the schemas, the declared packages as installed
-here, and the Python version. Other files of the folder are not covered, so a parser must not depend on them.
+here, and the Python version. Other files of the folder are not covered, so a parser must not depend on them. A file
+that is alone stands in it under the name that the parser gives itself: to move or rename it changes nothing.
 """
 
-import ast
 import importlib.metadata
 import importlib.util
 import os
@@ -36,19 +37,17 @@ from eventlog.schema import (
     schema_hash,
 )
 from executors.formats import format_fault
+from executors.parser_literals import fail, literal_named, literals_named
 
 MANIFEST: Final = "casparian.toml"
 GUEST_PROTOCOL_VERSION: Final = "0.1"  # of the contract between a parser and its guest process
 SOURCE_FILES_MAX: Final = 1000
+DEV_HASH_CHARACTERS: Final = 8  # of the artifact hash, in the version of a run under development
 SOURCE_BYTES_MAX: Final = 4 * 1024 * 1024  # of one file
 HOST_PACKAGES: Final = ("pyarrow",)  # every parser's rows pass through it
 NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 S = TypeVar("S", bound=Struct)
-
-
-class ParserManifestError(ValueError):
-    """A parser's folder does not describe a parser that can be run here."""
 
 
 class ParserPackage(Struct, frozen=True, kw_only=True):
@@ -78,6 +77,20 @@ class _Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     settings: dict[str, str] = {}
 
 
+class _Header(Struct, frozen=True, kw_only=True):
+    """What a parser of one file says of itself, as literals at its top level."""
+
+    name: str
+    version: str
+    patterns: tuple[str, ...] = ("*",)
+    description: str = ""
+    packages: tuple[str, ...] = ()
+    settings: dict[str, str] = {}
+
+
+HEADER: Final = tuple(field.name for field in msgspec.structs.fields(_Header))
+
+
 class _DeclaredColumn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: str
     type: ColumnType
@@ -103,22 +116,74 @@ def builtin_parsers(folder: Path | None = None) -> dict[ParserName, ParserPackag
     for manifest in sorted(root.glob(f"*/{MANIFEST}")):
         package = load_parser(manifest.parent)
         if package.name in packages:
-            _fail(f"load the parser {manifest.parent}", f"{package.name!r} is {packages[package.name].file} already")
+            fail(f"load the parser {manifest.parent}", f"{package.name!r} is {packages[package.name].file} already")
         packages[package.name] = package
     return dict(sorted(packages.items()))
 
 
-def load_parser(folder: Path) -> ParserPackage:
-    """Return what the parser in `folder` declares and is. Runs none of its code.
+def load_parser(path: Path) -> ParserPackage:
+    """Return what the parser at `path`, a folder or a Python file, declares and is. Runs none of its code.
 
     Raises ParserManifestError, one sentence that names the file and what to write instead.
     """
-    root = folder.resolve()
+    root = path.resolve()
+    return _load_folder(root) if root.is_dir() else _load_file(root)
+
+
+def source_files(path: Path) -> dict[str, bytes]:
+    """Return all that a parser is made of, by the names that its artifact hash knows: what a copy of it has to hold.
+
+    Raises ParserManifestError.
+    """
+    root = path.resolve()
+    if root.is_dir():
+        return dict(_sources(root))
+    source = _read(root)
+    return {_own_name(_header(root, source)): source}
+
+
+def as_dev(package: ParserPackage) -> ParserPackage:
+    """Return a parser as it runs under development: what it makes is never taken for what its version makes."""
+    components = {**package.components, "development": "true"}
+    version = f"{package.version}+dev.{package.artifact_hash[:DEV_HASH_CHARACTERS]}"
+    return msgspec.structs.replace(
+        package,
+        version=version,
+        artifact_hash=ArtifactHash(canonical_hash(components)),
+        components=components,
+    )
+
+
+def _load_folder(root: Path) -> ParserPackage:
     sources = dict(_sources(root))
     manifest = _manifest(root / MANIFEST, sources.get(MANIFEST))
     entrypoint = _entrypoint(root, manifest.entrypoint, sources)
-    outputs = _outputs(entrypoint, sources[manifest.entrypoint])
-    environment = _environment(root / MANIFEST, manifest.packages)
+    return _package(manifest, root / MANIFEST, entrypoint, sources, source=sources[manifest.entrypoint])
+
+
+def _load_file(file: Path) -> ParserPackage:
+    source = _read(file)
+    header = _header(file, source)
+    manifest = _Manifest(
+        name=header.name,
+        version=header.version,
+        protocol_version=GUEST_PROTOCOL_VERSION,
+        runtime_kind="python_shim",
+        entrypoint=file.name,
+        patterns=header.patterns,
+        description=header.description,
+        packages=header.packages,
+        settings=header.settings,
+    )
+    _check_manifest(manifest, doing=f"read {file}")
+    return _package(manifest, file, file, {_own_name(header): source}, source=source)
+
+
+def _package(
+    manifest: _Manifest, told_in: Path, entrypoint: Path, sources: dict[str, bytes], *, source: bytes
+) -> ParserPackage:
+    outputs = _outputs(entrypoint, source)
+    environment = _environment(told_in, manifest.packages)
     components = _components(sources, outputs, environment)
     return ParserPackage(
         name=ParserName(manifest.name),
@@ -134,15 +199,11 @@ def load_parser(folder: Path) -> ParserPackage:
     )
 
 
-def _fail(doing: str, why: str, cause: Exception | None = None) -> NoReturn:
-    raise ParserManifestError(f"{doing}: {why}") from cause
-
-
 def _builtin_folder() -> Path:
     # Found, not imported: a wheel, an editable install and a checkout all keep `parsers` beside casparian.py.
     spec = importlib.util.find_spec("casparian")
     if spec is None or spec.origin is None:
-        _fail("find the built-in parsers", "the module casparian has no file; install Casparian again")
+        fail("find the built-in parsers", "the module casparian has no file; install Casparian again")
     return Path(spec.origin).resolve().parent / "parsers"
 
 
@@ -152,25 +213,51 @@ def _builtin_folder() -> Path:
 def _manifest(path: Path, source: bytes | None) -> _Manifest:
     doing = f"read {path}"
     if source is None:
-        _fail(doing, "there is no such file; a parser's folder holds one beside its entrypoint")
+        fail(doing, "there is no such file; a parser's folder holds one beside its entrypoint")
     try:
         document = tomllib.loads(source.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        _fail(doing, f"not TOML: {error}", error)
+        fail(doing, f"not TOML: {error}", error)
     manifest = _convert(document, _Manifest, doing=doing)
-    if not NAME.fullmatch(manifest.name):
-        _fail(doing, f"name is {manifest.name!r}; {_NAME_RULE}")
-    if not re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,62}", manifest.version):
-        _fail(doing, f'version is {manifest.version!r}; write one such as "0.1.0"')
-    if manifest.protocol_version != GUEST_PROTOCOL_VERSION:
-        _fail(doing, f'protocol_version is {manifest.protocol_version!r}; this host speaks "{GUEST_PROTOCOL_VERSION}"')
-    if manifest.runtime_kind != "python_shim":
-        _fail(doing, f'runtime_kind is {manifest.runtime_kind!r}; only "python_shim" can be run')
-    if not manifest.patterns or not all(manifest.patterns):
-        _fail(doing, 'patterns names no files; write the globs of file names it reads, ["*"] for all')
-    if any("/" in pattern for pattern in manifest.patterns):
-        _fail(doing, "patterns has a slash; patterns are matched against the name of a file, not its path")
+    _check_manifest(manifest, doing=doing)
     return manifest
+
+
+def _header(file: Path, source: bytes) -> _Header:
+    """Return what a parser of one file says of itself. A name that it leaves out has its default."""
+    doing = f"read {file}"
+    if file.suffix != ".py":
+        fail(doing, f"a parser is a Python file (.py) or a folder with a {MANIFEST}; name one of these")
+    found = literals_named(HEADER, file, source)
+    for name in ("name", "version"):
+        if name not in found:
+            fail(doing, f'its top level does not say its {name}; write {name} = "..." there')
+    header = _convert(found, _Header, doing=doing)
+    _check_name(header.name, doing=doing)
+    return header
+
+
+def _own_name(header: _Header) -> str:
+    return f"{header.name}.py"
+
+
+def _check_name(name: str, *, doing: str) -> None:
+    if not NAME.fullmatch(name):
+        fail(doing, f"name is {name!r}; {_NAME_RULE}")
+
+
+def _check_manifest(manifest: _Manifest, *, doing: str) -> None:
+    _check_name(manifest.name, doing=doing)
+    if not re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,62}", manifest.version):
+        fail(doing, f'version is {manifest.version!r}; write one such as "0.1.0"')
+    if manifest.protocol_version != GUEST_PROTOCOL_VERSION:
+        fail(doing, f'protocol_version is {manifest.protocol_version!r}; this host speaks "{GUEST_PROTOCOL_VERSION}"')
+    if manifest.runtime_kind != "python_shim":
+        fail(doing, f'runtime_kind is {manifest.runtime_kind!r}; only "python_shim" can be run')
+    if not manifest.patterns or not all(manifest.patterns):
+        fail(doing, 'patterns names no files; write the globs of file names it reads, ["*"] for all')
+    if any("/" in pattern for pattern in manifest.patterns):
+        fail(doing, "patterns has a slash; patterns are matched against the name of a file, not its path")
 
 
 _NAME_RULE: Final = "use a lowercase letter, then lowercase letters, digits and underscores, 63 in all"
@@ -181,18 +268,18 @@ def _convert(value: object, shape: type[S], *, doing: str) -> S:
     try:
         return msgspec.convert(value, shape)
     except msgspec.ValidationError as error:
-        _fail(doing, f"{error}; correct that key", error)
+        fail(doing, f"{error}; correct that key", error)
 
 
 def _entrypoint(root: Path, name: str, sources: dict[str, bytes]) -> Path:
     doing = f"read {root / MANIFEST}"
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or str(path) != name or "\\" in name:
-        _fail(doing, f"entrypoint is {name!r}; write a path inside the folder, such as parser.py")
+        fail(doing, f"entrypoint is {name!r}; write a path inside the folder, such as parser.py")
     if path.suffix != ".py":
-        _fail(doing, f"entrypoint is {name!r}; it has to be a Python file (.py)")
+        fail(doing, f"entrypoint is {name!r}; it has to be a Python file (.py)")
     if name not in sources:
-        _fail(doing, f"entrypoint is {name!r}, which is not a file of the folder; add it or correct the name")
+        fail(doing, f"entrypoint is {name!r}, which is not a file of the folder; add it or correct the name")
     return root / name
 
 
@@ -203,10 +290,10 @@ def _sources(root: Path) -> Iterator[tuple[str, bytes]]:
     """Yield name and bytes of the manifest and of every Python file, in byte order of the names."""
     names = [name for name in _names(root) if name == MANIFEST or name.endswith(".py")]
     if len(names) > SOURCE_FILES_MAX:
-        _fail(f"read the parser {root}", f"{len(names)} source files, at most {SOURCE_FILES_MAX}; move others away")
+        fail(f"read the parser {root}", f"{len(names)} source files, at most {SOURCE_FILES_MAX}; move others away")
     for name in sorted(names):
         if not name.isprintable():
-            _fail(f"read the parser {root}", f"a file is called {name!r}; rename it with printable characters")
+            fail(f"read the parser {root}", f"a file is called {name!r}; rename it with printable characters")
         yield name, _read(root / name)
 
 
@@ -217,13 +304,13 @@ def _names(root: Path) -> Iterator[str]:
         for name in (*folders, *files):
             path = Path(folder, name)
             if path.is_symlink() and not path.resolve().is_relative_to(root):
-                _fail(f"read {path}", "a symbolic link that leaves the parser's folder; copy the file instead")
+                fail(f"read {path}", "a symbolic link that leaves the parser's folder; copy the file instead")
         for name in files:
             yield Path(folder, name).relative_to(root).as_posix()
 
 
 def _unlistable(error: OSError) -> NoReturn:
-    _fail(f"read the parser's folder {error.filename}", f"{error.strerror}; check its permissions", error)
+    fail(f"read the parser's folder {error.filename}", f"{error.strerror}; check its permissions", error)
 
 
 def _read(path: Path) -> bytes:
@@ -231,10 +318,10 @@ def _read(path: Path) -> bytes:
     try:
         facts = path.stat()
         if not stat.S_ISREG(facts.st_mode) or facts.st_size > SOURCE_BYTES_MAX:
-            _fail(doing, f"not a regular file of at most {SOURCE_BYTES_MAX} bytes; move it out of the parser's folder")
+            fail(doing, f"not a regular file of at most {SOURCE_BYTES_MAX} bytes; move it out of the parser's folder")
         return path.read_bytes()
     except OSError as error:
-        _fail(doing, f"{error.strerror}; check the file and its permissions", error)
+        fail(doing, f"{error.strerror}; check the file and its permissions", error)
 
 
 # --- the declared outputs --------------------------------------------------------------------------------------------
@@ -243,64 +330,20 @@ def _read(path: Path) -> bytes:
 def _outputs(path: Path, source: bytes) -> tuple[OutputSchema, ...]:
     """Return the declared outputs, in the order in which they are written."""
     doing = f"read the outputs of {path}"
-    literal = _literal(_assigned(path, source), doing=doing)
+    literal = literal_named("outputs", path, source)
     if not isinstance(literal, dict) or not literal:
-        _fail(doing, 'they declare nothing; write outputs = {"name": {"columns": [...]}}')
+        fail(doing, 'they declare nothing; write outputs = {"name": {"columns": [...]}}')
     return tuple(_output(name, declared, doing=doing) for name, declared in literal.items())
-
-
-def _assigned(path: Path, source: bytes) -> ast.expr:
-    """Return the expression that the top level assigns to `outputs`, exactly once."""
-    doing = f"read the outputs of {path}"
-    try:
-        tree = ast.parse(source, filename=str(path))
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        _fail(doing, f"not Python {sys.version_info.major}.{sys.version_info.minor}: {error}", error)
-    found = [value for statement in tree.body for value in _values_of_outputs(statement)]
-    if len(found) != 1:
-        _fail(doing, f"assigned {len(found)} times at the top level; write outputs = {{...}} exactly once")
-    return found[0]
-
-
-def _values_of_outputs(statement: ast.stmt) -> list[ast.expr]:
-    match statement:
-        case ast.Assign(targets=targets, value=value):
-            return [value for target in targets if isinstance(target, ast.Name) and target.id == "outputs"]
-        case ast.AnnAssign(target=ast.Name(id="outputs"), value=ast.expr() as value):
-            return [value]
-        case _:
-            return []
-
-
-def _literal(expression: ast.expr, *, doing: str) -> object:
-    try:
-        _refuse_repeated_keys(expression, doing=doing)
-        value: object = ast.literal_eval(expression)
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
-        if isinstance(error, ParserManifestError):
-            raise
-        _fail(doing, "not a literal; write out dicts, lists, texts and True or False, without names and calls", error)
-    return value
-
-
-def _refuse_repeated_keys(expression: ast.expr, *, doing: str) -> None:
-    """Python lets the last of two equal keys win; an output or a rule would be lost without a word."""
-    for node in ast.walk(expression):
-        if isinstance(node, ast.Dict):
-            keys = [key.value for key in node.keys if isinstance(key, ast.Constant)]
-            repeated = sorted({str(key) for key in keys if keys.count(key) > 1})
-            if repeated:
-                _fail(doing, f"{repeated[0]!r} is declared twice in line {node.lineno}; keep one of them")
 
 
 def _output(name: object, declared: object, *, doing: str) -> OutputSchema:
     if not isinstance(name, str) or not NAME.fullmatch(name):
-        _fail(doing, f"an output is called {name!r}; {_NAME_RULE}")
+        fail(doing, f"an output is called {name!r}; {_NAME_RULE}")
     if name.endswith(QUARANTINE_SUFFIX):
-        _fail(doing, f"an output is called {name!r}; names that end in {QUARANTINE_SUFFIX} are those of rejected rows")
+        fail(doing, f"an output is called {name!r}; names that end in {QUARANTINE_SUFFIX} are those of rejected rows")
     output = _convert(_one_spelling(declared, doing=f"{doing}, {name}"), _DeclaredOutput, doing=f"{doing}, {name}")
     if not output.columns:
-        _fail(f"{doing}, {name}", "no columns; declare at least one")
+        fail(f"{doing}, {name}", "no columns; declare at least one")
     columns = tuple(
         Column(name=column.name, type=column.type, nullable=column.nullable, format=column.format)
         for column in output.columns
@@ -310,7 +353,7 @@ def _output(name: object, declared: object, *, doing: str) -> OutputSchema:
         _check_column(column.name, seen, doing=f"{doing}, {name}")
         seen.add(column.name.casefold())
         if (fault := type_fault(column.type) or format_fault(column)) is not None:
-            _fail(f"{doing}, {name}", f"column {column.name!r}: {fault}")
+            fail(f"{doing}, {name}", f"column {column.name!r}: {fault}")
     return OutputSchema(output=OutputName(name), columns=columns, mode=output.mode)
 
 
@@ -324,7 +367,7 @@ def _one_spelling(declared: object, *, doing: str) -> object:
     for key in ("type", "item"):
         if isinstance(word := spelled.get(key), str):
             if word in UNKEPT:
-                _fail(doing, f"type {word!r}: {UNKEPT[word]}")
+                fail(doing, f"type {word!r}: {UNKEPT[word]}")
             spelled[key] = ALIASES.get(word, word)
     return "timestamp_utc" if spelled == {"kind": "timestamp_tz", "tz": "UTC"} else spelled
 
@@ -332,12 +375,12 @@ def _one_spelling(declared: object, *, doing: str) -> object:
 def _check_column(name: str, seen: set[str], *, doing: str) -> None:
     # Names are compared without case, because the tables are read by an engine that does so.
     if not name or not name.isprintable() or name != name.strip():
-        _fail(doing, f"a column is called {name!r}; use printable characters, without spaces around them")
+        fail(doing, f"a column is called {name!r}; use printable characters, without spaces around them")
     if is_reserved(name):
         names = ", ".join((*(f"{prefix}..." for prefix in RESERVED_PREFIXES), *sorted(RESERVED_NAMES)))
-        _fail(doing, f"column {name!r} has a name that is the host's ({names}); rename it")
+        fail(doing, f"column {name!r} has a name that is the host's ({names}); rename it")
     if name.casefold() in seen:
-        _fail(doing, f"column {name!r} is declared twice (upper and lower case are equal); rename one of them")
+        fail(doing, f"column {name!r} is declared twice (upper and lower case are equal); rename one of them")
 
 
 # --- what the hashes cover -------------------------------------------------------------------------------------------
@@ -351,7 +394,7 @@ def _environment(manifest: Path, packages: tuple[str, ...]) -> dict[str, str]:
         try:
             environment[f"package {name}"] = importlib.metadata.version(name)
         except (importlib.metadata.PackageNotFoundError, ValueError) as error:
-            _fail(f"read {manifest}", f"it needs the package {name!r}, which is not installed; install it", error)
+            fail(f"read {manifest}", f"it needs the package {name!r}, which is not installed; install it", error)
     return environment
 
 

@@ -37,6 +37,7 @@ from projections.rows import (
     RunRow,
     SchemaMismatchRow,
     Table,
+    TrustRow,
 )
 from projections.sql_blocks import FOLDER, sql_blocks
 from projections.tables import Numbered, Touched, Work
@@ -136,6 +137,7 @@ class Projector:
         _replace(self.connection, "cf_runs", RunRow, work.runs.values(), known.runs)
         _replace(self.connection, "cf_executors", ExecutorRow, work.executors.values(), known.executors)
         _replace(self.connection, "cf_plugin_manifest", ParserRow, work.parsers.values(), known.parsers)
+        _replace(self.connection, "cf_parser_trust", TrustRow, work.trust.values(), known.trust)
         _replace(self.connection, "cf_expected_outputs", ExpectedOutputRow, work.expected.values(), known.parsers)
         _replace(
             self.connection, "cf_job_ranges", JobRangeRow, tables.range_rows(work), known.ranges_replaced(work.ranges)
@@ -177,6 +179,7 @@ class _Known:
         self.jobs = list(work.jobs)
         self.runs = list(work.runs)
         self.executors = list(work.executors)
+        self.trust = list(work.trust)
         self.parsers = sorted({row.parser for row in work.parsers.values()})
 
     def ranges_replaced(self, ranges: dict[JobId, tuple[UnreadableRange, ...]]) -> list[JobId]:
@@ -308,6 +311,7 @@ def _load(connection: duckdb.DuckDBPyConnection, needed: Touched) -> Work:
         runs={row.run_id: row for row in _wanted(connection, "cf_runs", RunRow, needed.runs)},
         executors={row.executor: row for row in _wanted(connection, "cf_executors", ExecutorRow, needed.executors)},
         parsers={(row.parser, row.version, row.artifact_hash, row.env_hash): row for row in parsers},
+        trust={row.artifact_hash: row for row in _wanted(connection, "cf_parser_trust", TrustRow, needed.trust)},
         expected={(row.parser, row.version, row.artifact_hash, row.output_name): row for row in expected},
     )
 

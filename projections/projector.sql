@@ -34,6 +34,10 @@ SELECT * FROM cf_executors WHERE executor IN (SELECT id FROM wanted)
 -- Every artifact of the parsers wanted: a new deployment changes which of them is current.
 SELECT * FROM cf_plugin_manifest WHERE parser IN (SELECT id FROM wanted)
 
+-- name: load_cf_parser_trust
+-- The trust in the artifacts wanted.
+SELECT * FROM cf_parser_trust WHERE artifact_hash IN (SELECT id FROM wanted)
+
 -- name: load_cf_expected_outputs
 -- Every declared output of the parsers wanted.
 SELECT * FROM cf_expected_outputs WHERE parser IN (SELECT id FROM wanted)
@@ -57,6 +61,10 @@ DELETE FROM cf_executors WHERE executor IN (SELECT id FROM old)
 -- name: delete_cf_plugin_manifest
 -- Make room for the new rows of these parsers' artifacts.
 DELETE FROM cf_plugin_manifest WHERE parser IN (SELECT id FROM old)
+
+-- name: delete_cf_parser_trust
+-- Make room for the new rows of these artifacts.
+DELETE FROM cf_parser_trust WHERE artifact_hash IN (SELECT id FROM old)
 
 -- name: delete_cf_expected_outputs
 -- Make room for the new rows of these parsers' outputs.
@@ -106,6 +114,10 @@ INSERT INTO cf_executors BY NAME SELECT * FROM batch
 -- name: insert_cf_plugin_manifest
 -- The artifacts of this batch's parsers as they are now.
 INSERT INTO cf_plugin_manifest BY NAME SELECT * FROM batch
+
+-- name: insert_cf_parser_trust
+-- The trust in this batch's artifacts as it is now.
+INSERT INTO cf_parser_trust BY NAME SELECT * FROM batch
 
 -- name: insert_cf_expected_outputs
 -- The declared outputs of this batch's parsers as they are now.

@@ -37,6 +37,7 @@ from projections.rows import (
     QuarantineRow,
     RunRow,
     SchemaMismatchRow,
+    TrustRow,
 )
 from projections.sql_blocks import sql_blocks
 
@@ -229,6 +230,11 @@ def run(connection: Connection, run_id: RunId) -> RunRow | None:
 def parsers(connection: Connection) -> list[ParserRow]:
     """Return the current artifact of each parser, by name."""
     return _ask(connection, "parsers", ParserRow)
+
+
+def trusted_parsers(connection: Connection) -> list[TrustRow]:
+    """Return every artifact of a parser that a person trusts now, by parser, the newest last."""
+    return _ask(connection, "trusted_parsers", TrustRow)
 
 
 def executors(connection: Connection, *, limit: int = EXECUTORS_SHOWN) -> list[ExecutorRow]:

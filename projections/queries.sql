@@ -59,6 +59,10 @@ SELECT * FROM cf_runs WHERE run_id = $run_id
 -- Current parsers, by name.
 SELECT * FROM cf_plugin_manifest WHERE current ORDER BY parser
 
+-- name: trusted_parsers
+-- Every artifact of a parser that a person trusts, by parser, the newest last.
+SELECT * FROM cf_parser_trust WHERE revoked_at IS NULL ORDER BY parser, trusted_seq
+
 -- name: executors
 -- Executors, those alive first, then the newest.
 SELECT * FROM cf_executors ORDER BY status, joined_at DESC, executor LIMIT $limit

@@ -9,7 +9,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from eventlog.events import FailureClass, JobStatus
+from eventlog.events import FailureClass, JobStatus, TrustedHow
 from eventlog.ids import (
     ArtifactHash,
     Digest,
@@ -213,11 +213,29 @@ class ParserRow(Row, frozen=True, kw_only=True):
     artifact_hash: ArtifactHash
     env_hash: EnvHash
     builtin: bool
+    file: str  # where a person named it; "" for a built-in one
+    settings: str  # JSON text: an object, every declared setting with its default
     outputs: str  # JSON text: a list of OutputSchema
     components: str  # JSON text: an object
     deployed_seq: Seq
     deployed_at: Instant
     current: bool
+
+
+class TrustRow(Row, frozen=True, kw_only=True):
+    """One artifact that a person trusted; `revoked_at` says since when no more."""
+
+    parser: ParserName
+    version: str
+    artifact_hash: ArtifactHash
+    how: TrustedHow
+    trusted_by: str
+    reason: str
+    trusted_seq: Seq
+    trusted_at: Instant
+    revoked_by: str | None = None
+    revoked_reason: str | None = None
+    revoked_at: Instant | None = None
 
 
 class ExpectedOutputRow(Row, frozen=True, kw_only=True):
@@ -261,6 +279,7 @@ TABLES: tuple[Table, ...] = (
     Table(name="cf_job_schema_mismatch", row=SchemaMismatchRow, key=("seq",)),
     Table(name="cf_runs", row=RunRow, key=("run_id",)),
     Table(name="cf_plugin_manifest", row=ParserRow, key=("parser", "version", "artifact_hash", "env_hash")),
+    Table(name="cf_parser_trust", row=TrustRow, key=("artifact_hash",)),
     Table(name="cf_expected_outputs", row=ExpectedOutputRow, key=("parser", "version", "artifact_hash", "output_name")),
     Table(name="cf_executors", row=ExecutorRow, key=("executor",)),
 )

@@ -173,18 +173,36 @@ CREATE TABLE cf_runs (
     finished_at TIMESTAMPTZ
 );
 
--- Every artifact of a parser that was deployed; the newest deployment of a name is current. outputs is JSON text.
+-- Every artifact of a parser that was deployed; the newest deployment of a name is current. outputs, settings and
+-- components are JSON text; file is where a person named it, '' for a built-in parser.
 CREATE TABLE cf_plugin_manifest (
     parser VARCHAR NOT NULL,
     version VARCHAR NOT NULL,
     artifact_hash VARCHAR NOT NULL,
     env_hash VARCHAR NOT NULL,
     builtin BOOLEAN NOT NULL,
+    file VARCHAR NOT NULL,
+    settings VARCHAR NOT NULL,
     outputs VARCHAR NOT NULL,
     components VARCHAR NOT NULL,
     deployed_seq BIGINT NOT NULL,
     deployed_at TIMESTAMPTZ NOT NULL,
     current BOOLEAN NOT NULL
+);
+
+-- Every artifact of a parser that a person trusted, how and by whom; revoked_at is null while it may run.
+CREATE TABLE cf_parser_trust (
+    parser VARCHAR NOT NULL,
+    version VARCHAR NOT NULL,
+    artifact_hash VARCHAR NOT NULL,
+    how VARCHAR NOT NULL,
+    trusted_by VARCHAR NOT NULL,
+    reason VARCHAR NOT NULL,
+    trusted_seq BIGINT NOT NULL,
+    trusted_at TIMESTAMPTZ NOT NULL,
+    revoked_by VARCHAR,
+    revoked_reason VARCHAR,
+    revoked_at TIMESTAMPTZ
 );
 
 -- The outputs that an artifact of a parser declares; columns is JSON text, without the host's lineage columns.

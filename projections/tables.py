@@ -45,11 +45,14 @@ from eventlog.events import (
     OutputsLost,
     OutputsReused,
     ParserDeployed,
+    ParserRevoked,
+    ParserTrusted,
     PromotionAbandoned,
     QuarantineDeleted,
     QuarantineRecorded,
     Record,
     RefusedFile,
+    RevokeParser,
     RunFinished,
     RunInterrupted,
     RunPlanned,
@@ -57,10 +60,11 @@ from eventlog.events import (
     SchemaMismatchFound,
     SeenFile,
     StartRun,
+    TrustParser,
     UnreadableRange,
     WriterOpened,
 )
-from eventlog.ids import ExecutorId, JobId, ParserName, PathText, RunId, Seq
+from eventlog.ids import ArtifactHash, ExecutorId, JobId, ParserName, PathText, RunId, Seq
 from eventlog.schema import OutputSchema, schema_hash
 from projections.errors import UnhandledEventError, UnknownSubjectError
 from projections.rows import (
@@ -74,6 +78,7 @@ from projections.rows import (
     QuarantineRow,
     RunRow,
     SchemaMismatchRow,
+    TrustRow,
 )
 
 _json = msgspec.json.Encoder(order="deterministic")
@@ -95,6 +100,7 @@ class Touched(Struct, kw_only=True):
     runs: set[RunId] = msgspec.field(default_factory=set)
     executors: set[ExecutorId] = msgspec.field(default_factory=set)
     parsers: set[ParserName] = msgspec.field(default_factory=set)
+    trust: set[ArtifactHash] = msgspec.field(default_factory=set)
 
 
 class Work(Struct, kw_only=True):
@@ -107,6 +113,7 @@ class Work(Struct, kw_only=True):
     executors: dict[ExecutorId, ExecutorRow] = msgspec.field(default_factory=dict)
     parsers: dict[ParserKey, ParserRow] = msgspec.field(default_factory=dict)
     expected: dict[ExpectedKey, ExpectedOutputRow] = msgspec.field(default_factory=dict)
+    trust: dict[ArtifactHash, TrustRow] = msgspec.field(default_factory=dict)
     ranges: dict[JobId, tuple[UnreadableRange, ...]] = msgspec.field(default_factory=dict)  # all of a job, replaced
     events: list[JobEventValues] = msgspec.field(default_factory=list)
     materializations: list[MaterializationRow] = msgspec.field(default_factory=list)
@@ -147,6 +154,8 @@ _TOUCHES: dict[type[Record], Callable[[Touched, Any], None]] = {
     ExecutorJoined: lambda found, event: found.executors.add(event.executor),
     ExecutorLost: lambda found, event: found.executors.add(event.executor),
     ParserDeployed: lambda found, event: found.parsers.add(event.parser),
+    ParserTrusted: lambda found, event: found.trust.add(event.artifact_hash),
+    ParserRevoked: lambda found, event: found.trust.add(event.artifact_hash),
 }
 
 
@@ -231,6 +240,8 @@ def parser_deployed(work: Work, seq: Seq, event: ParserDeployed) -> None:
         artifact_hash=event.artifact_hash,
         env_hash=event.env_hash,
         builtin=event.builtin,
+        file=event.file,
+        settings=_json.encode(event.settings).decode(),
         outputs=_json.encode(event.outputs).decode(),
         components=_json.encode(event.components).decode(),
         deployed_seq=seq,
@@ -251,6 +262,30 @@ def _expected(seq: Seq, event: ParserDeployed, output: OutputSchema) -> Expected
         schema_hash=schema_hash(output),
         columns=_json.encode(output.columns).decode(),
         deployed_seq=seq,
+    )
+
+
+def parser_trusted(work: Work, seq: Seq, event: ParserTrusted) -> None:
+    """Note who trusts the artifact; an earlier end of that trust is in the log alone."""
+    work.trust[event.artifact_hash] = TrustRow(
+        parser=event.parser,
+        version=event.version,
+        artifact_hash=event.artifact_hash,
+        how=event.how,
+        trusted_by=event.by,
+        reason=event.reason,
+        trusted_seq=seq,
+        trusted_at=event.trusted_at,
+    )
+
+
+def parser_revoked(work: Work, _seq: Seq, event: ParserRevoked) -> None:
+    """Note who ended the trust in the artifact, and why."""
+    known = work.trust.get(event.artifact_hash)
+    if known is None:
+        raise UnknownSubjectError(f"fold the end of trust in {event.artifact_hash}: no event before it trusts it")
+    work.trust[event.artifact_hash] = replace(
+        known, revoked_by=event.by, revoked_reason=event.reason, revoked_at=event.revoked_at
     )
 
 
@@ -626,6 +661,8 @@ HANDLED: dict[type[Record], Callable[[Work, Seq, Any], None]] = {
     FilesSeen: files_seen,
     FilesRefused: files_refused,
     ParserDeployed: parser_deployed,
+    ParserTrusted: parser_trusted,
+    ParserRevoked: parser_revoked,
     RunStarted: run_started,
     RunPlanned: run_planned,
     OutputsReused: outputs_reused,
@@ -663,6 +700,8 @@ IGNORED: frozenset[type[Record]] = frozenset(
         CancelJob,
         AbandonJob,
         DeleteQuarantine,
+        TrustParser,
+        RevokeParser,
     }
 )
 

@@ -22,6 +22,8 @@ from eventlog.events import (
     OutputsLost,
     OutputsReused,
     ParserDeployed,
+    ParserRevoked,
+    ParserTrusted,
     RunPlanned,
     SeenFile,
     Target,
@@ -123,7 +125,7 @@ class Interest:
         match record:
             case FilesSeen() | FilesRefused():
                 return record.run in self.runs and any(file.path in self.paths for file in record.files)
-            case ParserDeployed():
+            case ParserDeployed() | ParserTrusted() | ParserRevoked():
                 return record.artifact_hash in self.artifacts
             case OutputsReused() | OutputsLost():
                 return record.run in self.runs or not self.jobs.isdisjoint(record.jobs)

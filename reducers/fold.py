@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from eventlog.events import Record, WriterOpened
-from eventlog.ids import ExecutorId, ParserName, RunId, Seq, TargetKey
+from eventlog.ids import ArtifactHash, ExecutorId, ParserName, RunId, Seq, TargetKey
 from eventlog.records import LogRecord
-from reducers import executor, file, job, output, parser, run
+from reducers import executor, file, job, output, parser, run, trust
 from reducers.receipts import Receipts
 
-NOUNS = {"parser": parser, "run": run, "file": file, "executor": executor, "job": job, "output": output}
+NOUNS = {"parser": parser, "trust": trust, "run": run, "file": file, "executor": executor, "job": job, "output": output}
 
 # An event type -> the nouns that handle it. Built once, so that a new event costs one dictionary look-up.
 TABLE: dict[type[Record], tuple[str, ...]] = {}
@@ -31,6 +31,7 @@ class State:
         self.epoch = 0
         self.changed: dict[str, Seq] = {}
         self.parsers: dict[ParserName, parser.Parser] = {}
+        self.trust: dict[ArtifactHash, trust.Trust] = {}
         self.runs: dict[RunId, run.Run] = {}
         self.next_run = RunId(1)
         self.files: dict[RunId, file.RunFiles] = {}
@@ -76,6 +77,10 @@ def _parser(state: State, event: Any) -> None:
     state.parsers[event.parser] = parser.evolve(state.parsers.get(event.parser), event)
 
 
+def _trust(state: State, event: Any) -> None:
+    _put(state.trust, event.artifact_hash, trust.evolve(state.trust.get(event.artifact_hash), event))
+
+
 def _run(state: State, event: Any) -> None:
     _put(state.runs, event.run, run.evolve(state.runs.get(event.run), event))
     if event.run >= state.next_run:
@@ -103,6 +108,7 @@ def _output(state: State, event: Any) -> None:
 
 _APPLY: dict[str, Callable[[State, Any], None]] = {
     "parser": _parser,
+    "trust": _trust,
     "run": _run,
     "file": _file,
     "executor": _executor,

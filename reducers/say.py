@@ -42,9 +42,13 @@ from eventlog.events import (
     OutputsLost,
     OutputsReused,
     ParserDeployed,
+    ParserEvent,
+    ParserRevoked,
+    ParserTrusted,
     PromotionAbandoned,
     QuarantineDeleted,
     QuarantineRecorded,
+    RevokeParser,
     RunEvent,
     RunFinished,
     RunInterrupted,
@@ -53,6 +57,8 @@ from eventlog.events import (
     SchemaMismatch,
     SchemaMismatchFound,
     StartRun,
+    TrustedHow,
+    TrustParser,
     WriterOpened,
 )
 
@@ -65,19 +71,15 @@ def say(record: Event | LoggedCommand) -> str:
     match record:
         case WriterOpened() | LogRecovered() | LogRepaired() | LogForked() | CommandRefused():
             return _log(record)
-        case ParserDeployed():
-            origin = "built in, trusted by this hash" if record.builtin else "not built in"
-            return (
-                f"parser {record.parser} {record.version} was deployed ({origin}): artifact {record.artifact_hash}, "
-                f"environment {record.env_hash}"
-            )
+        case ParserDeployed() | ParserTrusted() | ParserRevoked():
+            return _parser(record)
         case RunStarted() | RunPlanned() | OutputsReused() | OutputsLost() | RunFinished() | RunInterrupted():
             return _run(record)
         case FilesSeen() | FilesRefused():
             return _files(record)
         case ExecutorJoined() | ExecutorLost():
             return _executor(record)
-        case StartRun() | CancelJob() | AbandonJob() | DeleteQuarantine():
+        case StartRun() | CancelJob() | AbandonJob() | DeleteQuarantine() | TrustParser() | RevokeParser():
             return _command(record)
         case QuarantineDeleted():
             return f"the rejected rows of {record.output} of job {record.job} were deleted: {record.reason}"
@@ -136,8 +138,44 @@ def _command(command: LoggedCommand) -> str:
         case DeleteQuarantine():
             files = "1 file" if len(command.files) == 1 else f"{len(command.files)} files"
             return f"asked to delete {files} of rejected rows: {command.reason}"
+        case TrustParser():
+            return (
+                f"asked to trust parser {command.parser} {command.version} ({_HOW[command.how]}), "
+                f"artifact {command.artifact_hash}: {command.reason}"
+            )
+        case RevokeParser():
+            return f"asked to trust parser {command.parser} no more: {command.reason}"
         case _:
             assert_never(command)
+
+
+_HOW: dict[TrustedHow, str] = {
+    "asked": "a run asked for it",
+    "command": "by command",
+    "dev": "for runs under development",
+}
+
+
+def _parser(event: ParserEvent) -> str:
+    match event:
+        case ParserDeployed():
+            origin = "built in, trusted by this hash" if event.builtin else f"not built in, from {event.file}"
+            return (
+                f"parser {event.parser} {event.version} was deployed ({origin}): artifact {event.artifact_hash}, "
+                f"environment {event.env_hash}"
+            )
+        case ParserTrusted():
+            return (
+                f"parser {event.parser} {event.version} is trusted by {event.by} ({_HOW[event.how]}), "
+                f"artifact {event.artifact_hash}: {event.reason}"
+            )
+        case ParserRevoked():
+            return (
+                f"parser {event.parser} {event.version} is not trusted any more, by {event.by}, "
+                f"artifact {event.artifact_hash}: {event.reason}"
+            )
+        case _:
+            assert_never(event)
 
 
 def _run(event: RunEvent) -> str:

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from eventlog.ids import ExecutorId, JobId, MaterializationKey, ParserName, RunId, Seq, TargetKey
+from eventlog.ids import ArtifactHash, ExecutorId, JobId, MaterializationKey, ParserName, RunId, Seq, TargetKey
 from reducers.executor import Executor
 from reducers.file import RunFiles
 from reducers.fold import State
@@ -20,6 +20,7 @@ from reducers.output import Output
 from reducers.parser import Parser
 from reducers.receipts import Receipt, RequestKey
 from reducers.run import Run
+from reducers.trust import Trust
 
 
 class _Jobs(Struct, frozen=True, kw_only=True):
@@ -38,6 +39,7 @@ class _Frozen(Struct, frozen=True, kw_only=True):
     epoch: int
     changed: dict[str, Seq]
     parsers: tuple[tuple[ParserName, Parser], ...]
+    trust: tuple[tuple[ArtifactHash, Trust], ...]
     runs: tuple[tuple[RunId, Run], ...]
     next_run: RunId
     files: tuple[tuple[RunId, RunFiles], ...]
@@ -59,6 +61,7 @@ def freeze(state: State) -> bytes:
             epoch=state.epoch,
             changed=state.changed,
             parsers=tuple(state.parsers.items()),
+            trust=tuple(state.trust.items()),
             runs=tuple(state.runs.items()),
             next_run=state.next_run,
             files=tuple(state.files.items()),
@@ -79,6 +82,7 @@ def thaw(body: bytes) -> State:
     state.epoch = frozen.epoch
     state.changed = frozen.changed
     state.parsers = dict(frozen.parsers)
+    state.trust = dict(frozen.trust)
     state.runs = dict(frozen.runs)
     state.next_run = frozen.next_run
     state.files = dict(frozen.files)

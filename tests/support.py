@@ -37,11 +37,14 @@ from eventlog.events import (
     Event,
     JobKey,
     QuarantinePolicy,
+    RevokeParser,
     SeenFile,
     SkippedUnits,
     StagedEvidence,
     StartRun,
     Target,
+    TrustedHow,
+    TrustParser,
 )
 from eventlog.ids import (
     ArtifactHash,
@@ -65,7 +68,7 @@ from eventlog.ids import (
     TargetKey,
     commit_key,
 )
-from eventlog.schema import Column, OutputSchema
+from eventlog.schema import Column, OutputSchema, ShapeMode
 from reducers.fold import State, apply
 
 NOW = Instant("2026-01-22T10:11:12.123456Z")
@@ -122,6 +125,7 @@ def picture(state: State) -> Any:
             "epoch": state.epoch,
             "changed": state.changed,
             "parsers": state.parsers,
+            "trust": state.trust,
             "runs": {str(key): value for key, value in state.runs.items()},
             "next_run": state.next_run,
             "files": {str(key): value for key, value in state.files.items()},
@@ -155,6 +159,50 @@ def deploy(artifact: str = "a" * 64, version: str = "0.1.0", settings: dict[str,
         components={"parser.py": "1"},
         now=NOW,
     )
+
+
+LINES = ParserName("lines")
+
+
+def deploy_own(
+    artifact: str = "1" * 64,
+    version: str = "0.1",
+    *,
+    source: str = "one",
+    mode: ShapeMode = "strict",
+    parser: ParserName = LINES,
+    environment: str = "3.11",
+) -> DeployParser:
+    """Return the deployment of a parser that is not built in."""
+    columns = (Column(name="text", type="string"),)
+    return DeployParser(
+        parser=parser,
+        version=version,
+        artifact_hash=ArtifactHash(artifact),
+        env_hash=EnvHash(environment),
+        builtin=False,
+        outputs=(OutputSchema(output=OutputName("lines"), columns=columns, mode=mode),),
+        settings={},
+        components={"file lines.py": source, "python": environment},
+        now=NOW,
+        file=PathText("/home/ada/lines.py"),
+    )
+
+
+def trust(artifact: str = "1" * 64, *, how: TrustedHow = "command", parser: ParserName = LINES) -> TrustParser:
+    return TrustParser(
+        parser=parser,
+        version="0.1",
+        artifact_hash=ArtifactHash(artifact),
+        how=how,
+        by="cli:ada",
+        reason="read it",
+        now=NOW,
+    )
+
+
+def revoke(parser: str = LINES) -> RevokeParser:
+    return RevokeParser(parser=ParserName(parser), by="cli:ada", reason="loses a line", now=NOW)
 
 
 def start(
@@ -385,7 +433,10 @@ def any_command() -> st.SearchStrategy[Command]:
     return st.one_of(
         st.just(deploy()),
         st.builds(deploy, st.sampled_from(["a" * 64, "b" * 64])),
-        st.builds(start),
+        st.builds(deploy_own, st.sampled_from(["1" * 64, "2" * 64]), source=st.sampled_from(["one", "two"])),
+        st.builds(trust, st.sampled_from(["1" * 64, "2" * 64]), how=st.sampled_from(["asked", "dev"])),
+        st.builds(revoke),
+        st.builds(start, st.sampled_from(["evtx", "evtx", "lines"])),
         st.builds(lambda ns, run: record(*ns, run=run), numbers, runs),
         st.builds(lambda n, run: plan(n, n, run=run), st.integers(0, 4), runs),
         st.builds(lambda ns, run: enqueue(*ns, run=run), numbers, runs),

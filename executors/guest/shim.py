@@ -7,6 +7,8 @@ believes nothing it says.
 
 What a parser is: a file with a literal `outputs` and `def parse(path: str, settings: dict[str, str])`, a generator of
 `(output_name, pyarrow.RecordBatch or Table)` whose return value is None or a statement of units (see `_statement`).
+Instead of the pair it may give anything with a `name` and `data`, and instead of one of them a list; `parse` may as
+well return such a list, and then makes no statement. Python files beside the parser's can be imported.
 """
 
 from __future__ import annotations
@@ -171,7 +173,7 @@ def main(descriptor: int, parser: ModuleType | None, parser_file: str) -> int:
 def send_job(channel: Channel, parser: ModuleType, orders: dict[str, Any]) -> None:
     """Run the parser over the source and send all that it yields, then its statement."""
     indexes = {name: index for index, name in enumerate(orders["outputs"])}
-    yielded = iter(parser.parse(os.fsdecode(bytes.fromhex(orders["path_hex"])), orders["settings"]))
+    yielded = _given(parser.parse(os.fsdecode(bytes.fromhex(orders["path_hex"])), orders["settings"]))
     selected = -1
     while True:
         try:
@@ -179,25 +181,51 @@ def send_job(channel: Channel, parser: ModuleType, orders: dict[str, Any]) -> No
         except StopIteration as finished:
             statement = finished.value
             break
-        output, batches = _unpack(item)
-        if output not in indexes:
-            raise UnusableOutputError(
-                f"the parser yielded rows for {output!r}, which its outputs do not declare",
-                kind="unknown_output",
-                hint=f"declare it in `outputs`, or yield one of: {', '.join(indexes)}",
-            )
-        if indexes[output] != selected:
-            selected = indexes[output]
-            channel.select(selected)
-        for batch in batches:
-            for payload in payloads(batch):
-                channel.batch(payload)
+        for output, batches in _unpack(item):
+            selected = _selected(channel, indexes, output, before=selected)
+            for batch in batches:
+                for payload in payloads(batch):
+                    channel.batch(payload)
     if statement is not None:
         channel.metrics(_statement(statement))
 
 
+def _selected(channel: Channel, indexes: dict[str, int], output: str, *, before: int) -> int:
+    """Tell the host which output the next batches are of, where it is another one; return its index."""
+    if output not in indexes:
+        raise UnusableOutputError(
+            f"the parser yielded rows for {output!r}, which its outputs do not declare",
+            kind="unknown_output",
+            hint=f"declare it in `outputs`, or yield one of: {', '.join(indexes)}",
+        )
+    if indexes[output] != before:
+        channel.select(indexes[output])
+    return indexes[output]
+
+
+def _given(returned: Any) -> Iterator[Any]:
+    """Return what `parse` gives, one after another, whether it is a generator or has returned all at once."""
+    if _pair(returned) is not None:
+        return iter([returned])
+    try:
+        return iter(returned)
+    except TypeError as error:
+        raise UnusableOutputError(
+            f"`parse` returned {type(returned).__name__}, not rows",
+            kind="bad_output",
+            hint="make `parse` a generator: yield pairs of the output's name and a pyarrow RecordBatch or Table",
+        ) from error
+
+
 def load_parser(file: str) -> ModuleType:
-    """Compile and run the parser's file as a module of its own."""
+    """Compile and run the parser's file as a module of its own. What lies beside it can be imported, ours is hidden.
+
+    Last on the path, so that no file of a parser takes the place of a module that the shim needs. Without bytecode,
+    which would be read in place of a source file whose hash is part of the parser's identity.
+    """
+    sys.dont_write_bytecode = True
+    if (folder := os.path.dirname(file)) not in sys.path:  # noqa: PTH120 - pathlib would be one more import
+        sys.path.append(folder)
     with open(file, "rb") as source:  # noqa: PTH123 - pathlib would be one more import in every guest parent
         code = compile(source.read(), file, "exec", dont_inherit=True)
     module = ModuleType("guest_parser")
@@ -238,8 +266,13 @@ def _serialized(batch: pa.RecordBatch) -> pa.Buffer:
     return buffer
 
 
-def _unpack(item: object) -> tuple[str, list[pa.RecordBatch]]:
-    match item:
+def _unpack(item: object) -> list[tuple[str, list[pa.RecordBatch]]]:
+    """Return outputs with their batches, of one thing that the parser gave or of a list of such things."""
+    return [_batches(each) for each in item] if isinstance(item, list) else [_batches(item)]
+
+
+def _batches(item: object) -> tuple[str, list[pa.RecordBatch]]:
+    match _pair(item):
         case (str(output), pa.RecordBatch() as batch):
             return output, [batch]
         case (str(output), pa.Table() as table):
@@ -250,6 +283,17 @@ def _unpack(item: object) -> tuple[str, list[pa.RecordBatch]]:
         kind="bad_output",
         hint="yield a pair: the output's name and a pyarrow RecordBatch or Table",
     )
+
+
+def _pair(item: object) -> tuple[object, object] | None:
+    """Return an output's name and its rows, if `item` is a pair, or has them as `name` and `data`; else None."""
+    match item:
+        case (str(output), (pa.RecordBatch() | pa.Table()) as data):
+            return output, data
+        case object(name=str(output), data=(pa.RecordBatch() | pa.Table()) as data):
+            return output, data
+        case _:
+            return None
 
 
 def _statement(stated: Any) -> bytes:

@@ -30,7 +30,7 @@ from reducers.fold import State
 from tests.support import LOG_ID, NOW, cancel, planned_run
 
 E = ExecutorId("executor-9")
-NOTHING = BalanceSheet(unit="", output="", found=0, written=0, quarantined=0, skipped=0, unreadable=0)
+NOTHING = BalanceSheet(unit="records", output="", found=0, written=0, quarantined=0, skipped=0, unreadable=0)
 EMPTY = Succeeded(outputs=(), empty=("evtx_events", "evtx_files"), sheet=NOTHING)
 UNBALANCED = Succeeded(outputs=(), empty=EMPTY.empty, sheet=msgspec.structs.replace(NOTHING, unit="records", found=3))
 

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from eventlog.ids import OutputName, ParserName
 from eventlog.schema import Column, OutputSchema, schema_hash
 from executors import parser_catalog
-from executors.parser_catalog import ParserManifestError, builtin_parsers, load_parser
+from executors.parser_catalog import as_dev, builtin_parsers, load_parser, source_files
+from executors.parser_literals import ParserManifestError
 
 MANIFEST = """
 name = "events"
@@ -449,3 +450,98 @@ def test_the_builtin_parsers_load() -> None:
     for name, package in catalog.items():
         assert name == package.name
         assert ast.parse(Path(package.file).read_bytes())
+
+
+# --- parsers of one file ---------------------------------------------------------------------------------------------
+
+ALONE = """
+raise SystemExit("a parser was run while it was only to be read")
+
+name = "lines"
+version = "0.1"
+outputs = {"lines": {"columns": [{"name": "text", "type": "string"}]}}
+"""
+
+
+def make_file(folder: Path, source: str = ALONE, *, called: str = "lines.py") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / called
+    path.write_text(source)
+    return path
+
+
+def test_a_parser_of_one_file_says_all_of_itself_without_running(tmp_path: Path) -> None:
+    source = ALONE + 'patterns = ["*.log"]\nsettings: dict = {"zone": "UTC"}\ndescription = "Lines"\n'
+    package = load_parser(make_file(tmp_path, source))
+    assert (package.name, package.version, package.description) == ("lines", "0.1", "Lines")
+    assert (package.patterns, package.settings) == (("*.log",), {"zone": "UTC"})
+    assert package.file == str(tmp_path / "lines.py")
+    assert list(package.components) == ["file lines.py", "schema lines", "python", "package pyarrow"]
+
+
+def test_what_a_parser_of_one_file_leaves_out_has_its_default(tmp_path: Path) -> None:
+    package = load_parser(make_file(tmp_path))
+    assert (package.patterns, package.settings, package.description) == (("*",), {}, "")
+
+
+def test_a_parser_of_one_file_is_the_same_wherever_it_lies_and_another_when_a_byte_changes(tmp_path: Path) -> None:
+    here = load_parser(make_file(tmp_path / "a"))
+    moved = load_parser(make_file(tmp_path / "b", called="renamed.py"))
+    changed = load_parser(make_file(tmp_path / "c", ALONE + "#"))
+    assert moved.artifact_hash == here.artifact_hash
+    assert changed.artifact_hash != here.artifact_hash
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        (ALONE.replace('name = "lines"\n', ""), 'its top level does not say its name; write name = "..." there'),
+        (ALONE.replace('version = "0.1"\n', ""), "its top level does not say its version"),
+        (ALONE.replace('"0.1"', "str(1)"), "read the version of "),
+        (ALONE.replace('"0.1"', "0.1"), "Expected `str`, got `float` - at `$.version`"),
+        (ALONE.replace('"0.1"', '"a b"'), "version is 'a b'"),
+        (ALONE.replace('name = "lines"', 'name = "Lines"'), "name is 'Lines'; use a lowercase letter"),
+        (ALONE.replace('name = "lines"', 'name = "../lines"'), "name is '../lines'; use a lowercase letter"),
+        (ALONE + 'version = "0.2"\n', "version is assigned again in line 7; keep one of them"),
+        (ALONE + 'patterns = ["a/b"]\n', "patterns has a slash"),
+        (ALONE + 'settings = {"a": "1", "a": "2"}\n', "'a' is declared twice in line 7"),
+        (ALONE + 'settings = {"a": 1}\n', "Expected `str`, got `int`"),
+        (ALONE + 'packages = ["no-such-package"]\n', "it needs the package 'no-such-package'"),
+        (ALONE.replace("outputs", "output"), "outputs"),
+        ("def parse(:\n", "not Python 3.11"),
+    ],
+)
+def test_a_parser_of_one_file_that_breaks_a_rule_is_refused_with_the_rule(
+    tmp_path: Path, source: str, why: str
+) -> None:
+    message = refusal(make_file(tmp_path, source))
+    assert str(tmp_path / "lines.py") in message
+    assert why in message
+
+
+def test_a_path_that_is_no_parser_says_what_one_is(tmp_path: Path) -> None:
+    assert "a parser is a Python file (.py) or a folder with a casparian.toml" in refusal(
+        make_file(tmp_path, called="notes.txt")
+    )
+    assert "No such file" in refusal(tmp_path / "nowhere.py")
+
+
+def test_the_source_files_make_a_copy_that_is_the_same_parser(tmp_path: Path) -> None:
+    folder, file = make_parser(tmp_path / "folder"), make_file(tmp_path, called="renamed.py")
+    (folder / "helper.py").write_text("x = 1")
+    for original in (folder, file):
+        sources = source_files(original)
+        copy = tmp_path / f"copy of {original.name}"
+        for name, content in sources.items():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            (copy / name).write_bytes(content)
+        found = copy if "casparian.toml" in sources else copy / next(iter(sources))
+        assert load_parser(found).artifact_hash == load_parser(original).artifact_hash
+
+
+def test_a_parser_under_development_has_a_version_and_an_identity_of_its_own(tmp_path: Path) -> None:
+    package = load_parser(make_file(tmp_path))
+    dev = as_dev(package)
+    assert dev.version == f"0.1+dev.{package.artifact_hash[:8]}"
+    assert dev.artifact_hash != package.artifact_hash
+    assert as_dev(load_parser(make_file(tmp_path))) == dev

@@ -41,11 +41,14 @@ from eventlog.events import (
     OutputsLost,
     OutputsReused,
     ParserDeployed,
+    ParserRevoked,
+    ParserTrusted,
     PromotionAbandoned,
     QuarantineDeleted,
     QuarantineRecorded,
     Record,
     RefusedFile,
+    RevokeParser,
     RunFinished,
     RunInterrupted,
     RunPlanned,
@@ -54,6 +57,7 @@ from eventlog.events import (
     SchemaMismatchFound,
     SeenFile,
     StartRun,
+    TrustParser,
     TypeDifference,
     UnreadableRange,
     WriterOpened,
@@ -144,6 +148,29 @@ def deployed(
         settings={"raw": "false"},
         components={"parser.py": "x"},
         deployed_at=now(),
+    )
+
+
+def trusted(parser: str = "lines", *, version: str = "1") -> ParserTrusted:
+    return ParserTrusted(
+        parser=ParserName(parser),
+        version=version,
+        artifact_hash=ArtifactHash(f"artifact-{parser}-{version}"),
+        how="asked",
+        by="cli:ada",
+        reason="read it",
+        trusted_at=now(),
+    )
+
+
+def revoked(parser: str = "lines", *, version: str = "1") -> ParserRevoked:
+    return ParserRevoked(
+        parser=ParserName(parser),
+        version=version,
+        artifact_hash=ArtifactHash(f"artifact-{parser}-{version}"),
+        by="cli:ada",
+        reason="loses the last line",
+        revoked_at=now(1),
     )
 
 
@@ -457,9 +484,10 @@ class _Walk:
         self._last_job = self._last_run = 0
         self._open_runs: list[int] = []
         self._executors = {"exec-1"}
+        self._trusted: set[tuple[str, str]] = set()
 
     def step(self) -> None:
-        actions = [self._see, self._refuse, self._run, self._executor, self._deploy]
+        actions = [self._see, self._refuse, self._run, self._executor, self._deploy, self._trust]
         if self._open_runs:
             actions += [self._queue] * 3 + [self._end_run, self._look_back]
         if self._jobs:
@@ -500,6 +528,13 @@ class _Walk:
         else:
             self._executors.add(name)
             self.events.append(joined(name))
+
+    def _trust(self) -> None:
+        parser, version = self._random.choice(["lines", "rows"]), self._random.choice("12")
+        known = (parser, version) in self._trusted
+        self._trusted.add((parser, version))
+        say = revoked if known and self._random.random() < 0.5 else trusted
+        self.events.append(say(parser, version=version))
 
     def _deploy(self) -> None:
         self.events.append(deployed(self._random.choice(["evtx", "fix"]), version=self._random.choice("12")))
@@ -602,6 +637,8 @@ def one_of_each() -> list[Event | LoggedCommand]:
         LogForked(old_log_id="0" * 32, seq=1, hash=Sha256("0" * 64), abandoned_seq=2, reason="no copy repairs it"),
         CommandRefused(code="not_found", why="there is no job 9"),
         deployed(),
+        trusted(),
+        revoked(),
         run_started(),
         run_planned(),
         reused(1, 2),
@@ -650,4 +687,14 @@ def one_of_each() -> list[Event | LoggedCommand]:
             workers=2,
             now=now(),
         ),
+        TrustParser(
+            parser=ParserName("lines"),
+            version="1",
+            artifact_hash=ArtifactHash("artifact-lines-1"),
+            how="command",
+            by="cli:ada",
+            reason="read it",
+            now=now(),
+        ),
+        RevokeParser(parser=ParserName("lines"), by="cli:ada", reason="loses the last line", now=now()),
     ]

@@ -38,7 +38,14 @@ def log_of(history: list[Command]) -> list[LogRecord]:
 def orders(state: State) -> list[Any]:
     """Return the order of every table, by which decisions go and which a comparison of dictionaries does not see."""
     jobs = state.jobs
-    by_noun = [list(state.parsers), list(state.runs), list(state.files), list(state.executors), list(state.outputs)]
+    by_noun = [
+        list(state.parsers),
+        list(state.trust),
+        list(state.runs),
+        list(state.files),
+        list(state.executors),
+        list(state.outputs),
+    ]
     return [*by_noun, list(jobs), list(jobs.queued), list(jobs.leased), list(jobs.promoting), list(jobs.by_key)]
 
 

@@ -1,0 +1,61 @@
+"""Owns the copies that a home keeps of people's own parsers: what runs is what was trusted, even if the file changes.
+
+A copy lies in `parsers/<artifact hash>/` and is read anew before each use: one that is not the artifact of its name is
+no parser, and is made again by the next run that names the file.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from cli.errors import CliError
+from cli.home import Home
+from eventlog.events import ParserDeployed
+from eventlog.ids import ArtifactHash, ParserName
+from executors.parser_catalog import MANIFEST, ParserPackage, as_dev, load_parser, source_files
+from executors.parser_literals import ParserManifestError
+
+
+def keep(home: Home, package: ParserPackage, original: Path) -> ParserPackage:
+    """Return the parser as it runs from the home's copy. Raises CliError if `original` is another artifact by now."""
+    kept = _load(home, package.name, package.artifact_hash)
+    if kept is not None:
+        return kept
+    folder = home.parsers / package.artifact_hash
+    shutil.rmtree(folder, ignore_errors=True)
+    _copy(source_files(original), folder)
+    kept = _load(home, package.name, package.artifact_hash)
+    if kept is None:
+        shutil.rmtree(folder, ignore_errors=True)
+        why = f"run {original}: it was changed while it was read"
+        raise CliError("parser_changed", why, "run the same command again")
+    return kept
+
+
+def kept_parser(home: Home, deployed: ParserDeployed) -> ParserPackage | None:
+    """Return a parser that was deployed as it runs from its copy; None where that is not the same artifact here."""
+    return _load(home, deployed.parser, deployed.artifact_hash)
+
+
+def _load(home: Home, name: ParserName, artifact: ArtifactHash) -> ParserPackage | None:
+    folder = home.parsers / artifact
+    try:
+        package = load_parser(folder if (folder / MANIFEST).exists() else folder / f"{name}.py")
+    except ParserManifestError:
+        return None  # gone, damaged, or in want of a package that is not installed any more: not that artifact
+    for candidate in (package, as_dev(package)):
+        if candidate.artifact_hash == artifact:
+            return candidate
+    return None
+
+
+def _copy(sources: dict[str, bytes], folder: Path) -> None:
+    for name, content in sources.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with path.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())

@@ -1,0 +1,115 @@
+"""Owns the way of a person's own parser into a run: named by its file, read, trusted, kept, deployed.
+
+Unsigned code is refused by default. On a terminal a run asks once and has the answer recorded; elsewhere a command of
+its own says it before, `casparian parser trust`. What is trusted is one artifact: any changed byte is another one.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from cli import clock
+from cli.errors import EXIT_REFUSED, EXIT_USAGE, CliError
+from cli.render import printable, talk
+from eventlog.events import TrustedHow, TrustParser
+from executors.parser_catalog import ParserPackage, as_dev, load_parser
+from executors.parser_literals import ParserManifestError
+
+if TYPE_CHECKING:
+    from cli.sentinel import Sentinel
+
+YES = ("y", "yes")
+
+
+class OwnParser(Struct, frozen=True, kw_only=True):
+    """A parser that a person named by its file or folder, as it is there now. `word` is how it was typed."""
+
+    word: str
+    path: Path
+    package: ParserPackage
+    dev: bool = False
+
+
+def is_path(word: str) -> bool:
+    """Say whether a word on the command line names a file or folder, and not a built-in parser."""
+    return os.sep in word or word.endswith(".py")
+
+
+def read_own(word: str, *, dev: bool = False) -> OwnParser:
+    """Read the parser that is named by a path. Raises CliError, which says what is wrong with it; runs none of it."""
+    path = Path(os.path.normpath(Path.cwd() / word))
+    try:
+        package = load_parser(path)
+    except ParserManifestError as error:
+        raise CliError(
+            "bad_parser", str(error), "docs/PARSERS.md says what a parser is; casparian parser new NAME"
+        ) from error
+    return OwnParser(word=word, path=path, package=as_dev(package) if dev else package, dev=dev)
+
+
+def named_own(word: str, *, dev: bool) -> OwnParser | None:
+    """Return the parser that a run names by its path, None for a name. Raises CliError."""
+    if is_path(word):
+        return read_own(word, dev=dev)
+    if dev:
+        why = f"run {word} under development: only a parser that is named by its file can be"
+        raise CliError("usage", why, "casparian run --dev ./my_parser.py FILE", exit_code=EXIT_USAGE)
+    return None
+
+
+def admit(sentinel: Sentinel, own: OwnParser) -> None:
+    """Have the parser trusted, kept and deployed, so that a run of its name can start. Raises CliError if refused."""
+    if own.dev:
+        _trust(sentinel, own, how="dev", reason="run --dev")
+    refused = sentinel.adopt(own)
+    if refused is not None and refused.code == "untrusted_parser":
+        _ask(own)
+        _trust(sentinel, own, how="asked", reason="asked by a run on a terminal, and answered yes")
+        refused = sentinel.adopt(own)
+    if refused is not None:
+        step = refused.next_step.replace("FILE", shlex.quote(own.word))
+        raise CliError(refused.code, f"run {own.word}: {refused.why}", step, exit_code=EXIT_REFUSED)
+
+
+def trust_command(own: OwnParser, *, how: TrustedHow, reason: str) -> TrustParser:
+    """Return the command that trusts this artifact, in the name of this process's user."""
+    package = own.package
+    return TrustParser(
+        parser=package.name,
+        version=package.version,
+        artifact_hash=package.artifact_hash,
+        how=how,
+        by=clock.actor(),
+        reason=reason,
+        now=clock.now(),
+    )
+
+
+def _trust(sentinel: Sentinel, own: OwnParser, *, how: TrustedHow, reason: str) -> None:
+    outcome = sentinel.handler.call(trust_command(own, how=how, reason=reason), actor=clock.actor())
+    if (refused := outcome.refused) is not None:
+        raise CliError(refused.code, f"run {own.word}: {refused.why}", refused.next_step, exit_code=EXIT_REFUSED)
+
+
+def _ask(own: OwnParser) -> None:
+    """Return if the person at the terminal answers yes. Raises CliError for another answer, and without a terminal."""
+    package = own.package
+    what = f"the code of {printable(own.word)} ({package.name} {package.version}, artifact {package.artifact_hash})"
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise _refusal(own, f"run {what}: nobody has said in this home that it may, and there is no terminal to ask on")
+    talk(f"It runs with all your rights. What it is: {printable(str(own.path))}")
+    sys.stderr.write(f"Run {what}? [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in YES:
+        raise _refusal(own, f"run {what}: the answer was not yes")
+
+
+def _refusal(own: OwnParser, why: str) -> CliError:
+    step = f'casparian parser trust {shlex.quote(own.word)} --reason "..."'
+    return CliError("untrusted_parser", why, step, exit_code=EXIT_REFUSED)

@@ -1,0 +1,136 @@
+"""The verbs of parsers: `parser ls`, `parser show`, `parser trust`, `parser revoke`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.home import find_home, prepare_home
+from cli.job import ReasonOption
+from cli.options import HomeOption, JsonOption
+from cli.plain import PlainCommand, PlainGroup
+from cli.render import count, out, out_json, printable, table
+
+if TYPE_CHECKING:
+    from cli.parser_report import ParserReport
+
+app = typer.Typer(
+    cls=PlainGroup,
+    no_args_is_help=True,
+    help="Look at parsers, begin one of your own, say which may run. Example: `casparian parser ls`",
+)
+
+NamedParser = Annotated[
+    str, typer.Argument(metavar="PARSER", help="A parser's name, or the file or folder of your own.")
+]
+ParserPath = Annotated[str, typer.Argument(metavar="PATH", help="The parser's file or folder.")]
+ParserWord = Annotated[str, typer.Argument(metavar="NAME", help="The parser's name, as `casparian parser ls` has it.")]
+
+
+@app.callback()
+def main() -> None:
+    """Group the verbs that speak of parsers."""
+
+
+@app.command("ls", cls=PlainCommand)
+def ls(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """List the parsers that may run here: the built-in ones, and your own with who trusts them since when.
+
+    Example: `casparian parser ls`
+    """
+    from cli.parser_report import known_parsers
+
+    reports = known_parsers(find_home(home))
+    if as_json:
+        out_json({"parsers": reports})
+        return
+    lines = [(each.parser, each.version, each.trust_words(), each.artifact_hash) for each in reports]
+    for line in table(("parser", "version", "trusted", "artifact"), lines):
+        out(line)
+
+
+@app.command("show", cls=PlainCommand)
+def show(parser: NamedParser, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Show what a parser declares: outputs with their columns and types, settings, files; none of its code runs.
+
+    Example: `casparian parser show evtx`
+
+    Exit codes: 0 it is shown, 1 it is no parser, or none of this home.
+    """
+    from cli.parser_report import find_parser
+
+    report = find_parser(find_home(home), parser)
+    if as_json:
+        out_json(report)
+    else:
+        _show(report)
+
+
+def _show(report: ParserReport) -> None:
+    out(f"parser {report.parser} {report.version}: {report.trust_words()}")
+    facts = {
+        "what": report.description,
+        "reads": ", ".join(report.patterns),
+        "file": report.file,
+        "artifact": report.artifact_hash,
+        "settings": ", ".join(f"{name}={value}" for name, value in sorted(report.settings.items())),
+    }
+    for name, value in facts.items():
+        if value:
+            out(f"  {name:<9} {printable(value)}")
+    for output in report.outputs:
+        out()
+        out(f"output {output.output} ({output.mode})")
+        rows = [(each.name, each.type, "" if each.nullable else "never null", each.format) for each in output.columns]
+        for line in table(("column", "type", "", "text"), rows):
+            out(f"  {line}")
+
+
+@app.command("trust", cls=PlainCommand)
+def trust(parser: ParserPath, reason: ReasonOption, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Let a parser of your own run in this home, as it is now: a changed byte makes it another one.
+
+    Look at its code first: it runs with all your rights.
+
+    Example: `casparian parser trust ./access_log.py --reason "wrote it, read it again"`
+
+    Exit codes: 0 it is trusted, 1 it is no parser, 4 refused.
+    """
+    from cli.asking import give_of_parser
+    from cli.control import TrustParser
+    from cli.own_parser import read_own
+
+    place, package = find_home(home), read_own(parser).package
+    prepare_home(place)
+    wish = TrustParser(parser=package.name, version=package.version, artifact_hash=package.artifact_hash, reason=reason)
+    told = give_of_parser(place, wish, purpose=f"parser trust {package.name}")
+    if as_json:
+        out_json({"parser": package.name, "artifacts": [package.artifact_hash], "already": not told.artifacts})
+        return
+    out(f"{package.name} {package.version} is {'' if told.artifacts else 'already '}trusted")
+    out(f"  artifact  {package.artifact_hash}")
+
+
+@app.command("revoke", cls=PlainCommand)
+def revoke(parser: ParserWord, reason: ReasonOption, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Let a parser of your own run no more, in none of its versions; also during a run, whose jobs of it end.
+
+    What it has made stays.
+
+    Example: `casparian parser revoke access_log --reason "it loses the last line"`
+
+    Exit codes: 0 it is trusted no more, 1 there is no such parser, 4 refused: it is built in.
+    """
+    from cli.asking import give_of_parser
+    from cli.control import RevokeParser
+
+    told = give_of_parser(
+        find_home(home), RevokeParser(parser=parser, reason=reason), purpose="parser revoke", made_anew=False
+    )
+    if as_json:
+        out_json({"parser": told.parser, "artifacts": told.artifacts, "already": not told.artifacts})
+        return
+    artifacts = count(len(told.artifacts), "artifact")
+    out(f"{printable(told.parser)} is trusted no more: {artifacts}" if told.artifacts else
+        f"{printable(told.parser)} is already trusted no more")  # fmt: skip

@@ -1,0 +1,163 @@
+"""Which parsers may run: built-in ones, and a person's own where somebody trusts exactly this artifact."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given as forall
+from hypothesis import strategies as st
+
+from commands.decide import Command
+from commands.outcome import Refused
+from commands.parser import DeployParser, may_run
+from eventlog.events import ParserDeployed, ParserRevoked, ParserTrusted
+from eventlog.ids import ArtifactHash, ParserName, RunId
+from reducers.fold import State
+from tests.support import (
+    EVTX,
+    LINES,
+    any_command,
+    code,
+    decide,
+    deploy,
+    deploy_own,
+    enqueue,
+    given,
+    plan,
+    record,
+    revoke,
+    start,
+    take,
+    trust,
+    types,
+)
+
+ONE, TWO = "1" * 64, "2" * 64
+
+
+def test_what_nobody_trusts_is_refused_with_the_command_that_trusts_it() -> None:
+    refused = decide(deploy_own(), given(deploy()))
+    assert code(refused) == "untrusted_parser"
+    assert isinstance(refused, Refused)
+    assert "casparian parser trust" in refused.next_step
+
+
+def test_what_somebody_trusts_is_deployed_with_the_place_that_it_came_from() -> None:
+    (event,) = decide(deploy_own(), given(deploy(), trust()))  # type: ignore[misc]  # a refusal fails the test too
+    assert isinstance(event, ParserDeployed)
+    assert (event.parser, event.builtin, event.file) == (LINES, False, "/home/ada/lines.py")
+
+
+def test_trust_in_one_artifact_is_no_trust_in_another_of_its_name() -> None:
+    assert code(decide(deploy_own(TWO, "0.2"), given(trust(ONE)))) == "untrusted_parser"
+
+
+def test_a_deployment_that_is_current_is_not_recorded_again() -> None:
+    assert types(decide(deploy_own(), given(trust(), deploy_own()))) == []
+
+
+def test_trust_that_is_there_already_is_not_recorded_again() -> None:
+    assert types(decide(trust(), given(trust()))) == []
+    assert types(decide(trust(), given(trust(), revoke()))) == ["ParserTrusted"]
+
+
+def test_a_version_means_one_source_for_ever() -> None:
+    state = given(trust(ONE), deploy_own(ONE), trust(TWO), deploy_own(TWO, "0.2", source="two"))
+    back = deploy_own("3" * 64, "0.1", source="three")
+    refused = decide(back, state)
+    assert code(refused) == "version_taken"
+    assert isinstance(refused, Refused)
+    assert "new version" in refused.next_step
+    assert "--dev" in refused.next_step
+
+
+def test_another_environment_is_another_artifact_and_no_other_version() -> None:
+    state = given(trust(ONE), deploy_own(ONE), trust(TWO))
+    assert types(decide(deploy_own(TWO, environment="3.12"), state)) == ["ParserDeployed"]
+
+
+def test_going_back_to_an_earlier_version_is_allowed() -> None:
+    state = given(trust(ONE), deploy_own(ONE), trust(TWO), deploy_own(TWO, "0.2", source="two"))
+    assert types(decide(deploy_own(ONE), state)) == ["ParserDeployed"]
+
+
+def test_a_version_that_was_only_tried_out_is_free() -> None:
+    tried = deploy_own(ONE, "0.1")
+    state = given(trust(ONE, how="dev"), _with_component(tried, "development"), trust(TWO))
+    assert types(decide(deploy_own(TWO, "0.1", source="two"), state)) == ["ParserDeployed"]
+
+
+def test_a_name_of_ours_is_not_for_others() -> None:
+    state = given(deploy())
+    assert code(decide(trust(parser=EVTX), state)) == "builtin_name"
+    assert code(decide(deploy_own(parser=EVTX), state)) == "builtin_name"
+    assert code(decide(revoke(EVTX), state)) == "builtin_name"
+
+
+@pytest.mark.parametrize("how", ["asked", "command"])
+def test_columns_that_come_and_go_are_for_trying_out_only(how: str) -> None:
+    loose = deploy_own(mode="allow_extra")
+    assert code(decide(loose, given())) == "loose_output"
+    assert code(decide(loose, given(trust(how=how)))) == "loose_output"  # type: ignore[arg-type]  # of the two above
+    assert types(decide(loose, given(trust(how="dev")))) == ["ParserDeployed"]
+
+
+def test_a_revoked_parser_runs_no_more() -> None:
+    state = given(trust(), deploy_own(), revoke())
+    assert code(decide(start("lines"), state)) == "untrusted_parser"
+    assert code(decide(deploy_own(), state)) == "untrusted_parser"
+    assert not may_run(LINES, ArtifactHash(ONE), state)
+
+
+def test_a_parser_that_is_revoked_during_its_run_gets_no_further_jobs() -> None:
+    state = given(trust(), deploy_own(), start("lines"), record(1), plan(1, 1), revoke())
+    assert code(decide(enqueue(1), state)) == "untrusted_parser"
+    assert RunId(1) in state.runs
+
+
+def test_revoking_ends_the_trust_in_every_artifact_of_the_name_and_in_no_other() -> None:
+    other = trust("3" * 64, parser=ParserName("rows"))
+    state = given(trust(ONE), trust(TWO), other)
+    events = decide(revoke(), state)
+    assert not isinstance(events, Refused)
+    assert [event.artifact_hash for event in events if isinstance(event, ParserRevoked)] == [ONE, TWO]
+    take(state, events)
+    assert list(state.trust) == ["3" * 64]
+
+
+def test_revoking_again_changes_nothing_and_a_name_that_nobody_knows_is_told() -> None:
+    assert types(decide(revoke(), given(trust(), deploy_own(), revoke()))) == []
+    assert code(decide(revoke("nobody"), given(deploy()))) == "not_found"
+
+
+def test_trust_says_who_why_and_how() -> None:
+    (event,) = decide(trust(how="asked"), given())  # type: ignore[misc]  # as above
+    assert isinstance(event, ParserTrusted)
+    assert (event.by, event.reason, event.how) == ("cli:ada", "read it", "asked")
+
+
+@forall(st.lists(any_command(), max_size=40))
+def test_nothing_is_ever_deployed_that_is_neither_built_in_nor_trusted(history: list[Command]) -> None:
+    state = State()
+    for command in history:
+        decision = decide(command, state)
+        if isinstance(decision, Refused):
+            continue
+        for event in decision:
+            if isinstance(event, ParserDeployed):
+                assert event.builtin or event.artifact_hash in state.trust
+        take(state, decision)
+
+
+def _with_component(command: DeployParser, name: str) -> DeployParser:
+    return DeployParser(
+        parser=command.parser,
+        version=f"{command.version}+dev.11111111",
+        artifact_hash=command.artifact_hash,
+        env_hash=command.env_hash,
+        builtin=False,
+        outputs=command.outputs,
+        settings=command.settings,
+        components={**command.components, name: "true"},
+        now=command.now,
+        file=command.file,
+    )
