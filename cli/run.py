@@ -104,16 +104,19 @@ def run(
     """
     from cli.own_parser import named_own
     from cli.session import Request
-    from commands.quarantine import PCT_MAX, PolicyWords
+    from commands.quarantine import PPM, PolicyWords
     from eventlog.ids import ParserName
 
     place = find_home(home)
     own = named_own(parser, dev=dev)
     target = _target(place, sink)
     flags = PolicyWords(
-        place="command line", allow=allow_quarantine, pct_max=quarantine_threshold, count_max=quarantine_count
+        place="command line",
+        allow=allow_quarantine,
+        ppm_max=_ppm(quarantine_threshold),
+        count_max=quarantine_count,
     )
-    trying = PolicyWords(place="--dev", allow=True, pct_max=PCT_MAX) if dev else PolicyWords(place="")
+    trying = PolicyWords(place="--dev", allow=True, ppm_max=PPM) if dev else PolicyWords(place="")
     request = Request(
         parser=own.package.name if own is not None else ParserName(parser),
         own=own,
@@ -133,12 +136,17 @@ def run(
     raise typer.Exit(report.exit)
 
 
+def _ppm(percent: float | None) -> int | None:
+    """Return percent as parts of a million, which is how limits stand in the log."""
+    return None if percent is None else round(percent * 10_000)
+
+
 def _configured(place: Home) -> PolicyWords:
     from cli.config import read_config
     from commands.quarantine import PolicyWords
 
     said = read_config(place).quarantine
-    return PolicyWords(place="config.toml", allow=said.allow, pct_max=said.pct_max, count_max=said.count_max)
+    return PolicyWords(place="config.toml", allow=said.allow, ppm_max=_ppm(said.pct_max), count_max=said.count_max)
 
 
 def _carry_out(place: Home, request: Request, *, workers: int, limits: JobLimits, as_json: bool) -> RunReport:
