@@ -63,7 +63,9 @@ def _messages() -> list[bytes]:
     chance = random.Random(1)
     shares = [share for share, _, _ in BODIES]
     kinds = chance.choices(BODIES, shares, k=MESSAGES)
-    return [_message(kind, body.format(n=number, s=number % 40), number) for number, (_, kind, body) in enumerate(kinds)]
+    return [
+        _message(kind, body.format(n=number, s=number % 40), number) for number, (_, kind, body) in enumerate(kinds)
+    ]
 
 
 def _message(kind: str, body: str, number: int) -> bytes:
