@@ -25,14 +25,17 @@ from benchmarks.pairs import Ratio, speed_ratio
 ROUNDS = 5
 MESSAGES = int(os.environ.get("CASPARIAN_BENCH_FIX_MESSAGES", "100000"))
 SIMPLEFIX_SHARE = 10  # it reads every tenth message, or a round would take half a minute
-BODIES = (
-    (58, "8", "37=O{n}|11=C{n}|17=E{n}|150=2|39=2|55=MSFT|54=1|38=500|44=101.25|32=500|31=101.24|14=500|151=0|6=101.24"),
+FILLED = "150=2|39=2|55=MSFT|54=1|38=500|44=101.25|32=500|31=101.24|14=500|151=0|6=101.24"
+PARTIES = "453=2|448=FIRM|447=D|452=1|448=DESK|447=D|452=24"
+BOOK = "268=2|279=0|269=0|278=B{n}|55=MSFT|270=101.2|271=300|279=1|269=1|278=A{n}|55=MSFT|270=101.3|271=200"
+BODIES = (  # share of the day, MsgType, what is behind the header
+    (58, "8", f"37=O{{n}}|11=C{{n}}|17=E{{n}}|{FILLED}"),
     (17, "D", "11=C{n}|1=ACC{s}|55=MSFT|54=1|38=500|40=2|44=101.25|59=0|60=20260120-14:30:00.123"),
     (7, "F", "41=C{n}|11=X{n}|55=MSFT|54=1|38=500|60=20260120-14:30:00.123"),
     (5, "G", "41=C{n}|11=R{n}|55=MSFT|54=1|38=400|40=2|44=101.5|60=20260120-14:30:00.123"),
-    (5, "8", "37=O{n}|11=C{n}|17=E{n}|453=2|448=FIRM|447=D|452=1|448=DESK|447=D|452=24|150=0|39=0|55=MSFT|54=1|38=5|151=5|14=0|6=0"),
-    (8, "X", "262=M{s}|268=2|279=0|269=0|278=B{n}|55=MSFT|270=101.2|271=300|279=1|269=1|278=A{n}|55=MSFT|270=101.3|271=200"),
-)  # fmt: skip
+    (5, "8", f"37=O{{n}}|11=C{{n}}|17=E{{n}}|{PARTIES}|150=0|39=0|55=MSFT|54=1|38=5|151=5|14=0|6=0"),
+    (8, "X", f"262=M{{s}}|{BOOK}"),
+)
 
 
 def run() -> Iterator[Ratio]:
@@ -70,7 +73,8 @@ def _messages() -> list[bytes]:
 
 def _message(kind: str, body: str, number: int) -> bytes:
     session = number % 40
-    head = f"35={kind}|49=FIRM{session}|56=VENUE|34={number // 40 + 1}|52=20260120-14:30:{number % 60:02}.{number % 1000:03}|"
+    time = f"20260120-14:30:{number % 60:02}.{number % 1000:03}"
+    head = f"35={kind}|49=FIRM{session}|56=VENUE|34={number // 40 + 1}|52={time}|"
     inner = (head + body + "|").replace("|", "\x01").encode()
     whole = b"8=FIX.4.4\x019=%d\x01" % len(inner) + inner
     return whole + b"10=%03d\x01" % (sum(whole) & 0xFF)

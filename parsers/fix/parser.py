@@ -759,7 +759,7 @@ class _Lines:
     def _blocks(self) -> Iterator[bytes]:
         while True:  # bounded by the size of the log
             try:
-                block: bytes = self._stream.read(READ_BYTES)
+                block: bytes = self._stream.read1(READ_BYTES)  # `read` would keep the last bytes of a cut log to itself
             except (EOFError, zlib.error, gzip.BadGzipFile) as error:
                 self.fault = " ".join(str(error).split())
                 return
@@ -776,7 +776,7 @@ class _Lines:
             waiting.append(first)
             held += len(first)
             if others:
-                yield self._line(b"".join(waiting), piece, newline=True)
+                yield self._line(b"".join(waiting), piece + 1 if piece else 0, newline=True)
                 last = others.pop()
                 for data in others:
                     offset = self.position
@@ -1111,14 +1111,16 @@ class _Shapes:
 # --- what a message is called and whether it is whole ----------------------------------------------------------------
 
 
-def lifecycle_event(kind: str, transaction: str | None, execution: str | None, status: str | None, leaves: str) -> str:
+def lifecycle_event(
+    kind: str, transaction: str | None, execution: str | None, status: str | None, leaves: str | None
+) -> str:
     """Return the word for what an order message says, by MsgType, ExecTransType, ExecType, OrdStatus and LeavesQty."""
     if kind != "8":
         return _REQUESTS[kind]
     if transaction in _TRANSACTIONS:
         return _TRANSACTIONS[transaction]
     if execution == "F":
-        return _trade(status, leaves)
+        return _trade(status, leaves or "")
     if status == "8" and execution not in _NO_REJECTS:
         return "reject"
     known = _EXECUTIONS if execution else _STATES
@@ -1192,7 +1194,7 @@ def _utc(text: str | None) -> str | None:
 # --- the text before a message ---------------------------------------------------------------------------------------
 
 _PREFIX_TIME: Final = re.compile(
-    r"(?P<date>\d{4}-\d\d-\d\d)[T ](?P<clock>\d\d:\d\d:\d\d(?:[.,]\d{1,9})?) ?(?P<zone>Z|[+-]\d\d:?\d\d)?(?![\d:])"
+    r"(?P<date>\d{4}-\d\d-\d\d)[T ](?P<clock>\d\d:\d\d:\d\d(?:[.,]\d{1,9})?)(?: ?(?P<zone>Z|[+-]\d\d:?\d\d))?(?![\d:])"
     r"|(?P<day>\d{8})-(?P<hour>\d\d:\d\d:\d\d(?:[.,]\d{1,9})?)(?![\d:])"
     r"|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d"
     r"|\d\d:\d\d:\d\d(?:[.,]\d{1,9})?"
@@ -1335,7 +1337,7 @@ class _Log:
         if stop + 7 != len(text) or text[stop - 1 : stop + 3] != between + "10=" or text[-1] != between:
             return False
         begin = start.start()
-        if begin > TEXT_AROUND_BYTES_MAX:
+        if begin > TEXT_AROUND_BYTES_MAX or len(text) > MESSAGE_BYTES_MAX:
             return False
         message = text[begin:] if begin else text
         parts = message.replace(between, "=").split("=")
@@ -1370,8 +1372,8 @@ class _Log:
 
     def _foreign(self, line: _Line) -> None:
         data = line.data.removesuffix(b"\r")
-        if not line.piece and (not data or data.isspace()):
-            self.skips["blank line"] += 1
+        if not data or (data.isspace() and not line.piece):
+            self.skips["blank line"] += not line.piece
             return
         self._digest = hashlib.sha256(data).hexdigest()
         if line.piece:
