@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import gzip
 import hashlib
+import re
 import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from executors.parser_catalog import load_parser
-from tests.parsers.fix.reading import FOLDER, MESSAGES, SOH, Read, message, order, parser, read, sealed
+from tests.parsers.fix.reading import FOLDER, MESSAGES, ROOT, SOH, Read, message, order, parser, read, sealed
 
 
 def sent(*bodies: str, **options: str) -> bytes:
@@ -54,6 +55,15 @@ def test_each_required_column_is_declared_so() -> None:
         columns: Any = parser.outputs[output]["columns"]
         required = {column["name"] for column in columns if not column["nullable"]}
         assert {"msg_type", "sender_comp_id", "target_comp_id", "msg_seq_num", "sending_time"} <= required
+
+
+def test_the_page_names_every_note_and_every_reason() -> None:
+    source = (FOLDER / "parser.py").read_text()
+    words = set(re.findall(r'notes\.(?:append|extend)\(f?"([a-z_0-9]+)', source))
+    words |= set(re.findall(r'self\._(?:lost|error)\([^"\n]*"([a-z_]+)"', source)) | {"gzip_damaged"}
+    assert {"checksum_mismatch", "no_msg_type", "prefix_cut", "repeated_tag"} <= words
+    page = (ROOT / "docs" / "FIX.md").read_text()
+    assert {word for word in words if f"`{word}" not in page} == set()
 
 
 # --- where a row comes from ------------------------------------------------------------------------------------------
