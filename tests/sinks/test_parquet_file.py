@@ -246,7 +246,9 @@ def column_values(column: Column) -> st.SearchStrategy[object]:
 def one_batch(row_values: list[tuple[object, ...]]) -> pa.RecordBatch:
     schema = arrow_schema(EVERY_TYPE)
     arrays = [
-        pa.array([row[index] for row in row_values], type=pa.int64() if pa.types.is_timestamp(field.type) else field.type)
+        pa.array(
+            [row[index] for row in row_values], type=pa.int64() if pa.types.is_timestamp(field.type) else field.type
+        )
         for index, field in enumerate(schema)
     ]
     return pa.RecordBatch.from_arrays(
