@@ -284,7 +284,7 @@ class _SessionLog:
     def _open(self, date: str) -> _LogFile:
         self._files += 1
         session = self._session
-        name = f"{session.begin}-BROKER-{session.client}.messages.{date}-{self._files:03}.log"
+        name = f"{session.begin}-BROKER-{session.client}.{date}-{self._files:03}.fix"
         return _LogFile(self._folder, name + (".gz" if self._form == "gzip" else ""), date, self._form)
 
     def _rotated(self, file: _LogFile, date: str) -> Generator[FileTruth, None, _LogFile]:
