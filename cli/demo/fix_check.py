@@ -61,6 +61,17 @@ class Written(Struct, frozen=True, kw_only=True):
     body_length_bad: int
 
 
+class Sheet(Struct, frozen=True, kw_only=True):
+    """The balance sheet of one file, counted in messages."""
+
+    status: str
+    reason: str | None
+    found: int | None
+    written: int | None
+    quarantined: int | None
+    unreadable: int | None
+
+
 class Found(Struct, kw_only=True):
     """What the tables have of one file. `errors` is by reason, `group_entries` by the tag of the groups' counter."""
 
@@ -70,14 +81,25 @@ class Found(Struct, kw_only=True):
     group_entries: dict[str, int]
 
 
-def read_day(home: Home) -> tuple[dict[str, BalanceRow], dict[str, Found]]:
+def read_day(home: Home) -> tuple[dict[str, Sheet], dict[str, Found]]:
     """Return the sheet and the rows of each path. Raises CliError where nothing can be read, SqlError."""
     from projections import queries
     from projections.sql_guard import run_query
 
     with reading(home) as reader:
-        sheets: dict[str, BalanceRow] = {row.path: row for row in queries.balance(reader.connection)}
+        sheets: dict[str, Sheet] = {row.path: _sheet(row) for row in queries.balance(reader.connection)}
         return sheets, read_rows(lambda sql: run_query(reader, sql, limit_rows=None).rows())
+
+
+def _sheet(row: BalanceRow) -> Sheet:
+    return Sheet(
+        status=row.status,
+        reason=row.reason,
+        found=row.found,
+        written=row.written,
+        quarantined=row.quarantined,
+        unreadable=row.unreadable,
+    )
 
 
 def read_rows(ask: Callable[[str], Iterable[tuple[Any, ...]]]) -> dict[str, Found]:
@@ -112,7 +134,7 @@ def _written(output: str, msg_type: str, numbers: Iterable[int]) -> Written:
     )
 
 
-def difference(file: FileTruth, case: Path, sheets: Mapping[str, BalanceRow], found: Mapping[str, Found]) -> str:
+def difference(file: FileTruth, case: Path, sheets: Mapping[str, Sheet], found: Mapping[str, Found]) -> str:
     """Return how the tables of a file differ from the truth about it, "" if they do not."""
     path = str(case / file.path)
     sheet = sheets.get(path)
@@ -124,7 +146,7 @@ def difference(file: FileTruth, case: Path, sheets: Mapping[str, BalanceRow], fo
     return "; ".join([*_sheet_faults(file, sheet), *_row_faults(file, found.get(path, nothing))])
 
 
-def _sheet_faults(file: FileTruth, sheet: BalanceRow) -> Iterator[str]:
+def _sheet_faults(file: FileTruth, sheet: Sheet) -> Iterator[str]:
     expected = {
         "found": file.made.total + file.unreadable,
         "written": file.made.total - file.quarantined.total,

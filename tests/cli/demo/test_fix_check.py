@@ -10,10 +10,8 @@ import duckdb
 import pytest
 from msgspec.structs import replace
 
-from cli.demo.fix_check import Found, Written, difference, read_rows
+from cli.demo.fix_check import Found, Sheet, Written, difference, read_rows
 from cli.demo.fix_day import FileTruth, Tally
-from eventlog.ids import JobId, ParserName, PathText
-from projections.queries import BalanceRow
 
 CASE = Path("/case")
 PATH = "/case/a.fix"
@@ -30,11 +28,7 @@ TRUTH = FileTruth(
     path="a.fix", bytes=1000, form="soh", lines=9, made=MADE, quarantined=QUARANTINED, unreadable=1, foreign_lines=2,
     group_entries={"268": 3}, dirt={},
 )  # fmt: skip
-SHEET = BalanceRow(
-    path=PathText(PATH), source_hash=None, parser=ParserName("fix"), job_id=JobId(1), status="completed",
-    completion_status="partial_success", error_class=None, reason=None, unit="messages", found=7, written=5,
-    quarantined=1, skipped=0, unreadable=1, ranges_total=1, skips=None, first_of_job=True,
-)  # fmt: skip
+SHEET = Sheet(status="completed", reason=None, found=7, written=5, quarantined=1, unreadable=1)
 
 TABLES = """
     CREATE TABLE cf_jobs AS SELECT * FROM (VALUES (1, '/case/a.fix'), (2, '/case/b.fix')) t(job_id, path);
@@ -70,7 +64,7 @@ def found_in(connection: duckdb.DuckDBPyConnection) -> dict[str, Found]:
     return read_rows(lambda sql: connection.execute(sql).fetchall())
 
 
-def told(found: dict[str, Found], *, truth: FileTruth = TRUTH, sheet: BalanceRow | None = SHEET) -> str:
+def told(found: dict[str, Found], *, truth: FileTruth = TRUTH, sheet: Sheet | None = SHEET) -> str:
     return difference(truth, CASE, {} if sheet is None else {PATH: sheet}, found)
 
 
