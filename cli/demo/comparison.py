@@ -14,7 +14,7 @@ from cli.render import count, out
 
 if TYPE_CHECKING:
     from cli.demo.evtx_corpus import FileTruth as EvtxTruth
-    from cli.demo.fix_day import FileTruth as FixTruth
+    from cli.demo.fix_truth import FileTruth as FixTruth
 
 DIFFERENCES_SHOWN_MAX = 10
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
-from cli.demo.fix_day import OUTPUTS, FileTruth, Tally, output_of
+from cli.demo.fix_truth import OUTPUTS, FileTruth, Tally, output_of
 from cli.home import Home
 from cli.reading import reading
 

@@ -42,7 +42,7 @@ class Step(Struct, frozen=True, kw_only=True):
     msg_type: str
     body: str
     groups: tuple[tuple[int, int], ...] = ()
-    notes: tuple[str, ...] = ()  # what is unusual in it, in the words of fix_day.DIRT
+    notes: tuple[str, ...] = ()  # what is unusual in it, in the words of fix_log.DIRT
 
 
 class Desk(Struct):

@@ -18,7 +18,7 @@ from cli.render import out_json, printable, talk
 
 if TYPE_CHECKING:
     from cli.demo.evtx_corpus import FileTruth, Truth
-    from cli.demo.fix_day import Truth as DayTruth
+    from cli.demo.fix_truth import Truth as DayTruth
     from projections.queries import BalanceRow
 
 SIZE_BYTES = 20 * 1000**2

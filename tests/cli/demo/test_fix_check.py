@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from cli.demo.fix_check import Found, Sheet, Written, difference, read_rows
-from cli.demo.fix_day import FileTruth, Tally
+from cli.demo.fix_truth import FileTruth, Tally
 
 CASE = Path("/case")
 PATH = "/case/a.fix"

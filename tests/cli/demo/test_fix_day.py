@@ -11,20 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from cli.demo.fix_day import (
-    BYTES_MIN,
-    DIRT,
-    FORMS,
-    MESSAGES_MIN,
-    QUARANTINED,
-    DayError,
-    FileTruth,
-    Tally,
-    Truth,
-    generate,
-    output_of,
-)
+from cli.demo.fix_day import BYTES_MIN, FORMS, MESSAGES_MIN, DayError, generate
+from cli.demo.fix_log import DIRT
+from cli.demo.fix_log_file import QUARANTINED
 from cli.demo.fix_session import OPEN_ORDERS_MAX, Session
+from cli.demo.fix_truth import FileTruth, Tally, Truth, output_of
 from tests.cli.demo.fix_tokens import Line, Message, breaks_a_type, group_entries, lines_of, text_of
 
 FAIR_MESSAGES = 20_000
