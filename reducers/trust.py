@@ -35,12 +35,12 @@ from eventlog.events import (
     PromotionAbandoned,
     QuarantineDeleted,
     QuarantineRecorded,
-    SchemaMismatchFound,
     Record,
     RunFinished,
     RunInterrupted,
     RunPlanned,
     RunStarted,
+    SchemaMismatchFound,
     WriterOpened,
 )
 
