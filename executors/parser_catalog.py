@@ -54,6 +54,7 @@ class ParserPackage(Struct, frozen=True, kw_only=True):
     env_hash: EnvHash
     components: dict[str, str]  # what the artifact hash covers, under readable names
     description: str
+    columns_from: dict[OutputName, str] = {}  # outputs whose columns a run declares, and the setting that it does it in
 
 
 class _Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -74,6 +75,13 @@ class _DeclaredColumn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     nullable: bool = True
     format: str = ""
     description: str = ""  # for people; a better wording is not another artifact's schema
+
+
+class _LeftToRun(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An output whose columns stand in a setting: `executors/declared_schema.py` reads them."""
+
+    columns_from: str
+    description: str = ""
 
 
 class _DeclaredOutput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -107,7 +115,9 @@ def load_parser(folder: Path) -> ParserPackage:
     sources = dict(_sources(root))
     manifest = _manifest(root / MANIFEST, sources.get(MANIFEST))
     entrypoint = _entrypoint(root, manifest.entrypoint, sources)
-    outputs = _outputs(entrypoint, sources[manifest.entrypoint])
+    outputs, columns_from = _outputs(entrypoint, sources[manifest.entrypoint])
+    if unset := sorted(set(columns_from.values()) - manifest.settings.keys()):
+        _fail(f"read {root / MANIFEST}", f'columns come from {unset[0]!r}; declare that setting, {unset[0]} = ""')
     environment = _environment(root / MANIFEST, manifest.packages)
     components = _components(sources, outputs, environment)
     return ParserPackage(
@@ -121,6 +131,7 @@ def load_parser(folder: Path) -> ParserPackage:
         env_hash=EnvHash(canonical_hash(environment)),
         components=components,
         description=manifest.description,
+        columns_from=columns_from,
     )
 
 
@@ -230,13 +241,24 @@ def _read(path: Path) -> bytes:
 # --- the declared outputs --------------------------------------------------------------------------------------------
 
 
-def _outputs(path: Path, source: bytes) -> tuple[OutputSchema, ...]:
-    """Return the declared outputs, in the order in which they are written."""
+def _outputs(path: Path, source: bytes) -> tuple[tuple[OutputSchema, ...], dict[OutputName, str]]:
+    """Return the declared outputs, in the order in which they are written, and whose columns stand in which setting."""
     doing = f"read the outputs of {path}"
     literal = _literal(_assigned(path, source), doing=doing)
     if not isinstance(literal, dict) or not literal:
         _fail(doing, 'they declare nothing; write outputs = {"name": {"columns": [...]}}')
-    return tuple(_output(name, declared, doing=doing) for name, declared in literal.items())
+    columns_from = {
+        OutputName(name): _convert(declared, _LeftToRun, doing=f"{doing}, {name}").columns_from
+        for name, declared in literal.items()
+        if isinstance(declared, dict) and "columns_from" in declared
+    }
+    outputs = (
+        OutputSchema(output=output_name(name, doing=doing), columns=())
+        if name in columns_from
+        else declared_output(name, declared, doing=doing)
+        for name, declared in literal.items()
+    )
+    return tuple(outputs), columns_from
 
 
 def _assigned(path: Path, source: bytes) -> ast.expr:
@@ -283,9 +305,16 @@ def _refuse_repeated_keys(expression: ast.expr, *, doing: str) -> None:
                 _fail(doing, f"{repeated[0]!r} is declared twice in line {node.lineno}; keep one of them")
 
 
-def _output(name: object, declared: object, *, doing: str) -> OutputSchema:
+def output_name(name: object, *, doing: str) -> OutputName:
+    """Return a name that a table can have. Raises ParserManifestError."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
         _fail(doing, f"an output is called {name!r}; {_NAME_RULE}")
+    return OutputName(name)
+
+
+def declared_output(name: object, declared: object, *, doing: str) -> OutputSchema:
+    """Return an output from its declaration as it was written. Raises ParserManifestError."""
+    table = output_name(name, doing=doing)
     output = _convert(_one_spelling(declared, doing=f"{doing}, {name}"), _DeclaredOutput, doing=f"{doing}, {name}")
     if not output.columns:
         _fail(f"{doing}, {name}", "no columns; declare at least one")
@@ -299,7 +328,7 @@ def _output(name: object, declared: object, *, doing: str) -> OutputSchema:
         Column(name=column.name, type=column.type, nullable=column.nullable, format=column.format)
         for column in output.columns
     )
-    return OutputSchema(output=OutputName(name), columns=tuple(columns), mode=output.mode)
+    return OutputSchema(output=table, columns=tuple(columns), mode=output.mode)
 
 
 def _one_spelling(declared: object, *, doing: str) -> object:

@@ -330,7 +330,7 @@ def test_outputs_that_are_not_a_plain_valid_literal_are_refused(tmp_path: Path, 
     [
         ({"name": "a", "type": "int32"}, "Invalid enum value 'int32' - at `$.columns[0].type`"),
         ({"name": "a", "type": "string", "nullable": 1}, "Expected `bool`, got `int`"),
-        ({"name": "a", "type": "string", "format": "%Y"}, "unknown field `format`"),
+        ({"name": "a", "type": "string", "unit": "ms"}, "unknown field `unit`"),
         ({"name": "_cf_job_id", "type": "string"}, "column '_cf_job_id' has a prefix that is the host's"),
         ({"name": "__CF_x", "type": "string"}, "column '__CF_x' has a prefix that is the host's"),
         ({"name": "", "type": "string"}, "a column is called ''"),
