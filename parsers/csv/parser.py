@@ -285,6 +285,8 @@ class _Reading:
     def batches(self) -> Iterator[pa.RecordBatch]:
         if not self._begin():
             return
+        if self._settings.schema is None:
+            yield self._batch(_Rows())  # whoever looks sees the header, also of a file without rows
         while self._fill():
             rows = self._taken()
             if rows.num_rows:

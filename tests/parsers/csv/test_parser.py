@@ -132,6 +132,7 @@ def test_utf16_without_a_mark_is_refused_with_the_setting_that_reads_it(tmp_path
 def test_a_file_without_rows_gives_none(tmp_path: Path, content: str) -> None:
     got = read(tmp_path, content)
     assert (got.rows, got.statement["found"]) == ([], 0)
+    assert got.names == (["a", "b"] if content else [])  # a look sees the header
 
 
 def test_without_a_header_columns_go_by_their_place(tmp_path: Path) -> None:
