@@ -65,7 +65,9 @@ def canonical_text(text: str | bytes, *, doing: str) -> str:
         )
         for given, column in zip(declared.columns, schema.columns, strict=True)
     ]
-    kept = msgspec.structs.replace(declared, columns=tuple(columns), description="")
+    # A default is left out by its identity, not by its value: what was decoded is exchanged for our own word.
+    mode = next(word for word in get_args(ShapeMode) if word == schema.mode)
+    kept = msgspec.structs.replace(declared, columns=tuple(columns), description="", mode=mode)
     canonical = msgspec.json.encode(kept, order="deterministic")
     if len(canonical) > SCHEMA_BYTES_MAX:
         raise SchemaTextError(f"{doing}: {len(canonical):,} bytes of columns, at most {SCHEMA_BYTES_MAX:,}")
