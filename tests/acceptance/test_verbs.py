@@ -35,6 +35,7 @@ VERBS = [
     ("log", "tail"),
     ("log", "seal"),
     ("log", "fork"),
+    ("schema", "infer"),
 ]
 
 
