@@ -46,6 +46,7 @@ from eventlog.ids import (
     config_hash,
     path_text,
 )
+from executors.declared_schema import SchemaTextError, resolve_outputs
 from executors.parser_catalog import ParserPackage
 from executors.scanner import PassedOver, batches, scan
 from projections import queries
@@ -118,8 +119,9 @@ class RunSession:
         try:
             self._claim_target()
             self._require_named_parser()
+            self._refuse_undeclared()
             started = self._start()
-            package = self._sentinel.packages[started.parser]
+            package = resolve_outputs(self._sentinel.packages[started.parser], started.settings)
             files = self._scan(started, package)
             plan = self._plan(started, package, files)
             self._enqueue(started, plan)
@@ -175,6 +177,17 @@ class RunSession:
                 f"casparian run {shlex.quote(known.deployed.file)} FILE",
                 exit_code=EXIT_USAGE,
             )
+
+    def _refuse_undeclared(self) -> None:
+        """Refuse a run whose parser leaves its columns to a setting that does not declare any."""
+        package = self._sentinel.packages.get(self._request.parser)
+        if package is None:
+            return  # which parsers there are is a decision
+        try:
+            resolve_outputs(package, self._request.settings)
+        except SchemaTextError as error:
+            next_step = f"casparian schema infer FILE --parser {package.name}"
+            raise CliError("no_columns", str(error), next_step, exit_code=EXIT_USAGE) from error
 
     # --- start and scan -----------------------------------------------------------------------------------------------
 
@@ -296,7 +309,12 @@ class RunSession:
     def _enqueue(self, started: RunStarted, plan: Plan) -> None:
         jobs: list[JobId] = list(plan.attached_jobs)
         self._watch.expect(jobs)
-        for chunk in batches(plan.new, count_max=JOBS_MAX, bytes_max=JOBS_BYTES_MAX, size_of=_job_bytes):
+        settings_bytes = len(msgspec.json.encode(started.settings))  # they stand in the event of each job
+
+        def size_of(job: NewJob) -> int:
+            return _job_bytes(job) + settings_bytes
+
+        for chunk in batches(plan.new, count_max=JOBS_MAX, bytes_max=JOBS_BYTES_MAX, size_of=size_of):
             outcome = self._call(EnqueueJobs(run=started.run, jobs=tuple(chunk), now=clock.now()))
             queued = [event.job for event in outcome.events if isinstance(event, JobQueued)]
             self._watch.expect(queued)

@@ -63,6 +63,7 @@ class ParserPackage(Struct, frozen=True, kw_only=True):
     env_hash: EnvHash
     components: dict[str, str]  # what the artifact hash covers, under readable names
     description: str
+    columns_from: dict[OutputName, str] = {}  # outputs whose columns a run declares, and the setting that it does it in
 
 
 class _Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -97,6 +98,13 @@ class _DeclaredColumn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     nullable: bool = True
     format: str = ""
     description: str = ""  # for people; a better wording is not another artifact's schema
+
+
+class _LeftToRun(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An output whose columns stand in a setting: `executors/declared_schema.py` reads them."""
+
+    columns_from: str
+    description: str = ""
 
 
 class _DeclaredOutput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -182,7 +190,9 @@ def _load_file(file: Path) -> ParserPackage:
 def _package(
     manifest: _Manifest, told_in: Path, entrypoint: Path, sources: dict[str, bytes], *, source: bytes
 ) -> ParserPackage:
-    outputs = _outputs(entrypoint, source)
+    outputs, columns_from = _outputs(entrypoint, source)
+    if unset := sorted(set(columns_from.values()) - manifest.settings.keys()):
+        fail(f"read {told_in}", f'columns come from {unset[0]!r}; declare that setting, {unset[0]} = ""')
     environment = _environment(told_in, manifest.packages)
     components = _components(sources, outputs, environment)
     return ParserPackage(
@@ -196,6 +206,7 @@ def _package(
         env_hash=EnvHash(canonical_hash(environment)),
         components=components,
         description=manifest.description,
+        columns_from=columns_from,
     )
 
 
@@ -327,20 +338,38 @@ def _read(path: Path) -> bytes:
 # --- the declared outputs --------------------------------------------------------------------------------------------
 
 
-def _outputs(path: Path, source: bytes) -> tuple[OutputSchema, ...]:
-    """Return the declared outputs, in the order in which they are written."""
+def _outputs(path: Path, source: bytes) -> tuple[tuple[OutputSchema, ...], dict[OutputName, str]]:
+    """Return the declared outputs, in the order in which they are written, and whose columns stand in which setting."""
     doing = f"read the outputs of {path}"
     literal = literal_named("outputs", path, source)
     if not isinstance(literal, dict) or not literal:
         fail(doing, 'they declare nothing; write outputs = {"name": {"columns": [...]}}')
-    return tuple(_output(name, declared, doing=doing) for name, declared in literal.items())
+    columns_from = {
+        OutputName(name): _convert(declared, _LeftToRun, doing=f"{doing}, {name}").columns_from
+        for name, declared in literal.items()
+        if isinstance(declared, dict) and "columns_from" in declared
+    }
+    outputs = (
+        OutputSchema(output=output_name(name, doing=doing), columns=())
+        if name in columns_from
+        else declared_output(name, declared, doing=doing)
+        for name, declared in literal.items()
+    )
+    return tuple(outputs), columns_from
 
 
-def _output(name: object, declared: object, *, doing: str) -> OutputSchema:
+def output_name(name: object, *, doing: str) -> OutputName:
+    """Return a name that a table can have. Raises ParserManifestError."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
         fail(doing, f"an output is called {name!r}; {_NAME_RULE}")
     if name.endswith(QUARANTINE_SUFFIX):
         fail(doing, f"an output is called {name!r}; names that end in {QUARANTINE_SUFFIX} are those of rejected rows")
+    return OutputName(name)
+
+
+def declared_output(name: object, declared: object, *, doing: str) -> OutputSchema:
+    """Return an output from its declaration as it was written. Raises ParserManifestError."""
+    table = output_name(name, doing=doing)
     output = _convert(_one_spelling(declared, doing=f"{doing}, {name}"), _DeclaredOutput, doing=f"{doing}, {name}")
     if not output.columns:
         fail(f"{doing}, {name}", "no columns; declare at least one")
@@ -354,7 +383,7 @@ def _output(name: object, declared: object, *, doing: str) -> OutputSchema:
         seen.add(column.name.casefold())
         if (fault := type_fault(column.type) or format_fault(column)) is not None:
             fail(f"{doing}, {name}", f"column {column.name!r}: {fault}")
-    return OutputSchema(output=OutputName(name), columns=columns, mode=output.mode)
+    return OutputSchema(output=table, columns=columns, mode=output.mode)
 
 
 def _one_spelling(declared: object, *, doing: str) -> object:
