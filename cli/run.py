@@ -108,7 +108,7 @@ def run(
     """
     from cli.own_parser import named_own
     from cli.session import Request
-    from commands.quarantine import PPM, PolicyWords
+    from commands.quarantine import PPM, PolicyWords, ppm_of
     from eventlog.ids import ParserName
 
     place = find_home(home)
@@ -117,7 +117,7 @@ def run(
     flags = PolicyWords(
         place="command line",
         allow=allow_quarantine,
-        ppm_max=_ppm(quarantine_threshold),
+        ppm_max=ppm_of(quarantine_threshold),
         count_max=quarantine_count,
     )
     trying = PolicyWords(place="--dev", allow=True, ppm_max=PPM) if dev else PolicyWords(place="")
@@ -148,17 +148,12 @@ def run(
     raise typer.Exit(report.exit)
 
 
-def _ppm(percent: float | None) -> int | None:
-    """Return percent as parts of a million, which is how limits stand in the log."""
-    return None if percent is None else round(percent * 10_000)
-
-
 def _configured(place: Home) -> PolicyWords:
     from cli.config import read_config
-    from commands.quarantine import PolicyWords
+    from commands.quarantine import PolicyWords, ppm_of
 
     said = read_config(place).quarantine
-    return PolicyWords(place="config.toml", allow=said.allow, ppm_max=_ppm(said.pct_max), count_max=said.count_max)
+    return PolicyWords(place="config.toml", allow=said.allow, ppm_max=ppm_of(said.pct_max), count_max=said.count_max)
 
 
 def _carry_out(

@@ -28,7 +28,7 @@ from commands.decide import Command
 from commands.file import FILES_MAX, RecordFiles
 from commands.handle import Outcome
 from commands.job import JOBS_MAX, EnqueueJobs, NewJob
-from commands.quarantine import PolicyWords, cascade
+from commands.quarantine import PolicyWords, cascade, ppm_of
 from commands.run import REUSED_JOBS_MAX, FinishRun, InterruptRun, LoseOutputs, PlanRun, ReuseOutputs, exit_code
 from eventlog.events import (
     JobQueued,
@@ -71,7 +71,7 @@ class Request(Struct, frozen=True, kw_only=True):
     own: OwnParser | None = None  # what the parser was named by, if it is no built-in one
     sink_uri: str
     settings: dict[str, str]
-    quarantine: tuple[PolicyWords, ...] = ()  # what each place says of rejected rows, the last one winning
+    quarantine: tuple[PolicyWords, ...]  # what the configuration says of rejected rows, then the command line
     remake_lost: bool = False  # what was published and is not there any more is made anew
 
 
@@ -194,7 +194,7 @@ class RunSession:
     def _start(self) -> RunStarted:
         request = self._request
         inputs = tuple(path_text(name) for name in request.inputs)
-        quarantine, quarantine_from = cascade(request.quarantine)
+        quarantine, quarantine_from = cascade(self._policies())
         command = StartRun(
             parser=request.parser,
             inputs=inputs[:INPUTS_SHOWN_MAX],
@@ -218,6 +218,21 @@ class RunSession:
         started = outcome.events[0]
         assert isinstance(started, RunStarted)
         return started
+
+    def _policies(self) -> list[PolicyWords]:
+        """Return what each place says of rejected rows: the configuration, the parser, the command line."""
+        configured, *given = self._request.quarantine
+        package = self._sentinel.packages.get(self._request.parser)
+        if package is None:
+            return [configured, *given]
+        said = package.quarantine
+        parser = PolicyWords(
+            place=f"parser {package.name}",
+            allow=said.allow,
+            ppm_max=ppm_of(said.pct_max),
+            count_max=said.count_max,
+        )
+        return [configured, parser, *given]
 
     def _call(self, command: Command) -> Outcome:
         outcome = self._sentinel.handler.call(command, actor=self._actor, cause=self._cause)

@@ -17,6 +17,7 @@ from eventlog.events import DeleteQuarantine, QuarantineDeleted, QuarantinePolic
 from reducers.fold import State
 
 DELETED_MAX: Final = 1000  # files of one command, so that a frame stays far below its bounds
+PPM_OF_PERCENT: Final = 10_000
 PPM: Final = 1_000_000  # all of a million: limits are whole numbers, so that a replay decides as the run did
 
 
@@ -27,6 +28,11 @@ class PolicyWords(Struct, frozen=True, kw_only=True):
     allow: bool | None = None
     ppm_max: int | None = None
     count_max: int | None = None
+
+
+def ppm_of(percent: float | None) -> int | None:
+    """Return percent, as people write it, in parts of a million, as it stands in the log."""
+    return None if percent is None else round(percent * PPM_OF_PERCENT)
 
 
 def cascade(layers: Sequence[PolicyWords]) -> tuple[QuarantinePolicy, tuple[str, ...]]:

@@ -18,11 +18,11 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Final, NoReturn, TypeVar
+from typing import Annotated, Final, NoReturn, TypeVar
 
 import blake3
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from eventlog.column_types import ALIASES, UNKEPT, ColumnType, type_fault
 from eventlog.ids import ArtifactHash, EnvHash, OutputName, ParserName, canonical_hash
@@ -50,6 +50,14 @@ NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 S = TypeVar("S", bound=Struct)
 
 
+class DeclaredPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a parser says of the rows that it may have rejected; null where it says nothing. Percent of an output's."""
+
+    allow: bool | None = None
+    pct_max: Annotated[float, Meta(ge=0, le=100)] | None = None
+    count_max: Annotated[int, Meta(ge=0)] | None = None
+
+
 class ParserPackage(Struct, frozen=True, kw_only=True):
     """A parser as it would run here. `file` is the absolute path of its entrypoint."""
 
@@ -63,6 +71,7 @@ class ParserPackage(Struct, frozen=True, kw_only=True):
     env_hash: EnvHash
     components: dict[str, str]  # what the artifact hash covers, under readable names
     description: str
+    quarantine: DeclaredPolicy = DeclaredPolicy()
     columns_from: dict[OutputName, str] = {}  # outputs whose columns a run declares, and the setting that it does it in
 
 
@@ -76,6 +85,7 @@ class _Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     description: str = ""
     packages: tuple[str, ...] = ()
     settings: dict[str, str] = {}
+    quarantine: DeclaredPolicy = DeclaredPolicy()
 
 
 class _Header(Struct, frozen=True, kw_only=True):
@@ -87,6 +97,7 @@ class _Header(Struct, frozen=True, kw_only=True):
     description: str = ""
     packages: tuple[str, ...] = ()
     settings: dict[str, str] = {}
+    quarantine: DeclaredPolicy = DeclaredPolicy()
 
 
 HEADER: Final = tuple(field.name for field in msgspec.structs.fields(_Header))
@@ -182,6 +193,7 @@ def _load_file(file: Path) -> ParserPackage:
         description=header.description,
         packages=header.packages,
         settings=header.settings,
+        quarantine=header.quarantine,
     )
     _check_manifest(manifest, doing=f"read {file}")
     return _package(manifest, file, file, {_own_name(header): source}, source=source)
@@ -207,6 +219,7 @@ def _package(
         components=components,
         description=manifest.description,
         columns_from=columns_from,
+        quarantine=manifest.quarantine,
     )
 
 
