@@ -110,7 +110,8 @@ def read_decimal(text: Array, type_: DecimalType) -> Reading:
 
 
 def _decimal_at_once(text: Array, type_: DecimalType) -> Array | None:
-    if not (_is_short(text) and _is_plain(text)):
+    # Arrow multiplies by the scale without looking whether 128 bits hold the product: "7" as decimal(38,38) would pass.
+    if not (_is_short(text, DECIMAL_CHARS_MAX - type_.scale) and _is_plain(text)):
         return None
     return _cast(text, pa.decimal128(type_.precision, type_.scale))
 
@@ -118,7 +119,7 @@ def _decimal_at_once(text: Array, type_: DecimalType) -> Array | None:
 def _decimal_strictly(text: Array, type_: DecimalType) -> Reading:
     fits = matches(text, _decimal_pattern(type_))
     good = blanked(text, fits)
-    digits = good if _is_short(good) else _without_zeros(good, type_.scale)
+    digits = good if _is_short(good, DECIMAL_CHARS_MAX) else _without_zeros(good, type_.scale)
     values = digits.cast(pa.decimal128(type_.precision, type_.scale))
     bad = refused(text, fits)
     well_formed = kernel.fill_null(matches(blanked(text, bad), DECIMAL_FORM), False)
@@ -126,9 +127,9 @@ def _decimal_strictly(text: Array, type_: DecimalType) -> Reading:
     return Reading(values, faults_of(("format_invalid", malformed), ("precision_exceeded", well_formed)))
 
 
-def _is_short(text: Array) -> bool:
+def _is_short(text: Array, chars_max: int) -> bool:
     lengths = length_range(text)
-    return lengths is None or lengths[1] <= DECIMAL_CHARS_MAX
+    return lengths is None or lengths[1] <= chars_max
 
 
 def _decimal_pattern(type_: DecimalType) -> str:
