@@ -73,6 +73,7 @@ class TextFormat(Struct, frozen=True, kw_only=True):
     short_year: bool
     chars_min: int
     chars_max: int
+    day_at: int
 
 
 def format_fault(column: Column) -> str | None:
@@ -141,6 +142,7 @@ def compiled(text_format: str, kind: Kind) -> TextFormat:
         short_year="%y" in used,
         chars_min=_chars(parts, 0),
         chars_max=_chars(parts, 1),
+        day_at=_chars(parts[: parts.index("%d")], 0) if "%d" in parts else 0,
     )
 
 

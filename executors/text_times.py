@@ -28,7 +28,7 @@ from executors.arrays import (
     word,
 )
 from executors.formats import EPOCH_DAY, ISO8601, Kind, TextFormat, compiled, kind_of
-from executors.suspects import odd_characters, odd_lengths, read_in_two
+from executors.suspects import late_days, odd_characters, odd_lengths, read_in_two
 from executors.violations import ViolationCode, is_zoned
 
 _FOURTH_YEAR: Final = (
@@ -46,6 +46,7 @@ ZONE: Final = "(?:Z|[+-](?:[01][0-9]|2[0-3]):?[0-5][0-9])"
 DATE_CHARS: Final = len("2026-01-31")
 FRACTION_CHARS: Final = len(".999999")
 ZONE_CHARS: Final = len("+01:00")
+DAY_AT: Final = len("2026-01-")
 SECOND_CHARS: Final = len("2026-01-31T23:59:59")
 
 # The years that Python and most programs know. An instant may leave them by its zone.
@@ -78,6 +79,8 @@ def read_time(text: Array, type_: ColumnType, text_format: str) -> Reading:
         return strictly(text)
     shortest, longest = _lengths(kind, is_zoned(type_)) if plan is None else (plan.chars_min, plan.chars_max)
     odd = kernel.or_(odd_lengths(text, shortest, longest), odd_characters(text, TIME_CHARACTERS))
+    if kind != "time":
+        odd = kernel.or_(odd, late_days(text, DAY_AT if plan is None else plan.day_at))
     return read_in_two(text, odd, at_once, strictly)
 
 
