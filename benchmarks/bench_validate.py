@@ -15,6 +15,7 @@ from typing import Final
 import pyarrow as pa
 
 from benchmarks.pairs import Ratio, speed_ratio
+from benchmarks.validate_peers import PEERS, Absent, Peer, is_there
 from eventlog.column_types import ColumnType, DecimalType, arrow_type
 from eventlog.ids import OutputName
 from eventlog.schema import Column, OutputSchema
@@ -23,6 +24,7 @@ from executors.validate import Checked, validate
 ROWS: Final = 1_000_000
 BATCH_ROWS: Final = 50_000  # as many as a guest may send at once
 ROUNDS: Final = 5
+PEER_ROUNDS: Final = 3
 BAD_EVERY: Final = 100
 CLEAN_BAR: Final = 0.4
 BAD_BAR: Final = 0.15
@@ -84,7 +86,7 @@ def batches(rows: int, *, bad: Mapping[str, str] | None = None) -> list[pa.Recor
     return pa.table(columns, schema=pa.schema([(name, pa.string()) for name in columns])).to_batches(BATCH_ROWS)
 
 
-def run() -> Iterator[Ratio]:
+def run() -> Iterator[Ratio | Absent]:
     """Measure and yield one ratio after the other."""
     declared = schema()
     clean, bad = batches(ROWS), batches(ROWS, bad=dict.fromkeys(BAD_VALUES, BAD_WORD))
@@ -100,6 +102,20 @@ def run() -> Iterator[Ratio]:
             rounds=ROUNDS,
             bar=bar,
         )
+    for peer in PEERS:
+        yield against(peer, declared)
+
+
+def against(peer: Peer, declared: OutputSchema) -> Ratio | Absent:
+    """Compare with another library, on rows of which 1 % are bad."""
+    name = f"validate 1 % words / {peer.name}"
+    if not is_there(peer):
+        return Absent(name=name)
+    given = batches(peer.rows, bad=dict.fromkeys(BAD_VALUES, BAD_WORD))
+    theirs = peer.asked(given)
+    return speed_ratio(
+        name, ours=functools.partial(ours, given, declared), theirs=theirs, rounds=PEER_ROUNDS, bar=peer.bar
+    )
 
 
 def ours(given: list[pa.RecordBatch], declared: OutputSchema) -> tuple[int, int]:
