@@ -107,11 +107,11 @@ def run() -> Iterator[Ratio | Absent]:
 
 
 def against(peer: Peer, declared: OutputSchema) -> Ratio | Absent:
-    """Compare with another library, on rows of which 1 % are bad."""
-    name = f"validate 1 % words / {peer.name}"
+    """Compare with another library, on rows of which 1 % are bad, or none."""
+    name = f"validate {'clean' if peer.clean else '1 % words'} / {peer.name}"
     if not is_there(peer):
         return Absent(name=name)
-    given = batches(peer.rows, bad=dict.fromkeys(BAD_VALUES, BAD_WORD))
+    given = batches(peer.rows, bad=None if peer.clean else dict.fromkeys(BAD_VALUES, BAD_WORD))
     theirs = peer.asked(given)
     return speed_ratio(
         name, ours=functools.partial(ours, given, declared), theirs=theirs, rounds=PEER_ROUNDS, bar=peer.bar

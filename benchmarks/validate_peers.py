@@ -1,8 +1,8 @@
 """Asks other libraries what bench_validate.py asks of ours. None is a dependency; one that is missing is named.
 
-What each does is not the same. pandera on pandas casts and names each bad cell; pandera on polars casts eight of the
-ten columns and names the bad cells of what it could cast; Great Expectations matches patterns and casts nothing. None
-of them splits the rows.
+What each does is not the same. pandera on pandas casts and names each bad cell. pandera on polars casts eight of ten
+columns; it is given clean rows, because of bad ones it finds a part only and names no column (606 of 1,600 cells when
+it was tried). Great Expectations matches patterns and casts nothing. None of them splits the rows.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class Peer(Struct, frozen=True, kw_only=True):
     modules: tuple[str, ...]
     rows: int
     bar: float
+    clean: bool = False
     asked: Callable[[list[pa.RecordBatch]], Callable[[], object]]
 
 
@@ -108,7 +109,9 @@ def _frame(given: list[pa.RecordBatch]) -> Any:
 
 PEERS: Final = (
     Peer(name="pandera, pandas", modules=("pandera", "pandas"), rows=2_000, bar=500, asked=_pandera_pandas),
-    Peer(name="pandera, polars", modules=("pandera", "polars"), rows=1_000_000, bar=1, asked=_pandera_polars),
+    Peer(
+        name="pandera, polars", modules=("pandera", "polars"), rows=1_000_000, bar=1, clean=True, asked=_pandera_polars
+    ),
     Peer(
         name="Great Expectations",
         modules=("great_expectations", "pandas"),
