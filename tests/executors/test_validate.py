@@ -130,7 +130,7 @@ def test_a_row_that_the_parser_rejects_itself_is_rejected_with_its_words_first()
     assert result.accepted.to_pylist() == [{"n": 3, "text": "c"}]
     assert rows.error_msg.to_pylist() == ["bad checksum", "no end; schema: null not allowed in n"]
     assert rows.violation_type.to_pylist() == ["parser", "parser"]
-    assert rows.rule_id.to_pylist() == ["__cf_row_error.parser"] * 2
+    assert rows.rule_id.to_pylist() == ["parser"] * 2
     assert rows.rows.schema.names == ["n", "text"]
     assert result.counts == {
         Rule(column="__cf_row_error", code="parser"): 2,
@@ -301,7 +301,7 @@ class Table(typing.NamedTuple):
 
     def judged(self, row: int) -> tuple[tuple[typing.Any, ...], list[str]]:
         """Return one row's values as they are to be accepted, and the rules that it breaks; slowly."""
-        broken = [] if self.errors is None or self.errors[row] is None else ["__cf_row_error.parser"]
+        broken = [] if self.errors is None or self.errors[row] is None else ["parser"]
         values: list[typing.Any] = []
         for way, nullable, name, column_ in zip(self.carriers, self.nullable, self.names, self.columns, strict=True):
             value = column_[row]
@@ -341,6 +341,6 @@ def test_rows_are_split_as_a_slow_judge_splits_them_and_what_passes_is_what_was_
     assert result.rejected.row_index.to_pylist() == list(failed)
     assert result.rejected.rule_id.to_pylist() == [broken[0] for broken in failed.values()]
     assert [str(said).count("schema: ") for said in result.rejected.error_msg.to_pylist()] == [
-        sum(not rule.endswith(".parser") for rule in broken) for broken in failed.values()
+        sum(rule != "parser" for rule in broken) for broken in failed.values()
     ]
     assert result.rejected.rows.schema.names == table.names
