@@ -26,6 +26,7 @@ from cli import (
     outputs,
     parser,
     parser_new,
+    quarantine,
     record,
     replay,
     run,
@@ -78,6 +79,7 @@ app.command("demo", cls=PlainCommand)(demo.demo)
 app.add_typer(job.app, name="job")
 parser.app.command("new", cls=PlainCommand)(parser_new.new)
 app.add_typer(parser.app, name="parser")
+app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(explain.app, name="explain")
 app.add_typer(explain.app, name="why", hidden=True)
 log.app.command("keygen", cls=PlainCommand)(log_keys.keygen)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import msgspec
 import typer
 from msgspec import Struct
 
@@ -33,6 +34,17 @@ class Place(Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class UnitTotal(Struct, frozen=True, kw_only=True):
+    """A balance in one unit: of one file, or the sum over all balanced files, each content once."""
+
+    unit: str
+    found: int
+    written: int
+    quarantined: int
+    skipped: int
+    unreadable: int
+
+
 class FileBalance(Struct, frozen=True, kw_only=True):
     """One path and one parser. Counts are null where nothing was counted or the parser states no units."""
 
@@ -47,21 +59,11 @@ class FileBalance(Struct, frozen=True, kw_only=True):
     skipped: int | None
     skips: tuple[SkipReport, ...]
     unreadable: int | None
+    further: tuple[UnitTotal, ...]  # the same input, counted in other units
     reason: str
     places_total: int
     places: tuple[Place, ...]
     counted: bool  # false for a copy of a content that another path stands for
-
-
-class UnitTotal(Struct, frozen=True, kw_only=True):
-    """The sum over all balanced files of one unit, each content once."""
-
-    unit: str
-    found: int
-    written: int
-    quarantined: int
-    skipped: int
-    unreadable: int
 
 
 class Balance(Struct, frozen=True, kw_only=True):
@@ -142,6 +144,7 @@ def _file(row: BalanceRow, places: tuple[Place, ...]) -> FileBalance:
         skipped=row.skipped if stated else None,
         skips=skips_of(row.skips),
         unreadable=row.unreadable if stated else None,
+        further=msgspec.json.decode(row.further, type=tuple[UnitTotal, ...]) if row.further else (),
         reason=row.reason or "",
         places_total=row.ranges_total or 0,
         places=places,
@@ -163,16 +166,32 @@ def _accounting(row: BalanceRow) -> Accounting:
 def _totals(files: Sequence[FileBalance]) -> tuple[UnitTotal, ...]:
     """Sum each content once: a copy at another path has no records of its own."""
     balanced = [file for file in files if file.accounting == "balanced" and file.counted]
-    return tuple(
-        UnitTotal(
-            unit=unit,
-            found=sum(file.found or 0 for file in balanced if file.unit == unit),
-            written=sum(file.written or 0 for file in balanced if file.unit == unit),
-            quarantined=sum(file.quarantined or 0 for file in balanced if file.unit == unit),
-            skipped=sum(file.skipped or 0 for file in balanced if file.unit == unit),
-            unreadable=sum(file.unreadable or 0 for file in balanced if file.unit == unit),
-        )
-        for unit in sorted({file.unit for file in balanced if file.unit})
+    sheets = [sheet for file in balanced for sheet in _sheets(file)]
+    units = dict.fromkeys(sheet.unit for sheet in sheets)
+    return tuple(_total(unit, [sheet for sheet in sheets if sheet.unit == unit]) for unit in units)
+
+
+def _sheets(file: FileBalance) -> list[UnitTotal]:
+    """Return a file's sheet in its main unit, then those in others."""
+    main = UnitTotal(
+        unit=file.unit or "",
+        found=file.found or 0,
+        written=file.written or 0,
+        quarantined=file.quarantined or 0,
+        skipped=file.skipped or 0,
+        unreadable=file.unreadable or 0,
+    )
+    return [main, *file.further]
+
+
+def _total(unit: str, sheets: Sequence[UnitTotal]) -> UnitTotal:
+    return UnitTotal(
+        unit=unit,
+        found=sum(sheet.found for sheet in sheets),
+        written=sum(sheet.written for sheet in sheets),
+        quarantined=sum(sheet.quarantined for sheet in sheets),
+        skipped=sum(sheet.skipped for sheet in sheets),
+        unreadable=sum(sheet.unreadable for sheet in sheets),
     )
 
 

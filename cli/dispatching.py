@@ -380,7 +380,7 @@ class Dispatcher:
     def _command(self, job: JobId, conclude: protocol.Conclude, now: Instant) -> CommitJob | FailJob | ReleaseJob:
         lease = conclude.lease
         match conclude.receipt:
-            case protocol.Succeeded(outputs=outputs, empty=empty, sheet=sheet):
+            case protocol.Succeeded(outputs=outputs, empty=empty) as done:
                 reports = tuple(
                     StagedReport(
                         output=staged.output,
@@ -395,7 +395,16 @@ class Dispatcher:
                 )
                 names = tuple(OutputName(name) for name in empty)
                 return CommitJob(
-                    job=job, lease=lease, log_id=self._log_id, outputs=reports, empty=names, sheet=sheet, now=now
+                    job=job,
+                    lease=lease,
+                    log_id=self._log_id,
+                    outputs=reports,
+                    empty=names,
+                    evidence=done.evidence,
+                    sheet=done.sheet,
+                    further=done.further,
+                    notes=done.notes,
+                    now=now,
                 )
             case protocol.Failed() as failed:
                 return FailJob(
@@ -407,6 +416,7 @@ class Dispatcher:
                     hint=failed.hint,
                     log_tail=failed.log_tail,
                     sheet=failed.sheet,
+                    mismatch=failed.mismatch,
                     now=now,
                 )
             case protocol.Aborted(reason=reason):

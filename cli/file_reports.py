@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from functools import cache
 
+import msgspec
 from msgspec.structs import replace
 
 from cli.planning import Plan, Wanted
-from cli.report import Action, FileReport, OutputReport, RangeReport, skips_of
+from cli.report import Action, FileReport, OutputReport, QuarantineReport, RangeReport, RuleReport, skips_of
 from cli.results import Results
 from commands.run import RunTally
 from eventlog.events import RefusedFile, SeenFile
 from eventlog.ids import JobId, PathText
 from projections.catalog import lost_reason
-from projections.queries import RecordedFile
+from projections.queries import KeptRows, RecordedFile
 from projections.rows import JobRow, MaterializationRow
 from sinks.sink import Sink
 from sinks.uri import open_sink
@@ -172,12 +173,33 @@ def _sink(uri: str) -> Sink:
     return open_sink(uri)
 
 
+def quarantine_reports(kept: Sequence[KeptRows]) -> tuple[QuarantineReport, ...]:
+    """Return what is told of rejected rows, by output and job."""
+    reports = [quarantine_report(row) for row in kept]
+    return tuple(sorted(reports, key=lambda each: (each.output, each.job)))
+
+
+def quarantine_report(row: KeptRows) -> QuarantineReport:
+    return QuarantineReport(
+        output=row.output_name,
+        job=row.job_id,
+        file=row.path,
+        rows=row.rows,
+        accepted=row.accepted,
+        pct=round(row.rows / (row.rows + row.accepted) * 100, 4),
+        rules=msgspec.json.decode(row.rules, type=tuple[RuleReport, ...]),
+        rejected=row.rejected,
+        path=_sink(row.sink_uri).locate(row.file),
+    )
+
+
 def tally_of(files: Sequence[FileReport], superseded: int) -> RunTally:
     done = [file for file in files if file.action != "failed"]
     return RunTally(
         processed=sum(file.action == "run" for file in files),
         reused=sum(file.action == "reused" for file in files),
         failed=len(files) - len(done),
+        forbidden=sum(file.status == "policy" for file in files),
         partial=sum(file.status == "partial_success" for file in done),
         unaccounted=sum(file.status in ("accounting", "lost") for file in files),
         superseded=superseded,

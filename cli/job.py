@@ -16,6 +16,7 @@ from cli.render import out, out_json, place_text, printable, size, table
 
 if TYPE_CHECKING:
     from cli.control import JobSeen
+    from eventlog.events import BalanceSheet
     from projections.queries import JobDetail
 
 CANCEL_SECONDS_MAX = 15.0  # for a guest to be killed and its executor to say so
@@ -193,7 +194,10 @@ def show_job(detail: JobDetail, *, as_json: bool) -> None:
 
 
 def _show_sheet(detail: JobDetail) -> None:
+    import msgspec
+
     from cli.report import skips_of
+    from reducers.say import say_sheet
 
     job = detail.job
     if job.found is not None:
@@ -204,11 +208,32 @@ def _show_sheet(detail: JobDetail) -> None:
         )
     for skip in skips_of(job.skips):
         out(f"            {skip.count:,} skipped: {printable(skip.reason)}")
+    for sheet in _further(job.further):
+        out(f"            {printable(say_sheet(sheet))}")
+    for note in msgspec.json.decode(job.notes, type=tuple[str, ...]) if job.notes else ():
+        out(f"  note      {printable(note)}")
     for row in detail.ranges:
         out(f"            {place_text(row.byte_offset, row.byte_length)}: {printable(row.reason)}")
+    for kept in detail.quarantine:
+        gone = f"; deleted: {kept.deleted_reason}" if kept.deleted_seq is not None else ""
+        place = f"{kept.sink_uri}/{kept.file}{gone}"
+        out(f"  rejected  {kept.output_name}: {kept.rows:,} rows beside {kept.accepted:,}, {printable(place)}")
+    for found in detail.mismatches:
+        out(
+            f"  columns   {found.output_name}: missing {found.missing}, not declared {found.extra}, "
+            f"misplaced {found.misplaced}, of another type {found.types}"
+        )
     for output in detail.outputs:
         place = f"{output.sink_uri}/{output.file}" if output.file else "no rows, so no file"
         out(f"  output    {output.output_name}: {output.rows:,} rows, {size(output.bytes)}, {printable(place)}")
+
+
+def _further(text: str | None) -> tuple[BalanceSheet, ...]:
+    import msgspec
+
+    from eventlog.events import BalanceSheet
+
+    return msgspec.json.decode(text, type=tuple[BalanceSheet, ...]) if text else ()
 
 
 def _show_error(detail: JobDetail) -> None:

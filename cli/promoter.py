@@ -17,7 +17,7 @@ from functools import partial
 from cli import clock
 from commands.handle import Handler, Outcome
 from commands.job import AbandonPromotion, RecordPromotion
-from eventlog.events import AbandonJob, OutputsCommitted, SinkAnswer, StagedOutput
+from eventlog.events import AbandonJob, OutputsCommitted, SinkAnswer, StagedEvidence, StagedOutput
 from eventlog.frames import Frame, Stamp
 from eventlog.ids import CommitKey, JobId
 from reducers.fold import State
@@ -55,7 +55,7 @@ class Promoter:
         """Take in what became durable."""
         for frame in frames:
             for record in frame.events:
-                if isinstance(record.data, OutputsCommitted) and record.data.outputs:
+                if isinstance(record.data, OutputsCommitted) and _artifacts(record.data):
                     self._queue.put(partial(self._try, record.data))
 
     def recover(self, committed: OutputsCommitted) -> None:
@@ -120,10 +120,19 @@ class Promoter:
         be that. A guest has the rights of its user, and a disk may write something else.
         """
         sink = self._sink(committed.sink_uri)
-        for output in committed.outputs:
-            result = sink.promote(_artifact(output), verify_staged=True)
+        for artifact in _artifacts(committed):
+            result = sink.promote(artifact, verify_staged=True)
             if not isinstance(result, Promoted | AlreadyPromoted):
                 return result
+        return self._discard(committed, sink)
+
+    def _discard(self, committed: OutputsCommitted, sink: Sink) -> PromoteResult:
+        """Remove what was staged and may not be published."""
+        try:
+            for staged in committed.discarded:
+                sink.discard(staged)
+        except OSError as error:
+            return Unavailable(f"remove what was staged of job {committed.job}: {error.strerror or error}")
         return Promoted()
 
     def _hold_up(self, committed: OutputsCommitted, why: str) -> None:
@@ -133,7 +142,7 @@ class Promoter:
     def _let_go(self, committed: OutputsCommitted) -> None:
         """Forget why the job waited; where something could be published, all that waits for the target is due."""
         self._forget(committed.job)
-        if committed.outputs and self.unreachable.pop(committed.sink_uri, None) is not None:
+        if _artifacts(committed) and self.unreachable.pop(committed.sink_uri, None) is not None:
             for waiting in [other for other in self._held_up.values() if other.sink_uri == committed.sink_uri]:
                 self._forget(waiting.job)
                 self.recover(waiting)
@@ -181,8 +190,8 @@ class Promoter:
         """Have the sink undo a commit; "" when nothing of it is published, else why that cannot be said."""
         sink = self._sink(committed.sink_uri)
         try:
-            for output in committed.outputs:
-                sink.withdraw(_artifact(output))
+            for artifact in _artifacts(committed):
+                sink.withdraw(artifact)
         except OSError as error:
             return str(error.strerror or error)
         return ""
@@ -198,13 +207,18 @@ def _commit_of(state: State, *, job: JobId) -> OutputsCommitted | None:
     return found.committed if isinstance(found, Promoting) else None
 
 
-def _artifact(output: StagedOutput) -> StagedArtifact:
+def _artifacts(committed: OutputsCommitted) -> list[StagedArtifact]:
+    """Return all that a commit publishes: its outputs, then the rejected rows."""
+    return [*map(_artifact, committed.outputs), *map(_artifact, committed.evidence)]
+
+
+def _artifact(staged: StagedOutput | StagedEvidence) -> StagedArtifact:
     return StagedArtifact(
-        output=output.output,
-        staged=output.staged,
-        final=output.final,
-        digest=output.digest,
-        bytes=output.bytes,
-        rows=output.rows,
-        schema_hash=output.schema_hash,
+        output=staged.output,
+        staged=staged.staged,
+        final=staged.final,
+        digest=staged.digest,
+        bytes=staged.bytes,
+        rows=staged.rows,
+        schema_hash=staged.schema_hash,
     )

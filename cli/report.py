@@ -34,6 +34,28 @@ class OutputReport(Struct, frozen=True, kw_only=True):
     path: str | None
 
 
+class RuleReport(Struct, frozen=True, kw_only=True):
+    """How many rows broke one rule of one column; `column` is "" where the parser itself rejected the row."""
+
+    column: str
+    code: str
+    rows: int
+
+
+class QuarantineReport(Struct, frozen=True, kw_only=True):
+    """The rejected rows of one output of one job. `rejected`: too many of them, so nothing else was published."""
+
+    output: str
+    job: int
+    file: str
+    rows: int
+    accepted: int
+    pct: float
+    rules: tuple[RuleReport, ...]
+    rejected: bool
+    path: str  # of the file that holds them
+
+
 class FileReport(Struct, frozen=True, kw_only=True):
     """How one file ended. Counts are null where nothing was counted (a file that failed before it was read)."""
 
@@ -147,3 +169,4 @@ class RunReport(Struct, frozen=True, kw_only=True):
     resumed: int
     recovery: Recovery
     main_output: str  # the one that the parser declares first
+    quarantine: tuple[QuarantineReport, ...] = ()

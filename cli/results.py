@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from eventlog.ids import JobId, MaterializationKey, RunId, SourceHash
 from projections import queries
+from projections.queries import KeptRows
 from projections.rows import JobRangeRow, JobRow, MaterializationRow
 
 
@@ -18,6 +19,7 @@ class Results(Struct, frozen=True, kw_only=True):
     jobs: dict[JobId, JobRow]
     ranges: dict[JobId, list[JobRangeRow]]
     by_source: dict[SourceHash, JobRow]
+    quarantine: list[KeptRows]
 
 
 def gather(
@@ -30,9 +32,11 @@ def gather(
     ranges: dict[JobId, list[JobRangeRow]] = {}
     for row in queries.ranges_of_jobs(connection, {job.job_id for job in makers if job.ranges_total}):
         ranges.setdefault(row.job_id, []).append(row)
+    concerned = {job.job_id for job in (*own, *makers)}
     return Results(
         materializations=made,
         jobs={job.job_id: job for job in makers},
         ranges=ranges,
         by_source={job.source_hash: job for job in own},
+        quarantine=[kept for kept in queries.quarantine_of_jobs(connection, concerned) if kept.deleted_seq is None],
     )

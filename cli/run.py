@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cli.session import Request
     from cli.stopping import Stopping
     from cli.watch import JobWatch
+    from commands.quarantine import PolicyWords
     from sinks.uri import SinkTarget
 
 WORKERS_MAX = 64
@@ -59,6 +60,25 @@ def run(
         float | None,
         typer.Option("--job-seconds", min=1, max=JOB_SECONDS_MAX, help="Seconds of one job. Default: 3600."),
     ] = None,
+    allow_quarantine: Annotated[
+        bool | None,
+        typer.Option(
+            "--allow-quarantine/--no-quarantine", help="Publish an output although some of its rows break its rules."
+        ),
+    ] = None,
+    quarantine_threshold: Annotated[
+        float | None,
+        typer.Option(
+            "--quarantine-threshold",
+            metavar="PERCENT",
+            min=0,
+            max=100,
+            help="At most so many of its rows. Default: 10.",
+        ),
+    ] = None,
+    quarantine_count: Annotated[
+        int | None, typer.Option("--quarantine-count", metavar="ROWS", min=0, help="At most so many of its rows.")
+    ] = None,
     remake_lost: Annotated[
         bool, typer.Option("--remake-lost", help="Make anew what was published and is not there any more.")
     ] = False,
@@ -75,22 +95,31 @@ def run(
 
     Example: `casparian run evtx ./case --sink parquet://./out`
 
-    Exit codes: 0 all is well, 1 a file failed, 2 wrong usage, 3 some records could not be read,
-    4 the parser is not trusted, 5 a balance sheet did not add up, 70 the log could not be written, 130 interrupted.
+    Rows that break the rules of their output never enter its table. They are kept beside it, with what is wrong with
+    each: see `casparian quarantine`. Unless --allow-quarantine is given, an output with such rows is not published.
+
+    Exit codes: 0 all is well, 1 a file failed, 2 wrong usage, 3 some records could not be read or rows were rejected,
+    4 the parser is not trusted, or rejected rows kept an output from being published, 5 a balance sheet did not add up,
+    70 the log could not be written, 130 interrupted.
     """
     from cli.own_parser import named_own
     from cli.session import Request
+    from commands.quarantine import PolicyWords
     from eventlog.ids import ParserName
 
     place = find_home(home)
     own = named_own(parser, dev=dev)
     target = _target(place, sink)
+    flags = PolicyWords(
+        place="command line", allow=allow_quarantine, pct_max=quarantine_threshold, count_max=quarantine_count
+    )
     request = Request(
         parser=own.package.name if own is not None else ParserName(parser),
         own=own,
         inputs=tuple(os.fsencode(name) for name in inputs),
         sink_uri=target.uri,
         settings=_settings(settings or []),
+        quarantine=(_configured(place), flags),
         remake_lost=remake_lost,
     )
     _check_inputs(request.inputs)
@@ -101,6 +130,14 @@ def run(
         place, request, workers=workers or _cores(), limits=_limits(job_memory, job_seconds), as_json=as_json
     )
     raise typer.Exit(report.exit)
+
+
+def _configured(place: Home) -> PolicyWords:
+    from cli.config import read_config
+    from commands.quarantine import PolicyWords
+
+    said = read_config(place).quarantine
+    return PolicyWords(place="config.toml", allow=said.allow, pct_max=said.pct_max, count_max=said.count_max)
 
 
 def _carry_out(place: Home, request: Request, *, workers: int, limits: JobLimits, as_json: bool) -> RunReport:

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from cli import clock
 from cli.errors import EXIT_INTERRUPTED, EXIT_USAGE, CliError
-from cli.file_reports import file_report, lost_output, refused_report, tally_of, told_shown_again
+from cli.file_reports import file_report, lost_output, quarantine_reports, refused_report, tally_of, told_shown_again
 from cli.own_parser import OwnParser
 from cli.planning import Plan, Wanted, compare, keys_of, targets_of, wanted_of
 from cli.render import count
@@ -28,6 +28,7 @@ from commands.decide import Command
 from commands.file import FILES_MAX, RecordFiles
 from commands.handle import Outcome
 from commands.job import JOBS_MAX, EnqueueJobs, NewJob
+from commands.quarantine import PolicyWords, cascade
 from commands.run import REUSED_JOBS_MAX, FinishRun, InterruptRun, LoseOutputs, PlanRun, ReuseOutputs, exit_code
 from eventlog.events import (
     JobQueued,
@@ -69,6 +70,7 @@ class Request(Struct, frozen=True, kw_only=True):
     own: OwnParser | None = None  # what the parser was named by, if it is no built-in one
     sink_uri: str
     settings: dict[str, str]
+    quarantine: tuple[PolicyWords, ...] = ()  # what each place says of rejected rows, the last one winning
     remake_lost: bool = False  # what was published and is not there any more is made anew
 
 
@@ -179,6 +181,7 @@ class RunSession:
     def _start(self) -> RunStarted:
         request = self._request
         inputs = tuple(path_text(name) for name in request.inputs)
+        quarantine, quarantine_from = cascade(request.quarantine)
         command = StartRun(
             parser=request.parser,
             inputs=inputs[:INPUTS_SHOWN_MAX],
@@ -191,6 +194,8 @@ class RunSession:
             settings=request.settings,
             workers=self._sentinel.workers,
             now=clock.now(),
+            quarantine=quarantine,
+            quarantine_from=quarantine_from,
         )
         outcome = self._sentinel.handler.call(command, actor=self._actor)
         if outcome.refused is not None:
@@ -390,6 +395,7 @@ class RunSession:
             resumed=self._sentinel.recovery.requeued + self._sentinel.recovery.promoting,
             recovery=self._sentinel.recovery,
             main_output=package.outputs[0].output,
+            quarantine=quarantine_reports(results.quarantine),
         )
 
     def _show_again(self, started: RunStarted, plan: Plan, report: RunReport) -> RunReport:

@@ -27,10 +27,15 @@ def show_summary(report: RunReport, place: Home, *, remake: str) -> None:
     out()
     for line in _output_lines(report):
         out(line)
+    if report.quarantine:
+        from cli.evidence import show_quarantine
+
+        out()
+        show_quarantine(report.quarantine)
     for sentence in _remarks(report):
         out()
         out(sentence)
-    damaged = [file for file in files if file.action != "failed" and file.status == "partial_success"]
+    damaged = [file for file in files if file.action != "failed" and file.ranges]
     _show_files("could not be read in full", damaged, base, lambda file: _damage(file, place))
     _show_files("failed", failed, base, lambda file: _failure(file, place))
     out()
@@ -141,7 +146,17 @@ def _next_steps(report: RunReport, *, lost: int, remake: str) -> list[str]:
     steps = [f"put what is lost back from a copy, or make it anew: {remake}"] if lost else []
     if report.interrupted:
         return [*steps, "run the same command again to go on"]
-    return [*steps, _look_at(report)]
+    return [*steps, *_quarantine_steps(report), _look_at(report)]
+
+
+def _quarantine_steps(report: RunReport) -> list[str]:
+    """Return what can be typed where rows were rejected."""
+    if not report.quarantine:
+        return []
+    steps = ["casparian quarantine show", f'casparian sql "select * from {report.quarantine[0].output}_quarantine"']
+    if any(each.rejected for each in report.quarantine):
+        steps.append("publish the other rows nonetheless: run the same command again with --allow-quarantine")
+    return steps
 
 
 def _look_at(report: RunReport) -> str:

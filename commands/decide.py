@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from commands import epoch, executor, file, job, parser, run
+from commands import epoch, executor, file, job, parser, quarantine, run
 from commands.outcome import Decision
-from eventlog.events import AbandonJob, CancelJob, RevokeParser, StartRun, TrustParser
+from eventlog.events import AbandonJob, CancelJob, DeleteQuarantine, RevokeParser, StartRun, TrustParser
 from reducers.fold import State
 
 Command = (
@@ -34,6 +34,7 @@ Command = (
     | job.WithdrawJob
     | job.RecordPromotion
     | job.AbandonPromotion
+    | DeleteQuarantine
 )
 
 
@@ -66,5 +67,7 @@ def decide(command: Command, state: State) -> Decision:
             | job.AbandonPromotion()
         ):
             return job.decide(command, state)
+        case DeleteQuarantine():
+            return quarantine.decide_delete(command, state)
         case _:
             assert_never(command)

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from commands.outcome import Decision, Refused
 from commands.parser import may_run, untrusted
+from commands.quarantine import forbidden
 from eventlog.events import (
     AbandonJob,
     ArtifactShare,
@@ -31,7 +32,11 @@ from eventlog.events import (
     MaterializationRecorded,
     OutputsCommitted,
     PromotionAbandoned,
+    QuarantineRecorded,
+    SchemaMismatch,
+    SchemaMismatchFound,
     SeenFile,
+    StagedEvidence,
     StagedOutput,
 )
 from eventlog.ids import (
@@ -104,7 +109,10 @@ class CommitJob(Struct, frozen=True, kw_only=True):
     log_id: LogId
     outputs: tuple[StagedReport, ...]
     empty: tuple[OutputName, ...]
+    evidence: tuple[StagedEvidence, ...] = ()
     sheet: BalanceSheet
+    further: tuple[BalanceSheet, ...] = ()
+    notes: tuple[str, ...] = ()
     now: Instant
 
 
@@ -119,6 +127,7 @@ class FailJob(Struct, frozen=True, kw_only=True):
     hint: str
     log_tail: str
     sheet: BalanceSheet | None
+    mismatch: SchemaMismatch | None = None
     now: Instant
 
 
@@ -231,6 +240,7 @@ def _enqueue(command: EnqueueJobs, state: State) -> Decision:
                 parser_version=run.planned.parser_version,
                 artifact_hash=run.planned.artifact_hash,
                 settings=run.started.settings,
+                quarantine=run.started.quarantine,
                 sink_uri=run.planned.sink_uri,
                 sink_mode=run.planned.sink_mode,
                 keys=new.keys,
@@ -310,23 +320,50 @@ def _commit(command: CommitJob, state: State) -> Decision:
             assert_never(job)
 
 
-def _fault(command: CommitJob, job: Dispatched | Running) -> tuple[FailureClass, str, str] | None:
+Fault = tuple[FailureClass, str, str]
+
+
+def _fault(command: CommitJob, job: Dispatched | Running) -> Fault | None:
     """Return (class, code, why) of the first rule that the report breaks, or None."""
     declared = sorted(key.output for key in job.spec.keys)
     reported = sorted([*(staged.output for staged in command.outputs), *command.empty])
+    rejected = [each.output for each in command.evidence]
     if reported != declared:
         return "permanent", "outputs_differ", f"outputs {reported} were reported where {declared} are declared"
-    sheet = command.sheet
-    if not (sheet.unit or sheet.quarantined or command.outputs):
+    if not (command.sheet.unit or command.outputs or command.evidence):
         why = "the parser gave neither rows nor a statement of units, so nothing of the file is accounted for"
         return "accounting", "nothing_said", why
-    rows = {staged.output: staged.rows for staged in command.outputs}
-    if sheet.output and sheet.written != rows.get(OutputName(sheet.output), 0):
-        staged = rows.get(OutputName(sheet.output), 0)
+    if len(set(rejected)) != len(rejected) or not set(rejected) <= set(declared):
+        return "permanent", "outputs_differ", f"rejected rows of {rejected} were reported where {declared} are declared"
+    for sheet in (command.sheet, *command.further):
+        if (fault := _rows_fault(command, sheet) or _sum_fault(sheet)) is not None:
+            return fault
+    return None
+
+
+def unit_outputs(sheet: BalanceSheet) -> set[str]:
+    """Return the outputs whose rows are the units of a sheet; none where the parser counts them itself."""
+    return {sheet.output, *sheet.also} - {""}
+
+
+def _rows_fault(command: CommitJob, sheet: BalanceSheet) -> Fault | None:
+    """Compare what a sheet says of rows with the rows that are staged."""
+    outputs = unit_outputs(sheet)
+    staged = sum(each.rows for each in command.outputs if each.output in outputs)
+    rejected = sum(each.rows for each in command.evidence if each.output in outputs)
+    if outputs and sheet.written != staged:
         return "accounting", "rows_differ", f"the sheet says {sheet.written} rows written, {staged} are staged"
-    if not sheet.output and sheet.written and not any(rows.values()):
+    if sheet.quarantined != rejected:
+        why = f"the sheet says {sheet.quarantined} rows quarantined, {rejected} are staged"
+        return "accounting", "rows_differ", why
+    if not outputs and sheet.written and not command.outputs and not command.evidence:
         why = f"the parser says that it accepted {sheet.written} {sheet.unit}, and gave not one row"
         return "accounting", "rows_differ", why
+    return None
+
+
+def _sum_fault(sheet: BalanceSheet) -> Fault | None:
+    """Check that a sheet accounts for what was found, and gives a reason for what was skipped."""
     reasoned = sum(skip.count for skip in sheet.skips)
     if reasoned != sheet.skipped:
         why = f"the parser skipped {sheet.skipped} {sheet.unit} and gave reasons (skips) for {reasoned} of them"
@@ -344,13 +381,38 @@ def _fault(command: CommitJob, job: Dispatched | Running) -> tuple[FailureClass,
     return None
 
 
-def sheet_status(sheet: BalanceSheet) -> JobStatus:
+def commit_status(command: CommitJob) -> JobStatus:
     """Return partial_success when something of the source is not among the written rows."""
-    return "partial_success" if sheet.quarantined or sheet.unreadable or sheet.ranges_total else "success"
+    sheets = (command.sheet, *command.further)
+    lacking = any(sheet.quarantined or sheet.unreadable or sheet.ranges_total for sheet in sheets)
+    return "partial_success" if lacking or command.evidence else "success"
 
 
 def _committed(command: CommitJob, job: Dispatched | Running) -> OutputsCommitted:
-    outputs = tuple(
+    """Commit the outputs and the rejected rows; or the latter alone, where policy forbids the former."""
+    why = forbidden(job.spec.quarantine, command.evidence)
+    outputs = () if why else _staged(command)
+    return OutputsCommitted(
+        job=command.job,
+        attempt=job.attempts,
+        lease=command.lease,
+        commit_key=commit_key(command.log_id, command.job, job.attempts),
+        status="rejected" if why else commit_status(command),
+        sink_uri=job.spec.sink_uri,
+        outputs=outputs,
+        empty=() if why else command.empty,
+        sheet=command.sheet,
+        committed_at=command.now,
+        evidence=command.evidence,
+        why=why,
+        discarded=tuple(staged.staged for staged in command.outputs) if why else (),
+        further=command.further,
+        notes=command.notes,
+    )
+
+
+def _staged(command: CommitJob) -> tuple[StagedOutput, ...]:
+    return tuple(
         StagedOutput(
             output=staged.output,
             staged=staged.staged,
@@ -362,18 +424,6 @@ def _committed(command: CommitJob, job: Dispatched | Running) -> OutputsCommitte
             jobs=(ArtifactShare(job=command.job, row_first=0, rows=staged.rows),),
         )
         for staged in command.outputs
-    )
-    return OutputsCommitted(
-        job=command.job,
-        attempt=job.attempts,
-        lease=command.lease,
-        commit_key=commit_key(command.log_id, command.job, job.attempts),
-        status=sheet_status(command.sheet),
-        sink_uri=job.spec.sink_uri,
-        outputs=outputs,
-        empty=command.empty,
-        sheet=command.sheet,
-        committed_at=command.now,
     )
 
 
@@ -425,20 +475,23 @@ def _fail(command: FailJob, state: State) -> Decision:
         case Dispatched() | Running():
             if command.failure == "transient" and job.charged < RETRIES_MAX:
                 return [_retried(job, command.reason, command.now, kind=command.kind)]
-            return [
-                _failed(
-                    job,
-                    command.failure,
-                    kind=command.kind,
-                    reason=command.reason,
-                    hint=command.hint,
-                    now=command.now,
-                    log_tail=command.log_tail,
-                    sheet=command.sheet,
-                )
-            ]
+            failed = _failed(
+                job,
+                command.failure,
+                kind=command.kind,
+                reason=command.reason,
+                hint=command.hint,
+                now=command.now,
+                log_tail=command.log_tail,
+                sheet=command.sheet,
+            )
+            return [failed] if command.mismatch is None else [_mismatch(job, command.mismatch), failed]
         case _:
             assert_never(job)
+
+
+def _mismatch(job: Job, mismatch: SchemaMismatch) -> SchemaMismatchFound:
+    return SchemaMismatchFound(job=job.spec.job, attempt=job.attempts, mismatch=mismatch)
 
 
 def _retried(job: Job, reason: str, now: Instant, *, kind: str) -> JobRequeued:
@@ -547,6 +600,9 @@ def _record(command: RecordPromotion, state: State) -> Decision:
     committed = job.committed
     if committed.commit_key != command.commit_key:
         return Refused("other_commit", f"job {command.job} is promoting another commit")
+    kept = [_quarantine(job, each) for each in committed.evidence]
+    if committed.status == "rejected":
+        return [*kept, _rejected(job, command.now)]
     completed = JobCompleted(
         job=command.job,
         run=job.spec.run,
@@ -554,13 +610,45 @@ def _record(command: RecordPromotion, state: State) -> Decision:
         status=committed.status,
         sheet=committed.sheet,
         finished_at=command.now,
+        further=committed.further,
     )
     staged = {output.output: output for output in committed.outputs}
-    return [*(_materialization(job, key, staged.get(key.output)) for key in job.spec.keys), completed]
+    return [*(_materialization(job, key, staged.get(key.output)) for key in job.spec.keys), *kept, completed]
+
+
+def _rejected(job: Promoting, now: Instant) -> JobFailed:
+    hint = (
+        f"look at them: casparian quarantine show {job.spec.job}; to publish the others nonetheless, run again with "
+        "--allow-quarantine"
+    )
+    reason = f"{job.committed.why}; nothing was published but the rejected rows"
+    return _failed(job, "policy", kind="quarantine_limit", reason=reason, hint=hint, now=now, sheet=job.committed.sheet)
+
+
+def _quarantine(job: Promoting, evidence: StagedEvidence) -> QuarantineRecorded:
+    spec, committed = job.spec, job.committed
+    return QuarantineRecorded(
+        job=spec.job,
+        run=spec.run,
+        output=evidence.output,
+        source_hash=spec.source_hash,
+        parser=spec.parser,
+        parser_version=spec.parser_version,
+        sink_uri=committed.sink_uri,
+        file=evidence.final,
+        digest=evidence.digest,
+        bytes=evidence.bytes,
+        rows=evidence.rows,
+        accepted=evidence.accepted,
+        schema_hash=evidence.schema_hash,
+        rules=evidence.rules,
+        rejected=committed.status == "rejected",
+    )
 
 
 def _materialization(job: Promoting, key: JobKey, staged: StagedOutput | None) -> MaterializationRecorded:
     spec, committed = job.spec, job.committed
+    assert committed.status != "rejected"
     return MaterializationRecorded(
         job=spec.job,
         run=spec.run,

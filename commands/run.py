@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from commands.outcome import Decision, Refused
 from commands.parser import may_run, untrusted
+from commands.quarantine import policy_fault
 from eventlog.events import (
     OutputsLost,
     OutputsReused,
@@ -21,7 +22,7 @@ from eventlog.events import (
 from eventlog.ids import ConfigHash, Digest, Instant, JobId, RunId, Seq
 from reducers.fold import State
 
-EXIT_OK, EXIT_ERROR, EXIT_PARTIAL, EXIT_ACCOUNTING = 0, 1, 3, 5
+EXIT_OK, EXIT_ERROR, EXIT_PARTIAL, EXIT_POLICY, EXIT_ACCOUNTING = 0, 1, 3, 4, 5
 REUSED_JOBS_MAX = 10_000  # of one command: less than 100 KiB
 SWITCH = ("true", "false")  # what a setting takes whose default is one of them
 
@@ -65,6 +66,7 @@ class RunTally(Struct, frozen=True, kw_only=True):
     reused: int
     failed: int
     partial: int  # of processed and reused: rows quarantined or records unreadable
+    forbidden: int = 0  # of failed: policy did not let the outputs be published
     unaccounted: int  # of failed: the balance sheet did not add up, or a published output is not there any more
     superseded: int  # earlier materializations that are no longer current
 
@@ -107,8 +109,10 @@ def exit_code(tally: RunTally) -> int:
     """Return what is, not what was redone: a reused file that was damaged is as damaged the second time."""
     if tally.unaccounted:
         return EXIT_ACCOUNTING
-    if tally.failed:
+    if tally.failed > tally.forbidden:
         return EXIT_ERROR
+    if tally.forbidden:
+        return EXIT_POLICY
     if tally.processed + tally.reused == 0:
         return EXIT_ERROR  # zero results must never look like success
     return EXIT_PARTIAL if tally.partial else EXIT_OK
@@ -131,6 +135,8 @@ def decide_start(command: StartRun, state: State) -> Decision:
     settings = _settings(command.settings, deployed.settings)
     if isinstance(settings, Refused):
         return settings
+    if (fault := policy_fault(command.quarantine)) is not None:
+        return fault
     if not command.inputs:
         return Refused("no_inputs", "no file or folder was named", "casparian run evtx ./case")
     return [
@@ -145,6 +151,8 @@ def decide_start(command: StartRun, state: State) -> Decision:
             settings=settings,
             workers=command.workers,
             started_at=command.now,
+            quarantine=command.quarantine,
+            quarantine_from=command.quarantine_from,
         )
     ]
 

@@ -94,11 +94,12 @@ class SkippedUnits(Struct, frozen=True, kw_only=True):
     reason: Hashed[str]
 
 
-class BalanceSheet(Struct, frozen=True, kw_only=True):
+class BalanceSheet(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """found = written + quarantined + skipped + unreadable, in the parser's unit (records, lines, bytes).
 
     `written` and `quarantined` are counted by the host, the others stated by the parser. `output` names the output
-    whose rows are the units; where it is "", `written` is the parser's word. `unit` is "" when the parser states
+    whose rows are the units, `also` further ones, if the units are spread over several; where it is "", `written` is
+    the parser's word. `unit` is "" when the parser states
     nothing (unaccounted). `ranges` holds at most RANGES_MAX entries, `ranges_total` says how many there were. `skips`
     gives the reasons for `skipped`, at most SKIPS_MAX of them; their counts make up its sum.
     """
@@ -113,6 +114,7 @@ class BalanceSheet(Struct, frozen=True, kw_only=True):
     ranges: ByPart[tuple[UnreadableRange, ...]] = ()
     ranges_total: Public[int] = 0
     skips: ByPart[tuple[SkippedUnits, ...]] = ()
+    also: Public[tuple[str, ...]] = ()
 
 
 RANGES_MAX = 1000
@@ -140,8 +142,65 @@ class StagedOutput(Struct, frozen=True, kw_only=True):
     jobs: ByPart[tuple[ArtifactShare, ...]]
 
 
+class BrokenRule(Struct, frozen=True, kw_only=True):
+    """How many rows of an output broke one rule of one column; a row that breaks several counts for each."""
+
+    column: Public[str]  # "" where the parser itself said that the row is wrong
+    code: Public[str]
+    rows: Public[int]
+
+
+class StagedEvidence(Struct, frozen=True, kw_only=True):
+    """The rejected rows of one output, staged durably under a name of their own; `accepted` rows it has beside them."""
+
+    output: Public[OutputName]  # whose rows they are
+    staged: Omitted[str]
+    final: Hashed[str]
+    digest: Hashed[Digest]
+    bytes: Public[int]
+    rows: Public[int]
+    accepted: Public[int]
+    schema_hash: Public[SchemaHash]
+    rules: ByPart[tuple[BrokenRule, ...]]  # the ones broken most often first, at most RULES_MAX
+
+
+class TypeDifference(Struct, frozen=True, kw_only=True):
+    column: Public[str]
+    expected: Public[str]
+    actual: Public[str]
+
+
+class SchemaMismatch(Struct, frozen=True, kw_only=True):
+    """The columns that a parser gave are not the declared ones: by name, number, order or type.
+
+    Each list holds its first COLUMNS_NAMED_MAX entries; the totals say how many columns there were.
+    """
+
+    output: Public[OutputName]
+    expected: Public[tuple[str, ...]]
+    actual: Public[tuple[str, ...]]
+    missing: Public[tuple[str, ...]]
+    extra: Public[tuple[str, ...]]
+    misplaced: Public[tuple[str, ...]]  # declared and given, at another place
+    types: ByPart[tuple[TypeDifference, ...]]
+    expected_total: Public[int]
+    actual_total: Public[int]
+
+
+class QuarantinePolicy(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How many rejected rows an output may have and still be published; without `allow`, none."""
+
+    allow: Public[bool] = False
+    pct_max: Public[float] = 10.0  # of all its rows
+    count_max: Public[int | None] = None
+
+
+RULES_MAX = 100
+COLUMNS_NAMED_MAX = 200
+NOTES_MAX = 50
+
 JobStatus = Literal["success", "partial_success"]
-FailureClass = Literal["permanent", "transient", "accounting", "promotion"]
+FailureClass = Literal["permanent", "transient", "accounting", "promotion", "policy"]
 
 # --- the log itself -------------------------------------------------------------------------------------------------
 
@@ -250,7 +309,7 @@ class ParserRevoked(Record, frozen=True, kw_only=True):
 # --- run ------------------------------------------------------------------------------------------------------------
 
 
-class RunStarted(Record, frozen=True, kw_only=True):
+class RunStarted(Record, frozen=True, kw_only=True, omit_defaults=True):
     run: Public[RunId]
     parser: Public[ParserName]
     inputs: Hashed[tuple[PathText, ...]]  # the first ones; all of them are the blob `inputs_digest`, where it is not ""
@@ -261,6 +320,8 @@ class RunStarted(Record, frozen=True, kw_only=True):
     settings: Hashed[dict[str, str]]  # every declared one, as given or by default
     workers: Public[int]
     started_at: Public[Instant]
+    quarantine: ByPart[QuarantinePolicy] = QuarantinePolicy()
+    quarantine_from: Hashed[tuple[str, ...]] = ()  # where each word of the policy comes from, if not the default
 
 
 class RunPlanned(Record, frozen=True, kw_only=True):
@@ -359,7 +420,7 @@ class ExecutorLost(Record, frozen=True, kw_only=True):
 # --- job ------------------------------------------------------------------------------------------------------------
 
 
-class JobQueued(Record, frozen=True, kw_only=True):
+class JobQueued(Record, frozen=True, kw_only=True, omit_defaults=True):
     """One file to be parsed by one parser; claims its materialization keys until it is finished."""
 
     job: Public[JobId]
@@ -378,6 +439,7 @@ class JobQueued(Record, frozen=True, kw_only=True):
     sink_mode: Public[str]
     keys: ByPart[tuple[JobKey, ...]]
     queued_at: Public[Instant]
+    quarantine: ByPart[QuarantinePolicy] = QuarantinePolicy()
 
 
 class JobDispatched(Record, frozen=True, kw_only=True):
@@ -428,22 +490,29 @@ class CommitRefused(Record, frozen=True, kw_only=True):
     refused_at: Public[Instant]
 
 
-class OutputsCommitted(Record, frozen=True, kw_only=True):
+class OutputsCommitted(Record, frozen=True, kw_only=True, omit_defaults=True):
     """The commit point of a job: from here on a cancel is too late, and recovery finishes the promotion.
 
-    `outputs` are the artifacts to promote; `empty` are the outputs without rows, which have no artifact.
+    `outputs` are the artifacts to promote; `empty` are the outputs without rows, which have no artifact; `evidence` are
+    the rejected rows, promoted as well. A commit whose status is `rejected` publishes the evidence alone, because the
+    run's policy (`why`) forbids the outputs: what was staged of them is `discarded`.
     """
 
     job: Public[JobId]
     attempt: Public[int]
     lease: Hashed[LeaseId]
     commit_key: Hashed[CommitKey]
-    status: Public[JobStatus]
+    status: Public[Literal["success", "partial_success", "rejected"]]
     sink_uri: Hashed[str]
     outputs: ByPart[tuple[StagedOutput, ...]]
     empty: Public[tuple[OutputName, ...]]
     sheet: ByPart[BalanceSheet]
     committed_at: Public[Instant]
+    evidence: ByPart[tuple[StagedEvidence, ...]] = ()
+    why: Hashed[str] = ""
+    discarded: Omitted[tuple[str, ...]] = ()  # names of staged artifacts
+    further: ByPart[tuple[BalanceSheet, ...]] = ()  # the same input counted in other units
+    notes: Hashed[tuple[str, ...]] = ()  # what the host did with columns that need not be as declared; NOTES_MAX
 
 
 class MaterializationRecorded(Record, frozen=True, kw_only=True):
@@ -467,13 +536,54 @@ class MaterializationRecorded(Record, frozen=True, kw_only=True):
     status: Public[Literal["success", "partial_success", "no_data"]]
 
 
-class JobCompleted(Record, frozen=True, kw_only=True):
+class QuarantineRecorded(Record, frozen=True, kw_only=True):
+    """The rejected rows of an output are kept in `file`; `rejected` says that policy forbade the output itself."""
+
+    job: Public[JobId]
+    run: Public[RunId]
+    output: Public[OutputName]
+    source_hash: Hashed[SourceHash]
+    parser: Public[ParserName]
+    parser_version: Public[str]
+    sink_uri: Hashed[str]
+    file: Hashed[str]
+    digest: Hashed[Digest]
+    bytes: Public[int]
+    rows: Public[int]
+    accepted: Public[int]
+    schema_hash: Public[SchemaHash]
+    rules: ByPart[tuple[BrokenRule, ...]]
+    rejected: Public[bool]
+
+
+class QuarantineDeleted(Record, frozen=True, kw_only=True):
+    """A person had the rejected rows of an output deleted: its file is removed, what was recorded of it stays."""
+
+    job: Public[JobId]
+    output: Public[OutputName]
+    file: Hashed[str]
+    sink_uri: Hashed[str]
+    digest: Hashed[Digest]
+    reason: Hashed[str]
+    deleted_at: Public[Instant]
+
+
+class SchemaMismatchFound(Record, frozen=True, kw_only=True):
+    """Why the attempt that fails next failed: the difference between declared and given columns, whole."""
+
+    job: Public[JobId]
+    attempt: Public[int]
+    mismatch: ByPart[SchemaMismatch]
+
+
+class JobCompleted(Record, frozen=True, kw_only=True, omit_defaults=True):
     job: Public[JobId]
     run: Public[RunId]
     attempt: Public[int]
     status: Public[JobStatus]
     sheet: ByPart[BalanceSheet]
     finished_at: Public[Instant]
+    further: ByPart[tuple[BalanceSheet, ...]] = ()
 
 
 class JobFailed(Record, frozen=True, kw_only=True):
@@ -519,7 +629,7 @@ class PromotionAbandoned(Record, frozen=True, kw_only=True):
 # --- commands that people give (logged as the first record of their frame) -------------------------------------------
 
 
-class StartRun(Record, frozen=True, kw_only=True):
+class StartRun(Record, frozen=True, kw_only=True, omit_defaults=True):
     parser: Hashed[ParserName]  # as it was typed: the name of a case, where the words were exchanged
     inputs: Hashed[tuple[PathText, ...]]  # see RunStarted
     inputs_total: Public[int]
@@ -529,6 +639,8 @@ class StartRun(Record, frozen=True, kw_only=True):
     settings: Hashed[dict[str, str]]
     workers: Public[int]
     now: Public[Instant]
+    quarantine: ByPart[QuarantinePolicy] = QuarantinePolicy()
+    quarantine_from: Hashed[tuple[str, ...]] = ()
 
 
 class CancelJob(Record, frozen=True, kw_only=True):
@@ -573,6 +685,24 @@ class AbandonJob(Record, frozen=True, kw_only=True):
     now: Public[Instant]
 
 
+class DeletedEvidence(Struct, frozen=True, kw_only=True):
+    """One file of rejected rows, as it is recorded."""
+
+    job: Public[JobId]
+    output: Public[OutputName]
+    file: Hashed[str]
+    sink_uri: Hashed[str]
+    digest: Hashed[Digest]
+
+
+class DeleteQuarantine(Record, frozen=True, kw_only=True):
+    """Have files of rejected rows deleted; the shell looks them up at a known position and passes them in."""
+
+    files: ByPart[tuple[DeletedEvidence, ...]]
+    reason: Hashed[str]
+    now: Public[Instant]
+
+
 LogEvent = WriterOpened | LogRecovered | LogRepaired | LogForked | CommandRefused
 ParserEvent = ParserDeployed | ParserTrusted | ParserRevoked
 RunEvent = RunStarted | RunPlanned | OutputsReused | OutputsLost | RunFinished | RunInterrupted
@@ -587,11 +717,14 @@ JobEvent = (
     | CommitRefused
     | OutputsCommitted
     | MaterializationRecorded
+    | QuarantineRecorded
+    | SchemaMismatchFound
     | JobCompleted
     | JobFailed
     | CancelAccepted
     | JobAborted
     | PromotionAbandoned
 )
-Event = LogEvent | ParserEvent | RunEvent | FileEvent | ExecutorEvent | JobEvent
-LoggedCommand = StartRun | CancelJob | AbandonJob | TrustParser | RevokeParser
+QuarantineEvent = QuarantineDeleted
+Event = LogEvent | ParserEvent | RunEvent | FileEvent | ExecutorEvent | JobEvent | QuarantineEvent
+LoggedCommand = StartRun | CancelJob | AbandonJob | DeleteQuarantine | TrustParser | RevokeParser

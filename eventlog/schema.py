@@ -52,6 +52,41 @@ LINEAGE_COLUMNS: tuple[Column, ...] = (
 
 RESERVED_PREFIXES = ("_cf_", "__cf_")
 
+# What stands beside the data columns of rejected rows. The data columns are all text there: what was given, as it was.
+QUARANTINE_COLUMNS: tuple[Column, ...] = (
+    # What is wrong with the row, all of it.
+    Column(name="_error_msg", type="string", nullable=False),
+    # In one word: schema, null_not_allowed, parser or unknown.
+    Column(name="_violation_type", type="string", nullable=False),
+    # The first rule that the row broke: column.code.
+    Column(name="_rule_id", type="string", nullable=False),
+    # The row's place in the source (a line number, say), where the parser gives one; else null.
+    Column(name="_source_row", type="int64", nullable=True),
+    # The row's place in what the parser gave for this output, from 0, where there is no _source_row; else null.
+    Column(name="_output_row_index", type="int64", nullable=True),
+    # The job that read it.
+    Column(name="_cf_job_id", type="string", nullable=False),
+    # BLAKE3 of the bytes of the file that the row was read from.
+    Column(name="_cf_source_hash", type="string", nullable=False),
+    # The version that the parser states of itself.
+    Column(name="_cf_parser_version", type="string", nullable=False),
+)
+QUARANTINE_SUFFIX = "_quarantine"
+
+RESERVED_NAMES = frozenset(column.name for column in QUARANTINE_COLUMNS)
+
+
+def is_reserved(name: str) -> bool:
+    """Say whether a column of a parser may not have this name, in any mixture of cases: it is the host's."""
+    return name.casefold().startswith(RESERVED_PREFIXES) or name.casefold() in RESERVED_NAMES
+
+
+def quarantine_schema(schema: OutputSchema) -> OutputSchema:
+    """Return the shape of an output's rejected rows: its columns as text, then what is wrong with them."""
+    columns = (Column(name=column.name, type="string") for column in schema.columns)
+    name = OutputName(schema.output + QUARANTINE_SUFFIX)
+    return OutputSchema(output=name, columns=(*columns, *QUARANTINE_COLUMNS))
+
 
 def schema_hash(schema: OutputSchema) -> SchemaHash:
     """Return the identity of an output's shape: names, types, nullability and formats, in order."""

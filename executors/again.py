@@ -12,7 +12,8 @@ from executors.guest.frames import GuestBatch, GuestFailure
 from executors.guest.host import GuestOrders, start_guest
 from executors.guest.parents import GuestParents
 from executors.parser_catalog import ParserPackage
-from executors.validate import sentence, validate
+from executors.shape import sentence
+from executors.validate import Checked, validate
 
 
 class AgainError(Exception):
@@ -41,9 +42,10 @@ def row_again(
                     raise AgainError(frame.reason)
                 if not isinstance(frame, GuestBatch) or package.outputs[frame.output].output != output:
                     continue
-                batch = validate(frame.batch, package.outputs[frame.output], row_first=first)
-                if not isinstance(batch, pa.RecordBatch):
-                    raise AgainError(sentence(batch))
+                checked = validate(frame.batch, package.outputs[frame.output])
+                if not isinstance(checked, Checked):
+                    raise AgainError(sentence(checked))
+                batch = checked.accepted
                 if row < first + batch.num_rows:
                     return batch.slice(row - first, 1)
                 first += batch.num_rows

@@ -11,36 +11,31 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import blake3
-import pyarrow as pa
 from msgspec import Struct
 
-from eventlog.events import BalanceSheet
-from eventlog.ids import JobId, OutputName, path_bytes
-from eventlog.schema import OutputSchema, schema_hash
+from eventlog.events import SchemaMismatch
+from eventlog.ids import JobId, path_bytes
 from executors.failures import TransientKind, failure_class
 from executors.guest.errors import GuestStartError
-from executors.guest.frames import GuestBatch, GuestEnd, GuestFailure, GuestStatement, Statement
+from executors.guest.frames import GuestBatch, GuestEnd, GuestFailure, GuestStatement
 from executors.guest.host import Guest, GuestOrders, GuestTimes, start_guest
 from executors.guest.parents import GuestParents
+from executors.mismatch import mismatch_of
 from executors.protocol import Aborted, Declined, Dispatch, Failed, Receipt, Succeeded
-from executors.validate import HINTS, KINDS, sentence, validate
-from sinks.arrow_schema import arrow_schema
-from sinks.lineage import Lineage, add_lineage, lineage_schema
-from sinks.sink import ArtifactIdentity, Sink, StagedArtifact, StageWriter
+from executors.shape import HINTS, KINDS, sentence
+from executors.stages import Stages
+from executors.statements import Statements, balance_sheets, misstated
+from executors.validate import Checked, validate
+from sinks.sink import Sink
 
 logger = logging.getLogger("casparian.executor")
 
 REHASH_BYTES: Final = 1024 * 1024
 # The machine is full, not the job wrong: somebody else, or we a little later, can start it.
 CAPACITY_ERRNOS: Final = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
-
-# Kept from job to job: Arrow gives each thread memory of its own, and a new one takes fresh pages from the system.
-FINISHERS_MAX: Final = 4
-_FINISHERS: Final = ThreadPoolExecutor(FINISHERS_MAX, thread_name_prefix="finish")
 
 Acknowledge = Callable[[int], None]
 """Called once with the pid of the guest that works now; a dead lease is heard later, as a `drop`.
@@ -78,6 +73,7 @@ class Attempt:
         self._ending: Ending | None = None
         self._guest: Guest | None = None
         self._stages: Stages | None = None
+        self._mismatch: SchemaMismatch | None = None
 
     def run(self, acknowledge: Acknowledge) -> Receipt | None:
         """Do the work and return the receipt; None if nobody waits for one (the lease is dead, or we leave).
@@ -153,59 +149,45 @@ class Attempt:
         outcome = self._consume(guest, stages)
         if isinstance(outcome, GuestFailure):
             # A source that changed underneath explains a parser's failure better than the parser can.
-            return source_failure(self.dispatch) or _failed(outcome, log_tail=guest.last_words())
+            words = guest.last_words()
+            return source_failure(self.dispatch) or _failed(outcome, log_tail=words, mismatch=self._mismatch)
         return self._finish(stages, outcome)
 
-    def _consume(self, guest: Guest, stages: Stages) -> Statement | GuestFailure | None:
-        """Read the guest to its end. Returns its statement if it made one, or why the attempt fails."""
-        statement: Statement | None = None
+    def _consume(self, guest: Guest, stages: Stages) -> Statements | GuestFailure | None:
+        """Read the guest to its end. Returns its statements if it made some, or why the attempt fails."""
+        statements: Statements | None = None
         for frame in guest.frames():
             if isinstance(frame, GuestBatch):
                 failure = self._take(frame, stages)
                 if failure is not None:
                     return failure
             elif isinstance(frame, GuestStatement):
-                if (failure := self._misstated(frame.statement, before=statement)) is not None:
-                    return failure
-                statement = frame.statement
+                fault = misstated(frame.statements, self.dispatch.outputs, before=statements)
+                if fault:
+                    hint = "correct what the parser returns; report it to the parser's author"
+                    return _failure("bad_statement", fault, hint)
+                statements = frame.statements
             elif isinstance(frame, GuestFailure):
                 return frame
             elif isinstance(frame, GuestEnd):
                 break
-        return statement
+        return statements
 
     def _take(self, frame: GuestBatch, stages: Stages) -> GuestFailure | None:
         """Validate a batch and write it to its stage; why the attempt fails if that cannot be done."""
         schema = self.dispatch.outputs[frame.output]
-        checked = validate(frame.batch, schema, row_first=stages.rows(schema.output))
-        if not isinstance(checked, pa.RecordBatch):
+        checked = validate(frame.batch, schema, row_first=stages.seen(schema.output))
+        if not isinstance(checked, Checked):
+            self._mismatch = mismatch_of(checked)
             return _failure(KINDS[type(checked)], sentence(checked), HINTS[type(checked)])
         try:
             stages.write(schema, checked)
         except OSError as error:
             return _sink_failure(error, doing=f"stage {schema.output} in {self.dispatch.sink_uri}")
-        self.rows += checked.num_rows
+        self.rows += checked.accepted.num_rows
         return None
 
-    def _misstated(self, statement: Statement, *, before: Statement | None) -> GuestFailure | None:
-        declared = [schema.output for schema in self.dispatch.outputs]
-        hint = "correct what the parser returns; report it to the parser's author"
-        if before is not None:
-            return _failure("bad_statement", "the parser stated its units twice", hint)
-        if statement.ranges_total and not statement.ranges:
-            return _failure("bad_statement", f"the parser counts {statement.ranges_total} places and names none", hint)
-        if statement.output == "" and statement.accepted is None:
-            reason = f"the parser states {statement.unit} and says neither whose rows they are nor how many it accepted"
-            return _failure("bad_statement", reason, hint)
-        if statement.output and statement.accepted is not None:
-            reason = f"the parser states how many {statement.unit} it accepted, but the host counts {statement.output}"
-            return _failure("bad_statement", reason, hint)
-        if statement.output and statement.output not in declared:
-            reason = f"the parser states units of {statement.output!r}, declared are: {', '.join(declared)}"
-            return _failure("bad_statement", reason, hint)
-        return None
-
-    def _finish(self, stages: Stages, statement: Statement | None) -> Receipt:
+    def _finish(self, stages: Stages, statements: Statements | None) -> Receipt:
         """Make the stages durable, if the source is still what was dispatched."""
         changed = source_failure(self.dispatch) or content_failure(self.dispatch)
         if changed is not None:
@@ -215,90 +197,14 @@ class Attempt:
         except OSError as error:
             return _failed(_sink_failure(error, doing=f"finish the outputs in {self.dispatch.sink_uri}"))
         with_rows = {artifact.output for artifact in staged}
+        sheet, *further = balance_sheets(statements, accepted=stages.accepted, rejected=stages.rejected)
         return Succeeded(
             outputs=staged,
             empty=tuple(schema.output for schema in self.dispatch.outputs if schema.output not in with_rows),
-            sheet=balance_sheet(statement, rows=stages.rows),
-        )
-
-
-class Stages:
-    """The staged outputs of one attempt: opened when the first row comes, finished or removed together."""
-
-    def __init__(self, sink: Sink, job: JobId, dispatch: Dispatch) -> None:
-        self._sink = sink
-        self._job = job
-        self._dispatch = dispatch
-        self._lineage = Lineage(
-            source_hash=dispatch.source_hash,
-            job=job,
-            processed_at=dispatch.dispatched_at,
-            parser_version=dispatch.parser_version,
-            contract=None,
-        )
-        self._open: dict[OutputName, StageWriter] = {}
-        self._rows: dict[OutputName, int] = {}
-        self._finished: dict[OutputName, StagedArtifact] = {}
-
-    def rows(self, output: OutputName) -> int:
-        """Return how many rows of an output were written."""
-        return self._rows.get(output, 0)
-
-    def write(self, schema: OutputSchema, batch: pa.RecordBatch) -> None:
-        """Add the lineage and append; a batch without rows opens nothing. Raises OSError."""
-        if batch.num_rows == 0:
-            return
-        output = schema.output
-        if output not in self._open:
-            columns = lineage_schema(arrow_schema(schema.columns))
-            self._open[output] = self._sink.open_stage(self._identity(schema), columns)
-        self._open[output].write(add_lineage(batch, self._lineage, row_first=self.rows(output)))
-        self._rows[output] = self.rows(output) + batch.num_rows
-
-    def finish(self) -> tuple[StagedArtifact, ...]:
-        """Make every output with rows durable; in declared order. Raises OSError; call `abandon` then.
-
-        All at once: each waits for the disk, and the disk makes several files durable in the time of one.
-        """
-        outputs = [schema.output for schema in self._dispatch.outputs if schema.output in self._open]
-        finishing = {output: _FINISHERS.submit(self._open[output].finish) for output in outputs}
-        for output, each in finishing.items():
-            if each.exception() is None:  # waits for it; what has begun is seen to its end
-                self._finished[output] = each.result()
-        for each in finishing.values():
-            each.result()  # raises what went wrong first, in declared order
-        return tuple(self._finished.values())
-
-    def abandon(self) -> None:
-        """Remove everything, finished or not. Idempotent.
-
-        What cannot be removed is told to the log only: it is hidden, and sweeping takes it when the lease is dead.
-        """
-        for output, writer in self._open.items():
-            try:
-                if output in self._finished:
-                    self._sink.discard(self._finished[output].staged)
-                else:
-                    writer.abandon()
-            except OSError as error:
-                logger.warning("discard output %s of job %d: %s; left for sweeping", output, self._job, error)
-        self._open.clear()
-
-    def _identity(self, schema: OutputSchema) -> ArtifactIdentity:
-        dispatch = self._dispatch
-        return ArtifactIdentity(
-            log_id=dispatch.log_id,
-            job=self._job,
-            attempt=dispatch.attempt,
-            output=schema.output,
-            schema_hash=schema_hash(schema),
-            metadata={
-                "source_hash": dispatch.source_hash,
-                "path": dispatch.path,
-                "parser": dispatch.parser,
-                "parser_version": dispatch.parser_version,
-                "dispatched_at": dispatch.dispatched_at,
-            },
+            evidence=stages.evidence(),
+            sheet=sheet,
+            further=tuple(further),
+            notes=stages.notes,
         )
 
 
@@ -346,25 +252,6 @@ def content_failure(dispatch: Dispatch) -> Failed | None:
     return None
 
 
-def balance_sheet(statement: Statement | None, *, rows: Callable[[OutputName], int]) -> BalanceSheet:
-    """Join what the parser states with what the host wrote; without a statement the input is unaccounted."""
-    if statement is None:
-        return BalanceSheet(unit="", output="", found=0, written=0, quarantined=0, skipped=0, unreadable=0)
-    ranges = statement.unreadable_ranges()
-    return BalanceSheet(
-        unit=statement.unit,
-        output=statement.output,
-        found=statement.found,
-        written=rows(OutputName(statement.output)) if statement.output else statement.accepted or 0,
-        quarantined=0,
-        skipped=statement.skipped,
-        unreadable=statement.unreadable,
-        skips=statement.skipped_units(),
-        ranges=ranges,
-        ranges_total=max(statement.ranges_total, len(statement.ranges)),
-    )
-
-
 def _orders(dispatch: Dispatch) -> GuestOrders:
     return GuestOrders(
         parser_file=dispatch.parser_file,
@@ -408,9 +295,14 @@ def _refused(kind: str, reason: str, hint: str) -> Failed:
     return _failed(_failure(kind, reason, hint))
 
 
-def _failed(failure: GuestFailure, *, log_tail: str = "") -> Failed:
+def _failed(failure: GuestFailure, *, log_tail: str = "", mismatch: SchemaMismatch | None = None) -> Failed:
     return Failed(
-        failure=failure.failure, kind=failure.kind, reason=failure.reason, hint=failure.hint, log_tail=log_tail
+        failure=failure.failure,
+        kind=failure.kind,
+        reason=failure.reason,
+        hint=failure.hint,
+        log_tail=log_tail,
+        mismatch=mismatch,
     )
 
 

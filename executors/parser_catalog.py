@@ -26,7 +26,17 @@ from msgspec import Struct
 
 from eventlog.column_types import ALIASES, UNKEPT, ColumnType, type_fault
 from eventlog.ids import ArtifactHash, EnvHash, OutputName, ParserName, canonical_hash
-from eventlog.schema import RESERVED_PREFIXES, Column, OutputSchema, ShapeMode, schema_hash
+from eventlog.schema import (
+    QUARANTINE_SUFFIX,
+    RESERVED_NAMES,
+    RESERVED_PREFIXES,
+    Column,
+    OutputSchema,
+    ShapeMode,
+    is_reserved,
+    schema_hash,
+)
+from executors.formats import format_fault
 from executors.parser_literals import fail, literal_named, literals_named
 
 MANIFEST: Final = "casparian.toml"
@@ -329,20 +339,22 @@ def _outputs(path: Path, source: bytes) -> tuple[OutputSchema, ...]:
 def _output(name: object, declared: object, *, doing: str) -> OutputSchema:
     if not isinstance(name, str) or not NAME.fullmatch(name):
         fail(doing, f"an output is called {name!r}; {_NAME_RULE}")
+    if name.endswith(QUARANTINE_SUFFIX):
+        fail(doing, f"an output is called {name!r}; names that end in {QUARANTINE_SUFFIX} are those of rejected rows")
     output = _convert(_one_spelling(declared, doing=f"{doing}, {name}"), _DeclaredOutput, doing=f"{doing}, {name}")
     if not output.columns:
         fail(f"{doing}, {name}", "no columns; declare at least one")
-    seen: set[str] = set()
-    for column in output.columns:
-        _check_column(column.name, seen, doing=f"{doing}, {name}")
-        seen.add(column.name.casefold())
-        if (fault := type_fault(column.type)) is not None:
-            fail(f"{doing}, {name}", f"column {column.name!r}: {fault}")
-    columns = (
+    columns = tuple(
         Column(name=column.name, type=column.type, nullable=column.nullable, format=column.format)
         for column in output.columns
     )
-    return OutputSchema(output=OutputName(name), columns=tuple(columns), mode=output.mode)
+    seen: set[str] = set()
+    for column in columns:
+        _check_column(column.name, seen, doing=f"{doing}, {name}")
+        seen.add(column.name.casefold())
+        if (fault := type_fault(column.type) or format_fault(column)) is not None:
+            fail(f"{doing}, {name}", f"column {column.name!r}: {fault}")
+    return OutputSchema(output=OutputName(name), columns=columns, mode=output.mode)
 
 
 def _one_spelling(declared: object, *, doing: str) -> object:
@@ -364,8 +376,9 @@ def _check_column(name: str, seen: set[str], *, doing: str) -> None:
     # Names are compared without case, because the tables are read by an engine that does so.
     if not name or not name.isprintable() or name != name.strip():
         fail(doing, f"a column is called {name!r}; use printable characters, without spaces around them")
-    if name.casefold().startswith(RESERVED_PREFIXES):
-        fail(doing, f"column {name!r} has a prefix that is the host's ({', '.join(RESERVED_PREFIXES)}); rename it")
+    if is_reserved(name):
+        names = ", ".join((*(f"{prefix}..." for prefix in RESERVED_PREFIXES), *sorted(RESERVED_NAMES)))
+        fail(doing, f"column {name!r} has a name that is the host's ({names}); rename it")
     if name.casefold() in seen:
         fail(doing, f"column {name!r} is declared twice (upper and lower case are equal); rename one of them")
 

@@ -24,13 +24,13 @@ from typing import Final, Literal, TypeVar
 import msgspec
 from msgspec import Struct
 
-from eventlog.events import BalanceSheet, FailureClass
+from eventlog.events import BalanceSheet, FailureClass, SchemaMismatch, StagedEvidence
 from eventlog.ids import ExecutorId, Instant, JobId, LeaseId, LogId, ParserName, PathText, SourceHash
 from eventlog.schema import OutputSchema
 from executors.guest.limits import MEMORY_BYTES_MAX, SECONDS_MAX
 from sinks.sink import StagedArtifact
 
-PROTOCOL_VERSION: Final = 6
+PROTOCOL_VERSION: Final = 7
 HEADER: Final = struct.Struct("!BBHQI")
 PAYLOAD_BYTES_MAX: Final = 4 * 1024 * 1024
 POLL_SECONDS: Final = 5.0
@@ -113,11 +113,14 @@ class Ack(Struct, frozen=True, kw_only=True):
 
 
 class Succeeded(Struct, frozen=True, kw_only=True, tag="succeeded"):
-    """Every declared output is staged durably, or has no rows (`empty`)."""
+    """Every declared output is staged durably, or has no rows (`empty`); so are rejected rows, as `evidence`."""
 
     outputs: tuple[StagedArtifact, ...]
     empty: tuple[str, ...]
+    evidence: tuple[StagedEvidence, ...] = ()
     sheet: BalanceSheet
+    further: tuple[BalanceSheet, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Failed(Struct, frozen=True, kw_only=True, tag="failed"):
@@ -127,6 +130,7 @@ class Failed(Struct, frozen=True, kw_only=True, tag="failed"):
     hint: str  # what to do next
     log_tail: str = ""
     sheet: BalanceSheet | None = None
+    mismatch: SchemaMismatch | None = None
 
 
 class Aborted(Struct, frozen=True, kw_only=True, tag="aborted"):

@@ -4,6 +4,7 @@ r"""Owns the views through which people ask for rows: one per output, over recor
     evtx_events_all                every recorded row, with the job that made it in _cf_job_id
     outputs.evtx__evtx_events      the same two, with the parser in the name
     outputs.evtx__evtx_events_all
+    evtx_events_quarantine         the rows that were rejected, with what is wrong with them; the same four names
 
 A bare name that two parsers claim is not created; asking for it is answered with the full names. Names are compared
 without regard to case, as DuckDB does. A view is created when it is first needed, because DuckDB looks at every file
@@ -25,7 +26,7 @@ from msgspec import Struct
 
 from eventlog.column_types import duckdb_type
 from eventlog.ids import OutputName, ParserName, PathText, path_bytes
-from eventlog.schema import LINEAGE_COLUMNS, Column
+from eventlog.schema import LINEAGE_COLUMNS, Column, OutputSchema, quarantine_schema
 from projections import queries
 from projections.errors import AmbiguousNameError, MissingFileError, UnreachableFileError
 from projections.queries import (
@@ -210,11 +211,15 @@ def _views(declared: Sequence[DeclaredOutput], recorded: Sequence[RecordedFile])
     files: dict[tuple[ParserName, OutputName], list[RecordedFile]] = {}
     for each in recorded:
         files.setdefault((each.parser, each.output_name), []).append(each)
-    columns = {(each.parser, each.output_name): each.columns for each in declared}
-    outputs = {key for key, each in zip(columns, declared, strict=True) if each.current} | files.keys()
+    columns: dict[tuple[ParserName, OutputName], tuple[Column, ...]] = {}
+    outputs = set(files)
+    for declaration in declared:
+        shapes = _shapes(declaration)
+        columns |= shapes
+        outputs |= shapes.keys() if declaration.current else set()
     views: list[OutputView] = []
     for key in sorted(outputs):
-        shape = msgspec.json.decode(columns[key], type=tuple[Column, ...]) if key in columns else ()
+        shape = columns.get(key, ())
         every = tuple(files.get(key, ()))
         current = tuple(each for each in every if each.current)
         parser, output = key
@@ -231,6 +236,16 @@ def _views(declared: Sequence[DeclaredOutput], recorded: Sequence[RecordedFile])
             )
             views.append(view)
     return views
+
+
+def _shapes(declared: DeclaredOutput) -> dict[tuple[ParserName, OutputName], tuple[Column, ...]]:
+    """Return the columns of an output and those of its rejected rows, by parser and name."""
+    columns = msgspec.json.decode(declared.columns, type=tuple[Column, ...])
+    kept = quarantine_schema(OutputSchema(output=declared.output_name, columns=columns))
+    return {
+        (declared.parser, declared.output_name): (*columns, *LINEAGE_COLUMNS),
+        (declared.parser, kept.output): kept.columns,
+    }
 
 
 def _named(views: Sequence[OutputView]) -> tuple[list[OutputView], dict[str, list[str]]]:
@@ -301,10 +316,7 @@ def _read(patterns: list[str]) -> str:
 
 
 def _empty(columns: Sequence[Column]) -> str:
-    listed = ", ".join(
-        f"CAST(NULL AS {duckdb_type(column.type)}) AS {identifier(column.name)}"
-        for column in (*columns, *LINEAGE_COLUMNS)
-    )
+    listed = ", ".join(f"CAST(NULL AS {duckdb_type(column.type)}) AS {identifier(column.name)}" for column in columns)
     return f"SELECT {listed} WHERE false"
 
 

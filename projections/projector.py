@@ -32,8 +32,10 @@ from projections.rows import (
     JobRow,
     MaterializationRow,
     ParserRow,
+    QuarantineRow,
     Row,
     RunRow,
+    SchemaMismatchRow,
     Table,
     TrustRow,
 )
@@ -145,6 +147,22 @@ class Projector:
         self._mark("ask_materializations", work.asked)
         self._mark("lose_materializations", work.lost)
         _replace(self.connection, "cf_output_materializations", MaterializationRow, tables.recorded_rows(work), ())
+
+        self._delete_quarantine(work)
+        _replace(self.connection, "cf_quarantine", QuarantineRow, tables.quarantine_rows(work), ())
+        _replace(self.connection, "cf_job_schema_mismatch", SchemaMismatchRow, work.mismatches, ())
+
+    def _delete_quarantine(self, work: Work) -> None:
+        """Note on the rows of earlier batches that this one tells of their deletion."""
+        if work.deleted:
+            columns = {
+                "job_id": [job for job, _output in work.deleted],
+                "output_name": [output for _job, output in work.deleted],
+                "seq": [seq for seq, _reason in work.deleted.values()],
+                "reason": [reason for _seq, reason in work.deleted.values()],
+            }
+            with registered(self.connection, "batch", pa.table(columns)):
+                _execute(self.connection, "delete_quarantine")
 
     def _mark(self, statement: str, jobs: dict[JobId, Seq]) -> None:
         """Note on the rows of earlier batches what this one says of their jobs."""

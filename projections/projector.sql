@@ -82,6 +82,19 @@ UPDATE cf_output_materializations AS known SET asked_seq = batch.seq FROM batch 
 -- What these jobs recorded was declared lost.
 UPDATE cf_output_materializations AS known SET lost_seq = batch.seq FROM batch WHERE known.job_id = batch.job_id
 
+-- name: delete_quarantine
+-- The rejected rows of these outputs of these jobs were deleted.
+UPDATE cf_quarantine AS known SET deleted_seq = batch.seq, deleted_reason = batch.reason FROM batch
+WHERE known.job_id = batch.job_id AND known.output_name = batch.output_name
+
+-- name: insert_cf_quarantine
+-- The rejected rows recorded in this batch.
+INSERT INTO cf_quarantine BY NAME SELECT * FROM batch
+
+-- name: insert_cf_job_schema_mismatch
+-- The differences of columns found in this batch.
+INSERT INTO cf_job_schema_mismatch BY NAME SELECT * FROM batch
+
 -- name: insert_scout_files
 -- The files of this batch as they are now.
 INSERT INTO scout_files BY NAME SELECT * FROM batch

@@ -34,7 +34,9 @@ from projections.rows import (
     JobWord,
     MaterializationRow,
     ParserRow,
+    QuarantineRow,
     RunRow,
+    SchemaMismatchRow,
     TrustRow,
 )
 from projections.sql_blocks import sql_blocks
@@ -54,6 +56,8 @@ class JobDetail(Struct, frozen=True, kw_only=True):
     job: JobRow
     ranges: list[JobRangeRow]
     outputs: list[MaterializationRow]
+    quarantine: list[KeptRows]
+    mismatches: list[SchemaMismatchRow]
     events: list[JobEventRow]
 
 
@@ -80,6 +84,13 @@ class PublishedFile(Struct, frozen=True, kw_only=True):
     bytes: int
     rows: int
     job_id: int
+
+
+class KeptRows(QuarantineRow, frozen=True, kw_only=True):
+    """The rejected rows of an output of a job, the file they come from, and why the job failed, if it did."""
+
+    path: PathText
+    reason: str | None
 
 
 class DeclaredOutput(Struct, frozen=True, kw_only=True):
@@ -123,6 +134,7 @@ class BalanceRow(Struct, frozen=True, kw_only=True):
     unreadable: int | None
     ranges_total: int | None
     skips: str | None
+    further: str | None
     first_of_job: bool
 
 
@@ -178,6 +190,8 @@ def job(connection: Connection, job_id: JobId) -> JobDetail | None:
         job=found[0],
         ranges=_ask(connection, "job_ranges", JobRangeRow, {"job_id": job_id}),
         outputs=_ask(connection, "job_outputs", MaterializationRow, {"job_id": job_id}),
+        quarantine=quarantine(connection, job_id=job_id),
+        mismatches=schema_mismatch(connection, job_id),
         events=job_events(connection, job_id),
     )
 
@@ -277,6 +291,23 @@ def hidden_jobs(connection: Connection, keys: Collection[MaterializationKey]) ->
     sql = sql_blocks("queries.sql")["hidden_jobs"]
     with registered(connection, "wanted", pa.table({"id": pa.array(list(keys), pa.string())})):
         return [each.id for each in select(connection, sql, _JobId)]
+
+
+def quarantine(
+    connection: Connection, *, job_id: JobId | None = None, output: str | None = None, limit: int = JOBS_SHOWN
+) -> list[KeptRows]:
+    """Return the rejected rows that are recorded, newest first, the deleted ones too."""
+    return _ask(connection, "quarantine", KeptRows, {"job_id": job_id, "output": output, "limit": limit})
+
+
+def quarantine_of_jobs(connection: Connection, job_ids: Collection[JobId]) -> list[KeptRows]:
+    """Return the rejected rows of these jobs, in the order of the log."""
+    return _ask_wanted(connection, "quarantine_of_jobs", KeptRows, list(job_ids))
+
+
+def schema_mismatch(connection: Connection, job_id: JobId) -> list[SchemaMismatchRow]:
+    """Return how the columns that a job's attempts gave differed from the declared ones, in the order of the log."""
+    return _ask(connection, "schema_mismatch", SchemaMismatchRow, {"job_id": job_id})
 
 
 def readings(connection: Connection) -> list[Reading]:

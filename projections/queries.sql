@@ -110,18 +110,35 @@ ORDER BY id
 
 -- name: recorded_files
 -- Every file that holds recorded rows and is not lost, once, and whether any of its rows are current: of their content,
--- parser and output those that a run asked for last. A case that was written to two targets is shown once.
+-- parser and output those that a run asked for last. A case that was written to two targets is shown once. Rejected rows
+-- are current with the reading that they were rejected from; those of a job whose outputs policy forbade, while nothing
+-- newer is recorded.
 WITH ranked AS (
     SELECT *, asked_seq = max(asked_seq) OVER (PARTITION BY source_hash, parser, output_name) AS is_current
     FROM cf_output_materializations
     WHERE lost_seq IS NULL
+), shown AS (
+    SELECT source_hash, parser, output_name, max(asked_seq) AS shown_seq, arg_max(job_id, asked_seq) AS shown_job
+    FROM ranked GROUP BY ALL
+), evidence AS (
+    SELECT kept.*, CASE WHEN rejected
+        THEN recorded_seq > coalesce(shown_seq, 0)
+            AND recorded_seq = max(recorded_seq) OVER (PARTITION BY source_hash, parser, output_name)
+        ELSE job_id IS NOT DISTINCT FROM shown_job END AS current
+    FROM cf_quarantine AS kept LEFT JOIN shown USING (source_hash, parser, output_name)
+    WHERE deleted_seq IS NULL
+), files AS (
+    SELECT parser, output_name, sink_uri, file, min(bytes) AS bytes, min(schema_hash) AS schema_hash,
+        bool_or(is_current) AS current, min(recorded_seq) AS recorded_seq
+    FROM ranked
+    WHERE file != ''
+    GROUP BY parser, output_name, sink_uri, file
+    UNION ALL
+    SELECT parser, output_name || '_quarantine', sink_uri, file, bytes, schema_hash, current, recorded_seq
+    FROM evidence
 )
-SELECT parser, output_name, sink_uri, file, min(bytes) AS bytes, min(schema_hash) AS schema_hash,
-    bool_or(is_current) AS current
-FROM ranked
-WHERE file != ''
-GROUP BY parser, output_name, sink_uri, file
-ORDER BY parser, output_name, min(recorded_seq), file
+SELECT * EXCLUDE (recorded_seq) FROM files
+ORDER BY parser, output_name, recorded_seq, file
 
 -- name: published_files
 -- Every file that was published and is not known to be lost, once, with what was recorded of its bytes.
@@ -130,7 +147,26 @@ SELECT parser, output_name, sink_uri, file, min(digest) AS digest, min(bytes) AS
 FROM cf_output_materializations
 WHERE lost_seq IS NULL AND file != ''
 GROUP BY parser, output_name, sink_uri, file
-ORDER BY parser, output_name, min(recorded_seq), file
+UNION ALL
+SELECT parser, output_name || '_quarantine', sink_uri, file, digest, bytes, rows, job_id
+FROM cf_quarantine
+WHERE deleted_seq IS NULL
+ORDER BY parser, output_name, job_id, file
+
+-- name: quarantine
+-- The rejected rows of each output of each job, newest first; of one job, output or parser, or of all.
+SELECT kept.*, jobs.path, jobs.error_reason AS reason FROM cf_quarantine AS kept JOIN cf_jobs AS jobs USING (job_id)
+WHERE ($job_id::BIGINT IS NULL OR job_id = $job_id) AND ($output::VARCHAR IS NULL OR output_name = $output)
+ORDER BY recorded_seq DESC LIMIT $limit
+
+-- name: quarantine_of_jobs
+-- The rejected rows of the wanted jobs, in order.
+SELECT kept.*, jobs.path, jobs.error_reason AS reason FROM cf_quarantine AS kept JOIN cf_jobs AS jobs USING (job_id)
+WHERE job_id IN (SELECT id FROM wanted) ORDER BY recorded_seq
+
+-- name: schema_mismatch
+-- How the columns of a job's attempts differed from the declared ones, in order.
+SELECT * FROM cf_job_schema_mismatch WHERE job_id = $job_id ORDER BY seq
 
 -- name: readings
 -- The ways in which each output that has several was read and written: by how many contents, in how many of them shown.
@@ -176,7 +212,7 @@ SELECT * FROM cf_job_ranges WHERE job_id IN (SELECT id FROM wanted) ORDER BY job
 SELECT path, source_hash, parser, job_id,
     CASE WHEN status IN ('completed', 'failed') THEN status ELSE 'not processed' END AS status,
     completion_status, error_class, error_reason AS reason,
-    unit, found, written, quarantined, skipped, unreadable, ranges_total, skips, true AS first_of_job
+    unit, found, written, quarantined, skipped, unreadable, ranges_total, skips, further, true AS first_of_job
 FROM cf_jobs
 WHERE job_id = $job_id
 
@@ -197,6 +233,7 @@ SELECT files.path, files.source_hash, job.parser, job.job_id,
     coalesce(job.status, CASE WHEN files.refused_reason IS NULL THEN 'not processed' ELSE 'refused' END) AS status,
     job.completion_status, job.error_class, coalesce(job.error_reason, files.refused_reason) AS reason,
     job.unit, job.found, job.written, job.quarantined, job.skipped, job.unreadable, job.ranges_total, job.skips,
+    job.further,
     row_number() OVER (PARTITION BY job.job_id ORDER BY files.path) = 1 AS first_of_job
 FROM scout_files AS files
 LEFT JOIN ranked AS job ON job.source_hash = files.source_hash AND job.place = 1

@@ -93,6 +93,8 @@ class JobRow(Row, frozen=True, kw_only=True):
     unreadable: int | None = None
     ranges_total: int | None = None
     skips: str | None = None  # JSON text: a list of {"count", "reason"}
+    further: str | None = None  # JSON text: a list of BalanceSheet
+    notes: str | None = None  # JSON text: a list of sentences
     rows_total: int = 0  # rows of all its recorded outputs
     events: int = 0
     queued_seq: Seq
@@ -142,6 +144,44 @@ class MaterializationRow(Row, frozen=True, kw_only=True):
     lost_seq: Seq | None = None
 
 
+class QuarantineRow(Row, frozen=True, kw_only=True):
+    """The kept file of an output's rejected rows; `deleted_seq` is where its deletion was recorded."""
+
+    job_id: JobId
+    run_id: RunId
+    output_name: OutputName
+    source_hash: SourceHash
+    parser: ParserName
+    parser_version: str
+    sink_uri: str
+    file: str
+    digest: Digest
+    bytes: int
+    rows: int
+    accepted: int
+    rules: str  # JSON text: a list of BrokenRule
+    rejected: bool
+    schema_hash: SchemaHash
+    recorded_seq: Seq
+    deleted_seq: Seq | None = None
+    deleted_reason: str | None = None
+
+
+class SchemaMismatchRow(Row, frozen=True, kw_only=True):
+    """The lists are JSON text, as in SchemaMismatch."""
+
+    job_id: JobId
+    attempt: int
+    output_name: OutputName
+    expected: str
+    actual: str
+    missing: str
+    extra: str
+    misplaced: str
+    types: str
+    seq: Seq
+
+
 class RunRow(Row, frozen=True, kw_only=True):
     run_id: RunId
     parser: ParserName
@@ -149,6 +189,7 @@ class RunRow(Row, frozen=True, kw_only=True):
     settings: str  # JSON text: an object, every setting with its value
     sink_uri: str
     workers: int
+    quarantine: str  # JSON text: a QuarantinePolicy
     status: Literal["running", "finished", "interrupted"]
     exit: int | None = None
     found: int | None = None
@@ -234,6 +275,8 @@ TABLES: tuple[Table, ...] = (
     Table(name="cf_job_ranges", row=JobRangeRow, key=("job_id", "n")),
     Table(name="cf_job_events", row=JobEventRow, key=("job_id", "job_seq")),
     Table(name="cf_output_materializations", row=MaterializationRow, key=("recorded_seq",)),
+    Table(name="cf_quarantine", row=QuarantineRow, key=("recorded_seq",)),
+    Table(name="cf_job_schema_mismatch", row=SchemaMismatchRow, key=("seq",)),
     Table(name="cf_runs", row=RunRow, key=("run_id",)),
     Table(name="cf_plugin_manifest", row=ParserRow, key=("parser", "version", "artifact_hash", "env_hash")),
     Table(name="cf_parser_trust", row=TrustRow, key=("artifact_hash",)),

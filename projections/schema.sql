@@ -26,7 +26,8 @@ CREATE TABLE scout_files (
 );
 
 -- One row per job: where it stands, how it ended, and its balance sheet (found = written + quarantined + skipped +
--- unreadable, null until an attempt has stated it). `events` counts its rows in cf_job_events.
+-- unreadable, null until an attempt has stated it). `further` are sheets of the same input in other units, `notes` what the
+-- host did with columns that need not be as declared (both JSON text). `events` counts its rows in cf_job_events.
 CREATE TABLE cf_jobs (
     job_id BIGINT NOT NULL,
     run_id BIGINT NOT NULL,
@@ -58,6 +59,8 @@ CREATE TABLE cf_jobs (
     unreadable BIGINT,
     ranges_total BIGINT,
     skips VARCHAR,
+    further VARCHAR,
+    notes VARCHAR,
     rows_total BIGINT NOT NULL,
     events BIGINT NOT NULL,
     queued_seq BIGINT NOT NULL,
@@ -106,7 +109,45 @@ CREATE TABLE cf_output_materializations (
     lost_seq BIGINT
 );
 
--- One row per run: what was asked (inputs and settings are JSON text), what was planned at at_seq, how it ended.
+-- The rejected rows of an output, by output and job: where they are kept and which rules they broke (JSON text: a list
+-- of {"column", "code", "rows"}). `accepted` rows stood beside them; where `rejected` is true, policy did not let those
+-- be published. Where deleted_seq is not null, a person had the file deleted, and why.
+CREATE TABLE cf_quarantine (
+    job_id BIGINT NOT NULL,
+    run_id BIGINT NOT NULL,
+    output_name VARCHAR NOT NULL,
+    source_hash VARCHAR NOT NULL,
+    parser VARCHAR NOT NULL,
+    parser_version VARCHAR NOT NULL,
+    sink_uri VARCHAR NOT NULL,
+    file VARCHAR NOT NULL,
+    digest VARCHAR NOT NULL,
+    bytes BIGINT NOT NULL,
+    rows BIGINT NOT NULL,
+    accepted BIGINT NOT NULL,
+    rules VARCHAR NOT NULL,
+    rejected BOOLEAN NOT NULL,
+    schema_hash VARCHAR NOT NULL,
+    recorded_seq BIGINT NOT NULL,
+    deleted_seq BIGINT,
+    deleted_reason VARCHAR
+);
+
+-- How the columns that an attempt gave differed from the declared ones; the lists are JSON text.
+CREATE TABLE cf_job_schema_mismatch (
+    job_id BIGINT NOT NULL,
+    attempt BIGINT NOT NULL,
+    output_name VARCHAR NOT NULL,
+    expected VARCHAR NOT NULL,
+    actual VARCHAR NOT NULL,
+    missing VARCHAR NOT NULL,
+    extra VARCHAR NOT NULL,
+    misplaced VARCHAR NOT NULL,
+    types VARCHAR NOT NULL,
+    seq BIGINT NOT NULL
+);
+
+-- One row per run: what was asked (inputs, settings and the quarantine policy are JSON text), what was planned at at_seq, how it ended.
 CREATE TABLE cf_runs (
     run_id BIGINT NOT NULL,
     parser VARCHAR NOT NULL,
@@ -114,6 +155,7 @@ CREATE TABLE cf_runs (
     settings VARCHAR NOT NULL,
     sink_uri VARCHAR NOT NULL,
     workers BIGINT NOT NULL,
+    quarantine VARCHAR NOT NULL,
     status VARCHAR NOT NULL,
     exit BIGINT,
     found BIGINT,

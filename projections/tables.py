@@ -21,6 +21,7 @@ from eventlog.events import (
     CancelJob,
     CommandRefused,
     CommitRefused,
+    DeleteQuarantine,
     Event,
     ExecutorJoined,
     ExecutorLost,
@@ -47,6 +48,8 @@ from eventlog.events import (
     ParserRevoked,
     ParserTrusted,
     PromotionAbandoned,
+    QuarantineDeleted,
+    QuarantineRecorded,
     Record,
     RefusedFile,
     RevokeParser,
@@ -54,6 +57,7 @@ from eventlog.events import (
     RunInterrupted,
     RunPlanned,
     RunStarted,
+    SchemaMismatchFound,
     SeenFile,
     StartRun,
     TrustParser,
@@ -71,7 +75,9 @@ from projections.rows import (
     JobRow,
     MaterializationRow,
     ParserRow,
+    QuarantineRow,
     RunRow,
+    SchemaMismatchRow,
     TrustRow,
 )
 
@@ -80,6 +86,7 @@ _json = msgspec.json.Encoder(order="deterministic")
 ParserKey = tuple[str, str, str, str]  # parser, version, artifact hash, env hash
 ExpectedKey = tuple[str, str, str, str]  # parser, version, artifact hash, output name
 
+EvidenceKey = tuple[JobId, str]  # job, output name
 JobEventValues = tuple[
     JobId, int, Seq, str
 ]  # the columns of a JobEventRow: one per event, so without an object of its own
@@ -97,7 +104,8 @@ class Touched(Struct, kw_only=True):
 
 
 class Work(Struct, kw_only=True):
-    """The rows that a batch touches, by identity. `materializations`, `events` only ever grow: all theirs are new."""
+    """The rows that a batch touches, by identity. `materializations`, `quarantines`, `mismatches` and `events` only
+    ever grow: all theirs are new."""
 
     files: dict[PathText, FileRow] = msgspec.field(default_factory=dict)
     jobs: dict[JobId, JobRow] = msgspec.field(default_factory=dict)
@@ -110,6 +118,9 @@ class Work(Struct, kw_only=True):
     events: list[JobEventValues] = msgspec.field(default_factory=list)
     materializations: list[MaterializationRow] = msgspec.field(default_factory=list)
     asked: dict[JobId, Seq] = msgspec.field(default_factory=dict)  # whose outputs a run asked for again, and where
+    quarantines: list[QuarantineRow] = msgspec.field(default_factory=list)
+    mismatches: list[SchemaMismatchRow] = msgspec.field(default_factory=list)
+    deleted: dict[EvidenceKey, tuple[Seq, str]] = msgspec.field(default_factory=dict)  # where, and why
     lost: dict[JobId, Seq] = msgspec.field(default_factory=dict)  # whose outputs were declared lost, and where
 
 
@@ -289,6 +300,7 @@ def run_started(work: Work, _seq: Seq, event: RunStarted) -> None:
         settings=_json.encode(event.settings).decode(),
         sink_uri=event.sink_uri,
         workers=event.workers,
+        quarantine=_json.encode(event.quarantine).decode(),
         status="running",
         started_at=event.started_at,
     )
@@ -428,7 +440,9 @@ def commit_refused(work: Work, seq: Seq, event: CommitRefused) -> None:
 
 
 def outputs_committed(work: Work, seq: Seq, event: OutputsCommitted) -> None:
-    _change_job(work, seq, event, status="promoting", **_sheet(work, event.job, event.sheet))
+    notes = _json.encode(event.notes).decode() if event.notes else None
+    sheet = _sheet(work, event.job, event.sheet, event.further)
+    _change_job(work, seq, event, status="promoting", notes=notes, **sheet)
 
 
 def materialization_recorded(work: Work, seq: Seq, event: MaterializationRecorded) -> None:
@@ -460,6 +474,53 @@ def materialization_recorded(work: Work, seq: Seq, event: MaterializationRecorde
     )
 
 
+def quarantine_recorded(work: Work, seq: Seq, event: QuarantineRecorded) -> None:
+    _change_job(work, seq, event)
+    work.quarantines.append(
+        QuarantineRow(
+            job_id=event.job,
+            run_id=event.run,
+            output_name=event.output,
+            source_hash=event.source_hash,
+            parser=event.parser,
+            parser_version=event.parser_version,
+            sink_uri=event.sink_uri,
+            file=event.file,
+            digest=event.digest,
+            bytes=event.bytes,
+            rows=event.rows,
+            accepted=event.accepted,
+            rules=_json.encode(event.rules).decode(),
+            rejected=event.rejected,
+            schema_hash=event.schema_hash,
+            recorded_seq=seq,
+        )
+    )
+
+
+def quarantine_deleted(work: Work, seq: Seq, event: QuarantineDeleted) -> None:
+    work.deleted[event.job, event.output] = (seq, event.reason)
+
+
+def schema_mismatch_found(work: Work, seq: Seq, event: SchemaMismatchFound) -> None:
+    _change_job(work, seq, event)
+    mismatch = event.mismatch
+    work.mismatches.append(
+        SchemaMismatchRow(
+            job_id=event.job,
+            attempt=event.attempt,
+            output_name=mismatch.output,
+            expected=_json.encode(mismatch.expected).decode(),
+            actual=_json.encode(mismatch.actual).decode(),
+            missing=_json.encode(mismatch.missing).decode(),
+            extra=_json.encode(mismatch.extra).decode(),
+            misplaced=_json.encode(mismatch.misplaced).decode(),
+            types=_json.encode(mismatch.types).decode(),
+            seq=seq,
+        )
+    )
+
+
 def job_completed(work: Work, seq: Seq, event: JobCompleted) -> None:
     _change_job(
         work,
@@ -471,7 +532,7 @@ def job_completed(work: Work, seq: Seq, event: JobCompleted) -> None:
         finished_at=event.finished_at,
         error_kind=None,
         error_reason=None,
-        **_sheet(work, event.job, event.sheet),
+        **_sheet(work, event.job, event.sheet, event.further),
     )
 
 
@@ -488,7 +549,7 @@ def job_failed(work: Work, seq: Seq, event: JobFailed) -> None:
         error_reason=event.reason,
         error_hint=event.hint,
         log_tail=event.log_tail,
-        **_sheet(work, event.job, event.sheet),
+        **_sheet(work, event.job, event.sheet, _known_further(work, event)),
     )
 
 
@@ -521,7 +582,14 @@ def _change_job(work: Work, seq: Seq, event: JobEvent, **changes: object) -> Non
     work.events.append((event.job, number, seq, type(event).__name__))
 
 
-def _sheet(work: Work, job: JobId, sheet: BalanceSheet | None) -> dict[str, object]:
+def _known_further(work: Work, event: JobFailed) -> str | None:
+    """Return the further sheets that a job committed before its policy failed it; a failure itself states none."""
+    return work.jobs[event.job].further if event.job in work.jobs and event.sheet is not None else None
+
+
+def _sheet(
+    work: Work, job: JobId, sheet: BalanceSheet | None, further: tuple[BalanceSheet, ...] | str | None
+) -> dict[str, object]:
     """Return the columns of a balance sheet, null without one, and replace the job's ranges."""
     if sheet is None:
         work.ranges[job] = ()
@@ -536,10 +604,21 @@ def _sheet(work: Work, job: JobId, sheet: BalanceSheet | None) -> dict[str, obje
         "unreadable": sheet.unreadable,
         "ranges_total": sheet.ranges_total,
         "skips": _json.encode(sheet.skips).decode(),
+        "further": _json.encode(further).decode() if isinstance(further, tuple) and further else further or None,
     }
 
 
-_SHEET_COLUMNS = ("unit", "found", "written", "quarantined", "skipped", "unreadable", "ranges_total", "skips")
+_SHEET_COLUMNS = (
+    "unit",
+    "found",
+    "written",
+    "quarantined",
+    "skipped",
+    "unreadable",
+    "ranges_total",
+    "skips",
+    "further",
+)
 _NO_SHEET: dict[str, object] = dict.fromkeys(_SHEET_COLUMNS)
 
 
@@ -558,6 +637,16 @@ def range_rows(work: Work) -> list[JobRangeRow]:
 def recorded_rows(work: Work) -> list[MaterializationRow]:
     """Return the rows of the outputs that the batch recorded, with what it says of their jobs afterwards."""
     return [_marked(row, work) for row in work.materializations]
+
+
+def quarantine_rows(work: Work) -> list[QuarantineRow]:
+    """Return the rows of the rejected rows that the batch recorded, with what it says of their deletion afterwards."""
+    return [_deleted(row, work) for row in work.quarantines]
+
+
+def _deleted(row: QuarantineRow, work: Work) -> QuarantineRow:
+    seq, reason = work.deleted.get((row.job_id, row.output_name), (None, None))
+    return row if seq is None else replace(row, deleted_seq=seq, deleted_reason=reason)
 
 
 def _marked(row: MaterializationRow, work: Work) -> MaterializationRow:
@@ -590,6 +679,9 @@ HANDLED: dict[type[Record], Callable[[Work, Seq, Any], None]] = {
     CommitRefused: commit_refused,
     OutputsCommitted: outputs_committed,
     MaterializationRecorded: materialization_recorded,
+    QuarantineRecorded: quarantine_recorded,
+    QuarantineDeleted: quarantine_deleted,
+    SchemaMismatchFound: schema_mismatch_found,
     JobCompleted: job_completed,
     JobFailed: job_failed,
     CancelAccepted: cancel_accepted,
@@ -609,6 +701,7 @@ IGNORED: frozenset[type[Record]] = frozenset(
         AbandonJob,
         TrustParser,
         RevokeParser,
+        DeleteQuarantine,
     }
 )
 
@@ -622,6 +715,8 @@ _JOB_TYPES: frozenset[type[Record]] = frozenset(
         CommitRefused,
         OutputsCommitted,
         MaterializationRecorded,
+        QuarantineRecorded,
+        SchemaMismatchFound,
         JobCompleted,
         JobFailed,
         CancelAccepted,

@@ -42,11 +42,14 @@ from eventlog.events import (
     ParserRevoked,
     ParserTrusted,
     PromotionAbandoned,
+    QuarantineDeleted,
+    QuarantineRecorded,
     Record,
     RunFinished,
     RunInterrupted,
     RunPlanned,
     RunStarted,
+    SchemaMismatchFound,
     WriterOpened,
 )
 from eventlog.ids import ExecutorId, Instant, JobId, LeaseId, MaterializationKey
@@ -108,6 +111,7 @@ MOVES: dict[type[Job] | None, dict[type[Record], type[Job] | None]] = {
         JobRequeued: Queued,
         CancelAccepted: Aborting,
         CommitRefused: Dispatched,
+        SchemaMismatchFound: Dispatched,
         OutputsCommitted: Promoting,
         JobFailed: END,
     },
@@ -116,11 +120,18 @@ MOVES: dict[type[Job] | None, dict[type[Record], type[Job] | None]] = {
         JobRequeued: Queued,
         CancelAccepted: Aborting,
         CommitRefused: Running,
+        SchemaMismatchFound: Running,
         OutputsCommitted: Promoting,
         JobFailed: END,
     },
     Aborting: {CommitRefused: Aborting, JobAborted: END},
-    Promoting: {MaterializationRecorded: Promoting, PromotionAbandoned: Promoting, JobCompleted: END, JobFailed: END},
+    Promoting: {
+        MaterializationRecorded: Promoting,
+        QuarantineRecorded: Promoting,
+        PromotionAbandoned: Promoting,
+        JobCompleted: END,
+        JobFailed: END,
+    },
 }
 
 
@@ -144,6 +155,7 @@ IGNORES: frozenset[type[Record]] = frozenset(
         FilesRefused,
         ExecutorJoined,
         ExecutorLost,
+        QuarantineDeleted,
     }
 )
 
@@ -206,7 +218,7 @@ def _committed(job: Job, event: OutputsCommitted) -> Job:
     return Promoting(spec=job.spec, attempts=job.attempts, charged=job.charged, committed=event)
 
 
-def _same(job: Job, _event: CommitRefused | MaterializationRecorded | PromotionAbandoned) -> Job:
+def _same(job: Job, _event: JobEvent) -> Job:
     return job
 
 
@@ -226,6 +238,8 @@ _STEPS: dict[type[Record], Callable[[Job, Any], Job | None]] = {
     CommitRefused: _same,
     MaterializationRecorded: _same,
     PromotionAbandoned: _same,
+    QuarantineRecorded: _same,
+    SchemaMismatchFound: _same,
     JobCompleted: _ended,
     JobFailed: _ended,
     JobAborted: _ended,
@@ -297,7 +311,7 @@ class JobTable:
 
     def _enter(self, job: JobId, new: Job) -> None:
         self._index[type(new)][job] = new
-        if type(new) is Promoting and not new.committed.outputs:
+        if type(new) is Promoting and not new.committed.outputs and not new.committed.evidence:
             self.rowless[job] = new
 
     def _begin(self, job: JobId, new: Job) -> None:

@@ -31,11 +31,14 @@ from eventlog.events import (
     ParserRevoked,
     ParserTrusted,
     PromotionAbandoned,
+    QuarantineDeleted,
+    QuarantineRecorded,
     Record,
     RunFinished,
     RunInterrupted,
     RunPlanned,
     RunStarted,
+    SchemaMismatchFound,
     WriterOpened,
 )
 
@@ -83,6 +86,9 @@ IGNORES: frozenset[type[Record]] = frozenset(
         CancelAccepted,
         JobAborted,
         PromotionAbandoned,
+        QuarantineDeleted,
+        QuarantineRecorded,
+        SchemaMismatchFound,
     }
 )
 

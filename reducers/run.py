@@ -34,11 +34,14 @@ from eventlog.events import (
     ParserRevoked,
     ParserTrusted,
     PromotionAbandoned,
+    QuarantineDeleted,
+    QuarantineRecorded,
     Record,
     RunFinished,
     RunInterrupted,
     RunPlanned,
     RunStarted,
+    SchemaMismatchFound,
     WriterOpened,
 )
 
@@ -80,6 +83,9 @@ IGNORES: frozenset[type[Record]] = frozenset(
         MaterializationRecorded,
         CancelAccepted,
         PromotionAbandoned,
+        QuarantineDeleted,
+        QuarantineRecorded,
+        SchemaMismatchFound,
     }
 )
 

@@ -10,10 +10,12 @@ from typing import assert_never
 from eventlog.events import (
     AbandonJob,
     BalanceSheet,
+    BrokenRule,
     CancelAccepted,
     CancelJob,
     CommandRefused,
     CommitRefused,
+    DeleteQuarantine,
     Event,
     ExecutorEvent,
     ExecutorJoined,
@@ -44,12 +46,16 @@ from eventlog.events import (
     ParserRevoked,
     ParserTrusted,
     PromotionAbandoned,
+    QuarantineDeleted,
+    QuarantineRecorded,
     RevokeParser,
     RunEvent,
     RunFinished,
     RunInterrupted,
     RunPlanned,
     RunStarted,
+    SchemaMismatch,
+    SchemaMismatchFound,
     StartRun,
     TrustedHow,
     TrustParser,
@@ -57,6 +63,7 @@ from eventlog.events import (
 )
 
 JOBS_NAMED_MAX = 20  # in one sentence
+COLUMNS_SAID_MAX = 20  # of each kind of difference
 
 
 def say(record: Event | LoggedCommand) -> str:
@@ -72,8 +79,10 @@ def say(record: Event | LoggedCommand) -> str:
             return _files(record)
         case ExecutorJoined() | ExecutorLost():
             return _executor(record)
-        case StartRun() | CancelJob() | AbandonJob() | TrustParser() | RevokeParser():
+        case StartRun() | CancelJob() | AbandonJob() | DeleteQuarantine() | TrustParser() | RevokeParser():
             return _command(record)
+        case QuarantineDeleted():
+            return f"the rejected rows of {record.output} of job {record.job} were deleted: {record.reason}"
         case _:
             return _job(record)
 
@@ -133,6 +142,9 @@ def _command(command: LoggedCommand) -> str:
             )
         case RevokeParser():
             return f"asked to trust parser {command.parser} no more: {command.reason}"
+        case DeleteQuarantine():
+            files = "1 file" if len(command.files) == 1 else f"{len(command.files)} files"
+            return f"asked to delete {files} of rejected rows: {command.reason}"
         case _:
             assert_never(command)
 
@@ -234,9 +246,13 @@ def _job(event: JobEvent) -> str:
         case CommitRefused():
             return f"attempt {event.attempt} of job {event.job} may not publish ({event.code}): {event.why}"
         case OutputsCommitted():
-            return f"job {event.job} passed its commit point ({event.status}): {say_sheet(event.sheet)}"
+            return _committed(event)
         case MaterializationRecorded():
             return _materialization(event)
+        case QuarantineRecorded():
+            return _quarantine(event)
+        case SchemaMismatchFound():
+            return f"attempt {event.attempt} of job {event.job} gave other columns: {say_mismatch(event.mismatch)}"
         case JobCompleted():
             return f"job {event.job} completed: {event.status}"
         case JobFailed():
@@ -269,6 +285,48 @@ def _attempt(event: _Attempt) -> str:
             return f"job {event.job} waits again, at the earliest at {event.not_before} ({charged}): {event.reason}"
         case _:
             assert_never(event)
+
+
+def _committed(event: OutputsCommitted) -> str:
+    sheets = "; ".join(map(say_sheet, (event.sheet, *event.further)))
+    notes = "".join(f"; {note}" for note in event.notes)
+    if event.status == "rejected":
+        return f"job {event.job} may publish only what was rejected of its rows: {event.why}; {sheets}{notes}"
+    return f"job {event.job} passed its commit point ({event.status}): {sheets}{notes}"
+
+
+def rule_name(rule: BrokenRule) -> str:
+    """Return what a rule is called, as it stands in the column _rule_id of rejected rows."""
+    return f"{rule.column}.{rule.code}" if rule.column else rule.code
+
+
+def _quarantine(event: QuarantineRecorded) -> str:
+    rules = ", ".join(
+        f"{rule.rows} {f'{rule.column}.{rule.code}' if rule.column else rule.code}" for rule in event.rules
+    )
+    beside = "the others were not published" if event.rejected else f"{event.accepted} were accepted"
+    return (
+        f"{event.rows} rows of output {event.output} of job {event.job} were rejected ({rules}), {beside}: "
+        f"{event.sink_uri}/{event.file}, blake3 {event.digest}"
+    )
+
+
+def say_mismatch(mismatch: SchemaMismatch) -> str:
+    """Return how the given columns of an output differ from the declared ones."""
+    types = (f"{each.column} is {each.actual} instead of {each.expected}" for each in mismatch.types)
+    parts = (
+        ("missing", mismatch.missing),
+        ("not declared", mismatch.extra),
+        ("at another place", mismatch.misplaced),
+        ("of another type", tuple(types)),
+    )
+    said = "; ".join(f"{what}: {_names(names)}" for what, names in parts if names)
+    return f"{mismatch.output} has {mismatch.expected_total} declared columns and got {mismatch.actual_total}; {said}"
+
+
+def _names(names: tuple[str, ...]) -> str:
+    more = len(names) - COLUMNS_SAID_MAX
+    return ", ".join(names[:COLUMNS_SAID_MAX]) + (f" and {more} more" if more > 0 else "")
 
 
 def _materialization(event: MaterializationRecorded) -> str:

@@ -137,6 +137,8 @@ class Sheets:
         missing = {*(output.output for output in committed.outputs), *committed.empty} - recorded
         if missing:
             yield f"job {record.job} completes, but {len(missing)} of its outputs were never recorded"
+        if committed.status == "rejected":
+            yield f"job {record.job} completes, although policy forbade its outputs"
 
     def end(self) -> Iterator[str]:
         yield from ()
@@ -154,6 +156,7 @@ def _unbalanced(job: JobId, sheet: BalanceSheet) -> Iterator[str]:
 
 def _rows_differ(committed: OutputsCommitted) -> Iterator[str]:
     sheet = committed.sheet
-    rows = sum(output.rows for output in committed.outputs if output.output == sheet.output)
-    if sheet.output and rows != sheet.written:
+    outputs = {sheet.output, *sheet.also}
+    rows = sum(output.rows for output in committed.outputs if output.output in outputs)
+    if sheet.output and rows != sheet.written and committed.status != "rejected":
         yield f"job {committed.job}: its sheet says {sheet.written} written, {rows} rows were staged"

@@ -32,12 +32,15 @@ from commands.run import FinishRun, InterruptRun, LoseOutputs, PlanRun, ReuseOut
 from eventlog.events import (
     AbandonJob,
     BalanceSheet,
+    BrokenRule,
     CancelJob,
     Event,
     JobKey,
+    QuarantinePolicy,
     RevokeParser,
     SeenFile,
     SkippedUnits,
+    StagedEvidence,
     StartRun,
     Target,
     TrustedHow,
@@ -207,6 +210,7 @@ def start(
     sink_mode: str = "append",
     inputs: Sequence[str] = ("/case",),
     settings: dict[str, str] | None = None,
+    quarantine: QuarantinePolicy | None = None,
 ) -> StartRun:
     return StartRun(
         parser=ParserName(parser),
@@ -218,6 +222,7 @@ def start(
         settings=settings or {},
         workers=2,
         now=NOW,
+        quarantine=quarantine or QuarantinePolicy(),
     )
 
 
@@ -310,16 +315,38 @@ def staged(rows: int = 10, job: int = 1) -> StagedReport:
     )
 
 
+def evidence(rows: int = 1, *, accepted: int = 10, job: int = 1) -> StagedEvidence:
+    return StagedEvidence(
+        output=ROWS,
+        staged=f".stage-{job}-quarantine",
+        final=f"evtx_events_quarantine_{job}.parquet",
+        digest=Digest("8" * 64),
+        bytes=123,
+        rows=rows,
+        accepted=accepted,
+        schema_hash=SchemaHash("q"),
+        rules=(BrokenRule(column="event_id", code="format_invalid", rows=rows),),
+    )
+
+
 def commit(
-    job: int = 1, lease: LeaseId = L1, *, balance: BalanceSheet | None = None, rows: int = 10, outputs: int = 1
+    job: int = 1,
+    lease: LeaseId = L1,
+    *,
+    balance: BalanceSheet | None = None,
+    rows: int = 10,
+    outputs: int = 1,
+    rejected: int = 0,
 ) -> CommitJob:
+    found = rows + rejected if outputs else rejected
     return CommitJob(
         job=JobId(job),
         lease=lease,
         log_id=LOG_ID,
         outputs=tuple(staged(rows, job) for _ in range(outputs)),
         empty=(FILES,) if outputs else (ROWS, FILES),
-        sheet=balance or sheet(written=rows if outputs else 0, found=rows if outputs else 0),
+        evidence=(evidence(rejected, accepted=rows, job=job),) if rejected else (),
+        sheet=balance or sheet(written=rows if outputs else 0, found=found, quarantined=rejected),
         now=NOW,
     )
 
@@ -419,6 +446,7 @@ def any_command() -> st.SearchStrategy[Command]:
             executors,
             st.booleans(),
         ),
+        st.builds(lambda job, lease: commit(job, lease, rejected=1), jobs, leases),
         st.just(BeginEpoch(now=NOW)),
         st.builds(lambda j, lease, e: dispatch(j, lease, executor=e, now=LATER), jobs, leases, executors),
         st.builds(started, jobs, leases),

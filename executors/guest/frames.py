@@ -26,6 +26,8 @@ from executors.guest.limits import (
 )
 
 INT64_MAX: Final = 2**63 - 1
+OUTPUTS_STATED_MAX: Final = 100
+STATEMENTS_MAX: Final = 10
 _KIND: Final = re.compile(rf"[a-z][a-z0-9_]{{0,{KIND_CHARS_MAX - 1}}}")
 
 Count = Annotated[int, Meta(ge=0, le=INT64_MAX)]
@@ -50,13 +52,13 @@ class StatedSkip(Struct, frozen=True, kw_only=True):
 class Statement(Struct, frozen=True, kw_only=True):
     """The parser's account of its input, in its own unit.
 
-    Where each row of one output is a unit, `output` names it and the host counts the rows. Where units are not rows
-    (lines of which several make a row, bytes), `output` is "" and the parser states how many it `accepted`. The counts
-    of `skips` must make up `skipped`: nothing is left out without a reason.
+    Where each row of an output is a unit, `output` names it, or several such, and the host counts the rows. Where units
+    are not rows (lines of which several make a row, bytes), `output` is "" and the parser states how many it
+    `accepted`. The counts of `skips` must make up `skipped`: nothing is left out without a reason.
     """
 
     unit: Annotated[str, Meta(pattern="^[a-z][a-z0-9_ -]{0,63}$")]
-    output: str = ""
+    output: str | Annotated[tuple[str, ...], Meta(min_length=1, max_length=OUTPUTS_STATED_MAX)] = ""
     accepted: Count | None = None
     found: Count
     skipped: Count = 0
@@ -64,6 +66,13 @@ class Statement(Struct, frozen=True, kw_only=True):
     unreadable: Count = 0
     ranges: tuple[StatedRange, ...] = ()
     ranges_total: Count = 0
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The outputs whose rows are the units."""
+        if isinstance(self.output, tuple):
+            return self.output
+        return (self.output,) if self.output else ()
 
     def unreadable_ranges(self) -> tuple[UnreadableRange, ...]:
         """Return at most RANGES_MAX ranges, their reasons fit for the event log."""
@@ -92,7 +101,9 @@ class GuestBatch(Struct, frozen=True, kw_only=True):
 
 
 class GuestStatement(Struct, frozen=True, kw_only=True):
-    statement: Statement
+    """What the parser states of its input; several where it counts in several units, the first being the main one."""
+
+    statements: Annotated[tuple[Statement, ...], Meta(min_length=1, max_length=STATEMENTS_MAX)]
 
 
 class GuestEnd(Struct, frozen=True):
@@ -137,10 +148,10 @@ def decode_batch(payload: bytes | bytearray | memoryview) -> pa.RecordBatch:
         raise BadFrameError(f"a batch is not readable as an Arrow stream: {_first_line(error)}") from error
 
 
-def decode_statement(payload: bytes | bytearray) -> Statement:
+def decode_statement(payload: bytes | bytearray) -> GuestStatement:
     """Read a metrics frame. Raises BadStatementError."""
     try:
-        return msgspec.json.decode(payload, type=Statement)
+        return msgspec.json.decode(payload, type=GuestStatement)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadStatementError(f"the parser's statement of units cannot be used: {_first_line(error)}") from error
 

@@ -35,7 +35,6 @@ from executors.guest.frames import (
     GuestEnd,
     GuestFailure,
     GuestFrame,
-    GuestStatement,
     decode_batch,
     decode_error,
     decode_log,
@@ -282,7 +281,7 @@ class Guest:
         if mark == FRAME_END:
             return GuestEnd()
         if mark == FRAME_METRICS:
-            return GuestStatement(statement=decode_statement(self._read_sized(JSON_BYTES_MAX)))
+            return decode_statement(self._read_sized(JSON_BYTES_MAX))
         if mark == FRAME_ERROR:
             return decode_error(self._read_sized(JSON_BYTES_MAX))
         return self._read_batch(mark)

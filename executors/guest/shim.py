@@ -296,26 +296,27 @@ def _pair(item: object) -> tuple[object, object] | None:
             return None
 
 
-def _statement(statement: Any) -> bytes:
+def _statement(stated: Any) -> bytes:
     """Return the metrics frame of what the parser returned: its first RANGES_MAX ranges and how many there were.
 
     {"unit": "records", "output": "evtx_events", "found": int, "unreadable": int,
      "skipped": int, "skips": [{"count": int, "reason": str}, ...],
      "ranges": [{"offset": int, "length": int, "reason": str}, ...]}
-    where each row of one output is a unit; else without "output" and with "accepted": int.
+    where each row of one output, or of any in a list of them, is a unit; else without "output" and with
+    "accepted": int. Or a list of such, for an input that is counted in several units.
     """
     try:
-        ranges = list(statement.get("ranges", ()))
-        whole = {"ranges_total": len(ranges), **statement, "ranges": ranges[:RANGES_MAX]}
-        payload = json_bytes(whole)
-        while len(payload) > JSON_BYTES_MAX and whole["ranges"]:
-            whole["ranges"] = whole["ranges"][: len(whole["ranges"]) // 2]
-            payload = json_bytes(whole)
+        wholes = [_with_total(each) for each in (stated if isinstance(stated, list | tuple) else [stated])]
+        payload = json_bytes({"statements": wholes})
+        while len(payload) > JSON_BYTES_MAX and any(whole["ranges"] for whole in wholes):
+            for whole in wholes:
+                whole["ranges"] = whole["ranges"][: len(whole["ranges"]) // 2]
+            payload = json_bytes({"statements": wholes})
     except (AttributeError, TypeError, ValueError, RecursionError) as error:
         raise UnusableOutputError(
             f"the parser's statement of units cannot be sent: {error}",
             kind="bad_statement",
-            hint="return None or a dict of unit, output, found, skipped, skips, unreadable and ranges",
+            hint="return None, a dict of unit, output, found, skipped, skips, unreadable and ranges, or a list of such",
         ) from error
     if len(payload) > JSON_BYTES_MAX:
         raise UnusableOutputError(
@@ -324,6 +325,11 @@ def _statement(statement: Any) -> bytes:
             hint="return the known keys only: unit, output, accepted, found, skipped, skips, unreadable, ranges",
         )
     return payload
+
+
+def _with_total(statement: Any) -> dict[str, Any]:
+    ranges = list(statement.get("ranges", ()))
+    return {"ranges_total": len(ranges), **statement, "ranges": ranges[:RANGES_MAX]}
 
 
 def trace_of(error: BaseException) -> str:

@@ -32,7 +32,7 @@ def test_a_truth_that_the_tables_do_not_hold_is_told() -> None:
     row = BalanceRow(
         path=PathText("/case/a.evtx"), source_hash=None, parser=ParserName("evtx"), job_id=JobId(1), status="completed",
         completion_status="success", error_class=None, reason=None, unit="records", found=10, written=9, quarantined=0,
-        skipped=0, unreadable=1, ranges_total=1, skips=None, first_of_job=True,
+        skipped=0, unreadable=1, ranges_total=1, skips=None, further=None, first_of_job=True,
     )  # fmt: skip
     rows = {"/case/a.evtx": row}
     made = FileTruth(path="a.evtx", bytes=69632, found=10, unreadable=1)

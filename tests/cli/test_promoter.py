@@ -28,10 +28,16 @@ class FickleSink:
         self.reachable = False
         self.asked = 0
         self.withdrawn: list[str] = []
+        self.promoted: list[str] = []
+        self.discarded: list[str] = []
 
     def promote(self, artifact: StagedArtifact, *, verify_staged: bool) -> PromoteResult:
         self.asked += 1
+        self.promoted += [artifact.final] if self.reachable else []
         return Promoted() if self.reachable else Unavailable("the disk is away")
+
+    def discard(self, staged: str) -> None:
+        self.discarded.append(staged)
 
     def withdraw(self, artifact: StagedArtifact) -> None:
         if not self.reachable:
@@ -68,13 +74,13 @@ def promoter(handler: Handler, sink: FickleSink) -> Iterator[Promoter]:
     made.stop()
 
 
-def commit_jobs(handler: Handler, *jobs: int) -> None:
+def commit_jobs(handler: Handler, *jobs: int, rejected: int = 0) -> None:
     """Bring jobs to their commit point."""
     for command in planned_run(*jobs):
         assert handler.call(command, actor="t").refused is None
     handler.call(join(), actor="t")
     for job in jobs:
-        for command in (dispatch(job), started(job), commit(job)):
+        for command in (dispatch(job), started(job), commit(job, rejected=rejected)):
             assert handler.call(command, actor="t").refused is None
 
 
@@ -102,6 +108,16 @@ def test_what_waits_is_published_when_the_target_is_back(
     promoter.recover(committed)
     eventually(lambda: promoting(handler) == [], what="both to be recorded")
     assert (promoter.stuck, promoter.unreachable) == ({}, {})
+
+
+def test_what_policy_forbids_is_discarded_and_its_evidence_published(
+    handler: Handler, promoter: Promoter, sink: FickleSink
+) -> None:
+    sink.reachable = True
+    commit_jobs(handler, 1, rejected=1)
+    eventually(lambda: promoting(handler) == [], what="the job to end")
+    assert sink.promoted == ["evtx_events_quarantine_1.parquet"]
+    assert sink.discarded == [".stage-1"]
 
 
 def test_a_person_may_abandon_what_the_target_has_undone(

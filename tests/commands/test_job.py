@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from msgspec import structs
 
@@ -10,6 +12,7 @@ from commands.executor import LoseExecutor
 from commands.job import RETRIES_MAX, WithdrawJob
 from commands.outcome import Decision, Refused
 from eventlog.events import (
+    BalanceSheet,
     CancelAccepted,
     Event,
     JobAborted,
@@ -18,11 +21,16 @@ from eventlog.events import (
     JobRequeued,
     MaterializationRecorded,
     OutputsCommitted,
+    QuarantinePolicy,
+    QuarantineRecorded,
+    StartRun,
 )
 from eventlog.ids import Instant, JobId, LeaseId
 from reducers.job import Aborting, Promoting, Queued, Running
+from tests.projections.histories import mismatch_found
 from tests.support import (
     E1,
+    FILES,
     J1,
     L1,
     L2,
@@ -37,6 +45,7 @@ from tests.support import (
     deploy,
     dispatch,
     enqueue,
+    evidence,
     fail,
     given,
     join,
@@ -135,7 +144,7 @@ def test_a_commit_of_a_finished_job_is_refused() -> None:
     [
         (sheet(found=11, written=10), "1 missing"),
         (sheet(found=9, written=10), "1 too many"),
-        (sheet(found=100, written=10, quarantined=1, skipped=2, unreadable=3), "84 missing"),
+        (sheet(found=100, written=10, skipped=2, unreadable=3), "85 missing"),
     ],
 )
 def test_a_sheet_that_does_not_add_up_fails_the_job_and_names_the_difference(balance: object, word: str) -> None:
@@ -164,6 +173,77 @@ def test_unreadable_records_make_a_partial_success() -> None:
     (event,) = decide(commit(balance=sheet(found=12, written=10, unreadable=2)), state)  # type: ignore[misc]
     assert isinstance(event, OutputsCommitted)
     assert event.status == "partial_success"
+
+
+def allowed_job(policy: QuarantinePolicy) -> list[Command]:
+    """Return the commands that bring job 1 of a run with this policy to Running."""
+    return [start(quarantine=policy) if isinstance(each, StartRun) else each for each in running_job()]
+
+
+def test_rejected_rows_forbid_the_outputs_unless_the_run_allows_them() -> None:
+    state = given(*running_job())
+    (event,) = decide(commit(rejected=1), state)  # type: ignore[misc]
+    assert isinstance(event, OutputsCommitted)
+    assert (event.status, event.outputs, event.empty) == ("rejected", (), ())
+    assert event.discarded == (".stage-1",)
+    assert [each.rows for each in event.evidence] == [1]
+    assert "1 of 11 rows" in event.why
+
+
+def test_what_is_forbidden_leaves_the_evidence_and_a_failed_job_and_frees_the_key() -> None:
+    state = given(*running_job(), commit(rejected=1))
+    decision = decide(promoted(), state)
+    assert types(decision) == ["QuarantineRecorded", "JobFailed"]
+    kept, failed = decision  # type: ignore[misc]
+    assert isinstance(kept, QuarantineRecorded)
+    assert isinstance(failed, JobFailed)
+    assert (kept.rows, kept.accepted, kept.rejected) == (1, 10, True)
+    assert (failed.failure, failed.kind) == ("policy", "quarantine_limit")
+    assert "--allow-quarantine" in failed.hint
+    assert types(decide(enqueue(1), given(*running_job(), commit(rejected=1), promoted()))) == ["JobQueued"]
+
+
+def test_rejected_rows_that_are_allowed_make_a_partial_success_beside_the_outputs() -> None:
+    allowed = allowed_job(QuarantinePolicy(allow=True))
+    (event,) = decide(commit(rejected=1), given(*allowed))  # type: ignore[misc]
+    assert isinstance(event, OutputsCommitted)
+    assert (event.status, event.why, event.discarded) == ("partial_success", "", ())
+    assert types(decide(promoted(), given(*allowed, commit(rejected=1)))) == [
+        "MaterializationRecorded", "MaterializationRecorded", "QuarantineRecorded", "JobCompleted",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"sheet": sheet(found=11, written=10, quarantined=2)}, "2 rows quarantined, 1 are staged"),
+        ({"sheet": sheet(found=11, written=10, unreadable=1)}, "0 rows quarantined, 1 are staged"),
+        ({"further": (sheet(found=3, written=10),)}, "the sheet says 0 rows quarantined"),
+        ({"evidence": (evidence(1), evidence(1))}, "rejected rows of"),
+    ],
+)
+def test_a_report_of_rejected_rows_that_does_not_agree_fails_the_job(change: dict[str, Any], word: str) -> None:
+    state = given(*allowed_job(QuarantinePolicy(allow=True)))
+    decision = decide(structs.replace(commit(rejected=1), **change), state)
+    assert types(decision) == ["CommitRefused", "JobFailed"]
+    assert word in decision[-1].reason  # type: ignore[index, union-attr]  # its type is the line above
+
+
+def test_units_may_be_the_rows_of_several_outputs_and_be_counted_twice() -> None:
+    lines = BalanceSheet(unit="lines", output="", found=12, written=11, quarantined=0, skipped=0, unreadable=1)
+    both = structs.replace(sheet(), also=(FILES,))
+    (event,) = decide(structs.replace(commit(balance=both), further=(lines,)), given(*running_job()))  # type: ignore[misc]
+    assert isinstance(event, OutputsCommitted)
+    assert event.status == "partial_success"  # of the lines, one could not be read
+    assert event.further == (lines,)
+
+
+def test_other_columns_are_told_whole_before_the_failure() -> None:
+    mismatch = mismatch_found(1).mismatch
+    decision = decide(structs.replace(fail(), mismatch=mismatch), given(*running_job()))
+    assert types(decision) == ["SchemaMismatchFound", "JobFailed"]
+    again = decide(structs.replace(fail(failure="transient"), mismatch=mismatch), given(*running_job()))
+    assert types(again) == ["JobRequeued"]
 
 
 def test_promotion_records_every_output_and_completes_in_one_frame() -> None:

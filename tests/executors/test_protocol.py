@@ -234,14 +234,14 @@ def test_a_field_that_a_newer_peer_adds_is_ignored() -> None:
     [
         (b"", "HeaderTooShort: 0 bytes, 16 needed"),
         (b"\x05\x03" + bytes(13), "HeaderTooShort: 15 bytes, 16 needed"),
-        (HEADER.pack(5, 3, 0, 0, 0), "VersionMismatch: peer speaks 5, this is 6"),
-        (HEADER.pack(6, 0, 0, 0, 0), "InvalidOpCode: 0"),
-        (HEADER.pack(6, 7, 0, 0, 0), "InvalidOpCode: 7"),
-        (HEADER.pack(6, 11, 0, 0, 0), "InvalidOpCode: 11"),
-        (HEADER.pack(6, 255, 0, 0, 0), "InvalidOpCode: 255"),
-        (HEADER.pack(6, 3, 0, 0, 3) + b"{}", "PayloadLengthMismatch: header says 3, 2 came"),
-        (HEADER.pack(6, 3, 0, 0, 1) + b"{}", "PayloadLengthMismatch: header says 1, 2 came"),
-        (HEADER.pack(5, 99, 0, 0, 9) + b"{}", "VersionMismatch: peer speaks 5, this is 6"),
+        (HEADER.pack(5, 3, 0, 0, 0), f"VersionMismatch: peer speaks 5, this is {PROTOCOL_VERSION}"),
+        (HEADER.pack(PROTOCOL_VERSION, 0, 0, 0, 0), "InvalidOpCode: 0"),
+        (HEADER.pack(PROTOCOL_VERSION, 7, 0, 0, 0), "InvalidOpCode: 7"),
+        (HEADER.pack(PROTOCOL_VERSION, 11, 0, 0, 0), "InvalidOpCode: 11"),
+        (HEADER.pack(PROTOCOL_VERSION, 255, 0, 0, 0), "InvalidOpCode: 255"),
+        (HEADER.pack(PROTOCOL_VERSION, 3, 0, 0, 3) + b"{}", "PayloadLengthMismatch: header says 3, 2 came"),
+        (HEADER.pack(PROTOCOL_VERSION, 3, 0, 0, 1) + b"{}", "PayloadLengthMismatch: header says 1, 2 came"),
+        (HEADER.pack(5, 99, 0, 0, 9) + b"{}", f"VersionMismatch: peer speaks 5, this is {PROTOCOL_VERSION}"),
     ],
 )
 def test_a_header_that_breaks_a_rule_is_refused_with_the_rule(data: bytes, sentence: str) -> None:

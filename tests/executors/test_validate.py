@@ -8,23 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventlog.column_types import PrimitiveType
+from eventlog.column_types import ColumnType, DecimalType, PrimitiveType
 from eventlog.ids import OutputName
 from eventlog.schema import Column, OutputSchema
-from executors.validate import (
-    HINTS,
-    KINDS,
-    CorruptBatch,
-    NullNotAllowed,
-    OrderMismatch,
-    ReservedColumn,
-    ShapeMismatch,
-    TypeMismatch,
-    ValueDoesNotFit,
-    Violation,
-    sentence,
-    validate,
-)
+from executors.rejected import Rejected
+from executors.shape import CorruptBatch, ReservedColumn, ShapeFault, ShapeMismatch, sentence
+from executors.validate import Checked, validate
+from executors.violations import ROW_CODES, Rule, ViolationCode, coarse_word, row_sentence
 from sinks.arrow_schema import arrow_schema
 
 PRIMITIVES: tuple[PrimitiveType, ...] = typing.get_args(PrimitiveType)
@@ -35,18 +25,25 @@ def declared(*columns: Column) -> OutputSchema:
     return OutputSchema(output=OutputName("lines"), columns=columns)
 
 
-def column(name: str, type_: PrimitiveType, *, nullable: bool = True) -> Column:
-    return Column(name=name, type=type_, nullable=nullable)
+def column(name: str, type_: ColumnType, *, nullable: bool = True, text_format: str = "") -> Column:
+    return Column(name=name, type=type_, nullable=nullable, format=text_format)
 
 
-def one(array: pa.Array[typing.Any], type_: PrimitiveType) -> pa.RecordBatch | Violation:
-    return validate(pa.record_batch([array], names=["c"]), declared(column("c", type_)))
+def checked(batch: pa.RecordBatch, schema: OutputSchema, *, row_first: int = 0) -> Checked:
+    result = validate(batch, schema, row_first=row_first)
+    assert isinstance(result, Checked), sentence(result)
+    return result
 
 
-def accepted(array: pa.Array[typing.Any], type_: PrimitiveType) -> pa.Array[typing.Any]:
-    batch = one(array, type_)
-    assert isinstance(batch, pa.RecordBatch), sentence(batch)
-    return batch.column(0)
+def rejected(result: Checked) -> Rejected:
+    assert result.rejected is not None
+    return result.rejected
+
+
+def fault(batch: pa.RecordBatch, schema: OutputSchema) -> ShapeFault:
+    result = validate(batch, schema)
+    assert not isinstance(result, Checked)
+    return result
 
 
 TWO = declared(column("n", "int64", nullable=False), column("text", "string"))
@@ -54,9 +51,9 @@ TWO = declared(column("n", "int64", nullable=False), column("text", "string"))
 
 def test_a_batch_of_the_declared_columns_comes_back_equal() -> None:
     batch = pa.record_batch([[1, 2], ["a", None]], schema=arrow_schema(TWO.columns))
-    checked = validate(batch, TWO)
-    assert isinstance(checked, pa.RecordBatch)
-    assert checked.equals(batch)
+    result = checked(batch, TWO)
+    assert result.accepted.equals(batch)
+    assert (result.rejected, result.counts, result.filled, result.dropped, result.warnings) == (None, {}, (), (), ())
 
 
 def test_metadata_of_the_guest_is_left_behind_and_nullability_is_the_declared_one() -> None:
@@ -65,124 +62,138 @@ def test_metadata_of_the_guest_is_left_behind_and_nullability_is_the_declared_on
         pa.field("text", pa.string(), nullable=False),
     ]
     batch = pa.record_batch([[1], ["a"]], schema=pa.schema(fields, metadata={"pandas": "{}"}))
-    checked = validate(batch, TWO)
-    assert isinstance(checked, pa.RecordBatch)
-    assert checked.schema.equals(arrow_schema(TWO.columns), check_metadata=True)
+    assert checked(batch, TWO).accepted.schema.equals(arrow_schema(TWO.columns), check_metadata=True)
 
 
-@pytest.mark.parametrize("narrow", [pa.int8(), pa.int16(), pa.int32(), pa.int64()])
-def test_signed_integers_of_any_width_are_an_int64(narrow: pa.DataType) -> None:
-    assert accepted(pa.array([-1, None, 5], narrow), "int64").to_pylist() == [-1, None, 5]
-
-
-@pytest.mark.parametrize("narrow", [pa.float16(), pa.float32(), pa.int8(), pa.int64()])
-def test_floats_and_integers_are_a_float64(narrow: pa.DataType) -> None:
-    assert accepted(pa.array([1, None, 5], pa.int8()).cast(narrow), "float64").to_pylist() == [1.0, None, 5.0]
-
-
-@pytest.mark.parametrize("carrier", [pa.large_string(), pa.string_view()])
-def test_every_carrier_of_text_is_a_string(carrier: pa.DataType) -> None:
-    assert accepted(pa.array(["ä", None], carrier), "string").to_pylist() == ["ä", None]
-
-
-@pytest.mark.parametrize("carrier", [pa.large_binary(), pa.binary_view(), pa.binary(2)])
-def test_every_carrier_of_bytes_is_a_binary(carrier: pa.DataType) -> None:
-    assert accepted(pa.array([b"ab", None], carrier), "binary").to_pylist() == [b"ab", None]
-
-
-@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
-@pytest.mark.parametrize("zone", ["UTC", "Europe/Zurich", "+05:30"])
-def test_a_zoned_timestamp_is_the_same_instant_in_utc(unit: typing.Any, zone: str) -> None:
-    moments = pa.array([NOON, None], pa.timestamp("us", tz="UTC")).cast(pa.timestamp(unit, tz=zone))
-    result = accepted(moments, "timestamp_utc")
-    assert result.type == pa.timestamp("us", tz="UTC")
-    assert result.to_pylist() == [NOON, None]
-
-
-@pytest.mark.parametrize("type_", PRIMITIVES)
-def test_a_column_of_nulls_is_of_any_type(type_: PrimitiveType) -> None:
-    assert accepted(pa.nulls(3), type_).null_count == 3
-
-
-@pytest.mark.parametrize(
-    ("array", "type_"),
-    [
-        (pa.array(["1"]), "int64"),
-        (pa.array([1], pa.uint64()), "int64"),
-        (pa.array([1]), "string"),
-        (pa.array([1]), "boolean"),
-        (pa.array(["a"]), "binary"),
-        (pa.array([b"a"]), "string"),
-        (pa.array([NOON.replace(tzinfo=None)]), "timestamp_utc"),
-        (pa.array([["nested"]]), "string"),
-        (pa.array(["a"]).dictionary_encode(), "string"),
-    ],
-)
-def test_nothing_is_parsed_or_guessed(array: pa.Array[typing.Any], type_: PrimitiveType) -> None:
-    violation = one(array, type_)
-    assert isinstance(violation, ShapeMismatch)
-    assert [mismatch.column for mismatch in violation.types] == ["c"]
-    assert str(array.type)[:20] in sentence(violation)
-
-
-@pytest.mark.parametrize(
-    ("array", "type_"),
-    [
-        (pa.array([2**53 + 1]), "float64"),
-        (pa.array([1], pa.timestamp("ns", tz="UTC")), "timestamp_utc"),
-        (pa.array([2**62], pa.timestamp("s", tz="UTC")), "timestamp_utc"),
-    ],
-)
-def test_a_value_that_would_change_is_refused(array: pa.Array[typing.Any], type_: PrimitiveType) -> None:
-    violation = one(array, type_)
-    assert isinstance(violation, ValueDoesNotFit)
-    assert violation.column == "c"
-
-
-def test_missing_and_undeclared_columns_are_named() -> None:
-    violation = validate(pa.record_batch({"n": [1], "txt": ["a"]}), TWO)
-    assert isinstance(violation, ShapeMismatch)
-    assert (violation.missing, violation.extra) == (("text",), ("txt",))
-    assert violation.expected == ("n", "text")
-    assert violation.actual == ("n", "txt")
-    assert "missing: text; not declared: txt" in sentence(violation)
-
-
-def test_a_column_given_twice_is_one_too_many() -> None:
-    violation = validate(pa.record_batch([[1], ["a"], [2]], names=["n", "text", "n"]), TWO)
-    assert isinstance(violation, ShapeMismatch)
-    assert violation.extra == ("n",)
-
-
-def test_another_order_is_named_by_place() -> None:
-    violation = validate(pa.record_batch({"text": ["a"], "n": [1]}), TWO)
-    assert isinstance(violation, ShapeMismatch)
-    assert violation.order == (
-        OrderMismatch(index=0, expected="n", actual="text"),
-        OrderMismatch(index=1, expected="text", actual="n"),
-    )
-    assert "n expected at 0, text found" in sentence(violation)
-
-
-def test_another_type_is_named_with_both() -> None:
-    violation = validate(pa.record_batch({"n": ["1"], "text": ["a"]}), TWO)
-    assert isinstance(violation, ShapeMismatch)
-    assert violation.types == (TypeMismatch(column="n", expected="int64", actual="string"),)
-    assert "n is string instead of int64" in sentence(violation)
-
-
-def test_nulls_are_counted_and_the_first_is_placed_in_the_output() -> None:
+def test_a_row_that_does_not_fit_is_rejected_and_the_others_pass() -> None:
     batch = pa.record_batch([pa.array([1, None, 3, None]), ["a", "b", None, "d"]], names=["n", "text"])
-    violation = validate(batch, TWO, row_first=50_000)
-    assert violation == NullNotAllowed(output=OutputName("lines"), column="n", count=2, first_row=50_001)
-    assert "has 2 in one batch, the first in row 50,001" in sentence(violation)
+    result = checked(batch, TWO, row_first=50_000)
+    assert result.accepted.to_pylist() == [{"n": 1, "text": "a"}, {"n": 3, "text": None}]
+    assert result.counts == {Rule(column="n", code="null_not_allowed"): 2}
+    rows = rejected(result)
+    assert rows.rows.to_pylist() == [{"n": None, "text": "b"}, {"n": None, "text": "d"}]
+    assert rows.error_msg.to_pylist() == ["schema: null not allowed in n"] * 2
+    assert rows.violation_type.to_pylist() == ["null_not_allowed"] * 2
+    assert rows.rule_id.to_pylist() == ["n.null_not_allowed"] * 2
+    assert rows.row_index.to_pylist() == [50_001, 50_003]
+    assert rows.source_row.to_pylist() == [None, None]
 
 
-@pytest.mark.parametrize("name", ["_cf_job_id", "__cf_row_id", "_CF_anything"])
+FIVE = declared(
+    column("n", "int64", nullable=False),
+    column("price", DecimalType(precision=4, scale=1)),
+    column("day", "date", text_format="%Y%m%d"),
+    column("at", "timestamp_utc", text_format="iso8601"),
+    column("count", "int64", text_format="text"),
+)
+
+
+def test_a_row_that_breaks_five_rules_is_one_row_with_five_sentences_and_five_counts() -> None:
+    good: list[object] = [1, "1.5", "20260131", "2026-01-31T10:00:00Z", "7"]
+    bad: list[object] = [None, "1.55", "20260231", "2026-01-31T10:00:00", "9223372036854775808"]
+    batch = pa.record_batch(
+        [pa.array(pair) for pair in zip(good, bad, strict=True)], names=[c.name for c in FIVE.columns]
+    )
+    result = checked(batch, FIVE)
+    assert result.accepted.num_rows == 1
+    rows = rejected(result)
+    assert rows.error_msg.to_pylist() == [
+        "schema: null not allowed in n; "
+        "schema: does not match decimal(4,1) for price: it has more digits; "
+        "schema: does not match format %Y%m%d for day; "
+        "schema: no time zone in at, which is a timestamp_utc; "
+        "schema: does not fit int64 in count"
+    ]
+    assert rows.rule_id.to_pylist() == ["n.null_not_allowed"]
+    assert list(rows.rows.to_pylist()[0].values()) == bad
+    assert {rule.rule_id: count for rule, count in result.counts.items()} == {
+        "n.null_not_allowed": 1,
+        "price.precision_exceeded": 1,
+        "day.format_invalid": 1,
+        "at.timezone_required": 1,
+        "count.value_does_not_fit": 1,
+    }
+
+
+def with_errors(said: pa.Array[typing.Any]) -> pa.RecordBatch:
+    return pa.record_batch(
+        [pa.array([1, None, 3]), pa.array(["a", "b", "c"]), said], names=["n", "text", "__cf_row_error"]
+    )
+
+
+def test_a_row_that_the_parser_rejects_itself_is_rejected_with_its_words_first() -> None:
+    result = checked(with_errors(pa.array(["bad checksum", "no end", None])), TWO)
+    rows = rejected(result)
+    assert result.accepted.to_pylist() == [{"n": 3, "text": "c"}]
+    assert rows.error_msg.to_pylist() == ["bad checksum", "no end; schema: null not allowed in n"]
+    assert rows.violation_type.to_pylist() == ["parser", "parser"]
+    assert rows.rule_id.to_pylist() == ["__cf_row_error.parser"] * 2
+    assert rows.rows.schema.names == ["n", "text"]
+    assert result.counts == {
+        Rule(column="__cf_row_error", code="parser"): 2,
+        Rule(column="n", code="null_not_allowed"): 1,
+    }
+
+
+def test_a_parser_that_rejects_a_row_in_no_words_is_unknown() -> None:
+    rows = rejected(checked(with_errors(pa.array(["", None, None])), TWO))
+    assert rows.violation_type.to_pylist() == ["unknown", "null_not_allowed"]
+    assert rows.error_msg.to_pylist() == ["the parser gave no reason", "schema: null not allowed in n"]
+
+
+def test_errors_of_another_type_than_text_are_a_mismatch() -> None:
+    mismatch = fault(with_errors(pa.array([1, 2, 3])), TWO)
+    assert isinstance(mismatch, ShapeMismatch)
+    assert [item.column for item in mismatch.types] == ["__cf_row_error"]
+
+
+def test_errors_that_are_all_null_reject_nothing() -> None:
+    assert checked(with_errors(pa.nulls(3)), TWO).accepted.num_rows == 2
+    assert checked(with_errors(pa.nulls(3, pa.string())), TWO).accepted.num_rows == 2
+
+
+def with_ids(ids: pa.Array[typing.Any]) -> pa.RecordBatch:
+    return pa.record_batch([pa.array([None, 2, None]), pa.nulls(3), ids], names=["n", "text", "__cf_row_id"])
+
+
+@pytest.mark.parametrize("type_", [pa.int64(), pa.uint64()])
+def test_rejected_rows_keep_their_place_in_the_source(type_: pa.DataType) -> None:
+    result = checked(with_ids(pa.array([7, 8, 12], type_)), TWO, row_first=3)
+    assert rejected(result).source_row.to_pylist() == [7, 12]
+    assert rejected(result).row_index.to_pylist() == [3, 5]
+    assert result.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("ids", "why"),
+    [
+        (pa.array(["1", "2", "3"]), "it is string, not int64 or uint64"),
+        (pa.array([1, 2, 3], pa.int32()), "it is int32, not int64 or uint64"),
+        (pa.array([1, None, 3]), "it has nulls"),
+        (pa.array([1, -2, 3]), "below 0"),
+        (pa.array([1, 2**63, 3], pa.uint64()), "above those of an int64"),
+    ],
+)
+def test_places_that_cannot_be_believed_are_ignored_with_a_warning(ids: pa.Array[typing.Any], why: str) -> None:
+    result = checked(with_ids(ids), TWO)
+    assert rejected(result).source_row.to_pylist() == [None, None]
+    assert len(result.warnings) == 1
+    assert why in result.warnings[0]
+
+
+def test_helper_columns_are_neither_declared_nor_stored_wherever_they_stand() -> None:
+    batch = pa.record_batch(
+        [pa.nulls(1), pa.array([1]), pa.array([5]), pa.array(["a"])],
+        names=["__cf_row_error", "n", "__cf_row_id", "text"],
+    )
+    assert checked(batch, TWO).accepted.to_pylist() == [{"n": 1, "text": "a"}]
+
+
+@pytest.mark.parametrize("name", ["_cf_job_id", "__cf_rows", "__CF_ROW_ID", "_CF_anything"])
 def test_a_column_of_the_hosts_is_refused_by_name(name: str) -> None:
-    violation = validate(pa.record_batch({"n": [1], "text": ["a"], name: ["forged"]}), TWO)
-    assert violation == ReservedColumn(output=OutputName("lines"), columns=(name,))
-    assert name in sentence(violation)
+    found = fault(pa.record_batch({"n": [1], "text": ["a"], name: ["forged"]}), TWO)
+    assert found == ReservedColumn(output=OutputName("lines"), columns=(name,))
+    assert name in sentence(found)
 
 
 def broken_offsets() -> pa.Array[typing.Any]:
@@ -204,13 +215,16 @@ def lying_null_count() -> pa.Array[typing.Any]:
 def test_a_batch_that_lies_about_its_buffers_is_corrupt(make: typing.Callable[[], pa.Array[typing.Any]]) -> None:
     array = make()
     type_: PrimitiveType = "int64" if array.type == pa.int64() else "string"
-    violation = one(array, type_)
-    assert isinstance(violation, CorruptBatch)
-    assert "corrupt" in sentence(violation)
+    found = fault(pa.record_batch([array], names=["c"]), declared(column("c", type_)))
+    assert isinstance(found, CorruptBatch)
+    assert "corrupt" in sentence(found)
 
 
-def test_every_violation_has_a_word_and_a_hint() -> None:
-    assert set(KINDS) == set(HINTS) == set(typing.get_args(Violation))
+def test_every_code_has_a_coarse_word_and_a_sentence_with_the_columns_name() -> None:
+    for code in ROW_CODES:
+        assert coarse_word(code) in {"schema", "null_not_allowed", "parser", "unknown"}
+        assert code == "parser" or "price" in row_sentence(column("price", "int64"), code)
+    assert typing.get_args(ViolationCode) == ROW_CODES
 
 
 ARRAYS = st.sampled_from(
@@ -247,10 +261,11 @@ def test_any_batch_becomes_the_declared_schema_or_a_bounded_sentence(
     names += [name for name, _ in given_[len(names) :]]
     batch = pa.record_batch([array for _, array in given_], names=names)
     result = validate(batch, declared(*columns))
-    if isinstance(result, pa.RecordBatch):
-        assert result.schema.equals(arrow_schema(columns), check_metadata=True)
-        assert result.num_rows == (2 if columns else 0)
-        result.validate(full=True)
+    if isinstance(result, Checked):
+        assert result.accepted.schema.equals(arrow_schema(columns), check_metadata=True)
+        kept = result.accepted.num_rows + (0 if result.rejected is None else result.rejected.rows.num_rows)
+        assert kept == (2 if columns else 0)
+        result.accepted.validate(full=True)
     else:
         assert 0 < len(sentence(result)) < 12_000
         assert "\n" not in sentence(result)

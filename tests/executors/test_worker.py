@@ -17,8 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from eventlog.events import BrokenRule
 from eventlog.ids import JobId
-from eventlog.schema import LINEAGE_COLUMNS, schema_hash
+from eventlog.schema import LINEAGE_COLUMNS, QUARANTINE_COLUMNS, quarantine_schema, schema_hash
 from executors.attempt import Attempt
 from executors.errors import ExecutorRefusedError, ServerGoneError
 from executors.guest.parents import GuestParents
@@ -117,6 +118,25 @@ def test_a_job_stages_its_rows_with_lineage_and_states_its_balance(tmp_path: Pat
     assert (sheet.unit, sheet.output, sheet.found, sheet.written, sheet.skipped) == ("lines", "lines", 3, 3, 0)
 
 
+def test_rows_that_break_a_rule_are_staged_beside_those_that_do_not(tmp_path: Path) -> None:
+    sink = MemorySink()
+    dispatch = make_dispatch(make_source(tmp_path), "null")
+    receipt = succeeded(receipt_of(dispatch, sink))
+    assert [(artifact.output, artifact.rows) for artifact in receipt.outputs] == [("lines", 11)]
+    assert staged_table(sink, receipt)["_cf_row_seq"].to_pylist() == list(range(11))
+    (kept,) = receipt.evidence
+    assert (kept.output, kept.rows, kept.accepted) == ("lines", 2, 11)
+    assert kept.rules == (BrokenRule(column="n", code="null_not_allowed", rows=2),)
+    assert kept.schema_hash == schema_hash(quarantine_schema(LINES))
+    assert kept.final.startswith("lines_quarantine_")
+    table = pa.ipc.open_stream(sink.staged[kept.staged]).read_all()
+    assert table.column_names == ["n", "text", *(column.name for column in QUARANTINE_COLUMNS)]
+    assert table["text"].to_pylist() == ["b", "c"]
+    assert table["_output_row_index"].to_pylist() == [11, 12]
+    assert table["_source_row"].null_count == 2
+    assert (receipt.sheet.written, receipt.sheet.quarantined, receipt.sheet.found) == (11, 2, 13)
+
+
 def test_the_artifact_says_where_it_comes_from(tmp_path: Path) -> None:
     sink = MemorySink()
     dispatch = make_dispatch(make_source(tmp_path), "normal")
@@ -173,7 +193,6 @@ def test_unreadable_ranges_are_kept_up_to_their_bound(tmp_path: Path) -> None:
         ("oom", "transient", "out_of_memory", "MemoryError"),
         ("crash", "transient", "guest_killed", "SIGKILL"),
         ("bad_shape", "permanent", "schema_mismatch", "not declared: more"),
-        ("null", "permanent", "null_not_allowed", "has 2 in one batch, the first in row 11"),
         ("reserved", "permanent", "reserved_column", "_cf_source_hash"),
         ("corrupt_arrow", "permanent", "bad_frame", "corrupt"),
         ("foreign_statement", "permanent", "bad_statement", "'elsewhere'"),

@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 from eventlog.events import (
     AbandonJob,
     BalanceSheet,
+    BrokenRule,
     CancelAccepted,
     CancelJob,
     CommandRefused,
     CommitRefused,
+    DeletedEvidence,
+    DeleteQuarantine,
     Event,
     ExecutorJoined,
     ExecutorLost,
@@ -41,6 +44,8 @@ from eventlog.events import (
     ParserRevoked,
     ParserTrusted,
     PromotionAbandoned,
+    QuarantineDeleted,
+    QuarantineRecorded,
     Record,
     RefusedFile,
     RevokeParser,
@@ -48,9 +53,12 @@ from eventlog.events import (
     RunInterrupted,
     RunPlanned,
     RunStarted,
+    SchemaMismatch,
+    SchemaMismatchFound,
     SeenFile,
     StartRun,
     TrustParser,
+    TypeDifference,
     UnreadableRange,
     WriterOpened,
 )
@@ -392,6 +400,51 @@ def failed(job: int, *, run: int = 1) -> JobFailed:
     )
 
 
+def quarantined(
+    job: int, *, run: int = 1, content: str = "a", rejected: bool = False, name: str = "evtx_events"
+) -> QuarantineRecorded:
+    return QuarantineRecorded(
+        job=JobId(job),
+        run=RunId(run),
+        output=OutputName(name),
+        source_hash=SourceHash(content * 64),
+        parser=ParserName("evtx"),
+        parser_version="1",
+        sink_uri=SINK,
+        file=f"{name}_quarantine_{job:016x}.parquet",
+        digest=Digest("q" * 64),
+        bytes=50,
+        rows=2,
+        accepted=3,
+        schema_hash=SchemaHash("s" * 64),
+        rules=(BrokenRule(column="event_id", code="format_invalid", rows=2),),
+        rejected=rejected,
+    )
+
+
+def quarantine_deleted(job: int, *, name: str = "evtx_events") -> QuarantineDeleted:
+    return QuarantineDeleted(
+        job=JobId(job), output=OutputName(name), file=f"{name}_quarantine_{job:016x}.parquet", sink_uri=SINK,
+        digest=Digest("q" * 64), reason="the case is closed", deleted_at=now(20),
+    )  # fmt: skip
+
+
+def delete_quarantine(job: int) -> DeleteQuarantine:
+    deleted = quarantine_deleted(job)
+    file = DeletedEvidence(
+        job=deleted.job, output=deleted.output, file=deleted.file, sink_uri=SINK, digest=deleted.digest
+    )
+    return DeleteQuarantine(files=(file,), reason=deleted.reason, now=now(20))
+
+
+def mismatch_found(job: int) -> SchemaMismatchFound:
+    mismatch = SchemaMismatch(
+        output=OutputName("evtx_events"), expected=("a",), actual=("b",), missing=("a",), extra=("b",), misplaced=(),
+        types=(TypeDifference(column="c", expected="int64", actual="string"),), expected_total=1, actual_total=1,
+    )  # fmt: skip
+    return SchemaMismatchFound(job=JobId(job), attempt=1, mismatch=mismatch)
+
+
 def cancel_accepted(job: int) -> CancelAccepted:
     return CancelAccepted(job=JobId(job), reason="asked", accepted_at=now(8))
 
@@ -528,6 +581,8 @@ def _job_event(kind: type[Record], spec: JobQueued, random: Random) -> Event:
         CancelAccepted: cancel_accepted(job),
         JobAborted: aborted(job, run=run),
         PromotionAbandoned: abandoned(job),
+        QuarantineRecorded: quarantined(job, run=run, content=spec.source_hash[0]),
+        SchemaMismatchFound: mismatch_found(job),
     }
     return made[kind]
 
@@ -606,6 +661,10 @@ def one_of_each() -> list[Event | LoggedCommand]:
         failed(1),
         cancel_accepted(1),
         aborted(1),
+        quarantined(1),
+        quarantine_deleted(1),
+        mismatch_found(1),
+        delete_quarantine(1),
         abandoned(1),
         cancel_command(),
         AbandonJob(

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from eventlog.events import RANGES_MAX
 from executors.guest import limits, shim
 from executors.guest.errors import BadFrameError, BadStatementError
-from executors.guest.frames import decode_batch, decode_error, decode_log, decode_statement
-from executors.validate import sentence, validate
+from executors.guest.frames import Statement, decode_batch, decode_error, decode_log, decode_statement
+from executors.shape import sentence
+from executors.validate import Checked, validate
 from tests.executors.jobs import LINES
 
 Codec = Literal["zstd", "lz4"]
@@ -81,9 +82,9 @@ def test_changed_bytes_give_a_batch_that_validates_or_a_sentence(changes: list[t
         assert len(str(error)) < 500
         return
     checked = validate(batch, LINES)
-    if isinstance(checked, pa.RecordBatch):
-        assert checked.num_rows <= limits.ROWS_PER_BATCH_MAX
-        checked.to_pylist()
+    if isinstance(checked, Checked):
+        assert checked.accepted.num_rows <= batch.num_rows <= limits.ROWS_PER_BATCH_MAX
+        checked.accepted.to_pylist()
     else:
         assert sentence(checked)
 
@@ -99,9 +100,14 @@ def test_any_bytes_are_answered(data: bytes) -> None:
 STATED: dict[str, Any] = {"unit": "records", "output": "lines", "found": 3, "skipped": 1, "unreadable": 1}
 
 
+def decoded(statement: dict[str, Any]) -> Statement:
+    (only,) = decode_statement(json.dumps({"statements": [statement]}).encode()).statements
+    return only
+
+
 def test_a_statement_is_read_and_its_ranges_fit_the_log() -> None:
     ranges = [{"offset": at, "length": -1, "reason": "bad\nchunk\x1b[31m" + "x" * 500} for at in range(RANGES_MAX + 5)]
-    statement = decode_statement(json.dumps({**STATED, "ranges": ranges, "ranges_total": len(ranges)}).encode())
+    statement = decoded({**STATED, "ranges": ranges, "ranges_total": len(ranges)})
     kept = statement.unreadable_ranges()
     assert (len(kept), statement.ranges_total) == (RANGES_MAX, RANGES_MAX + 5)
     assert (kept[7].offset, kept[7].length) == (7, -1)
@@ -111,7 +117,7 @@ def test_a_statement_is_read_and_its_ranges_fit_the_log() -> None:
 
 def test_the_reasons_for_what_was_skipped_fit_the_log() -> None:
     skips = [{"count": 2, "reason": "blank\n" + "x" * 500}, {"count": 1, "reason": "a comment"}]
-    kept = decode_statement(json.dumps({**STATED, "skipped": 3, "skips": skips}).encode()).skipped_units()
+    kept = decoded({**STATED, "skipped": 3, "skips": skips}).skipped_units()
     assert [(skip.count, skip.reason[:7]) for skip in kept] == [(2, "blank x"), (1, "a comme")]
     assert len(kept[0].reason) == limits.RANGE_REASON_CHARS_MAX
 
@@ -138,7 +144,7 @@ def test_the_reasons_for_what_was_skipped_fit_the_log() -> None:
 )
 def test_a_statement_that_makes_no_sense_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(BadStatementError, match="statement of units cannot be used"):
-        decode_statement(json.dumps({**STATED, **change}).encode())
+        decoded({**STATED, **change})
 
 
 @given(

@@ -98,7 +98,7 @@ def test_rows_then_the_statement_then_the_end(tmp_path: Path) -> None:
     assert isinstance(batch, GuestBatch)
     assert (batch.output, batch.batch.to_pydict()) == (0, {"n": [0, 1, 2], "text": ["one", "two", "three"]})
     assert isinstance(statement, GuestStatement)
-    assert (statement.statement.unit, statement.statement.found) == ("lines", 3)
+    assert [(each.unit, each.found) for each in statement.statements] == [("lines", 3)]
     assert isinstance(end, GuestEnd)
     assert seen.log == ""
 
@@ -388,7 +388,7 @@ def test_an_error_frame_by_hand_is_the_parser_s_own_word(tmp_path: Path) -> None
 
 
 def test_many_ranges_are_cut_and_counted(tmp_path: Path) -> None:
-    statements = [frame.statement for frame in run(tmp_path, "damaged").frames if isinstance(frame, GuestStatement)]
+    statements = [frame.statements[0] for frame in run(tmp_path, "damaged").frames if isinstance(frame, GuestStatement)]
     assert (len(statements[0].ranges), statements[0].ranges_total) == (1000, 1500)
     assert statements[0].ranges[3].reason.startswith("bad ?")
 

@@ -1,0 +1,100 @@
+"""Decides what becomes of rejected rows: whether an output with so many of them may be published; and their deletion.
+
+The words of a policy come from several places, the later ones winning: the default, the home's configuration, the
+parser's own declaration, the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from commands.outcome import Decision, Refused
+from eventlog.events import DeleteQuarantine, QuarantineDeleted, QuarantinePolicy, StagedEvidence
+from reducers.fold import State
+
+DELETED_MAX: Final = 1000  # files of one command, so that a frame stays far below its bounds
+PCT_MAX: Final = 100.0
+DEV_POLICY: Final = QuarantinePolicy(allow=True, pct_max=PCT_MAX)
+
+
+class PolicyWords(Struct, frozen=True, kw_only=True):
+    """What one place says of a policy; None where it says nothing. `place` is what it is called."""
+
+    place: str
+    allow: bool | None = None
+    pct_max: float | None = None
+    count_max: int | None = None
+
+
+def cascade(layers: Sequence[PolicyWords]) -> tuple[QuarantinePolicy, tuple[str, ...]]:
+    """Return the policy that the layers make, the last one that says a word winning, and where each word came from."""
+    policy = QuarantinePolicy()
+    came_from: dict[str, str] = {}
+    for layer in layers:
+        said = {
+            name: value for name in ("allow", "pct_max", "count_max") if (value := getattr(layer, name)) is not None
+        }
+        policy = msgspec.structs.replace(policy, **said)
+        came_from |= dict.fromkeys(said, layer.place)
+    return policy, tuple(f"{name}: {place}" for name, place in sorted(came_from.items()))
+
+
+def policy_fault(policy: QuarantinePolicy) -> Refused | None:
+    """Refuse limits that mean nothing."""
+    if not 0.0 <= policy.pct_max <= PCT_MAX:
+        why = f"the limit of rejected rows is {policy.pct_max:g} percent, which is not between 0 and 100"
+        return Refused("bad_quarantine_limit", why, "--quarantine-threshold 5")
+    if policy.count_max is not None and policy.count_max < 0:
+        return Refused("bad_quarantine_limit", f"the limit of rejected rows is {policy.count_max}", "write 0 or more")
+    return None
+
+
+def percentage(evidence: StagedEvidence) -> float:
+    """Return how many of an output's rows were rejected, in percent."""
+    return evidence.rows / (evidence.rows + evidence.accepted) * 100
+
+
+def forbidden(policy: QuarantinePolicy, evidence: Sequence[StagedEvidence]) -> str:
+    """Return why outputs with these rejected rows may not be published, as a sentence for each; "" if they may."""
+    return "; ".join(reason for each in evidence if (reason := _reason(policy, each)))
+
+
+def _reason(policy: QuarantinePolicy, evidence: StagedEvidence) -> str:
+    said = f"{evidence.rows:,} of {evidence.rows + evidence.accepted:,} rows of {evidence.output} broke a rule"
+    if not policy.allow:
+        return f"{said} and none may"
+    if policy.count_max is not None and evidence.rows > policy.count_max:
+        return f"{said} and at most {policy.count_max:,} may"
+    pct = percentage(evidence)
+    if pct > policy.pct_max:
+        return f"{said} ({pct:.4g} percent) and at most {policy.pct_max:g} percent may"
+    return ""
+
+
+def decide_delete(command: DeleteQuarantine, _state: State) -> Decision:
+    """Say that files of rejected rows are deleted; the shell removes them when that is durable.
+
+    Which files there are is known to the read model alone, so they come with the command; a file that is deleted again
+    is recorded again, which changes nothing.
+    """
+    if not command.reason.strip():
+        why = "delete rejected rows: they are evidence, and no reason was given"
+        return Refused("reason_missing", why, "casparian quarantine purge --reason TEXT")
+    if len(command.files) > DELETED_MAX:
+        return Refused("batch_too_large", f"at most {DELETED_MAX} files are deleted at once")
+    return [
+        QuarantineDeleted(
+            job=each.job,
+            output=each.output,
+            file=each.file,
+            sink_uri=each.sink_uri,
+            digest=each.digest,
+            reason=command.reason,
+            deleted_at=command.now,
+        )
+        for each in command.files
+    ]

@@ -1,0 +1,217 @@
+"""Rows that break the rules of their output: kept, told, decided by policy, looked at, exported and deleted."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from eventlog.schema import QUARANTINE_COLUMNS
+from tests.acceptance.terminal import Done, Terminal
+
+pytestmark = pytest.mark.acceptance
+
+GOOD = [f"{n}|{n}.50|2024-01-02 09:30:{n:02}.5Z|ann" for n in range(1, 20)]
+BAD = "x20|1O.25|2024-02-31 10:00:00Z|"  # no number, a letter in the price, no such day, no buyer
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Terminal:
+    """A terminal whose command knows the parser of these tests too."""
+    made = Terminal(tmp_path)
+    made.command = (sys.executable, "-P", "-m", "tests.acceptance.driver")
+    return made
+
+
+@pytest.fixture
+def trades(terminal: Terminal) -> Path:
+    return write(terminal, "day.trades", [*GOOD[:4], "# a comment", *GOOD[4:], BAD])
+
+
+def write(terminal: Terminal, name: str, lines: list[str]) -> Path:
+    path = terminal.folder / "trades" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def run(terminal: Terminal, *inputs: Path, options: tuple[str, ...] = (), json: bool = True) -> Done:
+    shape = ("--json",) if json else ()
+    return terminal.casparian("run", "typed", *inputs, "--sink", f"parquet://{terminal.out}", *options, *shape)
+
+
+def kept_rows(report: dict[str, Any]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for each in report["quarantine"]:
+        rows += pq.read_table(each["path"]).to_pylist()
+    return rows
+
+
+def test_an_output_with_a_rejected_row_is_not_published_and_the_row_is_kept(terminal: Terminal, trades: Path) -> None:
+    done = run(terminal, trades)
+    assert done.code == 4, done.err
+    (file,) = done.json["files"]
+    assert (file["action"], file["status"]) == ("failed", "policy")
+    assert "1 of 20 rows of trades broke a rule and none may" in file["reason"]
+    (kept,) = done.json["quarantine"]
+    assert (kept["output"], kept["rows"], kept["accepted"], kept["rejected"]) == ("trades", 1, 19, True)
+    assert [(rule["column"], rule["code"], rule["rows"]) for rule in kept["rules"]] == [
+        ("number", "format_invalid", 1),
+        ("price", "format_invalid", 1),
+        ("at", "format_invalid", 1),
+        ("buyer", "null_not_allowed", 1),
+    ]
+    (row,) = kept_rows(done.json)
+    assert {name: row[name] for name in ("number", "price", "at", "buyer")} == {
+        "number": "x20", "price": "1O.25", "at": "2024-02-31 10:00:00Z", "buyer": None,
+    }  # fmt: skip
+    assert list(row)[-len(QUARANTINE_COLUMNS) :] == [column.name for column in QUARANTINE_COLUMNS]
+    assert row["_error_msg"].count("; ") == 3
+    assert (row["_rule_id"], row["_violation_type"]) == ("number.format_invalid", "schema")
+    assert (row["_source_row"], row["_output_row_index"]) == (21, None)
+    assert (row["_cf_job_id"], row["_cf_source_hash"], row["_cf_parser_version"]) == (
+        str(file["job"]), file["source_hash"], "1.0.0",
+    )  # fmt: skip
+    assert sorted(path.name for path in terminal.out.iterdir() if path.suffix == ".parquet") == [
+        Path(kept["path"]).name
+    ]
+    assert Path(kept["path"]).name.startswith("trades_quarantine_")
+    assert [path.name for path in terminal.out.iterdir() if path.name.endswith(".stage")] == []
+    assert terminal.sql("select count(*) from trades_quarantine") == [[1]]
+    assert terminal.sql("select count(*) from trades") == [[0]]
+    assert terminal.casparian("log", "verify").code == 0
+    assert terminal.casparian("replay", "--check").code == 0
+
+
+def test_with_leave_the_other_rows_are_published_beside_it(terminal: Terminal, trades: Path) -> None:
+    done = run(terminal, trades, options=("--allow-quarantine",))
+    assert done.code == 3, done.err
+    (file,) = done.json["files"]
+    assert (file["status"], file["found"], file["written"], file["quarantined"]) == ("partial_success", 20, 19, 1)
+    assert done.json["quarantine"][0]["pct"] == 5.0
+    assert terminal.sql("select count(*), sum(price)::varchar from trades") == [[19, "199.50"]]
+    assert terminal.sql('select typeof(price), typeof("at"), typeof(number) from trades limit 1') == [
+        ["DECIMAL(10,2)", "TIMESTAMP WITH TIME ZONE", "BIGINT"]
+    ]
+    assert terminal.sql("select _source_row, price from trades_quarantine") == [[21, "1O.25"]]
+    again = run(terminal, trades, options=("--allow-quarantine",))
+    assert (again.code, again.json["reused"]) == (3, 1)
+    balance = terminal.casparian("balance", "--json")
+    assert balance.code == 3
+    assert [(each["unit"], each["found"], each["written"], each["quarantined"]) for each in balance.json["totals"]] == [
+        ("trades", 20, 19, 1),
+        ("lines", 21, 20, 0),
+    ]
+
+
+def test_the_evidence_of_a_rejection_gives_way_to_a_later_reading(terminal: Terminal, trades: Path) -> None:
+    assert run(terminal, trades).code == 4
+    assert run(terminal, trades, options=("--allow-quarantine",)).code == 3
+    assert terminal.sql("select _cf_job_id from trades_quarantine") == [["2"]]
+    assert terminal.sql("select count(*) from trades_quarantine_all") == [[2]]
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (("--allow-quarantine", "--quarantine-threshold", "5"), 3),
+        (("--allow-quarantine", "--quarantine-threshold", "4.9"), 4),
+        (("--allow-quarantine", "--quarantine-count", "1"), 3),
+        (("--allow-quarantine", "--quarantine-count", "0"), 4),
+        (("--quarantine-threshold", "50"), 4),
+    ],
+)
+def test_the_limits_decide(terminal: Terminal, trades: Path, options: tuple[str, ...], code: int) -> None:
+    assert run(terminal, trades, options=options).code == code
+
+
+def test_the_command_line_has_the_last_word_over_the_configuration(terminal: Terminal, trades: Path) -> None:
+    terminal.home.mkdir(parents=True)
+    (terminal.home / "config.toml").write_text("[quarantine]\nallow = true\npct_max = 5.0\n")
+    assert run(terminal, trades, options=("--no-quarantine",)).code == 4
+    assert run(terminal, trades).code == 3
+    (terminal.home / "config.toml").write_text("[quarantine]\nallows = true\n")
+    refused = run(terminal, trades)
+    assert (refused.code, refused.json["error"]["code"]) == (2, "bad_config")
+
+
+def test_one_screen_says_which_rule_where_and_what_can_follow(terminal: Terminal, trades: Path) -> None:
+    done = run(terminal, trades, options=("--allow-quarantine",), json=False)
+    assert done.code == 3
+    for said in (
+        "trades: 1 of 20 rows broke a rule (5.00%)",
+        "price.format_invalid: 1 row",
+        "day.trades:21 'x20'",
+        "casparian quarantine show",
+        "trades_quarantine",
+    ):
+        assert said in done.out, said
+
+
+def test_what_the_parser_itself_calls_wrong_is_rejected_too(terminal: Terminal) -> None:
+    path = write(terminal, "own.trades", [*GOOD, "!30|1.00|2024-01-02 09:30:00Z|bob"])
+    done = run(terminal, path, options=("--allow-quarantine",))
+    assert [(rule["column"], rule["code"]) for rule in done.json["quarantine"][0]["rules"]] == [("", "parser")]
+    (row,) = kept_rows(done.json)
+    assert (row["_rule_id"], row["_violation_type"]) == ("parser", "parser")
+
+
+def test_other_columns_fail_the_job_and_the_difference_is_kept(terminal: Terminal) -> None:
+    good, other = write(terminal, "good.trades", GOOD), write(terminal, "other.trades", ["#columns seller", *GOOD])
+    done = run(terminal, good.parent)
+    assert done.code == 1
+    assert {Path(file["path"]).name: file["action"] for file in done.json["files"]} == {
+        good.name: "run",
+        other.name: "failed",
+    }
+    found = terminal.sql("select output_name, extra, missing, expected from cf_job_schema_mismatch")
+    assert found == [["trades", '["seller"]', "[]", '["number","price","at","buyer"]']]
+
+
+def test_rejected_rows_are_listed_shown_sampled_and_exported(terminal: Terminal, trades: Path) -> None:
+    write(terminal, "more.trades", [*GOOD, "a|1.234|2024-01-02 09:30:00|bob", "b|1.2|2024-01-02 09:30:00Z|bob"])
+    assert run(terminal, trades.parent, options=("--allow-quarantine",)).code == 3
+    listed = terminal.casparian("quarantine", "ls", "--json").json["quarantine"]
+    assert [(each["output"], each["rows"], each["state"]) for each in listed] == [
+        ("trades", 2, "kept"),
+        ("trades", 1, "kept"),
+    ]
+    shown = terminal.casparian("quarantine", "show")
+    assert "trades: 3 of 41 rows broke a rule" in shown.out
+    assert "number.format_invalid: 3 rows" in shown.out
+    assert "more.trades:20 'a'" in shown.out
+    sampled = terminal.casparian("quarantine", "sample", "--rule", "number.format_invalid", "--limit", "2", "--json")
+    assert len(sampled.json["rows"]) == 2
+    assert "precision_exceeded" not in sampled.out
+    file = terminal.folder / "rejected.csv"
+    assert terminal.casparian("quarantine", "export", file, "--output", "trades").code == 0
+    with file.open(newline="") as source:
+        rows = list(csv.DictReader(source))
+    assert sorted(row["number"] for row in rows) == ["a", "b", "x20"]
+    again = terminal.casparian("quarantine", "export", file, "--output", "trades", "--json")
+    assert (again.code, again.json["error"]["code"]) == (2, "exists")
+    nothing = terminal.casparian("quarantine", "show", "--output", "buyers", "--json")
+    assert (nothing.code, nothing.json["error"]["code"]) == (1, "not_found")
+
+
+def test_rejected_rows_are_deleted_on_a_persons_word_only_and_the_log_says_so(terminal: Terminal, trades: Path) -> None:
+    (kept,) = run(terminal, trades).json["quarantine"]
+    unsaid = terminal.casparian("quarantine", "purge", "--reason", "closed", "--json")
+    assert (unsaid.code, unsaid.json["error"]["code"]) == (2, "usage")
+    (terminal.home / "config.toml").write_text("[quarantine]\nretention_days = 30\n")
+    young = terminal.casparian("quarantine", "purge", "--reason", "closed", "--json")
+    assert (young.json["deleted"], Path(kept["path"]).exists()) == ([], True)
+    done = terminal.casparian("quarantine", "purge", "--older-than", "0", "--reason", "the case is closed", "--json")
+    assert done.code == 0, done.err
+    assert [each["job"] for each in done.json["deleted"]] == [kept["job"]]
+    assert not Path(kept["path"]).exists()
+    (listed,) = terminal.casparian("quarantine", "ls", "--json").json["quarantine"]
+    assert (listed["state"], listed["reason"], listed["rows"]) == ("deleted", "the case is closed", 1)
+    assert terminal.sql("select count(*) from trades_quarantine") == [[0]]
+    assert terminal.casparian("outputs").code == 0
+    assert "the case is closed" in terminal.casparian("explain", "job", str(kept["job"])).out
+    assert terminal.casparian("replay", "--check").code == 0
