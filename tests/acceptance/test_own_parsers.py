@@ -18,6 +18,7 @@ from tests.acceptance.terminal import RUN_SECONDS_MAX, Done, Terminal, eventuall
 
 pytestmark = pytest.mark.acceptance
 
+LENIENT = ("--allow-quarantine", "--quarantine-threshold", "100")
 PARSER = """
 import time
 import pyarrow as pa
@@ -286,3 +287,30 @@ def test_a_parser_that_is_begun_with_the_helper_is_a_folder_whose_hash_covers_it
     assert terminal.casparian("parser", "show", "mine/bookings", "--json").json["artifact_hash"] != before
     again = terminal.casparian("parser", "new", "bookings", "--with-sdk", "--dir", "mine", "--json")
     assert (again.code, error(again)["code"]) == (1, "exists")
+
+
+def test_a_parser_that_is_begun_runs_at_once(terminal: Terminal, tmp_path: Path) -> None:
+    terminal.casparian("parser", "new", "access_log")
+    (tmp_path / "README.md").write_text("paid 12.50 on 2026-01-31\n\nthe 2026-02-31 is no day\n")
+    done = terminal.casparian("run", "--dev", "./access_log.py", "README.md", *LENIENT, "--json")
+    (file,) = done.json["files"]
+    assert (file["found"], file["written"], file["quarantined"], file["skipped"]) == (3, 1, 1, 1)
+    assert terminal.sql("select line, amount, day from access_log_lines") == [[1, "12.500000", "2026-01-31"]]
+
+
+def test_a_parser_that_is_begun_with_the_helper_names_times_that_never_were(terminal: Terminal, tmp_path: Path) -> None:
+    terminal.casparian("parser", "new", "bookings", "--with-sdk")
+    lines = [
+        "account,amount,booked_at",
+        "a,1.5,2026-01-01 10:00:00",
+        "b,2,2026-03-29 02:30:00",
+        "c,2,2026-10-25 02:30:00",
+    ]
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    done = terminal.casparian("run", "--dev", "./bookings", "table.csv", *LENIENT, "--json")
+    (file,) = done.json["files"]
+    assert (file["found"], file["written"], file["quarantined"]) == (3, 1, 2)
+    assert terminal.sql("select account, booked_at from bookings_rows") == [["a", "2026-01-01T09:00:00.000000Z"]]
+    said = " ".join(str(row) for row in terminal.sql("select * from bookings_rows_quarantine"))
+    assert "never was in Europe/Berlin" in said
+    assert "was twice in Europe/Berlin" in said
