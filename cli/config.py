@@ -34,7 +34,7 @@ def read_config(home: Home) -> Config:
     try:
         with path.open("rb") as file:
             data = file.read(CONFIG_BYTES_MAX + 1)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return Config()
     except OSError as error:
         raise _bad(home, f"{error.strerror}") from error

@@ -90,21 +90,21 @@ def run(
 ) -> None:
     """Parse files into tables; files whose tables exist already are reused.
 
+    Example: `casparian run evtx ./case --sink parquet://./out`
+
     A parser of your own runs with your rights: a run on a terminal asks before the first time, and whenever a byte of
     it has changed; elsewhere `casparian parser trust` says it before.
-
-    Example: `casparian run evtx ./case --sink parquet://./out`
 
     Rows that break the rules of their output never enter its table. They are kept beside it, with what is wrong with
     each: see `casparian quarantine`. Unless --allow-quarantine is given, an output with such rows is not published.
 
     Exit codes: 0 all is well, 1 a file failed, 2 wrong usage, 3 some records could not be read or rows were rejected,
-    4 the parser is not trusted, or rejected rows kept an output from being published, 5 a balance sheet did not add up,
+    4 the parser is not trusted or rejected rows kept an output from being published, 5 a balance sheet did not add up,
     70 the log could not be written, 130 interrupted.
     """
     from cli.own_parser import named_own
     from cli.session import Request
-    from commands.quarantine import PolicyWords
+    from commands.quarantine import PCT_MAX, PolicyWords
     from eventlog.ids import ParserName
 
     place = find_home(home)
@@ -113,13 +113,14 @@ def run(
     flags = PolicyWords(
         place="command line", allow=allow_quarantine, pct_max=quarantine_threshold, count_max=quarantine_count
     )
+    trying = PolicyWords(place="--dev", allow=True, pct_max=PCT_MAX) if dev else PolicyWords(place="")
     request = Request(
         parser=own.package.name if own is not None else ParserName(parser),
         own=own,
         inputs=tuple(os.fsencode(name) for name in inputs),
         sink_uri=target.uri,
         settings=_settings(settings or []),
-        quarantine=(_configured(place), flags),
+        quarantine=(_configured(place), trying, flags),
         remake_lost=remake_lost,
     )
     _check_inputs(request.inputs)

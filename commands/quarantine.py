@@ -18,7 +18,6 @@ from reducers.fold import State
 
 DELETED_MAX: Final = 1000  # files of one command, so that a frame stays far below its bounds
 PCT_MAX: Final = 100.0
-DEV_POLICY: Final = QuarantinePolicy(allow=True, pct_max=PCT_MAX)
 
 
 class PolicyWords(Struct, frozen=True, kw_only=True):

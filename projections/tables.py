@@ -699,9 +699,9 @@ IGNORED: frozenset[type[Record]] = frozenset(
         StartRun,
         CancelJob,
         AbandonJob,
+        DeleteQuarantine,
         TrustParser,
         RevokeParser,
-        DeleteQuarantine,
     }
 )
 

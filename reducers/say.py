@@ -135,6 +135,9 @@ def _command(command: LoggedCommand) -> str:
             return f"asked to cancel job {command.job}: {command.reason}"
         case AbandonJob():
             return f"asked to abandon job {command.job}: {command.reason}"
+        case DeleteQuarantine():
+            files = "1 file" if len(command.files) == 1 else f"{len(command.files)} files"
+            return f"asked to delete {files} of rejected rows: {command.reason}"
         case TrustParser():
             return (
                 f"asked to trust parser {command.parser} {command.version} ({_HOW[command.how]}), "
@@ -142,9 +145,6 @@ def _command(command: LoggedCommand) -> str:
             )
         case RevokeParser():
             return f"asked to trust parser {command.parser} no more: {command.reason}"
-        case DeleteQuarantine():
-            files = "1 file" if len(command.files) == 1 else f"{len(command.files)} files"
-            return f"asked to delete {files} of rejected rows: {command.reason}"
         case _:
             assert_never(command)
 
