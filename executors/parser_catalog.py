@@ -44,6 +44,8 @@ GUEST_PROTOCOL_VERSION: Final = "0.1"  # of the contract between a parser and it
 SOURCE_FILES_MAX: Final = 1000
 DEV_HASH_CHARACTERS: Final = 8  # of the artifact hash, in the version of a run under development
 SOURCE_BYTES_MAX: Final = 4 * 1024 * 1024  # of one file
+OUTPUTS_MAX: Final = 256  # each job names them all, in one line of the log
+DECLARED_BYTES_MAX: Final = 512 * 1024  # of what a deployment says of a parser, as JSON: one line of the log
 HOST_PACKAGES: Final = ("pyarrow",)  # every parser's rows pass through it
 NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
@@ -185,6 +187,7 @@ def _package(
     outputs = _outputs(entrypoint, source)
     environment = _environment(told_in, manifest.packages)
     components = _components(sources, outputs, environment)
+    _check_size(entrypoint, (outputs, manifest.settings, components))
     return ParserPackage(
         name=ParserName(manifest.name),
         version=manifest.version,
@@ -197,6 +200,13 @@ def _package(
         components=components,
         description=manifest.description,
     )
+
+
+def _check_size(entrypoint: Path, declared: tuple[object, ...]) -> None:
+    size = len(msgspec.json.encode(declared))
+    if size > DECLARED_BYTES_MAX:
+        why = f"what it declares takes {size:,} bytes, at most {DECLARED_BYTES_MAX:,} are kept of a parser"
+        fail(f"read {entrypoint}", f"{why}; declare fewer or shorter columns, settings and files")
 
 
 def _builtin_folder() -> Path:
@@ -333,6 +343,8 @@ def _outputs(path: Path, source: bytes) -> tuple[OutputSchema, ...]:
     literal = literal_named("outputs", path, source)
     if not isinstance(literal, dict) or not literal:
         fail(doing, 'they declare nothing; write outputs = {"name": {"columns": [...]}}')
+    if len(literal) > OUTPUTS_MAX:
+        fail(doing, f"{len(literal):,} of them, at most {OUTPUTS_MAX}; make several parsers of it")
     return tuple(_output(name, declared, doing=doing) for name, declared in literal.items())
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.conftest import write_log
-from tests.acceptance.terminal import RUN_SECONDS_MAX, Done, Terminal, eventually
+from tests.acceptance.terminal import RUN_SECONDS_MAX, Done, Terminal, eventually, interrupt
 
 pytestmark = pytest.mark.acceptance
 
@@ -64,16 +64,15 @@ def logged(terminal: Terminal, *types: str) -> list[dict[str, Any]]:
     return [record for record in records if record.get("type") in types]
 
 
-def answered(terminal: Terminal, words: tuple[str, ...], answer: str) -> tuple[int, str]:
-    """Type a command on a terminal, and the answer to what it asks; its exit code and all that was shown."""
+def answered(terminal: Terminal, words: tuple[str, ...], keys: bytes) -> tuple[int, str]:
+    """Type a command on a terminal, and `keys` when it asks (none is Ctrl-C); its exit code and all that was shown."""
     leader, follower = pty.openpty()
     started = subprocess.Popen(
         [*terminal.command, *words], env=terminal.env, cwd=terminal.folder, stdin=follower, stdout=follower,
         stderr=follower, start_new_session=True,
     )  # fmt: skip
     os.close(follower)
-    os.write(leader, f"{answer}\n".encode())
-    shown = b""
+    shown, asked = b"", False
     while True:
         try:
             piece = os.read(leader, 65536)
@@ -82,6 +81,9 @@ def answered(terminal: Terminal, words: tuple[str, ...], answer: str) -> tuple[i
         if not piece:
             break
         shown += piece
+        if b"[y/N]" in shown and not asked:
+            asked = True
+            os.write(leader, keys) if keys else interrupt(started)
     os.close(leader)
     return started.wait(RUN_SECONDS_MAX), shown.decode("utf-8", "replace")
 
@@ -112,15 +114,37 @@ def test_trusted_by_command_it_runs_and_a_changed_byte_is_refused_again(terminal
 
 def test_on_a_terminal_it_asks_once_and_records_the_answer(terminal: Terminal, parser: Path) -> None:
     words = ("run", "./lines.py", "a.txt")
-    code, shown = answered(terminal, words, "n")
+    code, shown = answered(terminal, words, b"n\n")
     assert code == 4
     assert "Run the code of ./lines.py (lines 0.1, artifact" in " ".join(shown.split())
     assert logged(terminal, "ParserTrusted") == []
-    code, _shown = answered(terminal, words, "y")
+    code, _shown = answered(terminal, words, b"y\n")
     assert code == 0
     (said,) = logged(terminal, "ParserTrusted")
     assert (said["data"]["how"], said["data"]["parser"]) == ("asked", "lines")
     assert run(terminal, parser).json["reused"] == 1
+
+
+@pytest.mark.parametrize("keys", [b"\n", b"\x04", b"nonsense\n"], ids=["return", "end of file", "nonsense"])
+def test_only_yes_is_yes(terminal: Terminal, parser: Path, keys: bytes) -> None:
+    code, _shown = answered(terminal, ("run", "./lines.py", "a.txt"), keys)
+    assert code == 4
+    assert logged(terminal, "ParserTrusted", "ParserDeployed", "RunStarted")[1:] == []  # but the built-in one's
+
+
+def test_ctrl_c_at_the_question_is_no_answer(terminal: Terminal, parser: Path) -> None:
+    code, shown = answered(terminal, ("run", "./lines.py", "a.txt"), b"")
+    assert code == 130, shown
+    assert logged(terminal, "ParserTrusted") == []
+
+
+def test_columns_that_come_and_go_are_for_trying_out(terminal: Terminal, parser: Path) -> None:
+    loose = PARSER.replace('"type": "string"}]', '"type": "string"}], "mode": "allow_extra"')
+    parser.write_text(loose.replace('names=["text"])', 'names=["text"]).append_column("more", pa.array([1, 2]))'))
+    trust(terminal, parser)
+    assert error(run(terminal, parser))["code"] == "loose_output"
+    tried = run(terminal, parser, "--dev")
+    assert (tried.code, tried.json["processed"]) == (0, 1)
 
 
 def test_a_version_means_one_source_also_for_who_trusts_both(terminal: Terminal, parser: Path) -> None:
