@@ -33,11 +33,14 @@ from eventlog.events import (
     ParserRevoked,
     ParserTrusted,
     PromotionAbandoned,
+    QuarantineDeleted,
+    QuarantineRecorded,
     Record,
     RunFinished,
     RunInterrupted,
     RunPlanned,
     RunStarted,
+    SchemaMismatchFound,
     WriterOpened,
 )
 
@@ -55,6 +58,9 @@ IGNORES: frozenset[type[Record]] = frozenset(
     {
         WriterOpened,
         ParserDeployed,
+        QuarantineDeleted,
+        QuarantineRecorded,
+        SchemaMismatchFound,
         LogForked,
         LogRecovered,
         LogRepaired,
