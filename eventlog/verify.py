@@ -12,7 +12,7 @@ from typing import Final, get_args
 
 from msgspec import Struct
 
-from eventlog.chain import ChainScan, Link, Segment, Waypoint, genesis_link, list_segments
+from eventlog.chain import ChainScan, Link, Segment, Waypoint, find_segment, genesis_link, list_segments, without_zeros
 from eventlog.checkpoint import ANCHOR_PLACE, Comparison, Expected, read_anchor, read_checkpoint, require_log
 from eventlog.errors import (
     BadNoteError,
@@ -248,7 +248,10 @@ class _Audit:
     def _being_written(self, segment: Segment) -> bool:
         """Return whether the bytes past the chain are a write under way."""
         self.writer_active = self.writer_active or is_locked(self.folder, fs=self.fs)
-        return self.writer_active or self.fs.lstat(segment.path).st_size != segment.size
+        if self.writer_active:
+            return True
+        now = without_zeros(find_segment(self.folder, first=segment.first, fs=self.fs), fs=self.fs)
+        return (now.size, now.ahead) != (segment.size, segment.ahead)
 
     def _reopened_meanwhile(self, closed: Closed) -> bool:
         """Return whether a writer has come since CLOSED was read: it removes CLOSED before it appends.
