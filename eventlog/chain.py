@@ -273,13 +273,16 @@ class ChainScan:
 
     def _walk(self, read: Read, segment: Segment) -> Iterator[RawFrame]:
         window, at = b"", 0  # window[at] is the byte at self.offset
+        view = memoryview(window)
         while self.offset < segment.size:  # every round goes forward by a frame or ends with a gap
             match = find_commit_line(window, at)
-            for size in (WINDOW_BYTES, FRAME_SPAN_BYTES_MAX):
-                if match is not None:
-                    break
-                window, at = read(min(size, segment.size - self.offset), self.offset), 0
-                match = find_commit_line(window, 0)
+            if match is None:
+                for size in (WINDOW_BYTES, FRAME_SPAN_BYTES_MAX):
+                    window, at = read(min(size, segment.size - self.offset), self.offset), 0
+                    match = find_commit_line(window, 0)
+                    if match is not None:
+                        break
+                view = memoryview(window)
             if match is None:
                 self.gap = _no_frame(window)
                 return
@@ -290,7 +293,7 @@ class ChainScan:
                     check="bytes", expected=f"{line.bytes} bytes before the commit line", actual=str(middle - at)
                 )
                 return
-            self.gap = _misfit(line, self.link, self.hasher.of(window[at : hashed_end(match)]))
+            self.gap = _misfit(line, self.link, self.hasher.of(view[at : hashed_end(match)]))
             if line.commit > self.commit_max and self.gap is None:
                 self.gap = Gap(check="lineage", expected="the segment of the fork", actual=f"commit {line.commit}")
             if self.gap is not None:

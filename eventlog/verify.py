@@ -194,7 +194,8 @@ class _Audit:
     def _check_frame(self, raw: RawFrame, scan: _AuditScan) -> None:
         before, line = scan.before, raw.line
         scan.before = scan.link
-        self.writer.hear(raw)
+        if line.epoch != self.writer.epoch:
+            self.writer.hear(raw)
         misplaced = misplaced_line(raw.lines, first=line.first, last=line.last)
         if misplaced is not None:
             seq, actual = misplaced
@@ -207,12 +208,19 @@ class _Audit:
         except UnknownEventError as error:
             self._note_unknown(self.writer.blame(error), raw, scan)
             return
-        telling = [record for record in records if type(record.data) in _TELLING]
-        self._check_epoch(telling, before, raw, scan)
         self.skipped += len(skipped)
-        self.events += len(records) - sum(isinstance(record.data, _COMMANDS) for record in telling)
-        for record in telling:
-            self._check_cancel(record, raw, scan)
+        self.events += len(records)
+        telling = [record for record in records if type(record.data) in _TELLING]
+        if telling or line.epoch != before.epoch:  # most frames say nothing that a rule looks into
+            self._check_telling(telling, before, raw, scan)
+
+    def _check_telling(self, records: Sequence[LogRecord], before: Link, raw: RawFrame, scan: _AuditScan) -> None:
+        self._check_epoch(records, before, raw, scan)
+        for record in records:
+            if isinstance(record.data, _COMMANDS):
+                self.events -= 1
+            else:
+                self._check_cancel(record, raw, scan)
 
     def _check_epoch(self, records: Sequence[LogRecord], before: Link, raw: RawFrame, scan: _AuditScan) -> None:
         opened = [record.data.epoch for record in records if isinstance(record.data, WriterOpened)]
