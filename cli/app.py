@@ -26,6 +26,7 @@ from cli import (
     outputs,
     parser,
     parser_new,
+    preview,
     quarantine,
     record,
     replay,
@@ -68,6 +69,7 @@ def main(
 
 
 app.command("run", cls=PlainCommand)(run.run)
+app.command("preview", cls=PlainCommand)(preview.preview)
 app.command("sql", cls=PlainCommand)(sql.sql)
 app.command("jobs", cls=PlainCommand)(jobs.jobs)
 app.command("files", cls=PlainCommand)(files.files)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import tomllib
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 from msgspec import Meta, Struct
 
 from cli.errors import EXIT_USAGE, CliError
 from cli.home import Home
+
+if TYPE_CHECKING:
+    from commands.quarantine import PolicyWords
 
 CONFIG_BYTES_MAX: Final = 1024 * 1024
 DAYS_MAX: Final = 36_500
@@ -44,6 +47,14 @@ def read_config(home: Home) -> Config:
         return msgspec.convert(tomllib.loads(data.decode()), Config)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
         raise _bad(home, str(error)) from error
+
+
+def quarantine_words(home: Home) -> PolicyWords:
+    """Return what the home's config.toml says of rejected rows, as one place of the cascade. Raises CliError."""
+    from commands.quarantine import PolicyWords
+
+    said = read_config(home).quarantine
+    return PolicyWords(place="config.toml", allow=said.allow, pct_max=said.pct_max, count_max=said.count_max)
 
 
 def _bad(home: Home, why: str) -> CliError:

@@ -11,7 +11,7 @@ import typer
 
 from cli.errors import EXIT_INTERRUPTED, EXIT_USAGE, CliError
 from cli.home import Home, find_home, prepare_home, refuse_own_folder
-from cli.options import HomeOption, JsonOption, complete_parser, parse_size
+from cli.options import HomeOption, JsonOption, complete_parser, parse_settings, parse_size
 from cli.render import out_json, talk
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from cli.session import Request
     from cli.stopping import Stopping
     from cli.watch import JobWatch
-    from commands.quarantine import PolicyWords
     from sinks.uri import SinkTarget
 
 WORKERS_MAX = 64
@@ -102,9 +101,10 @@ def run(
     4 the parser is not trusted or rejected rows kept an output from being published, 5 a balance sheet did not add up,
     70 the log could not be written, 130 interrupted.
     """
+    from cli.config import quarantine_words
     from cli.own_parser import named_own
     from cli.session import Request
-    from commands.quarantine import PCT_MAX, PolicyWords
+    from commands.quarantine import PolicyWords, trying
     from eventlog.ids import ParserName
 
     place = find_home(home)
@@ -113,14 +113,13 @@ def run(
     flags = PolicyWords(
         place="command line", allow=allow_quarantine, pct_max=quarantine_threshold, count_max=quarantine_count
     )
-    trying = PolicyWords(place="--dev", allow=True, pct_max=PCT_MAX) if dev else PolicyWords(place="")
     request = Request(
         parser=own.package.name if own is not None else ParserName(parser),
         own=own,
         inputs=tuple(os.fsencode(name) for name in inputs),
         sink_uri=target.uri,
-        settings=_settings(settings or []),
-        quarantine=(_configured(place), trying, flags),
+        settings=parse_settings(settings or []),
+        quarantine=(quarantine_words(place), trying(dev=dev), flags),
         remake_lost=remake_lost,
     )
     _check_inputs(request.inputs)
@@ -131,14 +130,6 @@ def run(
         place, request, workers=workers or _cores(), limits=_limits(job_memory, job_seconds), as_json=as_json
     )
     raise typer.Exit(report.exit)
-
-
-def _configured(place: Home) -> PolicyWords:
-    from cli.config import read_config
-    from commands.quarantine import PolicyWords
-
-    said = read_config(place).quarantine
-    return PolicyWords(place="config.toml", allow=said.allow, pct_max=said.pct_max, count_max=said.count_max)
 
 
 def _carry_out(place: Home, request: Request, *, workers: int, limits: JobLimits, as_json: bool) -> RunReport:
@@ -222,18 +213,6 @@ def _remake_command(request: Request) -> str:
         parser = [*(["--dev"] if request.own.dev else []), request.own.word]
     words = ["casparian", "run", *parser, *map(os.fsdecode, request.inputs), "--sink", request.sink_uri]
     return shlex.join([*words, *settings, "--remake-lost"])
-
-
-def _settings(words: list[str]) -> dict[str, str]:
-    """Read NAME=VALUE words; whether the parser has such a setting is the run's decision."""
-    settings: dict[str, str] = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not equals or not name or name in settings:
-            why = "it is set twice" if name in settings else "it is not of the form NAME=VALUE"
-            raise CliError("usage", f"read --set {word}: {why}", "--set raw_xml=true", exit_code=EXIT_USAGE)
-        settings[name] = value
-    return settings
 
 
 def _limits(memory_bytes_max: int | None, seconds_max: float | None) -> JobLimits:
