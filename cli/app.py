@@ -31,6 +31,8 @@ from cli import (
     record,
     replay,
     run,
+    schema,
+    schema_show,
     sql,
     tape,
 )
@@ -80,6 +82,9 @@ app.command("replay", cls=PlainCommand)(replay.replay)
 app.command("demo", cls=PlainCommand)(demo.demo)
 app.add_typer(job.app, name="job")
 app.add_typer(quarantine.app, name="quarantine")
+schema.app.command("show", cls=PlainCommand)(schema_show.show)
+schema.app.command("diff", cls=PlainCommand)(schema_show.diff)
+app.add_typer(schema.app, name="schema")
 parser.app.command("new", cls=PlainCommand)(parser_new.new)
 app.add_typer(parser.app, name="parser")
 app.add_typer(explain.app, name="explain")
