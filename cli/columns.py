@@ -58,13 +58,13 @@ HEADINGS = ("", "column", "declared", "given as", "nulls", "what differs")
 NUMBERS = (4,)  # the place of the column that is set to the right
 
 
-def cells(column: ColumnReport, *, given: bool) -> tuple[object, ...]:
-    """Return the line of a column. `given` is false where nothing at all was given: nothing can be compared."""
+def cells(column: ColumnReport) -> tuple[object, ...]:
+    """Return the line of a column."""
     return (
-        (DIFFERS if column.differences else EQUAL) if given else "",
+        DIFFERS if column.differences else EQUAL,
         column.name,
         column.declared if column.declared is not None else "-",
-        ", ".join(column.given) or ("-" if given else ""),
+        ", ".join(column.given) or "-",
         f"{column.nulls:,}" if column.given else "",
         "; ".join(told(each) for each in column.differences),
     )

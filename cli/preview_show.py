@@ -37,12 +37,14 @@ def show_preview(report: PreviewReport, place: Home, *, run: str, schema: str) -
 
 
 def _show_output(output: PreviewOutput) -> None:
-    given = any(column.given for column in output.columns)
     mode = "" if output.mode == "strict" else f" ({output.mode})"
-    told = f"{count(output.accepted, 'row')} accepted" if given else "no rows were given"
+    if not any(column.given for column in output.columns):
+        declared = sum(column.declared is not None for column in output.columns)
+        out(f"output {output.output}{mode}: nothing was given for its {count(declared, 'column')}")
+        return
     rejected = f", {output.rejected:,} rejected" if output.rejected else ""
-    out(f"output {output.output}{mode}: {told}{rejected}")
-    lines = [cells(column, given=given) for column in output.columns]
+    out(f"output {output.output}{mode}: {count(output.accepted, 'row')} accepted{rejected}")
+    lines = [cells(column) for column in output.columns]
     for line in table(HEADINGS, lines, right=NUMBERS):
         out(f"  {line}")
     for warning in output.warnings:
@@ -72,7 +74,7 @@ def row_lines(rows: PreviewRows, *, characters_max: int | None) -> list[str]:
         shown -= 1
     lines = table(rows.columns[:shown], [row[:shown] for row in texts])
     if left := len(rows.columns) - shown:
-        lines.append(f"… and {count(left, 'column')} more: --json has them all")
+        lines.append(f"… and {count(left, 'column')} more: see --json")
     return lines
 
 
