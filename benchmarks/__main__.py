@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import bench_append, bench_evtx, bench_job, bench_log, bench_replay, bench_rerun
+from benchmarks import bench_append, bench_evtx, bench_fix, bench_job, bench_log, bench_replay, bench_rerun
 
 ALL = {
     "append": bench_append.run,
@@ -13,6 +13,7 @@ ALL = {
     "replay": bench_replay.run,
     "rerun": bench_rerun.run,
     "evtx": bench_evtx.run,
+    "fix": bench_fix.run,
 }
 
 

@@ -18,12 +18,14 @@ DIFFERS = "≠"
 class ColumnReport(Struct, frozen=True, kw_only=True):
     """A column of both sides: `declared` in words, null where it is not; `given` in Arrow's words, none if not.
 
-    `differences` says in what the two are not the same, in words; none where they are.
+    `reads_as` is what its first texts, if it has such, could be read as. `differences` says in what the two are not the
+    same, in words; none where they are.
     """
 
     name: str
     declared: str | None
     given: tuple[str, ...]
+    reads_as: str
     rows: int
     nulls: int
     differences: tuple[Difference, ...]
@@ -48,14 +50,15 @@ def _column(
         name=name,
         declared=declared,
         given=seen.types if seen else (),
+        reads_as=seen.reads_as if seen else "",
         rows=seen.rows if seen else 0,
         nulls=seen.nulls if seen else 0,
         differences=tuple(each for each in differences if each.column == name),
     )
 
 
-HEADINGS = ("", "column", "declared", "given as", "nulls", "what differs")
-NUMBERS = (4,)  # the place of the column that is set to the right
+HEADINGS = ("", "column", "declared", "given as", "texts read as", "nulls", "what differs")
+NUMBERS = (5,)  # the place of the column that is set to the right
 
 
 def cells(column: ColumnReport) -> tuple[object, ...]:
@@ -65,6 +68,7 @@ def cells(column: ColumnReport) -> tuple[object, ...]:
         column.name,
         column.declared if column.declared is not None else "-",
         ", ".join(column.given) or "-",
+        column.reads_as,
         f"{column.nulls:,}" if column.given else "",
         "; ".join(told(each) for each in column.differences),
     )

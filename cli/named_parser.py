@@ -6,7 +6,11 @@ person at the keyboard wants to try out exactly what lies there.
 
 from __future__ import annotations
 
+import os
 import shlex
+from collections.abc import Sequence
+
+from msgspec import Struct
 
 from cli.errors import EXIT_REFUSED, EXIT_USAGE, CliError
 from cli.home import Home
@@ -14,9 +18,18 @@ from cli.kept_parsers import load_kept
 from cli.own_parser import is_path, read_own
 from cli.parser_report import has_log, trusted_artifacts
 from cli.reading import reading
+from cli.render import talk
 from executors import parser_catalog
+from executors.declared_schema import SchemaTextError, resolve_outputs
 from executors.parser_catalog import ParserPackage
 from projections import queries
+
+
+class Prepared(Struct, frozen=True, kw_only=True):
+    """A parser with the outputs and settings with which it is to read files."""
+
+    package: ParserPackage
+    settings: dict[str, str]
 
 
 def named_parser(home: Home, word: str) -> ParserPackage:
@@ -52,7 +65,28 @@ def parser_to_run(home: Home, word: str, *, dev: bool) -> ParserPackage:
     )
 
 
-def all_settings(package: ParserPackage, given: dict[str, str]) -> dict[str, str]:
+def with_columns(package: ParserPackage, files: Sequence[str], given: dict[str, str]) -> Prepared:
+    """Return the parser with the outputs that it has under these settings, and all of its settings.
+
+    Columns that it leaves to a run, and that none are declared for, are inferred from the files, as a run does. Raises
+    CliError.
+    """
+    from cli import inferring
+
+    settings = _all_settings(package, given)
+    if wanting := [name for name in package.columns_from.values() if not settings[name]]:
+        found = inferring.infer(package, [os.fsencode(file) for file in files], settings)
+        for line in inferring.told_of_run(found):
+            talk(line)
+        settings |= dict.fromkeys(wanting, inferring.canonical(found))
+    try:
+        return Prepared(package=resolve_outputs(package, settings), settings=settings)
+    except SchemaTextError as error:
+        next_step = f"casparian schema infer FILE --parser {package.name}"
+        raise CliError("no_columns", str(error), next_step, exit_code=EXIT_USAGE) from error
+
+
+def _all_settings(package: ParserPackage, given: dict[str, str]) -> dict[str, str]:
     """Return every setting of the parser with its value. Raises CliError for one that it does not have."""
     from commands.outcome import Refused
     from commands.run import settings_of

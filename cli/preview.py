@@ -11,10 +11,11 @@ import typer
 
 from cli.errors import EXIT_USAGE, CliError
 from cli.home import Home, find_home
-from cli.options import HomeOption, JsonOption, complete_parser, parse_settings
+from cli.options import HomeOption, JsonOption, complete_parser
 from cli.render import out_json
 
 if TYPE_CHECKING:
+    from cli.named_parser import Prepared
     from eventlog.events import QuarantinePolicy
     from executors.parser_catalog import ParserPackage
     from executors.trial import Trial
@@ -34,6 +35,10 @@ ParserOption = Annotated[
 SettingsOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting of the parser.")
 ]
+SchemaOption = Annotated[
+    str | None,
+    typer.Option("--schema", metavar="FILE", help="Declare the columns, as `schema infer` writes them."),
+]
 DevOption = Annotated[
     bool, typer.Option("--dev", help="Run a parser of your own that nobody trusts yet. Nothing is recorded.")
 ]
@@ -47,6 +52,7 @@ def preview(
         typer.Option("--rows", min=0, max=ROWS_SHOWN_MAX, metavar="N", help="Rows of each output to show."),
     ] = 20,
     settings: SettingsOption = None,
+    schema: SchemaOption = None,
     output: Annotated[str | None, typer.Option("--output", metavar="NAME", help="Show only this output.")] = None,
     dev: DevOption = False,
     home: HomeOption = None,
@@ -61,32 +67,35 @@ def preview(
     Exit codes: 0 a run would be clean, 1 the parser fails, gives other columns than it declares, or its account does
     not add up, 2 wrong usage, 3 rows would be rejected or units could not be read, 4 the parser is not trusted.
     """
-    from cli.named_parser import all_settings, parser_to_run
+    from cli.inferring import settings_with_schema
+    from cli.named_parser import parser_to_run, with_columns
     from cli.preview_report import report_of
     from cli.preview_show import show_preview
 
     place = find_home(home)
     package = parser_to_run(place, parser, dev=dev)
-    given = all_settings(package, parse_settings(settings or []))
-    _check_output(package, output)
-    trial = tried(package, file, given, rows_shown=rows)
-    report = report_of(package, file, trial, policy=_policy(place, dev=dev), output=output)
+    given = settings_with_schema(settings or [], schema)
+    check_file(file)
+    prepared = with_columns(package, [file], given)
+    _check_output(prepared.package, output)
+    trial = tried(prepared, file, rows_shown=rows)
+    report = report_of(prepared.package, file, trial, policy=_policy(place, package, dev=dev), output=output)
     if as_json:
         out_json(report)
     else:
-        run = shlex.join(["casparian", "run", *(["--dev"] if dev else []), parser, file, *_set_words(settings)])
+        run = shlex.join(["casparian", "run", *(["--dev"] if dev else []), parser, file, *_set_words(settings, schema)])
         show_preview(report, place, run=run, schema=shlex.join(["casparian", "schema", "show", parser]))
     raise typer.Exit(report.exit)
 
 
-def tried(package: ParserPackage, file: str, settings: dict[str, str], *, rows_shown: int) -> Trial:
-    """Run a parser on a file and keep nothing. Raises CliError where there is no file, or no process to be had."""
+def tried(prepared: Prepared, file: str, *, rows_shown: int) -> Trial:
+    """Run a parser on a file and keep nothing. Raises CliError where no process can be had."""
     from executors.guest.errors import GuestStartError
     from executors.trial import try_parser
 
-    check_file(file)
+    package, source = prepared.package, os.fsencode(os.path.abspath(file))  # noqa: PTH100  as a run scans it
     try:
-        return try_parser(package, os.fsencode(os.path.abspath(file)), settings, rows_shown=rows_shown)  # noqa: PTH100
+        return try_parser(package, source, prepared.settings, rows_shown=rows_shown)
     except GuestStartError as error:
         why = f"try {package.name} on {file}: {error.strerror}"
         raise CliError("guest_not_started", why, "check the temporary folder, then try again") from error
@@ -112,12 +121,13 @@ def _check_output(package: ParserPackage, output: str | None) -> None:
         raise CliError("usage", why, f"it declares: {', '.join(names)}", exit_code=EXIT_USAGE)
 
 
-def _policy(place: Home, *, dev: bool) -> QuarantinePolicy:
-    from cli.config import quarantine_words
+def _policy(place: Home, package: ParserPackage, *, dev: bool) -> QuarantinePolicy:
+    from cli.config import parser_words, quarantine_words
     from commands.quarantine import cascade, trying
 
-    return cascade((quarantine_words(place), trying(dev=dev)))[0]
+    return cascade((quarantine_words(place), parser_words(package), trying(dev=dev)))[0]
 
 
-def _set_words(settings: list[str] | None) -> list[str]:
-    return [word for setting in settings or [] for word in ("--set", setting)]
+def _set_words(settings: list[str] | None, schema: str | None) -> list[str]:
+    declared = ["--schema", schema] if schema is not None else []
+    return [*(word for setting in settings or [] for word in ("--set", setting)), *declared]

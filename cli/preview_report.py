@@ -14,7 +14,7 @@ from cli.errors import EXIT_ERROR, EXIT_OK, EXIT_PARTIAL
 from cli.evidence import Example
 from cli.report import RuleReport
 from commands.job import sheet_fault
-from commands.quarantine import forbidden
+from commands.quarantine import PPM_OF_PERCENT, forbidden
 from eventlog.events import BalanceSheet, QuarantinePolicy
 from executors.mismatch import mismatch_of
 from executors.parser_catalog import ParserPackage
@@ -152,7 +152,7 @@ def _policy(trial: Trial, policy: QuarantinePolicy) -> PolicyReport:
     ]
     return PolicyReport(
         allow=policy.allow,
-        pct_max=policy.pct_max,
+        pct_max=policy.ppm_max / PPM_OF_PERCENT,
         count_max=policy.count_max,
         forbidden=forbidden(policy, rejected),
     )

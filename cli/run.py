@@ -11,7 +11,7 @@ import typer
 
 from cli.errors import EXIT_INTERRUPTED, EXIT_USAGE, CliError
 from cli.home import Home, find_home, prepare_home, refuse_own_folder
-from cli.options import HomeOption, JsonOption, complete_parser, parse_settings, parse_size
+from cli.options import HomeOption, JsonOption, complete_parser, parse_size
 from cli.render import out_json, talk
 
 if TYPE_CHECKING:
@@ -78,6 +78,10 @@ def run(
     quarantine_count: Annotated[
         int | None, typer.Option("--quarantine-count", metavar="ROWS", min=0, help="At most so many of its rows.")
     ] = None,
+    schema: Annotated[
+        str | None,
+        typer.Option("--schema", metavar="FILE", help="Declare the columns, as `schema infer` writes them."),
+    ] = None,
     remake_lost: Annotated[
         bool, typer.Option("--remake-lost", help="Make anew what was published and is not there any more.")
     ] = False,
@@ -102,23 +106,28 @@ def run(
     70 the log could not be written, 130 interrupted.
     """
     from cli.config import quarantine_words
+    from cli.inferring import settings_with_schema
     from cli.own_parser import named_own
     from cli.session import Request
-    from commands.quarantine import PolicyWords, trying
+    from commands.quarantine import PolicyWords, ppm_of, trying
     from eventlog.ids import ParserName
 
     place = find_home(home)
     own = named_own(parser, dev=dev)
     target = _target(place, sink)
     flags = PolicyWords(
-        place="command line", allow=allow_quarantine, pct_max=quarantine_threshold, count_max=quarantine_count
+        place="command line",
+        allow=allow_quarantine,
+        ppm_max=ppm_of(quarantine_threshold),
+        count_max=quarantine_count,
     )
+    given = settings_with_schema(settings or [], schema)
     request = Request(
         parser=own.package.name if own is not None else ParserName(parser),
         own=own,
         inputs=tuple(os.fsencode(name) for name in inputs),
         sink_uri=target.uri,
-        settings=parse_settings(settings or []),
+        settings=given,
         quarantine=(quarantine_words(place), trying(dev=dev), flags),
         remake_lost=remake_lost,
     )
@@ -127,12 +136,19 @@ def run(
     prepare_home(place)
     _check_target(target, named=sink is not None)
     report = _carry_out(
-        place, request, workers=workers or _cores(), limits=_limits(job_memory, job_seconds), as_json=as_json
+        place,
+        request,
+        workers=workers or _cores(),
+        limits=_limits(job_memory, job_seconds),
+        schema_file=schema,
+        as_json=as_json,
     )
     raise typer.Exit(report.exit)
 
 
-def _carry_out(place: Home, request: Request, *, workers: int, limits: JobLimits, as_json: bool) -> RunReport:
+def _carry_out(
+    place: Home, request: Request, *, workers: int, limits: JobLimits, schema_file: str | None, as_json: bool
+) -> RunReport:
     """Be the home's sentinel for one run, and tell how it went."""
     from cli.sentinel import Sentinel
     from cli.stopping import Stopping
@@ -156,8 +172,27 @@ def _carry_out(place: Home, request: Request, *, workers: int, limits: JobLimits
         else:
             from cli.summary import show_summary
 
-            show_summary(report, place, remake=place.hint(_remake_command(request)))
+            show_summary(report, place, remake=place.hint(_remake_command(request, schema_file)))
     return report
+
+
+def _with_columns(sentinel: Sentinel, request: Request) -> Request:
+    """Return the request with columns inferred from its files, where its parser needs some and none are declared."""
+    from msgspec.structs import replace
+
+    from cli import inferring
+
+    package = sentinel.packages.get(request.parser)
+    wanting = (
+        [] if package is None else [name for name in package.columns_from.values() if name not in request.settings]
+    )
+    if package is None or not wanting:
+        return request
+    found = inferring.infer(package, request.inputs, request.settings)
+    for line in inferring.told_of_run(found):
+        talk(line)
+    text = inferring.canonical(found)
+    return replace(request, settings={**request.settings, **dict.fromkeys(wanting, text)})
 
 
 def _report(sentinel: Sentinel, request: Request, watch: JobWatch, stopping: Stopping) -> RunReport:
@@ -171,7 +206,7 @@ def _report(sentinel: Sentinel, request: Request, watch: JobWatch, stopping: Sto
             with stopping.interruptible():
                 admit(sentinel, request.own)
         with make_talk() as progress, stopping.interruptible():
-            return RunSession(sentinel, request, watch=watch, talk=progress).execute()
+            return RunSession(sentinel, _with_columns(sentinel, request), watch=watch, talk=progress).execute()
     except InterruptedRunError as interrupted:
         if interrupted.report is not None:
             talk(f"interrupted: {interrupted}")
@@ -205,9 +240,11 @@ def _check_target(target: SinkTarget, *, named: bool) -> None:
         raise CliError("sink_unwritable", reason, next_step)
 
 
-def _remake_command(request: Request) -> str:
+def _remake_command(request: Request, schema_file: str | None) -> str:
     """Return the command that runs the same request and makes anew what is lost."""
-    settings = [word for name, value in sorted(request.settings.items()) for word in ("--set", f"{name}={value}")]
+    given = {name: value for name, value in request.settings.items() if schema_file is None or name != "schema"}
+    settings = [word for name, value in sorted(given.items()) for word in ("--set", f"{name}={value}")]
+    settings += ["--schema", schema_file] if schema_file is not None else []
     parser: list[str] = [request.parser]
     if request.own is not None:
         parser = [*(["--dev"] if request.own.dev else []), request.own.word]

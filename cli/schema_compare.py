@@ -13,14 +13,13 @@ from msgspec import Struct
 
 from cli.errors import CliError
 from cli.home import Home
-from cli.named_parser import all_settings, named_parser, parser_to_run
-from cli.preview import tried
+from cli.named_parser import Prepared, named_parser, parser_to_run, with_columns
+from cli.preview import check_file, tried
 from cli.reading import reading
 from eventlog.events import TypeDifference
 from eventlog.ids import OutputName
 from eventlog.schema import QUARANTINE_SUFFIX, RESERVED_PREFIXES, OutputSchema, schema_hash
 from executors.observed import Difference
-from executors.parser_catalog import ParserPackage
 from executors.recorded import RefusedColumns, refused_differences, table_differences
 from executors.shape import CorruptBatch
 from projections import queries
@@ -59,15 +58,18 @@ class Compared(Struct, frozen=True, kw_only=True):
 def compare_files(home: Home, word: str, files: Sequence[str], given: dict[str, str], *, dev: bool) -> Compared:
     """Compare what the parser gives for files. Raises CliError for a file on which it fails in another way."""
     package = parser_to_run(home, word, dev=dev)
-    settings = all_settings(package, given)
-    found = [each for file in files for each in _of_file(package, file, settings)]
+    for file in files:
+        check_file(file)
+    prepared = with_columns(package, files, given)
+    found = [each for file in files for each in _of_file(prepared, file)]
     return Compared(
         parser=package.name, version=package.version, files=len(files), tables=0, jobs=0, differences=tuple(found)
     )
 
 
-def _of_file(package: ParserPackage, file: str, settings: dict[str, str]) -> Iterator[ColumnDifference]:
-    trial = tried(package, file, settings, rows_shown=0)
+def _of_file(prepared: Prepared, file: str) -> Iterator[ColumnDifference]:
+    package = prepared.package
+    trial = tried(prepared, file, rows_shown=0)
     if trial.failure is not None and (trial.fault is None or isinstance(trial.fault, CorruptBatch)):
         why = f"compare what {package.name} gives for {file}: {trial.failure.reason}"
         raise CliError("parser_failed", why, f"casparian preview {file} --parser {package.name}")
@@ -79,6 +81,9 @@ def _of_file(package: ParserPackage, file: str, settings: dict[str, str]) -> Ite
 def compare_recorded(home: Home, word: str) -> Compared:
     """Compare what is recorded of the parser in this home. Raises CliError where nothing is, or a table is gone."""
     package = named_parser(home, word)
+    if package.columns_from:
+        why = f"compare {package.name} with what is recorded: each run declares the columns of its tables"
+        raise CliError("columns_declared", why, f"casparian schema diff {word} FILE --schema my.schema.json")
     with reading(home) as reader:
         recorded = [each for each in queries.recorded_files(reader.connection) if each.parser == package.name]
         refused = queries.standing_mismatches(reader.connection, package.name, limit=REFUSALS_READ_MAX)

@@ -9,8 +9,8 @@ from msgspec import Struct
 
 from cli.errors import EXIT_OK, EXIT_PARTIAL, EXIT_USAGE, CliError
 from cli.home import find_home
-from cli.options import HomeOption, JsonOption, complete_parser, parse_settings
-from cli.preview import DevOption, SettingsOption
+from cli.options import HomeOption, JsonOption, complete_parser
+from cli.preview import DevOption, SchemaOption, SettingsOption
 from cli.render import count, fitted, out, out_json, printable, table
 
 if TYPE_CHECKING:
@@ -38,9 +38,12 @@ class ShownColumn(Struct, frozen=True, kw_only=True):
 
 
 class ShownOutput(Struct, frozen=True, kw_only=True):
+    """A declared output. `columns_from` is the setting in which a run declares its columns, "" for none."""
+
     output: str
     mode: str
     schema_hash: str
+    columns_from: str
     columns: tuple[ShownColumn, ...]
 
 
@@ -62,6 +65,9 @@ def show(parser: ParserArgument, home: HomeOption = None, as_json: JsonOption = 
     for output in outputs:
         out()
         out(f"output {output.output} ({output.mode})")
+        if output.columns_from:
+            out(f"  each run declares its columns, in the setting {output.columns_from}: casparian schema infer FILE")
+            continue
         rows = [
             (each.name, each.type, "" if each.nullable else "never null", each.format, each.duckdb_type)
             for each in output.columns
@@ -78,7 +84,8 @@ def _outputs(package: ParserPackage) -> tuple[ShownOutput, ...]:
         ShownOutput(
             output=schema.output,
             mode=schema.mode,
-            schema_hash=schema_hash(schema),
+            schema_hash=schema_hash(schema) if schema.columns else "",
+            columns_from=package.columns_from.get(schema.output, ""),
             columns=tuple(
                 ShownColumn(
                     name=column.name,
@@ -101,6 +108,7 @@ def diff(
         typer.Argument(metavar="[FILE]...", help="What the parser gives for these. Default: what is recorded."),
     ] = None,
     settings: SettingsOption = None,
+    schema: SchemaOption = None,
     dev: DevOption = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -115,13 +123,16 @@ def diff(
     Exit codes: 0 no difference, 1 it cannot be compared, 2 wrong usage, 3 there are differences, 4 the parser is not
     trusted.
     """
+    from cli.inferring import settings_with_schema
     from cli.schema_compare import compare_files, compare_recorded
 
     place = find_home(home)
     if files:
-        compared = compare_files(place, parser, files, parse_settings(settings or []), dev=dev)
-    elif settings or dev:
-        why = "compare with what is recorded: --set and --dev are for a parser that runs, and no file is named"
+        compared = compare_files(place, parser, files, settings_with_schema(settings or [], schema), dev=dev)
+    elif settings or schema or dev:
+        why = (
+            "compare with what is recorded: --set, --schema and --dev are for a parser that runs, and no file is named"
+        )
         raise CliError("usage", why, f"casparian schema diff {parser} FILE", exit_code=EXIT_USAGE)
     else:
         compared = compare_recorded(place, parser)

@@ -14,13 +14,15 @@ from msgspec import Struct
 from eventlog.column_types import type_words
 from eventlog.ids import OutputName
 from eventlog.schema import Column, OutputSchema
-from executors.accepted_types import accepts
+from executors.accepted_types import accepts, is_text
 from executors.arrays import Array, UnpackedTooLargeError, plain
+from executors.infer import ColumnInference
 from executors.shape import shown
 from executors.violations import HELPER_COLUMNS, Rule
 
 COLUMNS_OBSERVED_MAX: Final = 10_000  # of one output; with allow_extra a guest may always give new ones
 TYPES_OBSERVED_MAX: Final = 10  # of one column
+ROWS_INFERRED_MAX: Final = 1_000  # of text, for which each value is looked at one by one
 
 # missing, extra: declared and not given, and the other way round. order: at another place than declared. type: of a
 # type that cannot hold what is declared. nullability: nulls where none are declared. values: of a type that could hold
@@ -38,10 +40,14 @@ class Difference(Struct, frozen=True, kw_only=True):
 
 
 class ObservedColumn(Struct, frozen=True, kw_only=True):
-    """A column as it was given: in Arrow's words its type, several where batches differ; and how many nulls it had."""
+    """A column as it was given: in Arrow's words its type, several where batches differ; and how many nulls it had.
+
+    `reads_as` is what its first texts could be read as, "" where they are no texts, or no values.
+    """
 
     name: str
     types: tuple[str, ...]
+    reads_as: str
     rows: int
     nulls: int
 
@@ -54,12 +60,30 @@ class _Seen:
         self.rows = 0
         self.nulls = 0
         self.twice = False
+        self._texts = ColumnInference()
+
+    def reads_as(self) -> str:
+        """Return the type that is left of all for the texts, as `schema infer` would say it."""
+        if not self._texts.values:
+            return ""
+        found = self._texts.finding(name="", read_from="", whole=False)
+        if found.question:
+            return "string, or one of several types"
+        return (
+            f"{type_words(found.type)} {found.format}" if found.format not in ("", "text") else type_words(found.type)
+        )
 
     def take(self, array: Array) -> None:
+        self._infer(array)
         if len(self.types) < TYPES_OBSERVED_MAX:
             self.types[array.type] = None
         self.rows += len(array)
         self.nulls += _nulls(array)
+
+    def _infer(self, array: Array) -> None:
+        if is_text(array.type) and self.rows < ROWS_INFERRED_MAX:
+            for row, text in enumerate(array.slice(0, ROWS_INFERRED_MAX - self.rows).to_pylist()):
+                self._texts.take(None if text is None else str(text), line=self.rows + row)
 
 
 class Observation:
@@ -91,7 +115,9 @@ class Observation:
     def columns(self) -> tuple[ObservedColumn, ...]:
         """Return the columns in the order in which they were given first, their names as they can be shown."""
         return tuple(
-            ObservedColumn(name=shown(name), types=_words(seen), rows=seen.rows, nulls=seen.nulls)
+            ObservedColumn(
+                name=shown(name), types=_words(seen), reads_as=seen.reads_as(), rows=seen.rows, nulls=seen.nulls
+            )
             for name, seen in self._seen.items()
         )
 

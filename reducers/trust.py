@@ -33,11 +33,14 @@ from eventlog.events import (
     ParserRevoked,
     ParserTrusted,
     PromotionAbandoned,
+    QuarantineDeleted,
+    QuarantineRecorded,
     Record,
     RunFinished,
     RunInterrupted,
     RunPlanned,
     RunStarted,
+    SchemaMismatchFound,
     WriterOpened,
 )
 
@@ -82,6 +85,9 @@ IGNORES: frozenset[type[Record]] = frozenset(
         CancelAccepted,
         JobAborted,
         PromotionAbandoned,
+        QuarantineDeleted,
+        QuarantineRecorded,
+        SchemaMismatchFound,
     }
 )
 

@@ -249,3 +249,42 @@ def test_a_folder_and_a_parser_that_are_not_there_are_told(terminal: Terminal, t
     assert (folder.code, folder.json["error"]["code"]) == (1, "no_such_input")
     unknown = preview(terminal, trades, parser="nonsense")
     assert (unknown.code, unknown.json["error"]["code"]) == (1, "unknown_parser")
+
+
+def test_columns_that_nobody_declared_are_inferred_as_a_run_does(terminal: Terminal) -> None:
+    path = write(terminal, "a.csv", ["id,price,day", "1,1.50,2024-01-02", "2,2.25,2024-01-03"])
+    before = tree(terminal.folder)
+    done = preview(terminal, path, parser="csv")
+    assert done.code == 0, done.err
+    columns = done.json["outputs"][0]["columns"]
+    assert [(each["name"], each["declared"], each["given"], each["reads_as"]) for each in columns] == [
+        ("id", "int64", ["string"], "int64"),
+        ("price", "decimal(3,2)", ["string"], "decimal(3,2)"),
+        ("day", "date %Y-%m-%d", ["string"], "date %Y-%m-%d"),
+    ]
+    assert tree(terminal.folder) == before
+    schema = terminal.folder / "a.schema.json"
+    schema.write_text('{"columns": [{"name": "id", "type": "int64"}, {"name": "price", "type": "int64"}, '
+                      '{"name": "day", "type": "date", "format": "%Y-%m-%d"}]}')  # fmt: skip
+    declared = preview(terminal, path, "--schema", str(schema), parser="csv")
+    assert (declared.code, declared.json["rejected"]) == (3, 2)
+    compared = terminal.casparian("schema", "diff", "csv", path, "--schema", str(schema), "--json")
+    assert [(each["column"], each["kind"]) for each in compared.json["differences"]] == [("price", "values")]
+    recorded = terminal.casparian("schema", "diff", "csv", "--json")
+    assert recorded.json["error"]["code"] == "columns_declared"
+
+
+def test_the_parser_itself_has_a_word_in_the_policy(terminal: Terminal, trades: Path) -> None:
+    parser = terminal.folder / "own" / "parser.py"
+    parser.parent.mkdir()
+    typed = Path(__file__).with_name("typed")
+    parser.write_text((typed / "parser.py").read_text())
+    manifest = (typed / "casparian.toml").read_text().replace('"typed"', '"tolerant"')
+    (parser.parent / "casparian.toml").write_text(f"{manifest}\n[quarantine]\nallow = true\npct_max = 4.5\n")
+    trust = terminal.casparian("parser", "trust", "./own/", "--reason", "read it")
+    assert trust.code == 0, trust.err
+    done = preview(terminal, trades, parser="./own/")
+    assert done.json["policy"] == {
+        "allow": True, "pct_max": 4.5, "count_max": None,
+        "forbidden": "1 of 20 rows of trades broke a rule (5 percent) and at most 4.5 percent may",
+    }  # fmt: skip

@@ -40,6 +40,7 @@ VERBS = [
     ("log", "tail"),
     ("log", "seal"),
     ("log", "fork"),
+    ("schema", "infer"),
 ]
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from eventlog.ids import OutputName
 from eventlog.schema import Column, OutputSchema, ShapeMode
-from executors.observed import COLUMNS_OBSERVED_MAX, Observation
+from executors.observed import COLUMNS_OBSERVED_MAX, ROWS_INFERRED_MAX, Observation
 from executors.shape import Placed, place_columns
 from executors.validate import Checked, validate
 from executors.violations import Rule
@@ -126,3 +126,24 @@ def test_rejected_rows_and_differences_are_told_of_together(texts: list[str | No
     assert bool(kinds) == (checked.rejected is not None)
     assert kinds["nullability"] == (None in texts)
     assert kinds["values"] == ("x" in texts)
+
+
+def test_texts_are_read_as_the_one_type_that_is_left() -> None:
+    observed = Observation(schema_of(NAME, AGE, Column(name="day", type="string"), Column(name="empty", type="string")))
+    columns = {
+        "name": ["a", "7"],
+        "age": pa.array([1, 2]),
+        "day": pa.array(["2024-01-02", None]).dictionary_encode(),
+        "empty": pa.array([None, None], pa.string()),
+    }
+    observed.see(pa.record_batch(columns))
+    observed.see(pa.record_batch(columns | {"day": ["2024-13-01", "2024-01-03"]}))
+    assert {each.name: each.reads_as for each in observed.columns()} == {
+        "name": "string", "age": "", "day": "string", "empty": "",
+    }  # fmt: skip
+
+
+def test_only_the_first_texts_are_looked_at_one_by_one() -> None:
+    observed = Observation(schema_of(NAME))
+    observed.see(pa.record_batch({"name": ["1"] * ROWS_INFERRED_MAX + ["x"]}))
+    assert observed.columns()[0].reads_as == "int64"
