@@ -26,11 +26,13 @@ from cli import (
     outputs,
     parser,
     parser_new,
+    preview,
     quarantine,
     record,
     replay,
     run,
     schema,
+    schema_show,
     sql,
     tape,
 )
@@ -69,6 +71,7 @@ def main(
 
 
 app.command("run", cls=PlainCommand)(run.run)
+app.command("preview", cls=PlainCommand)(preview.preview)
 app.command("sql", cls=PlainCommand)(sql.sql)
 app.command("jobs", cls=PlainCommand)(jobs.jobs)
 app.command("files", cls=PlainCommand)(files.files)
@@ -79,6 +82,9 @@ app.command("replay", cls=PlainCommand)(replay.replay)
 app.command("demo", cls=PlainCommand)(demo.demo)
 app.add_typer(job.app, name="job")
 app.add_typer(quarantine.app, name="quarantine")
+schema.app.command("show", cls=PlainCommand)(schema_show.show)
+schema.app.command("diff", cls=PlainCommand)(schema_show.diff)
+app.add_typer(schema.app, name="schema")
 parser.app.command("new", cls=PlainCommand)(parser_new.new)
 app.add_typer(parser.app, name="parser")
 app.add_typer(explain.app, name="explain")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import tomllib
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 from msgspec import Meta, Struct
 
 from cli.errors import EXIT_USAGE, CliError
 from cli.home import Home
+
+if TYPE_CHECKING:
+    from commands.quarantine import PolicyWords
+    from executors.parser_catalog import ParserPackage
 
 CONFIG_BYTES_MAX: Final = 1024 * 1024
 DAYS_MAX: Final = 36_500
@@ -44,6 +48,24 @@ def read_config(home: Home) -> Config:
         return msgspec.convert(tomllib.loads(data.decode()), Config)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
         raise _bad(home, str(error)) from error
+
+
+def quarantine_words(home: Home) -> PolicyWords:
+    """Return what the home's config.toml says of rejected rows, as one place of the cascade. Raises CliError."""
+    from commands.quarantine import PolicyWords, ppm_of
+
+    said = read_config(home).quarantine
+    return PolicyWords(place="config.toml", allow=said.allow, ppm_max=ppm_of(said.pct_max), count_max=said.count_max)
+
+
+def parser_words(package: ParserPackage) -> PolicyWords:
+    """Return what a parser says of its rejected rows, as one place of the cascade."""
+    from commands.quarantine import PolicyWords, ppm_of
+
+    said = package.quarantine
+    return PolicyWords(
+        place=f"parser {package.name}", allow=said.allow, ppm_max=ppm_of(said.pct_max), count_max=said.count_max
+    )
 
 
 def _bad(home: Home, why: str) -> CliError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -102,19 +102,25 @@ def _show_output(output: str, kept: Sequence[QuarantineReport]) -> None:
     held = sum(each.rejected for each in kept)
     said = f"; for that, {count(held, 'file')} gave no tables at all" if held else ""
     out(f"{output}: {rows:,} of {rows + accepted:,} rows broke a rule ({rows / (rows + accepted):.2%}){said}")
-    rules: dict[str, int] = {}
+    rules: dict[RuleReport, int] = {}
     for each in kept:
         for rule in each.rules:
-            rules[rule_id(rule)] = rules.get(rule_id(rule), 0) + rule.rows
-    listed = sorted(rules, key=lambda name: (-rules[name], name))
-    for name in listed[:RULES_SHOWN_MAX]:
-        out(f"  {printable(name)}: {count(rules[name], 'row')}")
-        for example in _first(kept, name):
+            named = RuleReport(column=rule.column, code=rule.code, rows=0)
+            rules[named] = rules.get(named, 0) + rule.rows
+    show_rules(rules, lambda rule: _first(kept, rule_id(rule)))
+
+
+def show_rules(rules: Mapping[RuleReport, int], examples_of: Callable[[RuleReport], Sequence[Example]]) -> None:
+    """Print which rules were broken by how many rows, the most broken ones first, each with its examples."""
+    listed = sorted(rules, key=lambda rule: (-rules[rule], rule_id(rule)))
+    for rule in listed[:RULES_SHOWN_MAX]:
+        out(f"  {printable(rule_id(rule))}: {count(rules[rule], 'row')}")
+        for example in examples_of(rule):
             value = "" if example.value is None else f" {fitted(printable(repr(example.value)), VALUE_CHARACTERS_MAX)}"
             out(f"    {fitted(printable(example.place()))}{value}")
             out(f"      {fitted(printable(example.error))}")
     if len(listed) > RULES_SHOWN_MAX:
-        out(f"  … and {count(len(listed) - RULES_SHOWN_MAX, 'rule')} more: casparian quarantine show --json")
+        out(f"  … and {count(len(listed) - RULES_SHOWN_MAX, 'rule')} more: --json lists them all")
 
 
 def _first(kept: Sequence[QuarantineReport], rule: str) -> list[Example]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from cli.errors import EXIT_USAGE, CliError
+from cli.options import parse_settings
 from cli.render import count, printable
 
 if TYPE_CHECKING:
@@ -41,6 +42,20 @@ def read_schema_file(path: Path) -> str:
         raise CliError(
             "bad_schema", str(error), "correct the file, see docs/TABULAR.md", exit_code=EXIT_USAGE
         ) from error
+
+
+def settings_with_schema(words: Sequence[str], schema_file: str | None) -> dict[str, str]:
+    """Return the settings of NAME=VALUE words, and what --schema declares.
+
+    Raises CliError for a file that declares nothing, or one beside --set schema.
+    """
+    given = parse_settings(list(words))
+    if schema_file is not None:
+        if "schema" in given:
+            why = "both --schema and --set schema declare columns"
+            raise CliError("usage", why, "leave one out", exit_code=EXIT_USAGE)
+        given["schema"] = read_schema_file(Path.cwd() / schema_file)
+    return given
 
 
 def infer(package: ParserPackage, inputs: Sequence[bytes], settings: dict[str, str]) -> Inference:

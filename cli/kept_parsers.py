@@ -20,13 +20,13 @@ from executors.parser_literals import ParserManifestError
 
 def keep(home: Home, package: ParserPackage, original: Path) -> ParserPackage:
     """Return the parser as it runs from the home's copy. Raises CliError if `original` is another artifact by now."""
-    kept = _load(home, package.name, package.artifact_hash)
+    kept = load_kept(home, package.name, package.artifact_hash)
     if kept is not None:
         return kept
     folder = home.parsers / package.artifact_hash
     shutil.rmtree(folder, ignore_errors=True)
     _copy(source_files(original), folder)
-    kept = _load(home, package.name, package.artifact_hash)
+    kept = load_kept(home, package.name, package.artifact_hash)
     if kept is None:
         shutil.rmtree(folder, ignore_errors=True)
         why = f"run {original}: it was changed while it was read"
@@ -36,10 +36,11 @@ def keep(home: Home, package: ParserPackage, original: Path) -> ParserPackage:
 
 def kept_parser(home: Home, deployed: ParserDeployed) -> ParserPackage | None:
     """Return a parser that was deployed as it runs from its copy; None where that is not the same artifact here."""
-    return _load(home, deployed.parser, deployed.artifact_hash)
+    return load_kept(home, deployed.parser, deployed.artifact_hash)
 
 
-def _load(home: Home, name: ParserName, artifact: ArtifactHash) -> ParserPackage | None:
+def load_kept(home: Home, name: ParserName, artifact: ArtifactHash) -> ParserPackage | None:
+    """Return an artifact as it runs from its copy; None where what lies there is not that artifact."""
     folder = home.parsers / artifact
     try:
         package = load_parser(folder if (folder / MANIFEST).exists() else folder / f"{name}.py")

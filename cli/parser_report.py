@@ -72,7 +72,7 @@ def find_parser(home: Home, word: str) -> ParserReport:
     """Return the parser that a word names: a built-in one, one that lies there, or the home's own. Raises CliError."""
     if is_path(word):
         own = read_own(word)
-        return _of_package(own.package, builtin=False, trust=_trusts(home).get(own.package.artifact_hash))
+        return _of_package(own.package, builtin=False, trust=trusted_artifacts(home).get(own.package.artifact_hash))
     found = [each for each in known_parsers(home) if each.parser == word]
     if not found:
         why = f"show parser {word}: it is neither built in nor known in this home"
@@ -81,23 +81,24 @@ def find_parser(home: Home, word: str) -> ParserReport:
 
 
 def _own_parsers(home: Home) -> list[ParserReport]:
-    if not _has_log(home):
+    if not has_log(home):
         return []
     with reading(home) as reader:
         rows = [row for row in queries.parsers(reader.connection) if not row.builtin]
-    trusts = _trusts(home)
+    trusts = trusted_artifacts(home)
     current = [_of_row(row, trusts.pop(row.artifact_hash, None)) for row in rows]
     return [*current, *(_of_trust(trust) for trust in trusts.values() if trust.how != "dev")]
 
 
-def _trusts(home: Home) -> dict[ArtifactHash, TrustRow]:
-    if not _has_log(home):
+def trusted_artifacts(home: Home) -> dict[ArtifactHash, TrustRow]:
+    """Return who trusts which artifact in this home. A new home has nobody."""
+    if not has_log(home):
         return {}
     with reading(home) as reader:
         return {row.artifact_hash: row for row in queries.trusted_parsers(reader.connection)}
 
 
-def _has_log(home: Home) -> bool:
+def has_log(home: Home) -> bool:
     return (home.log / "GENESIS.json").exists()
 
 

@@ -11,7 +11,7 @@ import typer
 
 from cli.errors import EXIT_INTERRUPTED, EXIT_USAGE, CliError
 from cli.home import Home, find_home, prepare_home, refuse_own_folder
-from cli.options import HomeOption, JsonOption, complete_parser, parse_settings, parse_size
+from cli.options import HomeOption, JsonOption, complete_parser, parse_size
 from cli.render import out_json, talk
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from cli.session import Request
     from cli.stopping import Stopping
     from cli.watch import JobWatch
-    from commands.quarantine import PolicyWords
     from sinks.uri import SinkTarget
 
 WORKERS_MAX = 64
@@ -106,9 +105,11 @@ def run(
     4 the parser is not trusted or rejected rows kept an output from being published, 5 a balance sheet did not add up,
     70 the log could not be written, 130 interrupted.
     """
+    from cli.config import quarantine_words
+    from cli.inferring import settings_with_schema
     from cli.own_parser import named_own
     from cli.session import Request
-    from commands.quarantine import PPM, PolicyWords, ppm_of
+    from commands.quarantine import PolicyWords, ppm_of, trying
     from eventlog.ids import ParserName
 
     place = find_home(home)
@@ -120,17 +121,14 @@ def run(
         ppm_max=ppm_of(quarantine_threshold),
         count_max=quarantine_count,
     )
-    trying = PolicyWords(place="--dev", allow=True, ppm_max=PPM) if dev else PolicyWords(place="")
-    given = parse_settings(settings or [])
-    if schema is not None:
-        given["schema"] = _schema(schema, given)
+    given = settings_with_schema(settings or [], schema)
     request = Request(
         parser=own.package.name if own is not None else ParserName(parser),
         own=own,
         inputs=tuple(os.fsencode(name) for name in inputs),
         sink_uri=target.uri,
         settings=given,
-        quarantine=(_configured(place), trying, flags),
+        quarantine=(quarantine_words(place), trying(dev=dev), flags),
         remake_lost=remake_lost,
     )
     _check_inputs(request.inputs)
@@ -146,14 +144,6 @@ def run(
         as_json=as_json,
     )
     raise typer.Exit(report.exit)
-
-
-def _configured(place: Home) -> PolicyWords:
-    from cli.config import read_config
-    from commands.quarantine import PolicyWords, ppm_of
-
-    said = read_config(place).quarantine
-    return PolicyWords(place="config.toml", allow=said.allow, ppm_max=ppm_of(said.pct_max), count_max=said.count_max)
 
 
 def _carry_out(
@@ -248,15 +238,6 @@ def _check_target(target: SinkTarget, *, named: bool) -> None:
     if reason is not None:
         next_step = "name another folder: --sink parquet://./out" if named else "name another home: --home ./home"
         raise CliError("sink_unwritable", reason, next_step)
-
-
-def _schema(file: str, given: dict[str, str]) -> str:
-    """Return what --schema declares. Raises CliError for a file that declares nothing, or one beside --set schema."""
-    from cli.inferring import read_schema_file
-
-    if "schema" in given:
-        raise CliError("usage", "both --schema and --set schema declare columns", "leave one out", exit_code=EXIT_USAGE)
-    return read_schema_file(Path.cwd() / file)
 
 
 def _remake_command(request: Request, schema_file: str | None) -> str:

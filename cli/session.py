@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from cli import clock
+from cli.config import parser_words
 from cli.errors import EXIT_INTERRUPTED, EXIT_USAGE, CliError
 from cli.file_reports import file_report, lost_output, quarantine_reports, refused_report, tally_of, told_shown_again
 from cli.own_parser import OwnParser
@@ -28,7 +29,7 @@ from commands.decide import Command
 from commands.file import FILES_MAX, RecordFiles
 from commands.handle import Outcome
 from commands.job import JOBS_MAX, EnqueueJobs, NewJob
-from commands.quarantine import PolicyWords, cascade, ppm_of
+from commands.quarantine import PolicyWords, cascade
 from commands.run import REUSED_JOBS_MAX, FinishRun, InterruptRun, LoseOutputs, PlanRun, ReuseOutputs, exit_code
 from eventlog.events import (
     JobQueued,
@@ -225,14 +226,7 @@ class RunSession:
         package = self._sentinel.packages.get(self._request.parser)
         if package is None:
             return [configured, *given]
-        said = package.quarantine
-        parser = PolicyWords(
-            place=f"parser {package.name}",
-            allow=said.allow,
-            ppm_max=ppm_of(said.pct_max),
-            count_max=said.count_max,
-        )
-        return [configured, parser, *given]
+        return [configured, parser_words(package), *given]
 
     def _call(self, command: Command) -> Outcome:
         outcome = self._sentinel.handler.call(command, actor=self._actor, cause=self._cause)

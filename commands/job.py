@@ -330,13 +330,11 @@ def _fault(command: CommitJob, job: Dispatched | Running) -> Fault | None:
     rejected = [each.output for each in command.evidence]
     if reported != declared:
         return "permanent", "outputs_differ", f"outputs {reported} were reported where {declared} are declared"
-    if not (command.sheet.unit or command.outputs or command.evidence):
-        why = "the parser gave neither rows nor a statement of units, so nothing of the file is accounted for"
-        return "accounting", "nothing_said", why
     if len(set(rejected)) != len(rejected) or not set(rejected) <= set(declared):
         return "permanent", "outputs_differ", f"rejected rows of {rejected} were reported where {declared} are declared"
+    gave_rows = bool(command.outputs or command.evidence)
     for sheet in (command.sheet, *command.further):
-        if (fault := _rows_fault(command, sheet) or _sum_fault(sheet)) is not None:
+        if (fault := _rows_fault(command, sheet) or sheet_fault(sheet, gave_rows=gave_rows)) is not None:
             return fault
     return None
 
@@ -356,14 +354,17 @@ def _rows_fault(command: CommitJob, sheet: BalanceSheet) -> Fault | None:
     if sheet.quarantined != rejected:
         why = f"the sheet says {sheet.quarantined} rows quarantined, {rejected} are staged"
         return "accounting", "rows_differ", why
-    if not outputs and sheet.written and not command.outputs and not command.evidence:
-        why = f"the parser says that it accepted {sheet.written} {sheet.unit}, and gave not one row"
-        return "accounting", "rows_differ", why
     return None
 
 
-def _sum_fault(sheet: BalanceSheet) -> Fault | None:
+def sheet_fault(sheet: BalanceSheet, *, gave_rows: bool) -> Fault | None:
     """Check that a sheet accounts for what was found, and gives a reason for what was skipped."""
+    if not gave_rows and not sheet.unit:
+        why = "the parser gave neither rows nor a statement of units, so nothing of the file is accounted for"
+        return "accounting", "nothing_said", why
+    if not gave_rows and sheet.written and not unit_outputs(sheet):
+        why = f"the parser says that it accepted {sheet.written} {sheet.unit}, and gave not one row"
+        return "accounting", "rows_differ", why
     reasoned = sum(skip.count for skip in sheet.skips)
     if reasoned != sheet.skipped:
         why = f"the parser skipped {sheet.skipped} {sheet.unit} and gave reasons (skips) for {reasoned} of them"

@@ -7,18 +7,29 @@ parser's own declaration, the command line.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 from msgspec import Struct
 
 from commands.outcome import Decision, Refused
-from eventlog.events import DeleteQuarantine, QuarantineDeleted, QuarantinePolicy, StagedEvidence
+from eventlog.events import DeleteQuarantine, QuarantineDeleted, QuarantinePolicy
 from reducers.fold import State
 
 DELETED_MAX: Final = 1000  # files of one command, so that a frame stays far below its bounds
 PPM_OF_PERCENT: Final = 10_000
 PPM: Final = 1_000_000  # all of a million: limits are whole numbers, so that a replay decides as the run did
+
+
+class RejectedRows(Protocol):
+    """How many rows of an output broke a rule, beside how many accepted ones: what a policy looks at."""
+
+    @property
+    def output(self) -> str: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def accepted(self) -> int: ...
 
 
 class PolicyWords(Struct, frozen=True, kw_only=True):
@@ -28,6 +39,11 @@ class PolicyWords(Struct, frozen=True, kw_only=True):
     allow: bool | None = None
     ppm_max: int | None = None
     count_max: int | None = None
+
+
+def trying(*, dev: bool) -> PolicyWords:
+    """Return what --dev says: whoever tries out a parser wants to see the rows that pass, however few."""
+    return PolicyWords(place="--dev", allow=True, ppm_max=PPM) if dev else PolicyWords(place="--dev")
 
 
 def ppm_of(percent: float | None) -> int | None:
@@ -64,12 +80,12 @@ def percent(ppm: int) -> str:
     return f"{whole}.{rest:04d}".rstrip("0").rstrip(".")
 
 
-def forbidden(policy: QuarantinePolicy, evidence: Sequence[StagedEvidence]) -> str:
+def forbidden(policy: QuarantinePolicy, evidence: Sequence[RejectedRows]) -> str:
     """Return why outputs with these rejected rows may not be published, as a sentence for each; "" if they may."""
     return "; ".join(reason for each in evidence if (reason := _reason(policy, each)))
 
 
-def _reason(policy: QuarantinePolicy, evidence: StagedEvidence) -> str:
+def _reason(policy: QuarantinePolicy, evidence: RejectedRows) -> str:
     said = f"{evidence.rows:,} of {evidence.rows + evidence.accepted:,} rows of {evidence.output} broke a rule"
     if not policy.allow:
         return f"{said} and none may"

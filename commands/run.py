@@ -132,7 +132,7 @@ def decide_start(command: StartRun, state: State) -> Decision:
             f"sink mode {command.sink_mode!r} cannot be honoured yet",
             "use append, the default",
         )
-    settings = _settings(command.settings, deployed.settings)
+    settings = settings_of(command.settings, deployed.settings)
     if isinstance(settings, Refused):
         return settings
     if (fault := policy_fault(command.quarantine)) is not None:
@@ -157,7 +157,7 @@ def decide_start(command: StartRun, state: State) -> Decision:
     ]
 
 
-def _settings(given: dict[str, str], declared: dict[str, str]) -> dict[str, str] | Refused:
+def settings_of(given: dict[str, str], declared: dict[str, str]) -> dict[str, str] | Refused:
     """Return every declared setting with its value; all of them are part of the key, so a default is no accident."""
     for name, value in given.items():
         if name not in declared:

@@ -93,6 +93,12 @@ class KeptRows(QuarantineRow, frozen=True, kw_only=True):
     reason: str | None
 
 
+class StandingMismatch(SchemaMismatchRow, frozen=True, kw_only=True):
+    """How the columns that a parser gave for a file differed from the declared ones, and no later job went better."""
+
+    path: PathText
+
+
 class DeclaredOutput(Struct, frozen=True, kw_only=True):
     """An output in its newest declaration; `columns` is JSON text: a list of eventlog.schema.Column."""
 
@@ -308,6 +314,11 @@ def quarantine_of_jobs(connection: Connection, job_ids: Collection[JobId]) -> li
 def schema_mismatch(connection: Connection, job_id: JobId) -> list[SchemaMismatchRow]:
     """Return how the columns that a job's attempts gave differed from the declared ones, in the order of the log."""
     return _ask(connection, "schema_mismatch", SchemaMismatchRow, {"job_id": job_id})
+
+
+def standing_mismatches(connection: Connection, parser: ParserName, *, limit: int) -> list[StandingMismatch]:
+    """Return how the columns that a parser gives differ from the declared ones now, newest first."""
+    return _ask(connection, "standing_mismatches", StandingMismatch, {"parser": parser, "limit": limit})
 
 
 def readings(connection: Connection) -> list[Reading]:

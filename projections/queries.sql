@@ -168,6 +168,18 @@ WHERE job_id IN (SELECT id FROM wanted) ORDER BY recorded_seq
 -- How the columns of a job's attempts differed from the declared ones, in order.
 SELECT * FROM cf_job_schema_mismatch WHERE job_id = $job_id ORDER BY seq
 
+-- name: standing_mismatches
+-- How the columns that a parser gave differed from the declared ones, the newest first, one for each content and output,
+-- as long as no later job has recorded anything of that content.
+SELECT found.*, jobs.path
+FROM cf_job_schema_mismatch AS found JOIN cf_jobs AS jobs USING (job_id)
+WHERE jobs.parser = $parser AND NOT EXISTS (
+    FROM cf_output_materializations AS made
+    WHERE made.source_hash = jobs.source_hash AND made.parser = jobs.parser AND made.recorded_seq > found.seq
+)
+QUALIFY row_number() OVER (PARTITION BY jobs.source_hash, found.output_name ORDER BY found.seq DESC) = 1
+ORDER BY found.seq DESC LIMIT $limit
+
 -- name: readings
 -- The ways in which each output that has several was read and written: by how many contents, in how many of them shown.
 WITH ranked AS (
