@@ -287,6 +287,7 @@ PREVIEW_CHARACTERS: Final = 500
 DETAIL_CHARACTERS_MAX: Final = 200
 JOINED_LINES_MAX: Final = 10_000  # that one message may take up
 GROUP_DEPTH_MAX: Final = 8
+FOUND_COLUMNS: Final = 13  # of a message: what is not one of its fields, at the end of its table
 SHAPES_MAX: Final = 2_000  # rows of tags that are remembered
 SHAPE_TAGS_MAX: Final = 200  # tags in one of them
 SHAPE_LAYOUTS_MAX: Final = 20  # of one of them
@@ -300,6 +301,8 @@ _ARROW_TYPES: Final = {
     "string": pa.string(),
     "timestamp_utc": _TIMESTAMP,
 }
+
+_pa: Any = pa  # what the stubs of pyarrow lack
 
 Batch = tuple[str, pa.RecordBatch]
 Statement = dict[str, Any]
@@ -818,6 +821,7 @@ class _Delimiter:
         self.length = len(text)
         self.excess = sum(text.encode("latin-1")) - 1  # of the checksum as printed over that of the message as sent
         self.single = self.length == 1  # as long as what it stands for
+        self.empty = "=" + text
         self.name = "SOH" if text == _SOH else _shown(text)
         self.shape = b"=" + text.encode("latin-1")  # of a plain field, when all else is left away
         self.others = bytes(set(range(256)) - set(self.shape))
@@ -1060,8 +1064,9 @@ class _Layout:
         body, self.groups = _unfold(tags, told, kind, notes)
         self.notes = tuple(notes)
         self.output = _TABLE_OF.get(kind, _OTHER)
-        nothing = len(tags)  # the place behind the values, which holds None
-        self.row = itemgetter(*(body.get(tag, nothing) for tag in _COLUMN_TAGS[self.output]))
+        nothing = len(tags)  # the place behind the values, which holds None; behind it stands what was found out
+        fields = (body.get(tag, nothing) for tag in _COLUMN_TAGS[self.output])
+        self.row = itemgetter(*fields, *range(nothing + 1, nothing + 1 + FOUND_COLUMNS))
         self.sum_at = body.get("10", nothing)
         self.typed = tuple(position for tag, position in body.items() if tag in _TYPED_TAGS)
 
@@ -1075,7 +1080,7 @@ class _Shape:
         self.tags = tags
         self.kind_at = tags.index("35") if "35" in tags else -1
         self.counters = tuple(position for position, tag in enumerate(tags) if tag in _GROUPS)
-        self.plain = _DATA_OF.keys().isdisjoint(tags) and all(map(_TAG.fullmatch, tags))
+        self.plain = self.kind_at > 0 and _DATA_OF.keys().isdisjoint(tags) and all(map(_TAG.fullmatch, tags))
         self.layouts: dict[Any, _Layout] = {}
 
 
@@ -1083,17 +1088,16 @@ class _Shapes:
     """The shapes and layouts that were met: a log repeats a few. Both are bounded; when full, all are forgotten."""
 
     def __init__(self) -> None:
-        self._shapes: dict[tuple[str, ...], _Shape] = {}
-        self._layouts = 0
+        self.known: dict[tuple[str, ...], _Shape] = {}
 
     def shape(self, tags: tuple[str, ...]) -> _Shape:
-        shape = self._shapes.get(tags)
+        shape = self.known.get(tags)
         if shape is None:
             shape = _Shape(tags)
             if len(tags) <= SHAPE_TAGS_MAX:
-                if len(self._shapes) >= SHAPES_MAX:
-                    self._shapes.clear()
-                self._shapes[tags] = shape
+                if len(self.known) >= SHAPES_MAX:
+                    self.known.clear()
+                self.known[tags] = shape
         return shape
 
     def layout(self, shape: _Shape, kind: str, values: Sequence[str]) -> _Layout:
@@ -1331,42 +1335,45 @@ class _Log:
             data = data[:-1]
         text = data.decode("latin-1")
         start = _START.search(text)
-        if start is None or (told := start[3]) is None or len(between := start[2]) != 1:
+        if start is None:
             return False
-        stop = start.end() + int(told)
-        if stop + 7 != len(text) or text[stop - 1 : stop + 3] != between + "10=" or text[-1] != between:
+        between, told = start.group(2, 3)
+        if told is None or len(between) != 1:
             return False
-        begin = start.start()
-        if begin > TEXT_AROUND_BYTES_MAX or len(text) > MESSAGE_BYTES_MAX:
+        begin, stop = start.span()
+        stop += int(told)
+        size = len(text)
+        if stop + 7 != size or text[stop - 1 : stop + 3] != between + "10=" or text[-1] != between:
             return False
-        message = text[begin:] if begin else text
+        if begin > TEXT_AROUND_BYTES_MAX or size > MESSAGE_BYTES_MAX:
+            return False
+        message = text[begin:]
         parts = message.replace(between, "=").split("=")
-        values: list[Any] = parts[1::2]
         tags = tuple(parts[:-1:2])
-        shape = self._shapes.shape(tags)
+        shape = self._shapes.known.get(tags) or self._shapes.shape(tags)
         delimiter = _delimiter(between)
-        bytes_sent = data[begin:] if begin else data
         if (
             not shape.plain
-            or shape.kind_at < 0
-            or bytes_sent.translate(None, delimiter.others) != delimiter.shape * len(tags)
+            or data[begin:].translate(None, delimiter.others) != delimiter.shape * len(tags)
             or not message.isascii()
-            or "=" + between in message
+            or delimiter.empty in message
         ):
             return False
+        values: list[Any] = parts[1::2]
         kind = values[shape.kind_at]
-        layout = self._shapes.layout(shape, kind, values)
+        layout = self._shapes.layout(shape, kind, values) if shape.counters else shape.layouts.get(kind)
+        if layout is None:
+            layout = self._shapes.layout(shape, kind, values)
         summed = (_sum(data[begin:stop]) - (len(tags) - 1) * delimiter.excess) & 0xFF
         if layout.notes or values[layout.sum_at] != _THREE_DIGITS[summed]:
             return False
-        values.append(None)
-        digest = hashlib.sha256(data).hexdigest()
-        place = (number, 0, offset + begin, digest)
         notes: list[str] = []
         found = (*self._prefix(text[:begin], notes), None) if begin else _NOTHING_FOUND
-        row = (*layout.row(values), True, True, notes[0] if notes else None, *found, delimiter.name, message, *place)
-        self._rows[layout.output].append(row)
-        self._count(place, kind, layout, shape, values, len(text))
+        place = (number, 0, offset + begin, hashlib.sha256(data).hexdigest())
+        said = notes[0] if notes else None
+        values += (None, True, True, said, *found, delimiter.name, message, *place)
+        self._rows[layout.output].append(layout.row(values))
+        self._count(place, kind, layout, shape, values, size)
         self.accepted_lines += 1
         return True
 
@@ -1479,7 +1486,7 @@ class _Log:
         notes += layout.notes
         if "=" + delimiter.text in message or message.endswith("="):
             notes += _empty_values(shape.tags, values, layout.typed)
-        values.append(None)
+        values.append(None)  # what a column without its field holds
         if span.told < 0:
             notes.append("body_length_misplaced" if "9" in shape.tags else "body_length_absent")
         checks = _checked(line.data, span, values[layout.sum_at] or "", delimiter, count - 1, notes)
@@ -1491,7 +1498,8 @@ class _Log:
         found = self._around(line, begin, end, around, notes) if around != _NOTHING_AROUND else _NOTHING_FOUND
         place = (number, self._index, line.offset + begin, self._digest)
         said = "; ".join(notes) if notes else None
-        self._rows[layout.output].append((*layout.row(values), *checks, said, *found, delimiter.name, message, *place))
+        values += (*checks, said, *found, delimiter.name, message, *place)
+        self._rows[layout.output].append(layout.row(values))
         self._count(place, kind, layout, shape, values, end - begin)
         return 1
 
@@ -1588,7 +1596,7 @@ def _columns(output: str, rows: list[tuple[Any, ...]]) -> list[Values]:
         return columns
     names = _COLUMN_NAMES[output]
     for at in [at for at, name in enumerate(names) if name in _TIMES]:
-        columns[at] = [_utc(text) for text in columns[at]]
+        columns[at] = list(map(_utc, columns[at]))
     if output == "fix_order_lifecycle":
         states = (columns[names.index(name)] for name in _EVENT_COLUMNS)
         columns.insert(0, list(map(lifecycle_event, *states)))
@@ -1602,6 +1610,11 @@ def _split_at(columns: list[Values], at: int) -> tuple[list[Values], list[Values
 def _batch(output: str, columns: list[Values]) -> pa.RecordBatch:
     """Return the columns as a batch with the host's helper column: the line that a row came from."""
     schema = _SCHEMAS[output]
-    arrays: list[Column] = [pa.array(values, field.type) for field, values in zip(schema, columns, strict=True)]
+    arrays = [_array(values, field.type) for field, values in zip(schema, columns, strict=True)]
     lines = arrays[schema.get_field_index("line_number")]
     return pa.RecordBatch.from_arrays([*arrays, lines], schema=schema.append(_ROW_ID))
+
+
+def _array(values: Values, type_: pa.DataType) -> Column:
+    """Return a column; most columns of most batches hold nothing, which costs a fifth of asking each value."""
+    return _pa.nulls(len(values), type_) if values.count(None) == len(values) else pa.array(values, type_)

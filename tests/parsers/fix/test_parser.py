@@ -50,6 +50,14 @@ def test_what_the_host_is_to_read_is_handed_over_as_text(tmp_path: Path) -> None
     assert all(batch.schema.field(name).type == pa.string() for name in as_text)
 
 
+def test_what_was_found_out_stands_behind_the_fields_in_each_table_of_messages() -> None:
+    for output in MESSAGES:
+        names = parser._SCHEMAS[output].names
+        fields = [name for name in names if name != "lifecycle_event"][: -parser.FOUND_COLUMNS]
+        assert fields == parser._COLUMN_NAMES[output]
+        assert names[-parser.FOUND_COLUMNS] == "body_length_ok"
+
+
 def test_each_required_column_is_declared_so() -> None:
     for output in MESSAGES:
         columns: Any = parser.outputs[output]["columns"]
