@@ -281,16 +281,24 @@ BATCH_ROWS: Final = 2_000  # messages that wait at most
 BATCH_TEXT_MAX: Final = 8 * 1024 * 1024  # characters of messages that wait at most, with one message more
 READ_BYTES: Final = 1024 * 1024
 LINE_BYTES_MAX: Final = 16 * 1024 * 1024  # a longer line is read in pieces
-MESSAGE_BYTES_MAX: Final = 8 * 1024 * 1024  # a longer one is unreadable: its row would be too large to send
+MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024  # a longer one is unreadable: its row would be too large to send
 TEXT_AROUND_BYTES_MAX: Final = 64 * 1024  # of the text before a message, and behind it, that goes into its row
 PREVIEW_CHARACTERS: Final = 500
 DETAIL_CHARACTERS_MAX: Final = 200
 JOINED_LINES_MAX: Final = 10_000  # that one message may take up
+JOINED_BYTES_MAX: Final = 1024 * 1024  # and their bytes
+JOINS_IN_VAIN_BYTES_MAX: Final = (
+    64 * 1024 * 1024
+)  # looked at for messages that did not go on there; then no more is tried
+NOTES_MAX: Final = 50  # of one message; the last says how many more there were
+RANGES_MAX: Final = 1_000  # are named in the account, the rest is counted; fix_parse_errors has all of them
 GROUP_DEPTH_MAX: Final = 8
 FOUND_COLUMNS: Final = 13  # of a message: what is not one of its fields, at the end of its table
-SHAPES_MAX: Final = 2_000  # rows of tags that are remembered
+SHAPES_MAX: Final = 1_000  # rows of tags that are remembered
 SHAPE_TAGS_MAX: Final = 200  # tags in one of them
-SHAPE_LAYOUTS_MAX: Final = 20  # of one of them
+SHAPE_CHARACTERS_MAX: Final = 1_000  # of all its tags
+SHAPE_LAYOUTS_MAX: Final = 8  # of one of them
+LAYOUT_CHARACTERS_MAX: Final = 100  # of the type and the counts that make it a layout of its own
 SIDE_ROW_CHARACTERS: Final = 100  # what a row of groups, tags or errors counts in BATCH_TEXT_MAX beside its value
 
 _SOH: Final = "\x01"
@@ -897,42 +905,36 @@ def _split(message: str, delimiter: _Delimiter, notes: list[str]) -> tuple[list[
 
     What has no tag continues a text, or is counted in the notes.
     """
-    pairs: list[Pair] = []
-    at = 0
-    malformed = 0
-    size = len(message)
+    fields: list[list[Any]] = []  # tag, where its value begins and where it ends
+    between, size = delimiter.text, len(message)
+    at = malformed = 0
     while at < size:  # each turn moves on by at least a delimiter
-        stop = message.find(delimiter.text, at)
+        stop = message.find(between, at)
         stop = size if stop < 0 else stop
-        piece = message[at:stop]
-        field = _FIELD.match(piece)
+        field = _FIELD.match(message, at, stop)
         if field is not None:
-            stop = _data_end(message, at + field.end(), stop, pairs, field[1], delimiter, notes)
-            pairs.append((field[1], message[at + field.end() : stop]))
-        elif pairs and delimiter.text != _SOH and pairs[-1][0] not in _NO_TEXT_TAGS:
-            tag, value = pairs[-1]
-            pairs[-1] = (tag, value + delimiter.text + piece)
-            if f"continued_value:{tag}" not in notes:
-                notes.append(f"continued_value:{tag}")
+            begin = field.end()
+            if fields and _DATA_OF.get(fields[-1][0]) == field[1]:
+                stop = _data_end(message, begin, stop, fields[-1], between, notes)
+            fields.append([field[1], begin, stop])
+        elif fields and between != _SOH and fields[-1][0] not in _NO_TEXT_TAGS:
+            fields[-1][2] = stop
+            notes.append(f"continued_value:{fields[-1][0]}")
         else:
             malformed += 1
         at = stop + delimiter.length
     if malformed:
         notes.append(f"malformed_fields:{malformed}")
-    return pairs, len(pairs) + malformed
+    return [(tag, message[begin:end]) for tag, begin, end in fields], len(fields) + malformed
 
 
-def _data_end(
-    message: str, begin: int, stop: int, pairs: list[Pair], tag: str, delimiter: _Delimiter, notes: list[str]
-) -> int:
-    """Return where a value ends: of data, behind the bytes that the field before it counts."""
-    if not pairs or _DATA_OF.get(pairs[-1][0]) != tag:
-        return stop
-    told = pairs[-1][1]
+def _data_end(message: str, begin: int, stop: int, length: list[Any], between: str, notes: list[str]) -> int:
+    """Return where a value of data ends: behind the bytes that the field before it counts, if that can be."""
+    told = message[length[1] : length[2]]
     end = begin + int(told) if told.isdecimal() and len(told) < 10 else -1
-    if end >= begin and (end == len(message) or message.startswith(delimiter.text, end)):
+    if end >= begin and (end == len(message) or message.startswith(between, end)):
         return end
-    notes.append(f"data_length_mismatch:{pairs[-1][0]}")
+    notes.append(f"data_length_mismatch:{length[0]}")
     return stop
 
 
@@ -1094,7 +1096,7 @@ class _Shapes:
         shape = self.known.get(tags)
         if shape is None:
             shape = _Shape(tags)
-            if len(tags) <= SHAPE_TAGS_MAX:
+            if len(tags) <= SHAPE_TAGS_MAX and sum(map(len, tags)) <= SHAPE_CHARACTERS_MAX:
                 if len(self.known) >= SHAPES_MAX:
                     self.known.clear()
                 self.known[tags] = shape
@@ -1106,9 +1108,10 @@ class _Shapes:
         layout = shape.layouts.get(key)
         if layout is None:
             layout = _Layout(shape.tags, {position: values[position] for position in counters}, kind)
-            if len(shape.layouts) >= SHAPE_LAYOUTS_MAX:
-                shape.layouts.clear()
-            shape.layouts[key] = layout
+            if len(kind) + sum(len(values[position]) for position in counters) <= LAYOUT_CHARACTERS_MAX:
+                if len(shape.layouts) >= SHAPE_LAYOUTS_MAX:
+                    shape.layouts.clear()
+                shape.layouts[key] = layout
         return layout
 
 
@@ -1186,6 +1189,12 @@ def _body_length(span: _Span, delimiter: _Delimiter, fields: int, notes: list[st
     return False
 
 
+def _joined(notes: list[str]) -> str:
+    different = list(dict.fromkeys(notes))
+    more = len(different) - NOTES_MAX
+    return "; ".join(different if more <= 0 else [*different[:NOTES_MAX], f"more_notes:{more}"])
+
+
 def _utc(text: str | None) -> str | None:
     """Return a time of the protocol, which is UTC, with its zone; what is finer than a microsecond is cut."""
     if not text:
@@ -1257,7 +1266,8 @@ class _Log:
         self._waiting = 0  # rows of messages that wait
         self.messages = 0
         self.unreadable = 0
-        self.ranges: list[dict[str, Any]] = []
+        self.ranges: list[dict[str, Any]] = []  # the first RANGES_MAX
+        self.ranges_total = 0
         self.accepted_lines = 0
         self.unreadable_lines = 0
         self.skips: Counter[str] = Counter()
@@ -1265,6 +1275,7 @@ class _Log:
         self._digest = ""  # of the line
         self._held = False  # the line holds a message
         self._joined = False  # several lines are read as one
+        self._joins_in_vain = 0  # bytes
 
     def batches(self) -> Iterator[Batch]:
         """Read all lines; yield batches as they fill, then what is left."""
@@ -1289,6 +1300,7 @@ class _Log:
             "found": self.messages + self.unreadable,
             "unreadable": self.unreadable,
             "ranges": self.ranges,
+            "ranges_total": self.ranges_total,
         }
         skipped = [{"count": count, "reason": reason} for reason, count in sorted(self.skips.items())]
         lines = {
@@ -1299,13 +1311,14 @@ class _Log:
             "skips": skipped,
             "unreadable": self.unreadable_lines,
             "ranges": self.ranges,
+            "ranges_total": self.ranges_total,
         }
         return [messages, lines]
 
     def _note_fault(self) -> None:
         at = self._lines.position
         reason = f"the packed log cannot be read further: {self._lines.fault}"
-        self.ranges.append({"offset": at, "length": 0, "reason": reason})
+        self._range(at, 0, reason)
         place = (max(self._lines.count, 1), 0, at, hashlib.sha256().hexdigest())
         self._rows["fix_parse_errors"].append((*place, 0, "gzip_damaged", self._lines.fault, ""))
 
@@ -1426,7 +1439,7 @@ class _Log:
     def _join(self, line: _Line, span: _Span) -> _Line | None:
         """Return the line with those behind it, as far as BodyLength says, if a CheckSum stands there."""
         stop = span.body + span.told
-        if line.piece or stop - span.start > MESSAGE_BYTES_MAX:
+        if line.piece or stop - span.start > JOINED_BYTES_MAX or self._joins_in_vain > JOINS_IN_VAIN_BYTES_MAX:
             return None
         taken = [line]
         held = len(line.data)
@@ -1439,6 +1452,7 @@ class _Log:
             self._joined = True
             return line._replace(data=data)
         self._lines.put_back(taken[1:])
+        self._joins_in_vain += held - len(line.data)
         return None
 
     def _close_line(self, line: _Line, *, rows: int) -> None:
@@ -1455,8 +1469,13 @@ class _Log:
 
     def _lost(self, line: _Line, begin: int, end: int, reason: str, detail: str, *, counted: int = 1) -> None:
         self.unreadable += counted
-        self.ranges.append({"offset": line.offset + begin, "length": end - begin, "reason": detail})
+        self._range(line.offset + begin, end - begin, detail)
         self._error(line, begin, end, reason, detail)
+
+    def _range(self, offset: int, length: int, reason: str) -> None:
+        self.ranges_total += 1
+        if len(self.ranges) < RANGES_MAX:
+            self.ranges.append({"offset": offset, "length": length, "reason": reason})
 
     def _error(self, line: _Line, begin: int, end: int, reason: str, detail: str | None) -> None:
         preview = _shown(line.data[begin : min(end, begin + PREVIEW_CHARACTERS)].decode("latin-1"))
@@ -1497,7 +1516,7 @@ class _Log:
         number = self._number(line, message, begin, notes) if self._joined or line.piece else line.number
         found = self._around(line, begin, end, around, notes) if around != _NOTHING_AROUND else _NOTHING_FOUND
         place = (number, self._index, line.offset + begin, self._digest)
-        said = "; ".join(notes) if notes else None
+        said = _joined(notes) if notes else None
         values += (*checks, said, *found, delimiter.name, message, *place)
         self._rows[layout.output].append(layout.row(values))
         self._count(place, kind, layout, shape, values, end - begin)
