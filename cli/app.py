@@ -30,6 +30,7 @@ from cli import (
     record,
     replay,
     run,
+    schema,
     sql,
     tape,
 )
@@ -92,4 +93,5 @@ log.app.command("repair", cls=PlainCommand)(log_repair.repair)
 log.app.command("export", cls=PlainCommand)(log_export.export)
 log.app.command("fork", cls=PlainCommand)(log_fork.fork)
 app.add_typer(log.app, name="log")
+app.add_typer(schema.app, name="schema")
 app.add_typer(tape.app, name="tape")

@@ -32,6 +32,7 @@ from eventlog.events import (
 from eventlog.frames import Frame, stamp_once
 from eventlog.ids import ExecutorId, Instant, JobId, LeaseId, LogId, OutputName, ParserName, instant_plus
 from executors import protocol
+from executors.declared_schema import resolve_outputs
 from executors.guest.limits import MEMORY_BYTES_MAX, SECONDS_MAX
 from executors.parser_catalog import ParserPackage
 from executors.protocol import OpCode
@@ -231,7 +232,7 @@ class Dispatcher:
             parser_version=spec.parser_version,
             parser_file=package.file,
             settings=spec.settings,
-            outputs=package.outputs,
+            outputs=resolve_outputs(package, spec.settings).outputs,
             sink_uri=spec.sink_uri,
             dispatched_at=dispatched.dispatched_at,
             memory_bytes_max=self._limits.memory_bytes_max,

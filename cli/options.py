@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from cli.errors import EXIT_USAGE, CliError
+
 
 def _named(text: str | None) -> str | None:
     if text is not None and not text:
@@ -25,6 +27,18 @@ def parse_size(text: str) -> int:
     if found is None or found[2] not in units or not (bytes_ := int(float(found[1]) * units[found[2]])):
         raise typer.BadParameter(f"{text!r} is no size; write it like 4GB or 512MiB")
     return bytes_
+
+
+def parse_settings(words: list[str]) -> dict[str, str]:
+    """Read NAME=VALUE words; whether the parser has such a setting is the run's decision."""
+    settings: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name or name in settings:
+            why = "it is set twice" if name in settings else "it is not of the form NAME=VALUE"
+            raise CliError("usage", f"read --set {word}: {why}", "--set raw_xml=true", exit_code=EXIT_USAGE)
+        settings[name] = value
+    return settings
 
 
 def complete_parser(begun: str) -> list[str]:

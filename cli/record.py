@@ -171,6 +171,7 @@ def _differences(place: Home, found: Found) -> dict[str, tuple[Any, Any]]:
     """Return the columns whose value now is another than the published one: (published, now)."""
     from eventlog.ids import OutputName
     from executors.again import AgainError, row_again
+    from executors.declared_schema import resolve_outputs
     from executors.guest.errors import GuestStartError
     from executors.parser_catalog import builtin_parsers
 
@@ -183,8 +184,10 @@ def _differences(place: Home, found: Found) -> dict[str, tuple[Any, Any]]:
             f"{job.artifact_hash}, which is not the one installed here",
             place.hint(f"casparian explain job {job.job_id}"),
         )
+    settings = _settings(place, job)
     try:
-        again = row_again(package, job.path, _settings(place, job), output=OutputName(found.table), row=found.row)
+        package = resolve_outputs(package, settings)
+        again = row_again(package, job.path, settings, output=OutputName(found.table), row=found.row)
     except (AgainError, GuestStartError) as error:
         raise CliError("not_again", f"make row {found.row} of {found.table} again: {error}", "") from error
     pairs = {name: (found.values.column(name)[0].as_py(), again.column(name)[0].as_py()) for name in again.schema.names}

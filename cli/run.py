@@ -11,7 +11,7 @@ import typer
 
 from cli.errors import EXIT_INTERRUPTED, EXIT_USAGE, CliError
 from cli.home import Home, find_home, prepare_home, refuse_own_folder
-from cli.options import HomeOption, JsonOption, complete_parser, parse_size
+from cli.options import HomeOption, JsonOption, complete_parser, parse_settings, parse_size
 from cli.render import out_json, talk
 
 if TYPE_CHECKING:
@@ -79,6 +79,10 @@ def run(
     quarantine_count: Annotated[
         int | None, typer.Option("--quarantine-count", metavar="ROWS", min=0, help="At most so many of its rows.")
     ] = None,
+    schema: Annotated[
+        str | None,
+        typer.Option("--schema", metavar="FILE", help="Declare the columns, as `schema infer` writes them."),
+    ] = None,
     remake_lost: Annotated[
         bool, typer.Option("--remake-lost", help="Make anew what was published and is not there any more.")
     ] = False,
@@ -104,22 +108,28 @@ def run(
     """
     from cli.own_parser import named_own
     from cli.session import Request
-    from commands.quarantine import PCT_MAX, PolicyWords
+    from commands.quarantine import PPM, PolicyWords, ppm_of
     from eventlog.ids import ParserName
 
     place = find_home(home)
     own = named_own(parser, dev=dev)
     target = _target(place, sink)
     flags = PolicyWords(
-        place="command line", allow=allow_quarantine, pct_max=quarantine_threshold, count_max=quarantine_count
+        place="command line",
+        allow=allow_quarantine,
+        ppm_max=ppm_of(quarantine_threshold),
+        count_max=quarantine_count,
     )
-    trying = PolicyWords(place="--dev", allow=True, pct_max=PCT_MAX) if dev else PolicyWords(place="")
+    trying = PolicyWords(place="--dev", allow=True, ppm_max=PPM) if dev else PolicyWords(place="")
+    given = parse_settings(settings or [])
+    if schema is not None:
+        given["schema"] = _schema(schema, given)
     request = Request(
         parser=own.package.name if own is not None else ParserName(parser),
         own=own,
         inputs=tuple(os.fsencode(name) for name in inputs),
         sink_uri=target.uri,
-        settings=_settings(settings or []),
+        settings=given,
         quarantine=(_configured(place), trying, flags),
         remake_lost=remake_lost,
     )
@@ -128,20 +138,27 @@ def run(
     prepare_home(place)
     _check_target(target, named=sink is not None)
     report = _carry_out(
-        place, request, workers=workers or _cores(), limits=_limits(job_memory, job_seconds), as_json=as_json
+        place,
+        request,
+        workers=workers or _cores(),
+        limits=_limits(job_memory, job_seconds),
+        schema_file=schema,
+        as_json=as_json,
     )
     raise typer.Exit(report.exit)
 
 
 def _configured(place: Home) -> PolicyWords:
     from cli.config import read_config
-    from commands.quarantine import PolicyWords
+    from commands.quarantine import PolicyWords, ppm_of
 
     said = read_config(place).quarantine
-    return PolicyWords(place="config.toml", allow=said.allow, pct_max=said.pct_max, count_max=said.count_max)
+    return PolicyWords(place="config.toml", allow=said.allow, ppm_max=ppm_of(said.pct_max), count_max=said.count_max)
 
 
-def _carry_out(place: Home, request: Request, *, workers: int, limits: JobLimits, as_json: bool) -> RunReport:
+def _carry_out(
+    place: Home, request: Request, *, workers: int, limits: JobLimits, schema_file: str | None, as_json: bool
+) -> RunReport:
     """Be the home's sentinel for one run, and tell how it went."""
     from cli.sentinel import Sentinel
     from cli.stopping import Stopping
@@ -165,8 +182,27 @@ def _carry_out(place: Home, request: Request, *, workers: int, limits: JobLimits
         else:
             from cli.summary import show_summary
 
-            show_summary(report, place, remake=place.hint(_remake_command(request)))
+            show_summary(report, place, remake=place.hint(_remake_command(request, schema_file)))
     return report
+
+
+def _with_columns(sentinel: Sentinel, request: Request) -> Request:
+    """Return the request with columns inferred from its files, where its parser needs some and none are declared."""
+    from msgspec.structs import replace
+
+    from cli import inferring
+
+    package = sentinel.packages.get(request.parser)
+    wanting = (
+        [] if package is None else [name for name in package.columns_from.values() if name not in request.settings]
+    )
+    if package is None or not wanting:
+        return request
+    found = inferring.infer(package, request.inputs, request.settings)
+    for line in inferring.told_of_run(found):
+        talk(line)
+    text = inferring.canonical(found)
+    return replace(request, settings={**request.settings, **dict.fromkeys(wanting, text)})
 
 
 def _report(sentinel: Sentinel, request: Request, watch: JobWatch, stopping: Stopping) -> RunReport:
@@ -180,7 +216,7 @@ def _report(sentinel: Sentinel, request: Request, watch: JobWatch, stopping: Sto
             with stopping.interruptible():
                 admit(sentinel, request.own)
         with make_talk() as progress, stopping.interruptible():
-            return RunSession(sentinel, request, watch=watch, talk=progress).execute()
+            return RunSession(sentinel, _with_columns(sentinel, request), watch=watch, talk=progress).execute()
     except InterruptedRunError as interrupted:
         if interrupted.report is not None:
             talk(f"interrupted: {interrupted}")
@@ -214,26 +250,25 @@ def _check_target(target: SinkTarget, *, named: bool) -> None:
         raise CliError("sink_unwritable", reason, next_step)
 
 
-def _remake_command(request: Request) -> str:
+def _schema(file: str, given: dict[str, str]) -> str:
+    """Return what --schema declares. Raises CliError for a file that declares nothing, or one beside --set schema."""
+    from cli.inferring import read_schema_file
+
+    if "schema" in given:
+        raise CliError("usage", "both --schema and --set schema declare columns", "leave one out", exit_code=EXIT_USAGE)
+    return read_schema_file(Path.cwd() / file)
+
+
+def _remake_command(request: Request, schema_file: str | None) -> str:
     """Return the command that runs the same request and makes anew what is lost."""
-    settings = [word for name, value in sorted(request.settings.items()) for word in ("--set", f"{name}={value}")]
+    given = {name: value for name, value in request.settings.items() if schema_file is None or name != "schema"}
+    settings = [word for name, value in sorted(given.items()) for word in ("--set", f"{name}={value}")]
+    settings += ["--schema", schema_file] if schema_file is not None else []
     parser: list[str] = [request.parser]
     if request.own is not None:
         parser = [*(["--dev"] if request.own.dev else []), request.own.word]
     words = ["casparian", "run", *parser, *map(os.fsdecode, request.inputs), "--sink", request.sink_uri]
     return shlex.join([*words, *settings, "--remake-lost"])
-
-
-def _settings(words: list[str]) -> dict[str, str]:
-    """Read NAME=VALUE words; whether the parser has such a setting is the run's decision."""
-    settings: dict[str, str] = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not equals or not name or name in settings:
-            why = "it is set twice" if name in settings else "it is not of the form NAME=VALUE"
-            raise CliError("usage", f"read --set {word}: {why}", "--set raw_xml=true", exit_code=EXIT_USAGE)
-        settings[name] = value
-    return settings
 
 
 def _limits(memory_bytes_max: int | None, seconds_max: float | None) -> JobLimits:

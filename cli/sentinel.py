@@ -42,6 +42,7 @@ from eventlog.events import CancelJob, ParserDeployed
 from eventlog.frames import Stamp
 from eventlog.ids import ArtifactHash, JobId, LogId, ParserName, PathText, Seq, path_text
 from eventlog.log import Log
+from executors.declared_schema import SchemaTextError, resolve_outputs
 from executors.parser_catalog import ParserPackage, builtin_parsers
 from executors.transport import NngServer, remove_socket, socket_address
 from projections.readmodel import open_writer
@@ -292,7 +293,12 @@ class Sentinel:
 
     def _outdated(self, state: State) -> list[JobId]:
         hashes = {package.artifact_hash for package in self.packages.values()}
-        return [job_id for job_id, job in state.jobs.queued.items() if job.spec.artifact_hash not in hashes]
+        return [
+            job_id
+            for job_id, job in state.jobs.queued.items()
+            if job.spec.artifact_hash not in hashes
+            or not _has_columns(self.packages[job.spec.parser], job.spec.settings)
+        ]
 
     def _clear_scratch(self) -> int:
         """Remove what guests left, by its name: the folder is ours, but what somebody put there is not. How many."""
@@ -341,6 +347,15 @@ def _own_parsers_in_use(state: State) -> list[ParserDeployed]:
 def _jobs_of(state: State, artifacts: frozenset[ArtifactHash]) -> list[JobId]:
     waiting_or_leased = [*state.jobs.queued.items(), *state.jobs.leased.items()]
     return [job_id for job_id, job in waiting_or_leased if job.spec.artifact_hash in artifacts]
+
+
+def _has_columns(package: ParserPackage, settings: dict[str, str]) -> bool:
+    """Say whether this version can read the columns that a job was queued with."""
+    try:
+        resolve_outputs(package, settings)
+    except SchemaTextError:
+        return False
+    return True
 
 
 def _open_sinks(state: State) -> set[str]:

@@ -28,7 +28,7 @@ from commands.decide import Command
 from commands.file import FILES_MAX, RecordFiles
 from commands.handle import Outcome
 from commands.job import JOBS_MAX, EnqueueJobs, NewJob
-from commands.quarantine import PolicyWords, cascade
+from commands.quarantine import PolicyWords, cascade, ppm_of
 from commands.run import REUSED_JOBS_MAX, FinishRun, InterruptRun, LoseOutputs, PlanRun, ReuseOutputs, exit_code
 from eventlog.events import (
     JobQueued,
@@ -46,6 +46,7 @@ from eventlog.ids import (
     config_hash,
     path_text,
 )
+from executors.declared_schema import SchemaTextError, resolve_outputs
 from executors.parser_catalog import ParserPackage
 from executors.scanner import PassedOver, batches, scan
 from projections import queries
@@ -70,7 +71,7 @@ class Request(Struct, frozen=True, kw_only=True):
     own: OwnParser | None = None  # what the parser was named by, if it is no built-in one
     sink_uri: str
     settings: dict[str, str]
-    quarantine: tuple[PolicyWords, ...] = ()  # what each place says of rejected rows, the last one winning
+    quarantine: tuple[PolicyWords, ...]  # what the configuration says of rejected rows, then the command line
     remake_lost: bool = False  # what was published and is not there any more is made anew
 
 
@@ -118,8 +119,9 @@ class RunSession:
         try:
             self._claim_target()
             self._require_named_parser()
+            self._refuse_undeclared()
             started = self._start()
-            package = self._sentinel.packages[started.parser]
+            package = resolve_outputs(self._sentinel.packages[started.parser], started.settings)
             files = self._scan(started, package)
             plan = self._plan(started, package, files)
             self._enqueue(started, plan)
@@ -176,12 +178,23 @@ class RunSession:
                 exit_code=EXIT_USAGE,
             )
 
+    def _refuse_undeclared(self) -> None:
+        """Refuse a run whose parser leaves its columns to a setting that does not declare any."""
+        package = self._sentinel.packages.get(self._request.parser)
+        if package is None:
+            return  # which parsers there are is a decision
+        try:
+            resolve_outputs(package, self._request.settings)
+        except SchemaTextError as error:
+            next_step = f"casparian schema infer FILE --parser {package.name}"
+            raise CliError("no_columns", str(error), next_step, exit_code=EXIT_USAGE) from error
+
     # --- start and scan -----------------------------------------------------------------------------------------------
 
     def _start(self) -> RunStarted:
         request = self._request
         inputs = tuple(path_text(name) for name in request.inputs)
-        quarantine, quarantine_from = cascade(request.quarantine)
+        quarantine, quarantine_from = cascade(self._policies())
         command = StartRun(
             parser=request.parser,
             inputs=inputs[:INPUTS_SHOWN_MAX],
@@ -205,6 +218,21 @@ class RunSession:
         started = outcome.events[0]
         assert isinstance(started, RunStarted)
         return started
+
+    def _policies(self) -> list[PolicyWords]:
+        """Return what each place says of rejected rows: the configuration, the parser, the command line."""
+        configured, *given = self._request.quarantine
+        package = self._sentinel.packages.get(self._request.parser)
+        if package is None:
+            return [configured, *given]
+        said = package.quarantine
+        parser = PolicyWords(
+            place=f"parser {package.name}",
+            allow=said.allow,
+            ppm_max=ppm_of(said.pct_max),
+            count_max=said.count_max,
+        )
+        return [configured, parser, *given]
 
     def _call(self, command: Command) -> Outcome:
         outcome = self._sentinel.handler.call(command, actor=self._actor, cause=self._cause)
@@ -296,7 +324,12 @@ class RunSession:
     def _enqueue(self, started: RunStarted, plan: Plan) -> None:
         jobs: list[JobId] = list(plan.attached_jobs)
         self._watch.expect(jobs)
-        for chunk in batches(plan.new, count_max=JOBS_MAX, bytes_max=JOBS_BYTES_MAX, size_of=_job_bytes):
+        settings_bytes = len(msgspec.json.encode(started.settings))  # they stand in the event of each job
+
+        def size_of(job: NewJob) -> int:
+            return _job_bytes(job) + settings_bytes
+
+        for chunk in batches(plan.new, count_max=JOBS_MAX, bytes_max=JOBS_BYTES_MAX, size_of=size_of):
             outcome = self._call(EnqueueJobs(run=started.run, jobs=tuple(chunk), now=clock.now()))
             queued = [event.job for event in outcome.events if isinstance(event, JobQueued)]
             self._watch.expect(queued)

@@ -17,7 +17,8 @@ from eventlog.events import DeleteQuarantine, QuarantineDeleted, QuarantinePolic
 from reducers.fold import State
 
 DELETED_MAX: Final = 1000  # files of one command, so that a frame stays far below its bounds
-PCT_MAX: Final = 100.0
+PPM_OF_PERCENT: Final = 10_000
+PPM: Final = 1_000_000  # all of a million: limits are whole numbers, so that a replay decides as the run did
 
 
 class PolicyWords(Struct, frozen=True, kw_only=True):
@@ -25,8 +26,13 @@ class PolicyWords(Struct, frozen=True, kw_only=True):
 
     place: str
     allow: bool | None = None
-    pct_max: float | None = None
+    ppm_max: int | None = None
     count_max: int | None = None
+
+
+def ppm_of(percent: float | None) -> int | None:
+    """Return percent, as people write it, in parts of a million, as it stands in the log."""
+    return None if percent is None else round(percent * PPM_OF_PERCENT)
 
 
 def cascade(layers: Sequence[PolicyWords]) -> tuple[QuarantinePolicy, tuple[str, ...]]:
@@ -35,7 +41,7 @@ def cascade(layers: Sequence[PolicyWords]) -> tuple[QuarantinePolicy, tuple[str,
     came_from: dict[str, str] = {}
     for layer in layers:
         said = {
-            name: value for name in ("allow", "pct_max", "count_max") if (value := getattr(layer, name)) is not None
+            name: value for name in ("allow", "ppm_max", "count_max") if (value := getattr(layer, name)) is not None
         }
         policy = msgspec.structs.replace(policy, **said)
         came_from |= dict.fromkeys(said, layer.place)
@@ -44,17 +50,18 @@ def cascade(layers: Sequence[PolicyWords]) -> tuple[QuarantinePolicy, tuple[str,
 
 def policy_fault(policy: QuarantinePolicy) -> Refused | None:
     """Refuse limits that mean nothing."""
-    if not 0.0 <= policy.pct_max <= PCT_MAX:
-        why = f"the limit of rejected rows is {policy.pct_max:g} percent, which is not between 0 and 100"
+    if not 0 <= policy.ppm_max <= PPM:
+        why = f"the limit of rejected rows is {percent(policy.ppm_max)} percent, which is not between 0 and 100"
         return Refused("bad_quarantine_limit", why, "--quarantine-threshold 5")
     if policy.count_max is not None and policy.count_max < 0:
         return Refused("bad_quarantine_limit", f"the limit of rejected rows is {policy.count_max}", "write 0 or more")
     return None
 
 
-def percentage(evidence: StagedEvidence) -> float:
-    """Return how many of an output's rows were rejected, in percent."""
-    return evidence.rows / (evidence.rows + evidence.accepted) * 100
+def percent(ppm: int) -> str:
+    """Return parts of a million in percent, exactly."""
+    whole, rest = divmod(ppm, 10_000)
+    return f"{whole}.{rest:04d}".rstrip("0").rstrip(".")
 
 
 def forbidden(policy: QuarantinePolicy, evidence: Sequence[StagedEvidence]) -> str:
@@ -68,9 +75,10 @@ def _reason(policy: QuarantinePolicy, evidence: StagedEvidence) -> str:
         return f"{said} and none may"
     if policy.count_max is not None and evidence.rows > policy.count_max:
         return f"{said} and at most {policy.count_max:,} may"
-    pct = percentage(evidence)
-    if pct > policy.pct_max:
-        return f"{said} ({pct:.4g} percent) and at most {policy.pct_max:g} percent may"
+    total = evidence.rows + evidence.accepted
+    if evidence.rows * PPM > policy.ppm_max * total:
+        share = percent(evidence.rows * PPM // total)
+        return f"{said} ({share} percent) and at most {percent(policy.ppm_max)} percent may"
     return ""
 
 

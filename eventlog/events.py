@@ -191,7 +191,7 @@ class QuarantinePolicy(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How many rejected rows an output may have and still be published; without `allow`, none."""
 
     allow: Public[bool] = False
-    pct_max: Public[float] = 10.0  # of all its rows
+    ppm_max: Public[int] = 100_000  # of a million of its rows
     count_max: Public[int | None] = None
 
 

@@ -18,11 +18,11 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Final, NoReturn, TypeVar
+from typing import Annotated, Final, NoReturn, TypeVar
 
 import blake3
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from eventlog.column_types import ALIASES, UNKEPT, ColumnType, type_fault
 from eventlog.ids import ArtifactHash, EnvHash, OutputName, ParserName, canonical_hash
@@ -52,6 +52,14 @@ NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 S = TypeVar("S", bound=Struct)
 
 
+class DeclaredPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a parser says of the rows that it may have rejected; null where it says nothing. Percent of an output's."""
+
+    allow: bool | None = None
+    pct_max: Annotated[float, Meta(ge=0, le=100)] | None = None
+    count_max: Annotated[int, Meta(ge=0)] | None = None
+
+
 class ParserPackage(Struct, frozen=True, kw_only=True):
     """A parser as it would run here. `file` is the absolute path of its entrypoint."""
 
@@ -65,6 +73,8 @@ class ParserPackage(Struct, frozen=True, kw_only=True):
     env_hash: EnvHash
     components: dict[str, str]  # what the artifact hash covers, under readable names
     description: str
+    quarantine: DeclaredPolicy = DeclaredPolicy()
+    columns_from: dict[OutputName, str] = {}  # outputs whose columns a run declares, and the setting that it does it in
 
 
 class _Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -77,6 +87,7 @@ class _Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     description: str = ""
     packages: tuple[str, ...] = ()
     settings: dict[str, str] = {}
+    quarantine: DeclaredPolicy = DeclaredPolicy()
 
 
 class _Header(Struct, frozen=True, kw_only=True):
@@ -88,6 +99,7 @@ class _Header(Struct, frozen=True, kw_only=True):
     description: str = ""
     packages: tuple[str, ...] = ()
     settings: dict[str, str] = {}
+    quarantine: DeclaredPolicy = DeclaredPolicy()
 
 
 HEADER: Final = tuple(field.name for field in msgspec.structs.fields(_Header))
@@ -99,6 +111,13 @@ class _DeclaredColumn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     nullable: bool = True
     format: str = ""
     description: str = ""  # for people; a better wording is not another artifact's schema
+
+
+class _LeftToRun(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An output whose columns stand in a setting: `executors/declared_schema.py` reads them."""
+
+    columns_from: str
+    description: str = ""
 
 
 class _DeclaredOutput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -176,6 +195,7 @@ def _load_file(file: Path) -> ParserPackage:
         description=header.description,
         packages=header.packages,
         settings=header.settings,
+        quarantine=header.quarantine,
     )
     _check_manifest(manifest, doing=f"read {file}")
     return _package(manifest, file, file, {_own_name(header): source}, source=source)
@@ -184,7 +204,9 @@ def _load_file(file: Path) -> ParserPackage:
 def _package(
     manifest: _Manifest, told_in: Path, entrypoint: Path, sources: dict[str, bytes], *, source: bytes
 ) -> ParserPackage:
-    outputs = _outputs(entrypoint, source)
+    outputs, columns_from = _outputs(entrypoint, source)
+    if unset := sorted(set(columns_from.values()) - manifest.settings.keys()):
+        fail(f"read {told_in}", f'columns come from {unset[0]!r}; declare that setting, {unset[0]} = ""')
     environment = _environment(told_in, manifest.packages)
     components = _components(sources, outputs, environment)
     _check_size(entrypoint, (outputs, manifest.settings, components))
@@ -199,6 +221,8 @@ def _package(
         env_hash=EnvHash(canonical_hash(environment)),
         components=components,
         description=manifest.description,
+        columns_from=columns_from,
+        quarantine=manifest.quarantine,
     )
 
 
@@ -337,22 +361,40 @@ def _read(path: Path) -> bytes:
 # --- the declared outputs --------------------------------------------------------------------------------------------
 
 
-def _outputs(path: Path, source: bytes) -> tuple[OutputSchema, ...]:
-    """Return the declared outputs, in the order in which they are written."""
+def _outputs(path: Path, source: bytes) -> tuple[tuple[OutputSchema, ...], dict[OutputName, str]]:
+    """Return the declared outputs, in the order in which they are written, and whose columns stand in which setting."""
     doing = f"read the outputs of {path}"
     literal = literal_named("outputs", path, source)
     if not isinstance(literal, dict) or not literal:
         fail(doing, 'they declare nothing; write outputs = {"name": {"columns": [...]}}')
     if len(literal) > OUTPUTS_MAX:
         fail(doing, f"{len(literal):,} of them, at most {OUTPUTS_MAX}; make several parsers of it")
-    return tuple(_output(name, declared, doing=doing) for name, declared in literal.items())
+    columns_from = {
+        OutputName(name): _convert(declared, _LeftToRun, doing=f"{doing}, {name}").columns_from
+        for name, declared in literal.items()
+        if isinstance(declared, dict) and "columns_from" in declared
+    }
+    outputs = (
+        OutputSchema(output=output_name(name, doing=doing), columns=())
+        if name in columns_from
+        else declared_output(name, declared, doing=doing)
+        for name, declared in literal.items()
+    )
+    return tuple(outputs), columns_from
 
 
-def _output(name: object, declared: object, *, doing: str) -> OutputSchema:
+def output_name(name: object, *, doing: str) -> OutputName:
+    """Return a name that a table can have. Raises ParserManifestError."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
         fail(doing, f"an output is called {name!r}; {_NAME_RULE}")
     if name.endswith(QUARANTINE_SUFFIX):
         fail(doing, f"an output is called {name!r}; names that end in {QUARANTINE_SUFFIX} are those of rejected rows")
+    return OutputName(name)
+
+
+def declared_output(name: object, declared: object, *, doing: str) -> OutputSchema:
+    """Return an output from its declaration as it was written. Raises ParserManifestError."""
+    table = output_name(name, doing=doing)
     output = _convert(_one_spelling(declared, doing=f"{doing}, {name}"), _DeclaredOutput, doing=f"{doing}, {name}")
     if not output.columns:
         fail(f"{doing}, {name}", "no columns; declare at least one")
@@ -366,7 +408,7 @@ def _output(name: object, declared: object, *, doing: str) -> OutputSchema:
         seen.add(column.name.casefold())
         if (fault := type_fault(column.type) or format_fault(column)) is not None:
             fail(f"{doing}, {name}", f"column {column.name!r}: {fault}")
-    return OutputSchema(output=OutputName(name), columns=columns, mode=output.mode)
+    return OutputSchema(output=table, columns=columns, mode=output.mode)
 
 
 def _one_spelling(declared: object, *, doing: str) -> object:

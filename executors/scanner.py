@@ -69,6 +69,17 @@ def scan(
         yield from walker.input(root)
 
 
+def claimed(inputs: Sequence[bytes], *, patterns: Sequence[str]) -> list[bytes]:
+    """Return the regular files that `scan` would read, in its order, without opening one."""
+    walker = _Lister(
+        roots=dict.fromkeys(_absolute(name) for name in inputs), patterns=patterns, stop=lambda: False, opener=os.open
+    )
+    for root in walker.roots:
+        for _refused_or_passed in walker.input(root):
+            pass  # the run itself tells of them
+    return walker.files
+
+
 def batches(
     items: Iterable[T],
     *,
@@ -188,6 +199,19 @@ class _Walker:
             os.close(file)
         if found is not None:
             yield found
+
+
+class _Lister(_Walker):
+    """Walks without reading: the files that are claimed are gathered instead."""
+
+    def __init__(self, *, roots: dict[bytes, None], patterns: Sequence[str], stop: Stop, opener: Opener) -> None:
+        super().__init__(roots=roots, patterns=patterns, stop=stop, opener=opener)
+        self.files: list[bytes] = []
+
+    def _file(self, path: bytes, *, flags: int) -> Iterator[Found]:
+        if os.path.isfile(path):  # noqa: PTH113  pathlib has no bytes
+            self.files.append(path)
+        return iter(())
 
 
 def _read(file: int, path: bytes, stop: Stop) -> SeenFile | RefusedFile | None:

@@ -25,7 +25,7 @@ import msgspec
 from msgspec import Struct
 
 from eventlog.column_types import duckdb_type
-from eventlog.ids import OutputName, ParserName, PathText, path_bytes
+from eventlog.ids import OutputName, ParserName, PathText, canonical_hash, path_bytes
 from eventlog.schema import LINEAGE_COLUMNS, Column, OutputSchema, quarantine_schema
 from projections import queries
 from projections.errors import AmbiguousNameError, MissingFileError, UnreachableFileError
@@ -41,6 +41,7 @@ from projections.rows import TABLES
 from projections.sql_text import exact_pattern, identifier, is_utf8, list_literal
 
 SCHEMA = "outputs"
+SETTING_CHARS_MAX = 60
 _SCHEME = "parquet://"
 _TABLE_NAMES = frozenset(table.name for table in TABLES) | {"cf_materializations", "cf_processing_queue"}
 
@@ -290,10 +291,15 @@ def _facts(reading: Reading) -> dict[str, str]:
     settings = msgspec.json.decode(reading.settings, type=dict[str, str])
     return {
         "version": reading.parser_version,
-        **settings,
+        **{name: _brief(value) for name, value in settings.items()},
         "target": reading.sink_uri,
         "artifact": reading.artifact_hash,
     }
+
+
+def _brief(value: str) -> str:
+    """Return a setting as a sentence can have it: a long one, such as declared columns, by its hash."""
+    return value if len(value) <= SETTING_CHARS_MAX else f"of {len(value):,} characters, hash {canonical_hash(value)}"
 
 
 # --- the text of a view ---------------------------------------------------------------------------------------------

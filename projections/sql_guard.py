@@ -62,7 +62,7 @@ class QueryResult:
         return pa.Table.from_batches(list(self.batches()), schema=self._reader.schema)
 
     def rows(self) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows as Python values: instants as text in UTC, whole numbers of any size as int."""
+        """Yield the rows as Python values: instants and decimals as text, whole numbers of any size as int."""
         for batch in self.batches():
             table = with_text_instants(pa.Table.from_batches([batch]))
             try:
@@ -81,10 +81,13 @@ class QueryResult:
 
 
 def _python_value(value: Any) -> Any:
-    """Return sums of whole numbers as int: DuckDB widens them to 128 bits, which Arrow carries as a decimal."""
-    if isinstance(value, Decimal) and value == value.to_integral_value() and value.as_tuple().exponent == 0:
-        return int(value)
-    return value
+    """Return sums of whole numbers as int, which DuckDB widens to 128 bits and Arrow carries as a decimal.
+
+    Other decimals are text with all their digits: of themselves they would write a zero of ten digits as 0E-10.
+    """
+    if not isinstance(value, Decimal):
+        return value
+    return int(value) if value.as_tuple().exponent == 0 else format(value, "f")
 
 
 def run_query(reader: Reader, sql: str, *, limit_rows: int | None) -> QueryResult:

@@ -82,6 +82,11 @@ def _comment_above(lines: list[str], line: int) -> str:
 
 
 def _output(output: OutputSchema, declared: dict[str, typing.Any]) -> str:
+    if "columns_from" in declared:
+        columns_from = (
+            f"Its columns are those that a run declares, in the setting {markdown.code(declared['columns_from'])}."
+        )
+        return f"#### {output.output}\n\n{declared.get('description', '')}\n\n{columns_from}"
     said = {column["name"]: column.get("description", "") for column in declared["columns"]}
     columns = [
         (markdown.code(each.name), duckdb_type(each.type), "yes" if each.nullable else "", said[each.name])

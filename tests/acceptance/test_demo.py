@@ -28,6 +28,17 @@ def test_a_made_up_case_agrees_with_its_truth(terminal: Terminal, tmp_path: Path
     assert done.code == comparison["exit"] == (3 if damaged else 0), done.err
 
 
+def test_a_made_up_fix_day_agrees_with_its_truth(terminal: Terminal, tmp_path: Path) -> None:
+    done = terminal.casparian("demo", tmp_path / "demo", "--kind", "fix", "--size", "1MB", "--seed", "5", "--json")
+    run, comparison = map(json.loads, done.out.splitlines())
+    truth = [json.loads(line) for line in (tmp_path / "demo" / "truth.ndjson").read_text().splitlines()]
+    assert comparison["files"] == len(truth) == run["found"]
+    assert comparison["records"] == sum(sum(file["made"]["messages"].values()) for file in truth) > 4000
+    assert comparison["differences"] == []
+    assert sum(sum(file["quarantined"]["messages"].values()) for file in truth) > 0
+    assert done.code == comparison["exit"] == 3, done.err
+
+
 def test_a_truth_that_the_tables_do_not_hold_is_told() -> None:
     row = BalanceRow(
         path=PathText("/case/a.evtx"), source_hash=None, parser=ParserName("evtx"), job_id=JobId(1), status="completed",

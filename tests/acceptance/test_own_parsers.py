@@ -19,6 +19,8 @@ from tests.acceptance.terminal import RUN_SECONDS_MAX, Done, Terminal, eventuall
 pytestmark = pytest.mark.acceptance
 
 LENIENT = ("--allow-quarantine", "--quarantine-threshold", "100")
+BUILT_IN = ["csv", "evtx", "fix", "jsonl"]
+
 PARSER = """
 import time
 import pyarrow as pa
@@ -264,13 +266,13 @@ def test_revoked_during_a_run_its_jobs_end_and_it_runs_no_more(terminal: Termina
 
 
 def test_the_list_shows_who_trusts_what_and_a_new_home_has_the_built_in_ones(terminal: Terminal, parser: Path) -> None:
-    assert [each["parser"] for each in terminal.casparian("parser", "ls", "--json").json["parsers"]] == ["evtx"]
+    assert [each["parser"] for each in terminal.casparian("parser", "ls", "--json").json["parsers"]] == BUILT_IN
     assert not terminal.home.exists()
     trust(terminal, parser)
     listed = {each["parser"]: each for each in terminal.casparian("parser", "ls", "--json").json["parsers"]}
     assert (listed["evtx"]["trusted"], listed["lines"]["trusted"]) == ("builtin", "command")
     terminal.casparian("parser", "revoke", "lines", "--reason", "no", "--json")
-    assert [each["parser"] for each in terminal.casparian("parser", "ls", "--json").json["parsers"]] == ["evtx"]
+    assert [each["parser"] for each in terminal.casparian("parser", "ls", "--json").json["parsers"]] == BUILT_IN
 
 
 def test_a_parser_is_shown_by_its_name_and_by_its_file(terminal: Terminal, parser: Path) -> None:

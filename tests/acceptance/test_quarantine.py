@@ -139,6 +139,23 @@ def test_the_command_line_has_the_last_word_over_the_configuration(terminal: Ter
     assert (refused.code, refused.json["error"]["code"]) == (2, "bad_config")
 
 
+def test_a_parser_may_say_how_much_it_expects_and_the_command_line_says_it_over(
+    terminal: Terminal, trades: Path
+) -> None:
+    typed = (Path(__file__).with_name("typed") / "parser.py").read_text()
+    own = terminal.folder / "own.py"
+    own.write_text(f'{typed}\nname = "own"\nversion = "1"\nquarantine = {{"allow": True, "pct_max": 5.0}}\n')
+    assert terminal.casparian("parser", "trust", own, "--reason", "a test").code == 0
+    done = terminal.casparian("run", own, trades, "--json")
+    assert done.code == 3, done.err
+    forbidden = terminal.casparian(
+        "run", own, trades, "--sink", f"parquet://{terminal.out}", "--no-quarantine", "--json"
+    )
+    assert forbidden.code == 4
+    said = terminal.sql("select quarantine from cf_runs order by run_id")
+    assert said == [['{"allow":true,"ppm_max":50000}'], ['{"ppm_max":50000}']]
+
+
 def test_one_screen_says_which_rule_where_and_what_can_follow(terminal: Terminal, trades: Path) -> None:
     done = run(terminal, trades, options=("--allow-quarantine",), json=False)
     assert done.code == 3

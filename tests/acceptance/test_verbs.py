@@ -45,6 +45,7 @@ VERBS = [
     ("log", "tail"),
     ("log", "seal"),
     ("log", "fork"),
+    ("schema", "infer"),
 ]
 
 

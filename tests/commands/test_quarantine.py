@@ -7,7 +7,7 @@ from hypothesis import given as for_all
 from hypothesis import strategies as st
 
 from commands.outcome import Refused
-from commands.quarantine import DELETED_MAX, PolicyWords, cascade, decide_delete, forbidden, policy_fault
+from commands.quarantine import DELETED_MAX, PPM, PolicyWords, cascade, decide_delete, forbidden, policy_fault
 from eventlog.events import BrokenRule, QuarantineDeleted, QuarantinePolicy, StagedEvidence
 from eventlog.ids import Digest, OutputName, SchemaHash
 from tests.projections.histories import delete_quarantine
@@ -28,11 +28,11 @@ def evidence(rejected: int, accepted: int, output: str = "trades") -> StagedEvid
         (QuarantinePolicy(allow=True), 1, 999, ""),
         (QuarantinePolicy(allow=True), 100, 900, ""),  # just 10 percent
         (QuarantinePolicy(allow=True), 101, 899, "(10.1 percent) and at most 10 percent may"),
-        (QuarantinePolicy(allow=True, pct_max=0), 1, 10**9, "and at most 0 percent may"),
-        (QuarantinePolicy(allow=True, pct_max=100), 5, 0, ""),
-        (QuarantinePolicy(allow=True, pct_max=100, count_max=5), 5, 0, ""),
-        (QuarantinePolicy(allow=True, pct_max=100, count_max=4), 5, 0, "and at most 4 may"),
-        (QuarantinePolicy(allow=True, pct_max=100, count_max=0), 1, 9, "and at most 0 may"),
+        (QuarantinePolicy(allow=True, ppm_max=0), 1, 10**9, "and at most 0 percent may"),
+        (QuarantinePolicy(allow=True, ppm_max=PPM), 5, 0, ""),
+        (QuarantinePolicy(allow=True, ppm_max=PPM, count_max=5), 5, 0, ""),
+        (QuarantinePolicy(allow=True, ppm_max=PPM, count_max=4), 5, 0, "and at most 4 may"),
+        (QuarantinePolicy(allow=True, ppm_max=PPM, count_max=0), 1, 9, "and at most 0 may"),
     ],
 )
 def test_the_table_of_decisions(policy: QuarantinePolicy, rejected: int, accepted: int, reason: str) -> None:
@@ -52,12 +52,12 @@ def test_one_output_over_its_limit_is_named_alone() -> None:
 
 
 def test_the_last_place_that_says_a_word_wins_and_is_named() -> None:
-    config = PolicyWords(place="config.toml", allow=True, pct_max=5.0)
-    contract = PolicyWords(place="the parser", pct_max=1.0, count_max=7)
+    config = PolicyWords(place="config.toml", allow=True, ppm_max=50_000)
+    contract = PolicyWords(place="the parser", ppm_max=10_000, count_max=7)
     flags = PolicyWords(place="command line", allow=False)
     assert cascade([config, contract, flags]) == (
-        QuarantinePolicy(allow=False, pct_max=1.0, count_max=7),
-        ("allow: command line", "count_max: the parser", "pct_max: the parser"),
+        QuarantinePolicy(allow=False, ppm_max=10_000, count_max=7),
+        ("allow: command line", "count_max: the parser", "ppm_max: the parser"),
     )
     assert cascade([]) == (QuarantinePolicy(), ())
 
@@ -66,7 +66,7 @@ words = st.builds(
     PolicyWords,
     place=st.sampled_from("abc"),
     allow=st.none() | st.booleans(),
-    pct_max=st.none() | st.floats(0, 100),
+    ppm_max=st.none() | st.integers(0, PPM),
     count_max=st.none() | st.integers(0, 9),
 )
 
@@ -74,19 +74,19 @@ words = st.builds(
 @for_all(layers=st.lists(words, max_size=4))
 def test_a_word_that_is_said_is_never_replaced_by_silence(layers: list[PolicyWords]) -> None:
     policy, _came_from = cascade(layers)
-    for name in ("allow", "pct_max", "count_max"):
+    for name in ("allow", "ppm_max", "count_max"):
         said = [getattr(layer, name) for layer in layers if getattr(layer, name) is not None]
         assert getattr(policy, name) == (said[-1] if said else getattr(QuarantinePolicy(), name))
 
 
-@for_all(policy=st.builds(QuarantinePolicy, allow=st.booleans(), pct_max=st.floats(0, 100)), rows=st.integers(1, 99))
+@for_all(policy=st.builds(QuarantinePolicy, allow=st.booleans(), ppm_max=st.integers(0, PPM)), rows=st.integers(1, 99))
 def test_fewer_rejected_rows_are_never_worse(policy: QuarantinePolicy, rows: int) -> None:
     if not forbidden(policy, [evidence(rows + 1, 99)]):
         assert not forbidden(policy, [evidence(rows, 100)])
 
 
 @pytest.mark.parametrize(
-    "policy", [QuarantinePolicy(pct_max=100.5), QuarantinePolicy(pct_max=-1.0), QuarantinePolicy(count_max=-1)]
+    "policy", [QuarantinePolicy(ppm_max=PPM + 1), QuarantinePolicy(ppm_max=-1), QuarantinePolicy(count_max=-1)]
 )
 def test_limits_that_mean_nothing_are_refused(policy: QuarantinePolicy) -> None:
     fault = policy_fault(policy)

@@ -90,6 +90,11 @@ def test_columns_keep_their_order_and_do_not_hide_each_other(reader: Reader) -> 
     assert list(result.rows()) == [(1, 2, "x")]
 
 
+def test_decimals_keep_all_their_digits_and_whole_numbers_none(reader: Reader) -> None:
+    sql = "SELECT 0::DECIMAL(38,10), -1.5::DECIMAL(38,10), 1e-10::DECIMAL(38,10), sum(7::BIGINT), 3::DECIMAL(9,0)"
+    assert ask(reader, sql) == [("0.0000000000", "-1.5000000000", "0.0000000001", 7, 3)]
+
+
 @pytest.mark.parametrize(
     ("limit_rows", "shown", "truncated"), [(2, 2, True), (3, 3, False), (0, 0, True), (None, 3, False)]
 )
