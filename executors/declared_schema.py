@@ -146,12 +146,10 @@ def _as_text(column: Column, *, doing: str) -> Column:
     match column.type:
         case "string" | DecimalType() | ListType() | StructType():
             return column
-        case "int64" | "float64" | "boolean" if column.format in ("", "text"):
+        case "int64" | "float64" | "boolean":
             return msgspec.structs.replace(column, format="text")  # there is only one way to read them
         case "binary":
             why = f"column {column.name!r}: binary cannot be read from text; declare string"
-        case "int64" | "float64" | "boolean":
-            why = f'column {column.name!r}: {column.type} is read as "format": "text" and in no other way'
         case _ if column.format:
             return column
         case _:

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from eventlog.column_types import DECIMAL_DIGITS_MAX, ColumnType, DecimalType
-from eventlog.schema import RESERVED_PREFIXES
+from eventlog.schema import is_reserved
 
 ROWS_MAX: Final = 100_000  # looked at, of all files together
 ROWS_MIN: Final = 100  # before a look may end because nothing is left to eliminate
@@ -371,7 +371,7 @@ def column_names(sources: Sequence[str]) -> list[str]:
     names = []
     for number, source in enumerate(sources, 1):
         name = source.strip()
-        usable = name and name.isprintable() and not name.casefold().startswith(RESERVED_PREFIXES)
+        usable = name and name.isprintable() and not is_reserved(name)
         if not usable or name.casefold() in taken:
             name = f"column_{number}"
             while name.casefold() in taken or any(name.casefold() == other.strip().casefold() for other in sources):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from eventlog.column_types import DecimalType
+from executors.declared_schema import canonical_text, resolve_outputs
 from executors.infer import (
     DATE_FORMATS,
     DATETIME_FORMATS,
@@ -24,6 +27,10 @@ from executors.infer import (
     fits,
     schema_file,
 )
+from executors.parser_catalog import builtin_parsers
+from executors.validate import Checked, validate
+
+CSV = next(package for name, package in builtin_parsers().items() if name == "csv")
 
 
 def inferred(*values: str | None, kind: Kind = "text", whole: bool = True) -> ColumnFinding:
@@ -258,6 +265,43 @@ def test_what_fits_a_form_is_read_by_python_too(text: str, format_: str) -> None
     if fits(text, format_):
         python = format_ if ".%f" not in format_ or "." in text else format_.replace(".%f", "")
         assert isinstance(datetime.strptime(text, python).time(), time)
+
+
+NULLS = st.sampled_from(["", "NA", "null"])
+MOMENTS = st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(2068, 1, 1))
+
+
+@st.composite
+def written(draw: st.DrawFn) -> list[str]:
+    """Draw a column as somebody may have written it, now and then without a value or with one of another kind."""
+    format_ = draw(st.sampled_from((*DATE_FORMATS, *TIME_FORMATS, *DATETIME_FORMATS)))
+    zone = draw(st.sampled_from(["Z", "+05:30", "-0200"])) if format_.endswith("%z") else ""
+    moment = MOMENTS.map(lambda each: each.strftime(format_.removesuffix("%z")) + zone)
+    kinds = (
+        st.integers(-(2**70), 2**70).map(str),
+        st.decimals(allow_nan=False, allow_infinity=False, places=4, min_value=-(10**20), max_value=10**20).map(str),
+        st.floats().map(str),
+        st.sampled_from(["true", "FALSE", "True"]),
+        moment,
+    )
+    kind = draw(st.sampled_from(kinds))
+    return draw(st.lists(kind | NULLS | kind | kind, min_size=1, max_size=6)) + draw(
+        st.lists(st.text(max_size=4), max_size=1)
+    )
+
+
+@given(written())
+def test_the_host_reads_every_value_as_the_type_that_was_inferred_from_it(values: list[str]) -> None:
+    table = TableInference()
+    table.take(["c"], list(range(len(values))), [values])
+    found = table.findings(whole=True)
+    declared = canonical_text(json.dumps(schema_file(found)), doing="declare them")
+    (output,) = resolve_outputs(CSV, {"schema": declared}).outputs
+    given_over = [None if value in found[0].null_values else value for value in values]
+    checked = validate(pa.RecordBatch.from_pydict({"c": pa.array(given_over, pa.string())}), output)
+    assert isinstance(checked, Checked)
+    assert checked.rejected is None
+    assert checked.accepted.num_rows == len(values)
 
 
 @given(st.lists(st.text(max_size=8) | st.sampled_from(["1", "2024-01-31", "true", "1.5", ""])))

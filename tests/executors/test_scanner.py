@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from eventlog.events import RefusedFile, SeenFile
 from eventlog.ids import Sha256, SourceHash, path_bytes, path_text
-from executors.scanner import READ_BYTES, Found, PassedOver, batches, scan
+from executors.scanner import READ_BYTES, Found, PassedOver, batches, claimed, scan
 
 NOBODY = 65534
 
@@ -170,6 +170,19 @@ def test_every_list_of_inputs_reports_each_path_below_it_exactly_once(inputs: li
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------
+
+
+def test_what_is_claimed_is_what_a_scan_reads_and_nothing_is_opened(tmp_path: Path) -> None:
+    make(tmp_path, "a/b.csv", "a/c.txt", "d.CSV", "z.csv")
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "z.csv").chmod(0)
+    (tmp_path / "link.csv").symlink_to(tmp_path / "d.CSV")
+    inputs = [os.fsencode(tmp_path), os.fsencode(tmp_path / "a/c.txt"), os.fsencode(tmp_path / "pipe.csv")]
+    scanned = scan(inputs, patterns=["*.csv"], opener=lambda path, flags: os.open("/dev/null", flags))
+    read = [path_bytes(item.path) for item in scanned if isinstance(item, RefusedFile) and "device" in item.reason]
+    names = claimed(inputs, patterns=["*.csv"])
+    assert names == [path for path in read if not path.endswith(b"pipe.csv")]
+    assert [Path(os.fsdecode(name)).name for name in names] == ["b.csv", "d.CSV", "z.csv", "c.txt"]
 
 
 def test_what_is_not_a_regular_file_is_refused_with_its_kind(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 
 from eventlog.events import Event, LoggedCommand, Record
-from eventlog.ids import ExecutorId, JobId, PathText, RunId, Seq
+from eventlog.ids import ExecutorId, JobId, OutputName, PathText, RunId, Seq
+from eventlog.schema import OutputSchema
 from projections.errors import UnhandledEventError, UnknownSubjectError
 from projections.rows import JobRow
 from projections.tables import HANDLED, IGNORED, Work, fold, recorded_rows, touched
@@ -174,6 +175,12 @@ def test_trust_that_is_ended_says_by_whom_and_given_again_it_holds() -> None:
     assert folded(h.trusted(), h.revoked(), h.trusted()).trust[key].revoked_at is None
     with pytest.raises(UnknownSubjectError):
         folded(h.revoked())
+
+
+def test_an_output_whose_columns_a_run_declares_is_expected_by_no_deployment() -> None:
+    left_to_runs = OutputSchema(output=OutputName("csv_rows"), columns=())
+    work = folded(h.deployed("csv", outputs=(left_to_runs, h.output("notes"))))
+    assert [row.output_name for row in work.expected.values()] == ["notes"]
 
 
 def test_a_finished_run_shows_plan_and_outcome() -> None:

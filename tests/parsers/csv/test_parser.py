@@ -6,6 +6,7 @@ import csv
 import importlib.util
 import io
 import json
+import os
 import string
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 FOLDER: Final = Path(__file__).parents[3] / "parsers" / "csv"
+REAL_DATA: Final = Path(os.environ.get("CASPARIAN_REAL_DATA", FOLDER.parents[2] / "shared" / "data"))
 HELPERS: Final = ["__cf_row_id", "__cf_row_error"]
 
 
@@ -265,6 +267,20 @@ def test_the_modes_hand_over_what_the_host_judges(tmp_path: Path) -> None:
 def test_nested_types_are_refused(tmp_path: Path) -> None:
     nested = schema({"name": "a", "type": {"kind": "list", "item": "string"}})
     assert "'a'" in str(refusal(tmp_path, "a\n", schema=nested))
+
+
+def test_every_line_of_public_files_is_a_row_where_quotes_are_characters() -> None:
+    truth = REAL_DATA / "text.truth.ndjson"
+    if not truth.is_file():
+        pytest.skip(f"no real data at {REAL_DATA}: set CASPARIAN_REAL_DATA to the folder that holds text/")
+    seen = 0
+    for known in map(json.loads, truth.read_text().splitlines()):
+        if known["bare_cr"] == 0 and known["bytes"] < 3_000_000:
+            encoding = known["encoding"].replace("ascii", "utf-8")
+            settings = {"header": "false", "quotes": "false", "schema": TWO, "delimiter": "pipe", "encoding": encoding}
+            assert Read(REAL_DATA / known["file"], **settings).statement["found"] == known["lines"], known["file"]
+            seen += 1
+    assert seen > 50
 
 
 TWO: Final = schema(column("a"), column("b"))

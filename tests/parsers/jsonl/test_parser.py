@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 FOLDER: Final = Path(__file__).parents[3] / "parsers" / "jsonl"
+REAL_DATA: Final = Path(os.environ.get("CASPARIAN_REAL_DATA", FOLDER.parents[2] / "shared" / "data"))
 HELPERS: Final = ["__cf_row_id", "__cf_row_error"]
 
 
@@ -203,6 +205,34 @@ def test_a_look_at_too_many_keys_is_refused(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(parser, "KEYS_MAX", 3)
     with pytest.raises(parser.PermanentError, match="more than 3 different keys"):
         read(tmp_path, '{"a":1,"b":1}\n{"c":1,"d":1}\n')
+
+
+@pytest.fixture
+def real_texts() -> list[dict[str, Any]]:
+    """What is known of public text files: counts that `wc` and a plain reading of the bytes agree on."""
+    if not (REAL_DATA / "text.truth.ndjson").is_file():
+        pytest.skip(f"no real data at {REAL_DATA}: set CASPARIAN_REAL_DATA to the folder that holds text/")
+    return [json.loads(line) for line in (REAL_DATA / "text.truth.ndjson").read_text().splitlines()]
+
+
+def test_every_line_of_public_files_is_accounted_for(real_texts: list[dict[str, Any]]) -> None:
+    seen = 0
+    for known in real_texts:
+        if known["encoding"] in ("ascii", "utf-8") and known["bytes"] < 3_000_000:
+            assert Read(REAL_DATA / known["file"], schema=AB).statement["found"] == known["lines"], known["file"]
+            seen += 1
+    assert seen > 50
+
+
+def test_records_of_a_public_cloud_trail_are_rows(real_texts: list[dict[str, Any]]) -> None:
+    (known,) = [each for each in real_texts if each["file"].endswith("aws_cloudtrail.jsonl")]
+    declared = schema(column("EventName"), column("Resources"), mode="allow_extra")
+    got = Read(REAL_DATA / known["file"], schema=declared)
+    assert len(got.rows) == known["lines"]
+    assert set(got.errors) == {None}
+    written = [json.loads(line) for line in (REAL_DATA / known["file"]).read_text().splitlines()]
+    assert [row["EventName"] for row in got.rows] == [each["EventName"] for each in written]
+    assert [json.loads(row["Resources"]) for row in got.rows] == [each["Resources"] for each in written]
 
 
 # --- properties ------------------------------------------------------------------------------------------------------
