@@ -41,6 +41,9 @@ VERBS = [
     ("log", "seal"),
     ("log", "fork"),
     ("schema", "infer"),
+    ("schema", "show"),
+    ("schema", "diff"),
+    ("preview",),
 ]
 
 
