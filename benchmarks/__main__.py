@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import bench_append, bench_evtx, bench_fix, bench_job, bench_log, bench_replay, bench_rerun
+from benchmarks import (
+    bench_append,
+    bench_evtx,
+    bench_fix,
+    bench_job,
+    bench_log,
+    bench_replay,
+    bench_rerun,
+    bench_validate,
+)
 
 ALL = {
     "append": bench_append.run,
@@ -14,6 +23,7 @@ ALL = {
     "rerun": bench_rerun.run,
     "evtx": bench_evtx.run,
     "fix": bench_fix.run,
+    "validate": bench_validate.run,
 }
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import functools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import pyarrow as pa
 
 from benchmarks.pairs import Ratio, speed_ratio
+from benchmarks.validate_peers import PEERS, Absent, Peer, is_there
 from eventlog.column_types import ColumnType, DecimalType, arrow_type
 from eventlog.ids import OutputName
 from eventlog.schema import Column, OutputSchema
@@ -23,6 +24,7 @@ from executors.validate import Checked, validate
 ROWS: Final = 1_000_000
 BATCH_ROWS: Final = 50_000  # as many as a guest may send at once
 ROUNDS: Final = 5
+PEER_ROUNDS: Final = 3
 BAD_EVERY: Final = 100
 CLEAN_BAR: Final = 0.4
 BAD_BAR: Final = 0.15
@@ -40,7 +42,18 @@ COLUMNS: Final[tuple[tuple[str, ColumnType, str], ...]] = (
     ("name", "string", ""),
     ("note", "string", ""),
 )
-BAD_TEXT: Final = "N/A"
+BAD_WORD: Final = "N/A"  # what people write where there is nothing
+# What looks right and is not: a patterns' work, because no character and no length tells it.
+BAD_VALUES: Final = {
+    "id": "9223372036854775808",
+    "size": "9999999999999999999",
+    "price": "1.00001",
+    "fee": "-0.12345",
+    "ratio": "1e999",
+    "weight": "5.",
+    "at": "2026-02-30T10:00:00.000000",
+    "day": "2026-02-30",
+}
 
 
 def schema() -> OutputSchema:
@@ -49,8 +62,8 @@ def schema() -> OutputSchema:
     return OutputSchema(output=OutputName("lines"), columns=tuple(columns))
 
 
-def batches(rows: int, *, bad: bool) -> list[pa.RecordBatch]:
-    """Return the rows as text. In a bad batch every hundredth row has one bad value, in each column in turn."""
+def batches(rows: int, *, bad: Mapping[str, str] | None = None) -> list[pa.RecordBatch]:
+    """Return the rows as text. With `bad`, every hundredth has that value in one column, in each in turn, or a null."""
     chance = random.Random(1)
     columns: dict[str, list[str | None]] = {
         "id": [str(row * 7919) for row in range(rows)],
@@ -66,20 +79,22 @@ def batches(rows: int, *, bad: bool) -> list[pa.RecordBatch]:
         "name": [f"name {row % 1000}" for row in range(rows)],
         "note": [f"note of row {row}" for row in range(rows)],
     }
-    if bad:
+    if bad is not None:
         for place, row in enumerate(range(0, rows, BAD_EVERY)):
-            name, type_, _ = COLUMNS[place % len(COLUMNS)]
-            columns[name][row] = None if type_ == "string" else BAD_TEXT
+            name, _, _ = COLUMNS[place % len(COLUMNS)]
+            columns[name][row] = bad.get(name)
     return pa.table(columns, schema=pa.schema([(name, pa.string()) for name in columns])).to_batches(BATCH_ROWS)
 
 
-def run() -> Iterator[Ratio]:
+def run() -> Iterator[Ratio | Absent]:
     """Measure and yield one ratio after the other."""
     declared = schema()
-    clean, bad = batches(ROWS, bad=False), batches(ROWS, bad=True)
+    clean, bad = batches(ROWS), batches(ROWS, bad=dict.fromkeys(BAD_VALUES, BAD_WORD))
     assert ours(clean, declared) == (ROWS, 0)
     assert ours(bad, declared) == (ROWS - ROWS // BAD_EVERY, ROWS // BAD_EVERY)
-    for name, given, bar in (("clean", clean, CLEAN_BAR), ("1 % bad", bad, BAD_BAR)):
+    subtle = batches(ROWS, bad=BAD_VALUES)
+    assert ours(subtle, declared) == ours(bad, declared)
+    for name, given, bar in (("clean", clean, CLEAN_BAR), ("1 % words", bad, BAD_BAR), ("1 % subtle", subtle, BAD_BAR)):
         yield speed_ratio(
             f"validate {name} / unchecked cast of clean",
             ours=functools.partial(ours, given, declared),
@@ -87,6 +102,20 @@ def run() -> Iterator[Ratio]:
             rounds=ROUNDS,
             bar=bar,
         )
+    for peer in PEERS:
+        yield against(peer, declared)
+
+
+def against(peer: Peer, declared: OutputSchema) -> Ratio | Absent:
+    """Compare with another library, on rows of which 1 % are bad, or none."""
+    name = f"validate {'clean' if peer.clean else '1 % words'} / {peer.name}"
+    if not is_there(peer):
+        return Absent(name=name)
+    given = batches(peer.rows, bad=None if peer.clean else dict.fromkeys(BAD_VALUES, BAD_WORD))
+    theirs = peer.asked(given)
+    return speed_ratio(
+        name, ours=functools.partial(ours, given, declared), theirs=theirs, rounds=PEER_ROUNDS, bar=peer.bar
+    )
 
 
 def ours(given: list[pa.RecordBatch], declared: OutputSchema) -> tuple[int, int]:

@@ -68,7 +68,7 @@ def verify(
     try:
         in_copy = log is not None and key is None
         public = read_verifying_key(folder / PUBLIC_NAME) if in_copy else verifying_key(place, key)
-        expected = [] if expect is None else [read_expected(expect, public, require_genesis(folder)[0].log_id)]
+        expected = [] if expect is None else [read_expected(expect, public, require_genesis(folder)[0])]
         verification = verify_log(
             folder,
             witness_of=lambda log_id: read_model_witness(place, log_id) if log is None else None,

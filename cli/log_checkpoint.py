@@ -16,8 +16,8 @@ from cli.render import count, out, out_json, printable, talk
 
 if TYPE_CHECKING:
     from eventlog.checkpoint import Checkpoint, Expected
-    from eventlog.ids import LogId
     from eventlog.note import VerifyingKey
+    from eventlog.sealed import Genesis
 
 
 def checkpoint(
@@ -75,9 +75,9 @@ def _show(signed: Checkpoint, note: str, target: Path | None, *, as_json: bool) 
     talk(said if target is None else f"{said}, in {printable(str(target))}")
 
 
-def read_expected(path: Path, key: VerifyingKey | None, log_id: LogId) -> Expected:
+def read_expected(path: Path, key: VerifyingKey | None, genesis: Genesis) -> Expected:
     """Return a checkpoint that the log must agree with. Raises CliError, BadNoteError, BadSignatureError."""
-    from eventlog.checkpoint import Expected, read_checkpoint, require_log
+    from eventlog.checkpoint import Expected, read_checkpoint, refuse_earlier_life, require_log
     from eventlog.files import read_small
 
     if key is None:
@@ -87,5 +87,8 @@ def read_expected(path: Path, key: VerifyingKey | None, log_id: LogId) -> Expect
             "name it: --key VKEY, as `casparian log keygen` printed it",
             exit_code=EXIT_USAGE,
         )
-    found = require_log(read_checkpoint(read_small(path), key), log_id)
+    note = read_small(path)
+    # Before the signature is looked at: it is by another key, and that is not what is wrong.
+    refuse_earlier_life(read_checkpoint(note, None), genesis.ancestors)
+    found = require_log(read_checkpoint(note, key), genesis.log_id)
     return Expected(name=str(path), checkpoint=found)

@@ -46,7 +46,8 @@ class Stopping:
         self._terminals = tuple(filter(os.isatty, (0, 1, 2)))  # once hung up, it does not say so any more
         read, self._write = os.pipe()
         os.set_blocking(self._write, False)
-        threading.Thread(target=self._watch, args=(read,), name="signals", daemon=True).start()
+        self._watcher = threading.Thread(target=self._watch, args=(read,), name="signals", daemon=True)
+        self._watcher.start()
         self._wake_before = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         for number in ASKING:
             if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup: the person wants it to go on
@@ -56,6 +57,8 @@ class Stopping:
     def __exit__(self, *_: object) -> None:
         signal.set_wakeup_fd(self._wake_before)
         os.close(self._write)  # the watching thread ends
+        # Waited for: it holds all that `leave` reaches, and what still lives when Python ends is told of as leaked.
+        self._watcher.join(LEAVE_SECONDS_MAX)
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

@@ -1,7 +1,8 @@
 """Owns what a ```console block is: commands behind `$ `, their output below, and when two outputs are the same.
 
 The blocks of one document are one session: run in order by bash, in one fresh folder, with real processes. A line `> `
-under a command goes on with it. A line `...` in a block stands for any lines that are not shown.
+under a command goes on with it. A line `...` in a block stands for any lines that are not shown. A block of a language
+with a name, such as ```python trades.py, is a file that lies in the folder from the beginning.
 
 What may differ between two honest runs is masked by patterns: ids, hashes of artifacts, times, sizes of what was
 written, positions in the log (the order of two executors is chance), the person's name. All else has to be equal, to
@@ -17,7 +18,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from msgspec import Struct
@@ -55,6 +56,12 @@ def _blocks(lines: list[str]) -> Iterator[tuple[int, int]]:
             begun = None
 
 
+def files(text: str) -> dict[str, str]:
+    """Return the files that a document shows whole, by name."""
+    found = re.finditer(rf"^{FENCE}[a-z]+ (\S+)\n(.*?)^{FENCE}$", text, re.MULTILINE | re.DOTALL)
+    return {block[1]: block[2] for block in found}
+
+
 def _steps(lines: list[str], first: int, last: int) -> Iterator[Step]:
     starts = [number for number in range(first, last) if lines[number].startswith("$ ")]
     for start, following in zip(starts, [*starts[1:], last], strict=True):
@@ -71,13 +78,16 @@ def _steps(lines: list[str], first: int, last: int) -> Iterator[Step]:
 # --- running them -----------------------------------------------------------------------------------------------------
 
 
-def run(commands: list[str]) -> list[list[str]]:
+def run(commands: list[str], *, present: Mapping[str, str] | None = None) -> list[list[str]]:
     """Run the commands in one session of bash and return the output of each, the fresh folder's name as it is shown.
 
-    Both streams of a command are one, as on a terminal. Raises ValueError if the session did not reach its end.
+    `present` are the files that lie in the folder before. Both streams of a command are one, as on a terminal. Raises
+    ValueError if the session did not reach its end.
     """
     folder = SCRATCH / secrets.token_hex(len(SHOWN_FOLDER))[: len(SHOWN_FOLDER) - len(f"{SCRATCH}/")]
     folder.mkdir(mode=0o700)
+    for name, content in (present or {}).items():
+        (folder / name).write_text(content, encoding="utf-8")
     try:
         return _session(commands, folder)
     finally:
@@ -143,6 +153,7 @@ _MASKS: tuple[tuple[str, str], ...] = (
     (rf"(?<=^  key ){_HASH}", "<hash>"),
     (rf"(?<=\.parquet, blake3 ){_HASH}", "<hash>"),  # of what was written: it holds the time
     (rf"(?<=\d, sha256 ){_HASH}$", "<hash>"),  # the head of the log
+    (r"(?<=\+dev\.)[0-9a-f]{8}\b", "<hash>"),  # of an artifact, as above
     (r"(?<=^log )[0-9a-f]{32}\b", "<id>"),
     (rf"(?<=^  artifact  ){_HASH}", "<hash>"),  # the same in `job show`, and two times
     (r"(?<=^  queued    )20\d\d-\S+Z$", "<time>"),

@@ -11,15 +11,21 @@ import difflib
 import sys
 from pathlib import Path
 
-from docs.console import ROOT, Step, masked, run, same, steps
+from docs.console import ROOT, Step, files, masked, run, same, steps
 
-DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "CLI-JSON.md", ROOT / "docs" / "TUTORIAL.md")
+DOCUMENTS = (
+    ROOT / "README.md",
+    ROOT / "docs" / "CLI-JSON.md",
+    ROOT / "docs" / "PARSERS.md",
+    ROOT / "docs" / "TUTORIAL.md",
+)
 
 
 def differences(document: Path) -> list[tuple[Step, list[str]]]:
     """Run a document's commands and return those whose output is not what is shown, each with its real output."""
-    wanted = steps(document.read_text(encoding="utf-8"))
-    real = run([step.command for step in wanted])
+    text = document.read_text(encoding="utf-8")
+    wanted = steps(text)
+    real = run([step.command for step in wanted], present=files(text))
     return [(step, output) for step, output in zip(wanted, real, strict=True) if not same(list(step.shown), output)]
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from eventlog.errors import LogCorruptError, LogError
 from eventlog.files import opened_regular
@@ -35,9 +36,11 @@ if TYPE_CHECKING:  # signatures take longer to load than most logs take to read
     from eventlog.manifest import Manifest
 
 WINDOW_BYTES: Final = 1024 * 1024
+AHEAD_BYTES_MAX: Final = 16 * 1024 * 1024  # of zeros behind the end: what is written ahead, and a batch that was lost
 _SEQ_DIGITS: Final = 20
 _SEALED_SUFFIX: Final = ".zst"
 _COMMITS_MAX: Final = 10**18
+_BACK_BYTES: Final = 64 * 1024
 _SEGMENT_NAME: Final = re.compile(rf"[0-9]{{{_SEQ_DIGITS}}}\.ndjson(\.zst)?", re.ASCII)
 
 
@@ -49,6 +52,7 @@ class Segment(Struct, frozen=True, kw_only=True):
     size: int
     problem: str = ""  # why nothing can be read from it
     manifest: Manifest | None = None  # of a sealed one, whose `size` is that of the raw bytes
+    ahead: int = 0  # zeros behind `size` that the writer has put there for what it will write
 
     @property
     def blank(self) -> bool:
@@ -95,12 +99,14 @@ def segment_path(folder: Path, *, first: int) -> Path:
 def list_segments(folder: Path, *, fs: FsPort = OS_FS) -> list[Segment]:
     """Return the segments in order, with their sizes now. Where both forms of one are there, the raw one is the truth.
 
-    The names are taken before the sizes: one that has a successor in the list has its last size by then.
+    The names are taken before the sizes: one that has a successor in the list has its last size by then. The last one
+    ends where its zeros begin; zeros at the end of any other are damage.
     """
     there = fs.names(folder)
     names = filter(_SEGMENT_NAME.fullmatch, there)
     firsts = sorted({int(name[:_SEQ_DIGITS]) for name in names})
     segments = [find_segment(folder, first=first, fs=fs) for first in firsts]
+    segments[-1:] = [without_zeros(segment, fs=fs) for segment in segments[-1:]]
     if FORKING_NAME not in there:
         return segments
     from eventlog.lineage import kept_segments
@@ -115,6 +121,32 @@ def find_segment(folder: Path, *, first: int, fs: FsPort) -> Segment:
         return Segment(path=path, first=first, **_facts(path, fs))
     except FileNotFoundError:
         return _sealed_segment(path.with_name(path.name + _SEALED_SUFFIX), first=first, fs=fs)
+
+
+def without_zeros(segment: Segment, *, fs: FsPort) -> Segment:
+    """Return a segment that may be written to now without the zeros that stand behind its end.
+
+    No frame ends with a zero, so none loses a byte. More zeros than are ever written ahead are counted as its bytes.
+    """
+    if segment.manifest is not None or segment.problem or segment.size == 0:
+        return segment
+    try:
+        with opened_regular(segment.path, fs=fs) as fd:
+            end = _end_before_zeros(fd, segment.size, fs)
+    except FileNotFoundError:  # it was sealed since it was listed, so it had been cut before
+        return segment
+    return replace(segment, size=end, ahead=segment.size - end)
+
+
+def _end_before_zeros(fd: int, size: int, fs: FsPort) -> int:
+    floor, end = max(0, size - AHEAD_BYTES_MAX - 1), size
+    while end > floor:  # every round goes back by a piece
+        start = max(floor, end - _BACK_BYTES)
+        piece = fs.read(fd, end - start, start).rstrip(b"\0")
+        if piece:
+            return start + len(piece)
+        end = start
+    return size if floor else 0
 
 
 def _facts(path: Path, fs: FsPort) -> dict[str, Any]:
@@ -241,13 +273,16 @@ class ChainScan:
 
     def _walk(self, read: Read, segment: Segment) -> Iterator[RawFrame]:
         window, at = b"", 0  # window[at] is the byte at self.offset
+        view = memoryview(window)
         while self.offset < segment.size:  # every round goes forward by a frame or ends with a gap
             match = find_commit_line(window, at)
-            for size in (WINDOW_BYTES, FRAME_SPAN_BYTES_MAX):
-                if match is not None:
-                    break
-                window, at = read(min(size, segment.size - self.offset), self.offset), 0
-                match = find_commit_line(window, 0)
+            if match is None:
+                for size in (WINDOW_BYTES, FRAME_SPAN_BYTES_MAX):
+                    window, at = read(min(size, segment.size - self.offset), self.offset), 0
+                    match = find_commit_line(window, 0)
+                    if match is not None:
+                        break
+                view = memoryview(window)
             if match is None:
                 self.gap = _no_frame(window)
                 return
@@ -258,7 +293,7 @@ class ChainScan:
                     check="bytes", expected=f"{line.bytes} bytes before the commit line", actual=str(middle - at)
                 )
                 return
-            self.gap = _misfit(line, self.link, self.hasher.of(window[at : hashed_end(match)]))
+            self.gap = _misfit(line, self.link, self.hasher.of(view[at : hashed_end(match)]))
             if line.commit > self.commit_max and self.gap is None:
                 self.gap = Gap(check="lineage", expected="the segment of the fork", actual=f"commit {line.commit}")
             if self.gap is not None:

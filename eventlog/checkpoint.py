@@ -22,6 +22,7 @@ from typing import Final
 from msgspec import Struct
 
 from eventlog.chain import ChainScan
+from eventlog.errors import BadNoteError
 from eventlog.files import read_small
 from eventlog.frames import CommitLine, RawFrame
 from eventlog.fsport import OS_FS, FsPort
@@ -29,6 +30,7 @@ from eventlog.ids import LogId
 from eventlog.merkle import HASH_BYTES, CompactRange
 from eventlog.note import VerifyingKey, bad_note, from_base64, parse_note, verify_note
 from eventlog.recovery import Witness
+from eventlog.sealed import Ancestor
 from eventlog.verdict import WHAT_TO_DO, Finding, Judgement, Verdict
 
 ORIGIN_PREFIX: Final = "casparian/log/"
@@ -92,6 +94,20 @@ def require_log(checkpoint: Checkpoint, log_id: LogId) -> Checkpoint:
     if checkpoint.log_id != log_id:
         raise bad_note(f"it is of log {checkpoint.log_id}, and this is log {log_id}")
     return checkpoint
+
+
+def refuse_earlier_life(checkpoint: Checkpoint, ancestors: Sequence[Ancestor]) -> None:
+    """Raise BadNoteError if the checkpoint was signed for a log that this one was forked from."""
+    for life in ancestors:
+        if checkpoint.log_id == life.log_id:
+            raise BadNoteError(
+                f"Compare the log with a signed head of log {life.log_id}: the log was forked from that one behind "
+                f"record {life.seq}, and has another id and another key since. The head was signed at record "
+                f"{checkpoint.size}.",
+                next_step=f"Hold a copy of the log from before the fork against it: `casparian log verify --log COPY "
+                f"--expect NOTE --key VKEY`, with the key of then. Of the fork, sign a new head: `casparian log "
+                f"checkpoint`; it goes on from records 1 to {life.seq} as they were.",
+            )
 
 
 def read_anchor(folder: Path, *, fs: FsPort = OS_FS) -> bytes | None:

@@ -87,8 +87,8 @@ def sync_ancestors(folder: Path, *, fs: FsPort = OS_FS) -> None:
 
 
 def create_durably(path: Path, *, fs: FsPort = OS_FS) -> int:
-    """Create an empty file with its name on the disk; return it open for appending. Raises FileExistsError."""
-    fd = fs.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW)
+    """Create an empty file with its name on the disk; return it open to read and write. Raises FileExistsError."""
+    fd = fs.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW)
     try:
         fs.sync(fd)
         sync_folder(path.parent, fs=fs)
@@ -140,10 +140,20 @@ def write_all(fd: int, data: bytes, *, fs: FsPort = OS_FS) -> None:
     """Write all bytes, however few the system takes at a time. Raises OSError."""
     written = fs.write(fd, data)
     while written < len(data):  # at most len(data) rounds: a write of nothing is an error
-        more = fs.write(fd, memoryview(data)[written:])
-        if more == 0:
-            raise OSError("the system wrote 0 bytes of a file and gave no reason")
-        written += more
+        written += _progress(fs.write(fd, memoryview(data)[written:]))
+
+
+def write_all_at(fd: int, data: bytes, offset: int, *, fs: FsPort = OS_FS) -> None:
+    """Write all bytes from `offset` on, however few the system takes at a time. Raises OSError."""
+    written = fs.write_at(fd, data, offset)
+    while written < len(data):  # at most len(data) rounds: a write of nothing is an error
+        written += _progress(fs.write_at(fd, memoryview(data)[written:], offset + written))
+
+
+def _progress(taken: int) -> int:
+    if taken == 0:
+        raise OSError("the system wrote 0 bytes of a file and gave no reason")
+    return taken
 
 
 def temporary(path: Path) -> Path:

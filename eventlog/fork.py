@@ -269,7 +269,8 @@ def _keep_aside(folder: Path, old: LogId, cut: _Cut, fs: FsPort) -> tuple[str, .
 def _left_behind(folder: Path, cut: _Cut, fs: FsPort) -> Sequence[str]:
     """Return the names of what goes: what is behind the cut, with manifests, and what speaks of the old end."""
     names = sorted(name for name in fs.names(folder) if not name.endswith(TEMPORARY_SUFFIX))
-    first = cut.segment.first + (cut.segment.size == cut.bytes)  # the last segment is cut only if something is behind
+    # The last segment is cut only if something is behind, zeros included: it has a successor from now on.
+    first = cut.segment.first + (cut.segment.size + cut.segment.ahead == cut.bytes)
     segments = [name for name in names if (stem := name.partition(".")[0]).isdecimal() and int(stem) >= first]
     small = [name for name in (CLOSED_NAME, ANCHOR_NAME) if exists(_place(folder, name), fs=fs)]
     return [*segments, *small]

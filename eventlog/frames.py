@@ -216,7 +216,8 @@ class FrameHash:
         """Return the hash of a frame's bytes through the comma before `"hash"`, in hexadecimal."""
         hash_ = self._begun.copy()
         hash_.update(lines)
-        hash_.update(rest)
+        if rest:
+            hash_.update(rest)
         return hash_.hexdigest()
 
 

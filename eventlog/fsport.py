@@ -30,6 +30,9 @@ class FsPort(Protocol):
     def write(self, fd: int, data: bytes | memoryview) -> int:
         """Write at the descriptor's position, or at the end for O_APPEND; return how many bytes were taken."""
 
+    def write_at(self, fd: int, data: bytes | memoryview, offset: int) -> int:
+        """Write from `offset` on, of a file that is not open for appending; return how many bytes were taken."""
+
     def truncate(self, fd: int, size: int) -> None: ...
 
     def allocate(self, fd: int, size: int) -> None:
@@ -86,6 +89,9 @@ class OsFs:
 
     def write(self, fd: int, data: bytes | memoryview) -> int:
         return os.write(fd, data)
+
+    def write_at(self, fd: int, data: bytes | memoryview, offset: int) -> int:
+        return os.pwrite(fd, data, offset)
 
     def truncate(self, fd: int, size: int) -> None:
         os.ftruncate(fd, size)

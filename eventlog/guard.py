@@ -49,6 +49,8 @@ class _Compiler:
 
     def _check(self, kind: Any, value: str) -> str:
         kind = _bare(kind)
+        if kind is type(None):
+            return f"{value} is None"
         if kind in _PLAIN:
             return f"type({value}) is {_PLAIN[kind]}"
         if isinstance(kind, type) and issubclass(kind, Struct):
@@ -58,14 +60,20 @@ class _Compiler:
     def _check_generic(self, origin: Any, arguments: tuple[Any, ...], value: str) -> str:
         if origin is Literal and all(type(argument) is str for argument in arguments):
             return f"type({value}) is str and {value} in {self._named(frozenset(arguments))}"
-        if origin in (Union, types.UnionType) and len(arguments) == 2 and arguments[1] is type(None):
-            return f"({value} is None or {self._check(arguments[0], value)})"
+        if origin in (Union, types.UnionType):
+            return self._check_union(arguments, value)
         if origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:
             return f"type({value}) is tuple and {self._all(arguments[0], value)}"
         if origin is dict:
             keys, values = self._all(arguments[0], value), self._all(arguments[1], f"{value}.values()")
             return f"type({value}) is dict and {keys} and {values}"
         return "False"
+
+    def _check_union(self, arguments: tuple[Any, ...], value: str) -> str:
+        """Check the alternatives; among several Structs none, as they may hold themselves: then it is not sure."""
+        shapes = [each for each in arguments if isinstance(each, type) and issubclass(each, Struct)]
+        checks = [self._check(each, value) for each in arguments if len(shapes) < 2 or each not in shapes]
+        return f"({' or '.join(checks)})"
 
     def _all(self, kind: Any, values: str) -> str:
         kind = _bare(kind)

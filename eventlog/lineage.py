@@ -122,4 +122,4 @@ def kept_segments(folder: Path, segments: Sequence[Segment], *, fs: FsPort = OS_
         return list(segments)
     end = genesis.ancestors[-1]
     kept = [segment for segment in segments if segment.first <= end.seq]
-    return [*kept[:-1], replace(kept[-1], size=min(kept[-1].size, end.bytes))] if kept else []
+    return [*kept[:-1], replace(kept[-1], size=min(kept[-1].size, end.bytes), ahead=0)] if kept else []

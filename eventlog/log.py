@@ -8,10 +8,15 @@ call the same pages clean, and a second fsync that succeeds proves nothing. The 
 
 A batch that would make the active segment larger than its bound goes to a new one, whose name is on the disk before a
 byte is in it. Nothing else tells of it: the first frame there names the last one here by `prev`.
+
+A sync is dear where the file grows, because its size must be written too. So zeros are written ahead in steps, synced
+with the batch before them, and the next batches overwrite them in place. They are no part of the log, and are cut off
+before anything says where the file ends: before there is a next segment, and before CLOSED.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import threading
@@ -25,7 +30,7 @@ from msgspec.structs import replace
 from eventlog.chain import ChainScan, Link, Segment, Waypoint, list_segments, segment_path
 from eventlog.errors import ForkedLogError, LogClosedError, LogCorruptError, LogError, LogStorageError
 from eventlog.events import LogForked, LogRecovered, LogRepaired, WriterOpened
-from eventlog.files import create_durably, exists, make_folder, remove_durably, sync_ancestors, write_all
+from eventlog.files import create_durably, exists, make_folder, remove_durably, sync_ancestors, write_all_at
 from eventlog.fork import settle_fork
 from eventlog.frames import (
     BATCH_BYTES_MAX,
@@ -55,6 +60,8 @@ __all__ = ["EXIT_STORAGE", "Frame", "FrameDraft", "Head", "Log", "exit_process"]
 
 EXIT_STORAGE: Final = 70
 SEGMENT_BYTES: Final = 64 * 1024 * 1024
+AHEAD_BYTES: Final = 1024 * 1024  # of zeros at a time: of small batches one in some thousand takes 2 ms longer
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LOG_ACTOR: Final = "log"
 
 
@@ -71,7 +78,7 @@ class Log:
 
     def __init__(
         self, folder: Path, *, lock: LogLock, lineage: Lineage, recovery: Recovery, clock: Callable[[], Instant],
-        die: Callable[[str], NoReturn], reserve: Reserve, fs: FsPort, segment_bytes: int,
+        die: Callable[[str], NoReturn], reserve: Reserve, fs: FsPort, segment_bytes: int, ahead_bytes: int,
     ) -> None:  # fmt: skip
         active = recovery.segments[-1]
         self.folder = folder
@@ -89,8 +96,10 @@ class Log:
         self._hasher = FrameHash(lineage.log_id)
         self._waypoints = recovery.waypoints
         self._segment_bytes = segment_bytes
+        self._ahead_bytes = ahead_bytes
         self._full = recovery.segments[:-1]
-        self._write_to(active, fs.open(active.path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW))
+        self._file_bytes = 0  # of the active segment: up to the head, and the zeros behind it
+        self._write_to(active, fs.open(active.path, os.O_RDWR | os.O_NOFOLLOW))
         link = recovery.link
         self.head = Head(seq=link.seq, hash=link.hash, commit=link.commit, bytes=active.size)
         self._marked = True  # nothing was committed by this process yet
@@ -112,6 +121,7 @@ class Log:
         reserve_bytes: int = RESERVE_BYTES,
         ballast_bytes: int = BALLAST_BYTES,
         segment_bytes: int = SEGMENT_BYTES,
+        ahead_bytes: int = AHEAD_BYTES,
         fs: FsPort = OS_FS,
     ) -> Log:
         """Take the log in `folder`, creating it if there is none, recover it and begin a new epoch, durably.
@@ -121,7 +131,7 @@ class Log:
         `clock` gives the commit lines' `ts`; `new_log_id` is asked for a new log only; `purpose` is told to those who
         find the log locked. Frames are refused while the disk has less than `reserve_bytes` free (and one batch, or a
         sixteenth of a small disk); `ballast_bytes` are given up by an opening that finds the disk full; 0 is neither.
-        A segment has at most `segment_bytes`, or one batch.
+        A segment has at most `segment_bytes`, or one batch; `ahead_bytes` of zeros are written ahead of it at a time.
         Raises LogLockedError, LogCorruptError, LogRegressedError, LogFormatError,
         UnknownEventError, LogStorageError; each says what to do next, and leaves the log unlocked and as it was.
         """
@@ -143,7 +153,7 @@ class Log:
             reserve = Reserve(folder, reserve_bytes=reserve_bytes, fs=fs)
             log = cls(
                 folder, lock=lock, lineage=lineage, recovery=recovery, clock=clock, die=die, reserve=reserve, fs=fs,
-                segment_bytes=segment_bytes,
+                segment_bytes=segment_bytes, ahead_bytes=ahead_bytes,
             )  # fmt: skip
             repaired = read_note(folder, epoch=log.epoch, fs=fs)
             fork = genesis.fork if recovery.link.hash == genesis_hash else None  # its first frame tells of it
@@ -232,6 +242,7 @@ class Log:
                 return
             try:
                 self._mark()
+                self._cut()
                 self._write_closed()
             except OSError as error:
                 raise _storage_error(self.folder, error) from error
@@ -286,7 +297,6 @@ class Log:
             prev = frame.hash
         data = b"".join(pieces)
         self._write_and_sync(data)
-        self._reserve.take(len(data))
         self._marked = False
         self.head = Head(seq=frames[-1].last, hash=prev, commit=commit, bytes=self.head.bytes + len(data))
         return frames
@@ -297,12 +307,40 @@ class Log:
             if not why:
                 if self._is_full(len(data)):
                     self._rotate()
-                write_all(self._fd, data, fs=self._fs)
+                self._write(data)
                 self._fs.sync_data(self._fd)
         except OSError as error:
             why = str(error)
         if why:
             self._fail(why)
+
+    def _write(self, data: bytes) -> None:
+        """Write behind the head: over the zeros there, or growing the file, and then zeros for the next ones too."""
+        end = self.head.bytes + len(data)
+        write_all_at(self._fd, data, self.head.bytes, fs=self._fs)
+        if end > self._file_bytes:
+            grown = end + self._write_ahead(end)
+            self._reserve.take(grown - self._file_bytes)
+            self._file_bytes = grown
+
+    def _write_ahead(self, end: int) -> int:
+        """Write zeros from `end` on, as far as segment and disk have room beside the reserve; return how many."""
+        size = min(self._ahead_bytes, self._segment_bytes - end)
+        if size <= 0 or not self._reserve.has(size):
+            return 0
+        try:
+            return self._fs.write_at(self._fd, bytes(size), end)
+        except OSError as error:  # a quota or a limit: the log works without them
+            if error.errno not in _NO_ROOM:
+                raise
+            return 0
+
+    def _cut(self) -> None:
+        """Take the zeros away that were written ahead, durably."""
+        if self._file_bytes > self.head.bytes:
+            self._fs.truncate(self._fd, self.head.bytes)
+            self._fs.sync(self._fd)
+            self._file_bytes = self.head.bytes
 
     def _is_full(self, size: int) -> bool:
         """Return whether so many bytes must go to a new segment; one without a record would get its own name again."""
@@ -311,6 +349,7 @@ class Log:
     def _rotate(self) -> None:
         """Go on in a new segment. All that is in the one before is synced, so damage there is never a torn tail."""
         head, before = self.head, self._fd
+        self._cut()
         first = head.seq + 1
         path = segment_path(self.folder, first=first)
         fd = create_durably(path, fs=self._fs)
@@ -325,7 +364,9 @@ class Log:
         self._active = segment
         self._fd = fd
         self._path = os.fspath(segment.path)
-        self._identity = identity(self._fs.fstat(fd))
+        status = self._fs.fstat(fd)
+        self._identity = identity(status)
+        self._file_bytes = status.st_size
 
     def _foreign_change(self) -> str:
         """Return what somebody else did to the log, "" if nothing: a second writer must not be written over."""
@@ -335,11 +376,19 @@ class Log:
             return "its name leads to no file: somebody else moved or removed it"
         if identity(named) != self._identity:
             return "its name leads to another file: somebody else moved or replaced it"
-        if named.st_size != self.head.bytes:
-            return f"the file has {named.st_size} bytes and must have {self.head.bytes}: somebody else wrote to it"
+        if named.st_size != self._file_bytes:
+            return f"the file has {named.st_size} bytes and must have {self._file_bytes}: somebody else wrote to it"
+        if not self._ends_at_head():
+            return f"what was written last does not end at byte {self.head.bytes}: somebody else wrote to it"
         if not self._lock.still_ours():
             return "its lock file was replaced: another process may hold the log"
         return ""
+
+    def _ends_at_head(self) -> bool:
+        """Return whether our last line ends before the head and nothing stands behind it: the size does not tell."""
+        at = self.head.bytes
+        around = self._fs.read(self._fd, 2, at - 1) if at else b"\n" + self._fs.read(self._fd, 1, 0)
+        return around in (b"\n", b"\n\0")
 
     def _fail(self, why: str) -> NoReturn:
         """End everything: whether the last batch is on the disk cannot be known from here."""

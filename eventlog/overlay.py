@@ -121,6 +121,9 @@ class Overlay:
     def write(self, fd: int, data: bytes | memoryview) -> int:
         raise _read_only()
 
+    def write_at(self, fd: int, data: bytes | memoryview, offset: int) -> int:
+        raise _read_only()
+
     def truncate(self, fd: int, size: int) -> None:
         raise _read_only()
 

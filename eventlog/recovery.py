@@ -184,10 +184,11 @@ def _judge_closed(scan: ChainScan, closed: Closed) -> Judgement:
         segment=scan.segment.path.name,
         bytes=scan.segment.size,
     )
-    if here == closed and scan.gap is None:
+    strange = scan.bytes_after + scan.segment.ahead  # what is written ahead is cut before CLOSED is written
+    if here == closed and strange == 0:
         return Judgement(verdict="OK", clean=True)
-    lost = scan.gap is None and closed.commit > scan.link.commit
-    actual = f"commit {here.commit}, record {here.seq}, then {scan.bytes_after} bytes that fit nothing"
+    lost = strange == 0 and closed.commit > scan.link.commit
+    actual = f"commit {here.commit}, record {here.seq}, then {strange} bytes that fit nothing"
     verdict: Verdict = "REGRESSED" if lost else "CORRUPT"
     return _found(verdict, scan, check="closed", expected=_closed_text(closed), actual=actual)
 
@@ -301,7 +302,7 @@ def recover(
         remove_durably(folder / POISON_NAME, fs=fs)
     return Recovery(
         link=scan.link,
-        segments=(*segments[:-1], replace(segments[-1], size=scan.offset)),
+        segments=(*segments[:-1], replace(segments[-1], size=scan.offset, ahead=0)),
         waypoints=waypoints,
         repairs=tuple(_repairs(folder, scan, epoch=epoch)),
     )
@@ -380,7 +381,7 @@ def _set_aside(folder: Path, scan: ChainScan, *, epoch: int) -> None:
     """Give the damaged file a second name under quarantine/, durably, before anything is changed."""
     quarantine = folder / QUARANTINE_NAME
     make_folder(quarantine, fs=scan.fs)
-    digest = _removed_digest(scan.segment.path, kept=scan.offset, fs=scan.fs)
+    digest = _digest(_removed(scan.segment.path, kept=scan.offset, fs=scan.fs))
     kept_as = quarantine / f"{scan.segment.path.name}.{epoch}.{digest[:12]}"
     try:
         scan.fs.link(scan.segment.path, kept_as)
@@ -435,19 +436,25 @@ def _repairs(folder: Path, scan: ChainScan, *, epoch: int) -> Iterator[LogRecove
     sizes = {segment.path.name: segment.size for segment in scan.segments} | {scan.segment.path.name: scan.offset}
     for match in [match for match in map(name.fullmatch, names) if match and match[1] in sizes][:REPAIRS_MAX]:
         path, kept = quarantine / match[0], sizes[match[1]]
-        digest = _removed_digest(path, kept=kept, fs=scan.fs)
+        removed = _removed(path, kept=kept, fs=scan.fs)
+        digest = _digest(removed)
         if digest[:12] != match[2]:
             continue  # not from this log as it is now: an older copy of it was put back beside its quarantine
         yield LogRecovered(
             segment=match[1],
             kept_bytes=kept,
-            removed_bytes=scan.fs.lstat(path).st_size - kept,
+            removed_bytes=len(removed),
             removed_sha256=digest,
             kept_as=path.name,
             reason=f"The bytes after commit {scan.link.commit} close no commit that is known to have been durable.",
         )
 
 
-def _removed_digest(path: Path, *, kept: int, fs: FsPort) -> Sha256:
+def _removed(path: Path, *, kept: int, fs: FsPort) -> bytes:
+    """Return what a torn segment held behind the chain, without the zeros that were written ahead."""
     with opened_regular(path, fs=fs) as fd:
-        return Sha256(hashlib.sha256(fs.read(fd, TAIL_BYTES_MAX, kept)).hexdigest())
+        return fs.read(fd, TAIL_BYTES_MAX, kept).rstrip(b"\0")
+
+
+def _digest(data: bytes) -> Sha256:
+    return Sha256(hashlib.sha256(data).hexdigest())

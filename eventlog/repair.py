@@ -16,7 +16,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from eventlog.chain import ChainScan, Link, Segment, Waypoint, find_segment, list_segments, segment_path
+from eventlog.chain import ChainScan, Link, Segment, Waypoint, find_segment, list_segments, segment_path, without_zeros
 from eventlog.errors import (
     LogCorruptError,
     LogError,
@@ -300,6 +300,8 @@ class _Plan:
         for change in option.changes:
             view.put(change.name, change.content)
         segment = find_segment(self.folder, first=first, fs=view)
+        if first == max(self.ours.keys() | self.theirs.keys()):
+            segment = without_zeros(segment, fs=view)
         start = Waypoint(link=link, index=0, offset=0)
         scan = ChainScan(lineage=self.lineage, segments=[segment], start=start, fs=view)
         came, gap = link.commit == through.commit, ""

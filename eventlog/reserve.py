@@ -47,6 +47,10 @@ class Reserve:
                 next_step="Make room on that disk, then give the same command again.",
             )
 
+    def has(self, size: int) -> bool:
+        """Return whether so many bytes more are free beyond what is kept; False before anybody has looked."""
+        return self._left >= size
+
     def take(self, size: int) -> None:
         """Count what the log has written."""
         self._left -= size

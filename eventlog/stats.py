@@ -21,7 +21,8 @@ _TAG: Final = re.compile(rb'^\{"seq":[0-9]+,"type":"([^"]*)"', re.MULTILINE)
 
 
 class SegmentStats(Struct, frozen=True, kw_only=True):
-    """One segment. `stored_bytes` is what its file takes; `problem` says why nothing of it could be counted."""
+    """One segment. `stored_bytes` is what its file takes without zeros written ahead; `problem` says why nothing of it
+    could be counted."""
 
     name: str
     first: int
@@ -96,7 +97,7 @@ def _walked(segment: Segment, lineage: Lineage, link: Link, fs: FsPort) -> tuple
         gap = None  # what is behind this segment is not looked at here
     stats = SegmentStats(
         name=segment.path.name, first=segment.first, last=scan.link.seq, commits=scan.link.commit - link.commit,
-        raw_bytes=segment.size, stored_bytes=fs.lstat(segment.path).st_size, sealed=False, signed=False,
+        raw_bytes=segment.size, stored_bytes=fs.lstat(segment.path).st_size - segment.ahead, sealed=False, signed=False,
         ts_first=times[0] if times else Instant(""), ts_last=times[-1] if times else Instant(""), types=types,
         problem="" if gap is None else f"the chain ends at byte {scan.offset}: expected {gap.expected}",
     )  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Final, get_args
 
 from msgspec import Struct
 
-from eventlog.chain import ChainScan, Link, Segment, Waypoint, genesis_link, list_segments
+from eventlog.chain import ChainScan, Link, Segment, Waypoint, find_segment, genesis_link, list_segments, without_zeros
 from eventlog.checkpoint import ANCHOR_PLACE, Comparison, Expected, read_anchor, read_checkpoint, require_log
 from eventlog.errors import (
     BadNoteError,
@@ -194,7 +194,8 @@ class _Audit:
     def _check_frame(self, raw: RawFrame, scan: _AuditScan) -> None:
         before, line = scan.before, raw.line
         scan.before = scan.link
-        self.writer.hear(raw)
+        if line.epoch != self.writer.epoch:
+            self.writer.hear(raw)
         misplaced = misplaced_line(raw.lines, first=line.first, last=line.last)
         if misplaced is not None:
             seq, actual = misplaced
@@ -207,12 +208,19 @@ class _Audit:
         except UnknownEventError as error:
             self._note_unknown(self.writer.blame(error), raw, scan)
             return
-        telling = [record for record in records if type(record.data) in _TELLING]
-        self._check_epoch(telling, before, raw, scan)
         self.skipped += len(skipped)
-        self.events += len(records) - sum(isinstance(record.data, _COMMANDS) for record in telling)
-        for record in telling:
-            self._check_cancel(record, raw, scan)
+        self.events += len(records)
+        telling = [record for record in records if type(record.data) in _TELLING]
+        if telling or line.epoch != before.epoch:  # most frames say nothing that a rule looks into
+            self._check_telling(telling, before, raw, scan)
+
+    def _check_telling(self, records: Sequence[LogRecord], before: Link, raw: RawFrame, scan: _AuditScan) -> None:
+        self._check_epoch(records, before, raw, scan)
+        for record in records:
+            if isinstance(record.data, _COMMANDS):
+                self.events -= 1
+            else:
+                self._check_cancel(record, raw, scan)
 
     def _check_epoch(self, records: Sequence[LogRecord], before: Link, raw: RawFrame, scan: _AuditScan) -> None:
         opened = [record.data.epoch for record in records if isinstance(record.data, WriterOpened)]
@@ -248,7 +256,10 @@ class _Audit:
     def _being_written(self, segment: Segment) -> bool:
         """Return whether the bytes past the chain are a write under way."""
         self.writer_active = self.writer_active or is_locked(self.folder, fs=self.fs)
-        return self.writer_active or self.fs.lstat(segment.path).st_size != segment.size
+        if self.writer_active:
+            return True
+        now = without_zeros(find_segment(self.folder, first=segment.first, fs=self.fs), fs=self.fs)
+        return (now.size, now.ahead) != (segment.size, segment.ahead)
 
     def _reopened_meanwhile(self, closed: Closed) -> bool:
         """Return whether a writer has come since CLOSED was read: it removes CLOSED before it appends.

@@ -174,6 +174,22 @@ def plain(array: Array) -> Array:
     return array
 
 
+def bound_views(array: Array) -> None:
+    """Look for views that say far more than was sent, at any depth. Raises UnpackedTooLargeError."""
+    parts: Any = array
+    if pa.types.is_string_view(array.type) or pa.types.is_binary_view(array.type):
+        _bound_bytes(_view_bytes(array))
+    elif isinstance(array, pa.DictionaryArray):
+        bound_views(parts.dictionary)
+    elif isinstance(array, pa.ExtensionArray):
+        bound_views(parts.storage)
+    elif isinstance(array, pa.StructArray | pa.UnionArray):
+        for place in range(parts.type.num_fields):
+            bound_views(parts.field(place))
+    elif hasattr(parts, "values"):  # lists of every kind, and runs
+        bound_views(parts.values)
+
+
 def _bound_bytes(size: int) -> None:
     if size > UNPACKED_BYTES_MAX:
         raise UnpackedTooLargeError(f"it unpacks to {size:,} bytes, at most {UNPACKED_BYTES_MAX:,} are taken")

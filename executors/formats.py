@@ -58,10 +58,13 @@ class Edit(Struct, frozen=True, kw_only=True):
 
 
 class TextFormat(Struct, frozen=True, kw_only=True):
-    """A compiled format. `rewritten` is the ISO text in terms of the pattern's groups, `edits` a shorter way to it."""
+    """A compiled format. `rewritten` is the ISO text in terms of the pattern's groups, `edits` a shorter way to it.
+
+    `zoneless` is the format without its zone.
+    """
 
     pattern: str
-    without_zone: str
+    zoneless: str
     rewritten: str
     edits: tuple[Edit, ...] | None
     fraction: bool
@@ -70,6 +73,7 @@ class TextFormat(Struct, frozen=True, kw_only=True):
     short_year: bool
     chars_min: int
     chars_max: int
+    day_at: int
 
 
 def format_fault(column: Column) -> str | None:
@@ -129,7 +133,7 @@ def compiled(text_format: str, kind: Kind) -> TextFormat:
     used = [part for part in parts if part in DIRECTIVES]
     return TextFormat(
         pattern=_pattern(parts),
-        without_zone=_pattern(_without_zone(parts)),
+        zoneless="".join(_without_zone(parts)),
         rewritten=_rewritten(used, kind),
         edits=_edits(parts, used, kind),
         fraction=".%f" in used,
@@ -138,6 +142,7 @@ def compiled(text_format: str, kind: Kind) -> TextFormat:
         short_year="%y" in used,
         chars_min=_chars(parts, 0),
         chars_max=_chars(parts, 1),
+        day_at=_chars(parts[: parts.index("%d")], 0) if "%d" in parts else 0,
     )
 
 

@@ -44,6 +44,8 @@ GUEST_PROTOCOL_VERSION: Final = "0.1"  # of the contract between a parser and it
 SOURCE_FILES_MAX: Final = 1000
 DEV_HASH_CHARACTERS: Final = 8  # of the artifact hash, in the version of a run under development
 SOURCE_BYTES_MAX: Final = 4 * 1024 * 1024  # of one file
+OUTPUTS_MAX: Final = 256  # each job names them all, in one line of the log
+DECLARED_BYTES_MAX: Final = 512 * 1024  # of what a deployment says of a parser, as JSON: one line of the log
 HOST_PACKAGES: Final = ("pyarrow",)  # every parser's rows pass through it
 NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
@@ -207,6 +209,7 @@ def _package(
         fail(f"read {told_in}", f'columns come from {unset[0]!r}; declare that setting, {unset[0]} = ""')
     environment = _environment(told_in, manifest.packages)
     components = _components(sources, outputs, environment)
+    _check_size(entrypoint, (outputs, manifest.settings, components))
     return ParserPackage(
         name=ParserName(manifest.name),
         version=manifest.version,
@@ -221,6 +224,13 @@ def _package(
         columns_from=columns_from,
         quarantine=manifest.quarantine,
     )
+
+
+def _check_size(entrypoint: Path, declared: tuple[object, ...]) -> None:
+    size = len(msgspec.json.encode(declared))
+    if size > DECLARED_BYTES_MAX:
+        why = f"what it declares takes {size:,} bytes, at most {DECLARED_BYTES_MAX:,} are kept of a parser"
+        fail(f"read {entrypoint}", f"{why}; declare fewer or shorter columns, settings and files")
 
 
 def _builtin_folder() -> Path:
@@ -357,6 +367,8 @@ def _outputs(path: Path, source: bytes) -> tuple[tuple[OutputSchema, ...], dict[
     literal = literal_named("outputs", path, source)
     if not isinstance(literal, dict) or not literal:
         fail(doing, 'they declare nothing; write outputs = {"name": {"columns": [...]}}')
+    if len(literal) > OUTPUTS_MAX:
+        fail(doing, f"{len(literal):,} of them, at most {OUTPUTS_MAX}; make several parsers of it")
     columns_from = {
         OutputName(name): _convert(declared, _LeftToRun, doing=f"{doing}, {name}").columns_from
         for name, declared in literal.items()

@@ -40,6 +40,26 @@ def odd_characters(text: Array, known: str) -> Mask:
     return kernel.fill_null(kernel.and_(kernel.not_equal(rest, word("")), kernel.not_equal(rest, word("."))), False)
 
 
+def odd_points(text: Array, *, whole_max: int, fraction_max: int) -> Mask:
+    """Return where more digits stand before or behind the point than can be, or none beside it. A sign is a digit."""
+    point = kernel.find_substring(text, ".").cast(pa.int64())
+    lengths = kernel.binary_length(text).cast(pa.int64())
+    pointed = kernel.greater_equal(point, integer(0))
+    whole = kernel.if_else(pointed, point, lengths)
+    fraction = kernel.if_else(pointed, kernel.subtract(kernel.subtract(lengths, point), integer(1)), integer(1))
+    odd = kernel.or_(
+        kernel.or_(kernel.greater(whole, integer(whole_max)), kernel.greater(fraction, integer(fraction_max))),
+        kernel.or_(kernel.equal(whole, integer(0)), kernel.equal(fraction, integer(0))),
+    )
+    return kernel.fill_null(odd, False)
+
+
+def late_days(text: Array, day_at: int) -> Mask:
+    """Return where the day of the month, at a fixed place, is one that not every month has."""
+    days = kernel.binary_slice(text.cast(pa.binary()), day_at, day_at + 2)
+    return kernel.fill_null(kernel.greater(days, pa.scalar(b"28", pa.binary())), False)
+
+
 def odd_lengths(text: Array, shortest: int, longest: int) -> Mask:
     """Return where a text has fewer or more bytes than a good one."""
     lengths = kernel.binary_length(text).cast(pa.int64())

@@ -26,7 +26,7 @@ from executors.arrays import (
     refused,
     some,
 )
-from executors.suspects import odd_characters, read_in_two
+from executors.suspects import odd_characters, odd_lengths, odd_points, read_in_two
 
 TRUE_WORDS: Final = ("true", "TRUE", "True")
 FALSE_WORDS: Final = ("false", "FALSE", "False")
@@ -34,6 +34,8 @@ FALSE_WORDS: Final = ("false", "FALSE", "False")
 # Texts of at most so many characters cannot overflow the 128 bits in which Arrow gathers digits.
 DECIMAL_CHARS_MAX: Final = 38
 PLAIN_CHARACTERS: Final = "-0123456789"
+INTEGER_DIGITS_SURE: Final = 18  # an int64 holds any number of so many
+FLOAT_DIGITS_SURE: Final = 300  # and a float64 of so many, to the nearest
 INT64_MIN: Final = -(2**63)
 INT64_MAX: Final = 2**63 - 1
 
@@ -53,7 +55,8 @@ def read_int64(text: Array) -> Reading:
     values = _int64_at_once(text)
     if values is not None:
         return Reading(values)
-    return read_in_two(text, odd_characters(text, PLAIN_CHARACTERS), _int64_at_once, _int64_strictly)
+    odd = kernel.or_(odd_characters(text, PLAIN_CHARACTERS), odd_lengths(text, 1, INTEGER_DIGITS_SURE))
+    return read_in_two(text, odd, _int64_at_once, _int64_strictly)
 
 
 def _int64_at_once(text: Array) -> Array | None:
@@ -62,16 +65,18 @@ def _int64_at_once(text: Array) -> Array | None:
 
 
 def _int64_strictly(text: Array) -> Reading:
-    well_formed = matches(text, INTEGER_FORM)
-    fits = matches(text, INTEGER_SURELY)
-    long = blanked(text, kernel.and_(well_formed, kernel.invert(fits)))
+    fits = kernel.fill_null(matches(text, INTEGER_SURELY), False)
+    unsure = refused(text, fits)
+    well_formed = kernel.fill_null(matches(blanked(text, unsure), INTEGER_FORM), False)
+    long = blanked(text, well_formed)
     if long.null_count < len(long):
         numbers = read_decimal(long, DecimalType(precision=DECIMAL_CHARS_MAX, scale=0)).values
         # What has more than 38 digits is null here, and so does not fit.
         fits = kernel.or_(fits, kernel.fill_null(_is_int64(numbers), False))
     values = kernel.ascii_ltrim(blanked(text, fits), characters="+").cast(pa.int64())
-    too_large = kernel.and_(refused(text, fits), kernel.fill_null(well_formed, False))
-    return Reading(values, faults_of(("format_invalid", refused(text, well_formed)), ("value_does_not_fit", too_large)))
+    malformed = kernel.and_(unsure, kernel.invert(well_formed))
+    too_large = kernel.and_(well_formed, kernel.invert(fits))
+    return Reading(values, faults_of(("format_invalid", malformed), ("value_does_not_fit", too_large)))
 
 
 def read_float64(text: Array) -> Reading:
@@ -79,7 +84,9 @@ def read_float64(text: Array) -> Reading:
     values = _float64_at_once(text)
     if values is not None:
         return Reading(values)
-    return read_in_two(text, odd_characters(text, PLAIN_CHARACTERS), _float64_at_once, _float64_strictly)
+    points = odd_points(text, whole_max=FLOAT_DIGITS_SURE, fraction_max=FLOAT_DIGITS_SURE)
+    odd = kernel.or_(odd_characters(text, PLAIN_CHARACTERS), points)
+    return read_in_two(text, odd, _float64_at_once, _float64_strictly)
 
 
 def _float64_at_once(text: Array) -> Array | None:
@@ -106,11 +113,13 @@ def read_decimal(text: Array, type_: DecimalType) -> Reading:
 
     if (values := at_once(text)) is not None:
         return Reading(values)
-    return read_in_two(text, odd_characters(text, PLAIN_CHARACTERS), at_once, strictly)
+    points = odd_points(text, whole_max=type_.precision - type_.scale + 1, fraction_max=max(type_.scale, 1))
+    return read_in_two(text, kernel.or_(odd_characters(text, PLAIN_CHARACTERS), points), at_once, strictly)
 
 
 def _decimal_at_once(text: Array, type_: DecimalType) -> Array | None:
-    if not (_is_short(text) and _is_plain(text)):
+    # Arrow multiplies by the scale without looking whether 128 bits hold the product: "7" as decimal(38,38) would pass.
+    if not (_is_short(text, DECIMAL_CHARS_MAX - type_.scale) and _is_plain(text)):
         return None
     return _cast(text, pa.decimal128(type_.precision, type_.scale))
 
@@ -118,7 +127,7 @@ def _decimal_at_once(text: Array, type_: DecimalType) -> Array | None:
 def _decimal_strictly(text: Array, type_: DecimalType) -> Reading:
     fits = matches(text, _decimal_pattern(type_))
     good = blanked(text, fits)
-    digits = good if _is_short(good) else _without_zeros(good, type_.scale)
+    digits = good if _is_short(good, DECIMAL_CHARS_MAX) else _without_zeros(good, type_.scale)
     values = digits.cast(pa.decimal128(type_.precision, type_.scale))
     bad = refused(text, fits)
     well_formed = kernel.fill_null(matches(blanked(text, bad), DECIMAL_FORM), False)
@@ -126,9 +135,9 @@ def _decimal_strictly(text: Array, type_: DecimalType) -> Reading:
     return Reading(values, faults_of(("format_invalid", malformed), ("precision_exceeded", well_formed)))
 
 
-def _is_short(text: Array) -> bool:
+def _is_short(text: Array, chars_max: int) -> bool:
     lengths = length_range(text)
-    return lengths is None or lengths[1] <= DECIMAL_CHARS_MAX
+    return lengths is None or lengths[1] <= chars_max
 
 
 def _decimal_pattern(type_: DecimalType) -> str:

@@ -28,7 +28,7 @@ from executors.arrays import (
     word,
 )
 from executors.formats import EPOCH_DAY, ISO8601, Kind, TextFormat, compiled, kind_of
-from executors.suspects import odd_characters, odd_lengths, read_in_two
+from executors.suspects import late_days, odd_characters, odd_lengths, read_in_two
 from executors.violations import ViolationCode, is_zoned
 
 _FOURTH_YEAR: Final = (
@@ -46,6 +46,7 @@ ZONE: Final = "(?:Z|[+-](?:[01][0-9]|2[0-3]):?[0-5][0-9])"
 DATE_CHARS: Final = len("2026-01-31")
 FRACTION_CHARS: Final = len(".999999")
 ZONE_CHARS: Final = len("+01:00")
+DAY_AT: Final = len("2026-01-")
 SECOND_CHARS: Final = len("2026-01-31T23:59:59")
 
 # The years that Python and most programs know. An instant may leave them by its zone.
@@ -78,6 +79,8 @@ def read_time(text: Array, type_: ColumnType, text_format: str) -> Reading:
         return strictly(text)
     shortest, longest = _lengths(kind, is_zoned(type_)) if plan is None else (plan.chars_min, plan.chars_max)
     odd = kernel.or_(odd_lengths(text, shortest, longest), odd_characters(text, TIME_CHARACTERS))
+    if kind != "time":
+        odd = kernel.or_(odd, late_days(text, DAY_AT if plan is None else plan.day_at))
     return read_in_two(text, odd, at_once, strictly)
 
 
@@ -90,21 +93,32 @@ def _lengths(kind: Kind, zoned: bool) -> tuple[int, int]:
 
 
 def _read_strictly(text: Array, type_: ColumnType, kind: Kind, plan: TextFormat | None) -> Reading:
-    iso = text if plan is None else _rewritten(blanked(text, matches(text, plan.pattern)), plan)
-    if plan is None and kind == "time":
-        iso = kernel.binary_replace_slice(iso, 0, 0, EPOCH_DAY)
-    good = matches(iso, _iso_pattern(kind, zoned=is_zoned(type_)))
+    zoned = is_zoned(type_)
+    iso = _iso(text, kind, plan)
+    good = matches(iso, _iso_pattern(kind, zoned=zoned))
     values = _cast(blanked(iso, good), type_)
     bad = refused(text, good)
-    zoneless = _zoneless(text, bad, kind, plan) if is_zoned(type_) else kernel.and_(bad, kernel.invert(bad))
-    beyond = _beyond(values, kind)
+    zoneless = _zoneless(blanked(text, bad), kind, plan) if zoned else kernel.and_(bad, kernel.invert(bad))
     found: list[tuple[ViolationCode, Mask]] = [
         ("format_invalid", kernel.and_(bad, kernel.invert(zoneless))),
         ("timezone_required", zoneless),
     ]
-    if beyond is not None:
+    if (beyond := _beyond(values, kind)) is not None:
         found.append(("value_does_not_fit", beyond))
     return Reading(values, faults_of(*found))
+
+
+def _iso(text: Array, kind: Kind, plan: TextFormat | None) -> Array:
+    """Return texts of the format as ISO text; null for others, which a format in ISO text does not tell yet."""
+    if plan is not None:
+        return _rewritten(blanked(text, matches(text, plan.pattern)), plan)
+    return kernel.binary_replace_slice(text, 0, 0, EPOCH_DAY) if kind == "time" else text
+
+
+def _zoneless(text: Array, kind: Kind, plan: TextFormat | None) -> Mask:
+    """Return which texts lack nothing but their zone."""
+    iso = _iso(text, kind, None if plan is None else compiled(plan.zoneless, kind))
+    return kernel.fill_null(matches(iso, _iso_pattern(kind, zoned=False)), False)
 
 
 def _read_at_once(text: Array, type_: ColumnType, kind: Kind, plan: TextFormat | None) -> Array | None:
@@ -168,12 +182,6 @@ def _iso_pattern(kind: Kind, *, zoned: bool) -> str:
     if kind == "date":
         return DATE
     return f"{DATE}[T ]{TIME}{ZONE if zoned else ''}"
-
-
-def _zoneless(text: Array, bad: Mask, kind: Kind, plan: TextFormat | None) -> Mask:
-    """Return which of the bad texts lack nothing but their zone."""
-    pattern = _iso_pattern(kind, zoned=False) if plan is None else plan.without_zone
-    return kernel.fill_null(matches(blanked(text, bad), pattern), False)
 
 
 def _cast(iso: Array, type_: ColumnType) -> Array:

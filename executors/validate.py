@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from eventlog.schema import Column, OutputSchema
 from executors.accepted_types import is_text
-from executors.arrays import Array, Mask, UnpackedTooLargeError, extent, kernel, plain, total
+from executors.arrays import Array, Mask, UnpackedTooLargeError, bound_views, extent, kernel, plain, total
 from executors.rejected import Problem, Rejected, rejected_rows
 from executors.shape import CorruptBatch, Placed, ShapeFault, place_columns, shown
 from executors.values import read
@@ -47,7 +47,11 @@ def validate(batch: pa.RecordBatch, schema: OutputSchema, *, row_first: int = 0)
     The schema's metadata that the guest sent is left behind.
     """
     try:
-        # Before anything else looks into the buffers: without this, offsets of a hostile batch lead out of them.
+        # Before anything else looks into the buffers: without this, offsets of a hostile batch lead out of them. The
+        # full look reads every text, so views that say the same megabytes over and over are refused before.
+        batch.validate()
+        for column in batch.columns:
+            bound_views(column)
         batch.validate(full=True)
     except (pa.ArrowException, ValueError, OSError) as error:
         return CorruptBatch(output=schema.output, why=shown(str(error)))
@@ -61,21 +65,16 @@ def validate(batch: pa.RecordBatch, schema: OutputSchema, *, row_first: int = 0)
 
 
 def _judged(batch: pa.RecordBatch, schema: OutputSchema, placed: Placed, row_first: int) -> Checked:
-    problems = _parser_errors(batch)
-    given = [_given(batch, place) for place in placed.places]
-    arrays: list[Array] = []
-    for column, array in zip(schema.columns, given, strict=True):
-        values, found = _read_column(column, array)
-        arrays.append(values)
-        problems += found
-    accepted = pa.RecordBatch.from_arrays(arrays, schema=arrow_schema(schema.columns))
+    columns = [_read_column(batch, place, column) for place, column in zip(placed.places, schema.columns, strict=True)]
+    problems = [*_parser_errors(batch), *(problem for column in columns for problem in column.problems)]
+    accepted = pa.RecordBatch.from_arrays([column.values for column in columns], schema=arrow_schema(schema.columns))
     rejected = None
     warnings: tuple[str, ...] = ()
     if problems:
         bad = _any_of(problems)
         accepted = accepted.filter(kernel.invert(bad))
         source_rows, warnings = _source_rows(batch)
-        names = [column.name for column in schema.columns]
+        names, given = [column.name for column in schema.columns], [column.given for column in columns]
         rejected = rejected_rows(names, given, problems, bad, source_rows=source_rows, row_first=row_first)
     return Checked(
         accepted=accepted,
@@ -87,23 +86,31 @@ def _judged(batch: pa.RecordBatch, schema: OutputSchema, placed: Placed, row_fir
     )
 
 
-def _given(batch: pa.RecordBatch, place: int | None) -> Array:
-    return pa.nulls(batch.num_rows) if place is None else plain(batch.column(place))
+class _ReadColumn(Struct, frozen=True, kw_only=True):
+    """A column as it was given, as declared, and what is wrong with its rows."""
+
+    given: Array
+    values: Array
+    problems: list[Problem]
 
 
-def _read_column(column: Column, array: Array) -> tuple[Array, list[Problem]]:
-    """Return the column as declared, and what is wrong with its rows."""
-    reading = read(array, column.type, column.format)
+def _read_column(batch: pa.RecordBatch, place: int | None, column: Column) -> _ReadColumn:
+    """Read the declared column, which stands at `place` or is left out."""
+    try:
+        given: Array = pa.nulls(batch.num_rows) if place is None else plain(batch.column(place))
+        reading = read(given, column.type, column.format)
+    except UnpackedTooLargeError as error:
+        raise UnpackedTooLargeError(f"{shown(column.name)}: {error}") from error
     found: dict[ViolationCode, Mask] = {fault.code: fault.rows for fault in reading.faults}
-    if not column.nullable and array.null_count:
-        nulls: Mask = array.is_null()
+    if not column.nullable and given.null_count:
+        nulls: Mask = given.is_null()
         inner = found.get("null_not_allowed")
         found["null_not_allowed"] = nulls if inner is None else kernel.or_(nulls, inner)
     problems = [
         Problem(rule=Rule(column=column.name, code=code), rows=rows, sentence=row_sentence(column, code))
         for code, rows in found.items()
     ]
-    return reading.values, problems
+    return _ReadColumn(given=given, values=reading.values, problems=problems)
 
 
 def _any_of(problems: list[Problem]) -> Mask:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from eventlog.column_types import ColumnType, DecimalType, ListType, StructType, arrow_type
+from eventlog.column_types import DECIMAL_DIGITS_MAX, ColumnType, DecimalType, ListType, StructType, arrow_type
 from executors import text_numbers
 from executors.accepted_types import is_text
 from executors.arrays import (
@@ -31,6 +31,7 @@ from executors.arrays import (
 from executors.text_times import read_time
 from executors.violations import ViolationCode, is_zoned
 
+INT64_DIGITS_MAX: Final = 20  # of any integer of at most 64 bits
 FLOAT_ABOVE_INT64: Final = float(2**63)
 FLOAT_ABOVE_UINT64: Final = float(2**64)
 WIDE_INTEGER: Final = pa.decimal256(76, 0)
@@ -51,6 +52,8 @@ def read(array: Array, type_: ColumnType, text_format: str = "") -> Reading:
         return _read_text(array, type_, text_format)
     if is_zoned(type_) and pa.types.is_timestamp(array.type) and _zone(array.type) is None:
         return Reading(nulls(len(array), wanted), faults_of(("timezone_required", array.is_valid())))
+    if isinstance(type_, DecimalType) and _may_overflow(array.type, type_):
+        return _read_what_fits(array, type_, wanted)
     try:
         return Reading(_widened(array).cast(wanted))
     except pa.ArrowInvalid:
@@ -104,6 +107,14 @@ def _widened(array: Array) -> Array:
     if type_.scale < 0:
         return array.cast(WIDE_INTEGER)
     return array if type_.bit_width >= 128 else array.cast(pa.decimal128(type_.precision, type_.scale))
+
+
+def _may_overflow(given: Any, type_: DecimalType) -> bool:
+    """Say whether Arrow could run over 128 bits on the way: it does not look, 7 would become 0.194... of (38,38)."""
+    if pa.types.is_integer(given):
+        return INT64_DIGITS_MAX + type_.scale > DECIMAL_DIGITS_MAX
+    whole_digits: int = given.precision - given.scale
+    return whole_digits + type_.scale > DECIMAL_DIGITS_MAX
 
 
 def _is_exact_float(array: Array) -> Mask:

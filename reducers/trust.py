@@ -58,6 +58,9 @@ IGNORES: frozenset[type[Record]] = frozenset(
     {
         WriterOpened,
         ParserDeployed,
+        QuarantineDeleted,
+        QuarantineRecorded,
+        SchemaMismatchFound,
         LogForked,
         LogRecovered,
         LogRepaired,

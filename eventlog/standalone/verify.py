@@ -46,6 +46,8 @@ WINDOW_BYTES = 1024 * 1024
 FRAME_BYTES_MAX = 4 * 1024 * 1024
 FRAME_SPAN_BYTES_MAX = FRAME_BYTES_MAX + 2048
 TAIL_BYTES_MAX = 16 * 1024 * 1024
+AHEAD_BYTES_MAX = 16 * 1024 * 1024
+BACK_BYTES = 64 * 1024
 WITNESS_HASHED_BYTES_MAX = 256 * 1024 * 1024
 FINDINGS_MAX = 100
 COMMITS_MAX = 10**18
@@ -116,6 +118,7 @@ class Segment(NamedTuple):
     name: str
     first: int
     size: int
+    ahead: int = 0  # zeros behind `size`, written ahead by whoever writes to the last segment
 
 
 class Commit(NamedTuple):
@@ -341,13 +344,28 @@ def list_segments(folder: Path) -> list[Segment]:
             if not stat.S_ISREG(info.st_mode):
                 raise DamagedError(f"{entry.name} is not a regular file")
             segments.append(Segment(Path(entry.path), entry.name, int(name[1]), info.st_size))
-    return sorted(segments, key=lambda segment: segment.first)
+    segments.sort(key=lambda segment: segment.first)
+    return [*segments[:-1], *map(without_zeros, segments[-1:])]
+
+
+def without_zeros(segment: Segment) -> Segment:
+    """Return a segment without the zeros behind its end. More than are ever written ahead are counted as its bytes."""
+    size = segment.size
+    floor, end = max(0, size - AHEAD_BYTES_MAX - 1), size
+    with segment.path.open("rb", buffering=0) as file:
+        while end > floor:  # every round goes back by a piece
+            start = max(floor, end - BACK_BYTES)
+            piece = read_at(file.fileno(), end - start, start).rstrip(b"\0")
+            if piece:
+                return segment._replace(size=start + len(piece), ahead=size - start - len(piece))
+            end = start
+    return segment if floor else segment._replace(size=0, ahead=size)
 
 
 def kept_segments(segments: Sequence[Segment], end: Life) -> list[Segment]:
     """Return what of the segments belongs to the log while its fork is under way."""
     kept = [segment for segment in segments if segment.first <= end.seq]
-    return [*kept[:-1], kept[-1]._replace(size=min(kept[-1].size, end.bytes))] if kept else []
+    return [*kept[:-1], kept[-1]._replace(size=min(kept[-1].size, end.bytes), ahead=0)] if kept else []
 
 
 def is_locked(folder: Path) -> bool:
@@ -930,7 +948,10 @@ class Audit:
 
     def _being_written(self, segment: Segment) -> bool:
         self.writer_active = self.writer_active or is_locked(self.folder)
-        return self.writer_active or segment.path.stat().st_size != segment.size
+        return (
+            self.writer_active
+            or without_zeros(segment._replace(size=segment.path.stat().st_size, ahead=0))[3:] != segment[3:]
+        )
 
     def _reopened_meanwhile(self, closed: Closed) -> bool:
         self.writer_active = self.writer_active or is_locked(self.folder)
@@ -986,9 +1007,10 @@ def judge(scan: Scan, closed: Closed | None) -> tuple[str, str, str, str]:
         return ("CORRUPT", *gap)
     if closed is not None:
         here = Closed(link.seq, link.hash, link.commit, scan.segment.name, scan.segment.size)
-        if here == closed and gap is None:
+        strange = scan.bytes_after + scan.segment.ahead
+        if here == closed and strange == 0:
             return "OK", "", "", ""
-        verdict = "REGRESSED" if gap is None and closed.commit > link.commit else "CORRUPT"
+        verdict = "REGRESSED" if strange == 0 and closed.commit > link.commit else "CORRUPT"
         return (
             verdict,
             "closed",

@@ -281,15 +281,24 @@ BATCH_ROWS: Final = 2_000  # messages that wait at most
 BATCH_TEXT_MAX: Final = 8 * 1024 * 1024  # characters of messages that wait at most, with one message more
 READ_BYTES: Final = 1024 * 1024
 LINE_BYTES_MAX: Final = 16 * 1024 * 1024  # a longer line is read in pieces
-MESSAGE_BYTES_MAX: Final = 8 * 1024 * 1024  # a longer one is unreadable: its row would be too large to send
+MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024  # a longer one is unreadable: its row would be too large to send
 TEXT_AROUND_BYTES_MAX: Final = 64 * 1024  # of the text before a message, and behind it, that goes into its row
 PREVIEW_CHARACTERS: Final = 500
 DETAIL_CHARACTERS_MAX: Final = 200
 JOINED_LINES_MAX: Final = 10_000  # that one message may take up
+JOINED_BYTES_MAX: Final = 1024 * 1024  # and their bytes
+JOINS_IN_VAIN_BYTES_MAX: Final = (
+    64 * 1024 * 1024
+)  # looked at for messages that did not go on there; then no more is tried
+NOTES_MAX: Final = 50  # of one message; the last says how many more there were
+RANGES_MAX: Final = 1_000  # are named in the account, the rest is counted; fix_parse_errors has all of them
 GROUP_DEPTH_MAX: Final = 8
-SHAPES_MAX: Final = 2_000  # rows of tags that are remembered
+FOUND_COLUMNS: Final = 13  # of a message: what is not one of its fields, at the end of its table
+SHAPES_MAX: Final = 1_000  # rows of tags that are remembered
 SHAPE_TAGS_MAX: Final = 200  # tags in one of them
-SHAPE_LAYOUTS_MAX: Final = 20  # of one of them
+SHAPE_CHARACTERS_MAX: Final = 1_000  # of all its tags
+SHAPE_LAYOUTS_MAX: Final = 8  # of one of them
+LAYOUT_CHARACTERS_MAX: Final = 100  # of the type and the counts that make it a layout of its own
 SIDE_ROW_CHARACTERS: Final = 100  # what a row of groups, tags or errors counts in BATCH_TEXT_MAX beside its value
 
 _SOH: Final = "\x01"
@@ -300,6 +309,8 @@ _ARROW_TYPES: Final = {
     "string": pa.string(),
     "timestamp_utc": _TIMESTAMP,
 }
+
+_pa: Any = pa  # what the stubs of pyarrow lack
 
 Batch = tuple[str, pa.RecordBatch]
 Statement = dict[str, Any]
@@ -818,6 +829,7 @@ class _Delimiter:
         self.length = len(text)
         self.excess = sum(text.encode("latin-1")) - 1  # of the checksum as printed over that of the message as sent
         self.single = self.length == 1  # as long as what it stands for
+        self.empty = "=" + text
         self.name = "SOH" if text == _SOH else _shown(text)
         self.shape = b"=" + text.encode("latin-1")  # of a plain field, when all else is left away
         self.others = bytes(set(range(256)) - set(self.shape))
@@ -893,42 +905,36 @@ def _split(message: str, delimiter: _Delimiter, notes: list[str]) -> tuple[list[
 
     What has no tag continues a text, or is counted in the notes.
     """
-    pairs: list[Pair] = []
-    at = 0
-    malformed = 0
-    size = len(message)
+    fields: list[list[Any]] = []  # tag, where its value begins and where it ends
+    between, size = delimiter.text, len(message)
+    at = malformed = 0
     while at < size:  # each turn moves on by at least a delimiter
-        stop = message.find(delimiter.text, at)
+        stop = message.find(between, at)
         stop = size if stop < 0 else stop
-        piece = message[at:stop]
-        field = _FIELD.match(piece)
+        field = _FIELD.match(message, at, stop)
         if field is not None:
-            stop = _data_end(message, at + field.end(), stop, pairs, field[1], delimiter, notes)
-            pairs.append((field[1], message[at + field.end() : stop]))
-        elif pairs and delimiter.text != _SOH and pairs[-1][0] not in _NO_TEXT_TAGS:
-            tag, value = pairs[-1]
-            pairs[-1] = (tag, value + delimiter.text + piece)
-            if f"continued_value:{tag}" not in notes:
-                notes.append(f"continued_value:{tag}")
+            begin = field.end()
+            if fields and _DATA_OF.get(fields[-1][0]) == field[1]:
+                stop = _data_end(message, begin, stop, fields[-1], between, notes)
+            fields.append([field[1], begin, stop])
+        elif fields and between != _SOH and fields[-1][0] not in _NO_TEXT_TAGS:
+            fields[-1][2] = stop
+            notes.append(f"continued_value:{fields[-1][0]}")
         else:
             malformed += 1
         at = stop + delimiter.length
     if malformed:
         notes.append(f"malformed_fields:{malformed}")
-    return pairs, len(pairs) + malformed
+    return [(tag, message[begin:end]) for tag, begin, end in fields], len(fields) + malformed
 
 
-def _data_end(
-    message: str, begin: int, stop: int, pairs: list[Pair], tag: str, delimiter: _Delimiter, notes: list[str]
-) -> int:
-    """Return where a value ends: of data, behind the bytes that the field before it counts."""
-    if not pairs or _DATA_OF.get(pairs[-1][0]) != tag:
-        return stop
-    told = pairs[-1][1]
+def _data_end(message: str, begin: int, stop: int, length: list[Any], between: str, notes: list[str]) -> int:
+    """Return where a value of data ends: behind the bytes that the field before it counts, if that can be."""
+    told = message[length[1] : length[2]]
     end = begin + int(told) if told.isdecimal() and len(told) < 10 else -1
-    if end >= begin and (end == len(message) or message.startswith(delimiter.text, end)):
+    if end >= begin and (end == len(message) or message.startswith(between, end)):
         return end
-    notes.append(f"data_length_mismatch:{pairs[-1][0]}")
+    notes.append(f"data_length_mismatch:{length[0]}")
     return stop
 
 
@@ -1060,8 +1066,9 @@ class _Layout:
         body, self.groups = _unfold(tags, told, kind, notes)
         self.notes = tuple(notes)
         self.output = _TABLE_OF.get(kind, _OTHER)
-        nothing = len(tags)  # the place behind the values, which holds None
-        self.row = itemgetter(*(body.get(tag, nothing) for tag in _COLUMN_TAGS[self.output]))
+        nothing = len(tags)  # the place behind the values, which holds None; behind it stands what was found out
+        fields = (body.get(tag, nothing) for tag in _COLUMN_TAGS[self.output])
+        self.row = itemgetter(*fields, *range(nothing + 1, nothing + 1 + FOUND_COLUMNS))
         self.sum_at = body.get("10", nothing)
         self.typed = tuple(position for tag, position in body.items() if tag in _TYPED_TAGS)
 
@@ -1075,7 +1082,7 @@ class _Shape:
         self.tags = tags
         self.kind_at = tags.index("35") if "35" in tags else -1
         self.counters = tuple(position for position, tag in enumerate(tags) if tag in _GROUPS)
-        self.plain = _DATA_OF.keys().isdisjoint(tags) and all(map(_TAG.fullmatch, tags))
+        self.plain = self.kind_at > 0 and _DATA_OF.keys().isdisjoint(tags) and all(map(_TAG.fullmatch, tags))
         self.layouts: dict[Any, _Layout] = {}
 
 
@@ -1083,17 +1090,16 @@ class _Shapes:
     """The shapes and layouts that were met: a log repeats a few. Both are bounded; when full, all are forgotten."""
 
     def __init__(self) -> None:
-        self._shapes: dict[tuple[str, ...], _Shape] = {}
-        self._layouts = 0
+        self.known: dict[tuple[str, ...], _Shape] = {}
 
     def shape(self, tags: tuple[str, ...]) -> _Shape:
-        shape = self._shapes.get(tags)
+        shape = self.known.get(tags)
         if shape is None:
             shape = _Shape(tags)
-            if len(tags) <= SHAPE_TAGS_MAX:
-                if len(self._shapes) >= SHAPES_MAX:
-                    self._shapes.clear()
-                self._shapes[tags] = shape
+            if len(tags) <= SHAPE_TAGS_MAX and sum(map(len, tags)) <= SHAPE_CHARACTERS_MAX:
+                if len(self.known) >= SHAPES_MAX:
+                    self.known.clear()
+                self.known[tags] = shape
         return shape
 
     def layout(self, shape: _Shape, kind: str, values: Sequence[str]) -> _Layout:
@@ -1102,9 +1108,10 @@ class _Shapes:
         layout = shape.layouts.get(key)
         if layout is None:
             layout = _Layout(shape.tags, {position: values[position] for position in counters}, kind)
-            if len(shape.layouts) >= SHAPE_LAYOUTS_MAX:
-                shape.layouts.clear()
-            shape.layouts[key] = layout
+            if len(kind) + sum(len(values[position]) for position in counters) <= LAYOUT_CHARACTERS_MAX:
+                if len(shape.layouts) >= SHAPE_LAYOUTS_MAX:
+                    shape.layouts.clear()
+                shape.layouts[key] = layout
         return layout
 
 
@@ -1182,6 +1189,12 @@ def _body_length(span: _Span, delimiter: _Delimiter, fields: int, notes: list[st
     return False
 
 
+def _joined(notes: list[str]) -> str:
+    different = list(dict.fromkeys(notes))
+    more = len(different) - NOTES_MAX
+    return "; ".join(different if more <= 0 else [*different[:NOTES_MAX], f"more_notes:{more}"])
+
+
 def _utc(text: str | None) -> str | None:
     """Return a time of the protocol, which is UTC, with its zone; what is finer than a microsecond is cut."""
     if not text:
@@ -1253,7 +1266,8 @@ class _Log:
         self._waiting = 0  # rows of messages that wait
         self.messages = 0
         self.unreadable = 0
-        self.ranges: list[dict[str, Any]] = []
+        self.ranges: list[dict[str, Any]] = []  # the first RANGES_MAX
+        self.ranges_total = 0
         self.accepted_lines = 0
         self.unreadable_lines = 0
         self.skips: Counter[str] = Counter()
@@ -1261,6 +1275,7 @@ class _Log:
         self._digest = ""  # of the line
         self._held = False  # the line holds a message
         self._joined = False  # several lines are read as one
+        self._joins_in_vain = 0  # bytes
 
     def batches(self) -> Iterator[Batch]:
         """Read all lines; yield batches as they fill, then what is left."""
@@ -1285,6 +1300,7 @@ class _Log:
             "found": self.messages + self.unreadable,
             "unreadable": self.unreadable,
             "ranges": self.ranges,
+            "ranges_total": self.ranges_total,
         }
         skipped = [{"count": count, "reason": reason} for reason, count in sorted(self.skips.items())]
         lines = {
@@ -1295,13 +1311,14 @@ class _Log:
             "skips": skipped,
             "unreadable": self.unreadable_lines,
             "ranges": self.ranges,
+            "ranges_total": self.ranges_total,
         }
         return [messages, lines]
 
     def _note_fault(self) -> None:
         at = self._lines.position
         reason = f"the packed log cannot be read further: {self._lines.fault}"
-        self.ranges.append({"offset": at, "length": 0, "reason": reason})
+        self._range(at, 0, reason)
         place = (max(self._lines.count, 1), 0, at, hashlib.sha256().hexdigest())
         self._rows["fix_parse_errors"].append((*place, 0, "gzip_damaged", self._lines.fault, ""))
 
@@ -1331,42 +1348,45 @@ class _Log:
             data = data[:-1]
         text = data.decode("latin-1")
         start = _START.search(text)
-        if start is None or (told := start[3]) is None or len(between := start[2]) != 1:
+        if start is None:
             return False
-        stop = start.end() + int(told)
-        if stop + 7 != len(text) or text[stop - 1 : stop + 3] != between + "10=" or text[-1] != between:
+        between, told = start.group(2, 3)
+        if told is None or len(between) != 1:
             return False
-        begin = start.start()
-        if begin > TEXT_AROUND_BYTES_MAX or len(text) > MESSAGE_BYTES_MAX:
+        begin, stop = start.span()
+        stop += int(told)
+        size = len(text)
+        if stop + 7 != size or text[stop - 1 : stop + 3] != between + "10=" or text[-1] != between:
             return False
-        message = text[begin:] if begin else text
+        if begin > TEXT_AROUND_BYTES_MAX or size > MESSAGE_BYTES_MAX:
+            return False
+        message = text[begin:]
         parts = message.replace(between, "=").split("=")
-        values: list[Any] = parts[1::2]
         tags = tuple(parts[:-1:2])
-        shape = self._shapes.shape(tags)
+        shape = self._shapes.known.get(tags) or self._shapes.shape(tags)
         delimiter = _delimiter(between)
-        bytes_sent = data[begin:] if begin else data
         if (
             not shape.plain
-            or shape.kind_at < 0
-            or bytes_sent.translate(None, delimiter.others) != delimiter.shape * len(tags)
+            or data[begin:].translate(None, delimiter.others) != delimiter.shape * len(tags)
             or not message.isascii()
-            or "=" + between in message
+            or delimiter.empty in message
         ):
             return False
+        values: list[Any] = parts[1::2]
         kind = values[shape.kind_at]
-        layout = self._shapes.layout(shape, kind, values)
+        layout = self._shapes.layout(shape, kind, values) if shape.counters else shape.layouts.get(kind)
+        if layout is None:
+            layout = self._shapes.layout(shape, kind, values)
         summed = (_sum(data[begin:stop]) - (len(tags) - 1) * delimiter.excess) & 0xFF
         if layout.notes or values[layout.sum_at] != _THREE_DIGITS[summed]:
             return False
-        values.append(None)
-        digest = hashlib.sha256(data).hexdigest()
-        place = (number, 0, offset + begin, digest)
         notes: list[str] = []
         found = (*self._prefix(text[:begin], notes), None) if begin else _NOTHING_FOUND
-        row = (*layout.row(values), True, True, notes[0] if notes else None, *found, delimiter.name, message, *place)
-        self._rows[layout.output].append(row)
-        self._count(place, kind, layout, shape, values, len(text))
+        place = (number, 0, offset + begin, hashlib.sha256(data).hexdigest())
+        said = notes[0] if notes else None
+        values += (None, True, True, said, *found, delimiter.name, message, *place)
+        self._rows[layout.output].append(layout.row(values))
+        self._count(place, kind, layout, shape, values, size)
         self.accepted_lines += 1
         return True
 
@@ -1419,7 +1439,7 @@ class _Log:
     def _join(self, line: _Line, span: _Span) -> _Line | None:
         """Return the line with those behind it, as far as BodyLength says, if a CheckSum stands there."""
         stop = span.body + span.told
-        if line.piece or stop - span.start > MESSAGE_BYTES_MAX:
+        if line.piece or stop - span.start > JOINED_BYTES_MAX or self._joins_in_vain > JOINS_IN_VAIN_BYTES_MAX:
             return None
         taken = [line]
         held = len(line.data)
@@ -1432,6 +1452,7 @@ class _Log:
             self._joined = True
             return line._replace(data=data)
         self._lines.put_back(taken[1:])
+        self._joins_in_vain += held - len(line.data)
         return None
 
     def _close_line(self, line: _Line, *, rows: int) -> None:
@@ -1448,8 +1469,13 @@ class _Log:
 
     def _lost(self, line: _Line, begin: int, end: int, reason: str, detail: str, *, counted: int = 1) -> None:
         self.unreadable += counted
-        self.ranges.append({"offset": line.offset + begin, "length": end - begin, "reason": detail})
+        self._range(line.offset + begin, end - begin, detail)
         self._error(line, begin, end, reason, detail)
+
+    def _range(self, offset: int, length: int, reason: str) -> None:
+        self.ranges_total += 1
+        if len(self.ranges) < RANGES_MAX:
+            self.ranges.append({"offset": offset, "length": length, "reason": reason})
 
     def _error(self, line: _Line, begin: int, end: int, reason: str, detail: str | None) -> None:
         preview = _shown(line.data[begin : min(end, begin + PREVIEW_CHARACTERS)].decode("latin-1"))
@@ -1479,7 +1505,7 @@ class _Log:
         notes += layout.notes
         if "=" + delimiter.text in message or message.endswith("="):
             notes += _empty_values(shape.tags, values, layout.typed)
-        values.append(None)
+        values.append(None)  # what a column without its field holds
         if span.told < 0:
             notes.append("body_length_misplaced" if "9" in shape.tags else "body_length_absent")
         checks = _checked(line.data, span, values[layout.sum_at] or "", delimiter, count - 1, notes)
@@ -1490,8 +1516,9 @@ class _Log:
         number = self._number(line, message, begin, notes) if self._joined or line.piece else line.number
         found = self._around(line, begin, end, around, notes) if around != _NOTHING_AROUND else _NOTHING_FOUND
         place = (number, self._index, line.offset + begin, self._digest)
-        said = "; ".join(notes) if notes else None
-        self._rows[layout.output].append((*layout.row(values), *checks, said, *found, delimiter.name, message, *place))
+        said = _joined(notes) if notes else None
+        values += (*checks, said, *found, delimiter.name, message, *place)
+        self._rows[layout.output].append(layout.row(values))
         self._count(place, kind, layout, shape, values, end - begin)
         return 1
 
@@ -1588,7 +1615,7 @@ def _columns(output: str, rows: list[tuple[Any, ...]]) -> list[Values]:
         return columns
     names = _COLUMN_NAMES[output]
     for at in [at for at, name in enumerate(names) if name in _TIMES]:
-        columns[at] = [_utc(text) for text in columns[at]]
+        columns[at] = list(map(_utc, columns[at]))
     if output == "fix_order_lifecycle":
         states = (columns[names.index(name)] for name in _EVENT_COLUMNS)
         columns.insert(0, list(map(lifecycle_event, *states)))
@@ -1602,6 +1629,11 @@ def _split_at(columns: list[Values], at: int) -> tuple[list[Values], list[Values
 def _batch(output: str, columns: list[Values]) -> pa.RecordBatch:
     """Return the columns as a batch with the host's helper column: the line that a row came from."""
     schema = _SCHEMAS[output]
-    arrays: list[Column] = [pa.array(values, field.type) for field, values in zip(schema, columns, strict=True)]
+    arrays = [_array(values, field.type) for field, values in zip(schema, columns, strict=True)]
     lines = arrays[schema.get_field_index("line_number")]
     return pa.RecordBatch.from_arrays([*arrays, lines], schema=schema.append(_ROW_ID))
+
+
+def _array(values: Values, type_: pa.DataType) -> Column:
+    """Return a column; most columns of most batches hold nothing, which costs a fifth of asking each value."""
+    return _pa.nulls(len(values), type_) if values.count(None) == len(values) else pa.array(values, type_)

@@ -132,7 +132,7 @@ def test_each_call_of_a_run_may_fail(bench: Bench, tmp_path: Path, at: int) -> N
     _inject(bench, tmp_path, bench.points[at], FAULTS[at % len(FAULTS)])
 
 
-@pytest.mark.parametrize("call", ["fdatasync", "write"])
+@pytest.mark.parametrize("call", ["fdatasync", "pwrite64"])
 def test_a_log_that_cannot_be_written_or_synced_ends_the_run_with_exit_code_70(
     bench: Bench, tmp_path: Path, call: str
 ) -> None:

@@ -26,7 +26,7 @@ def done(terminal: Terminal, tmp_path: Path) -> Terminal:
 def test_26_a_damaged_home_goes_on_as_a_fork(done: Terminal, tmp_path: Path) -> None:
     old = done.casparian("log", "verify", "--json").json
     key = done.casparian("log", "keygen", "--json").json["public_key"]
-    assert done.casparian("log", "checkpoint").code == 0
+    assert done.casparian("log", "checkpoint", "--out", "old.note").code == 0
     (segment,) = (done.home / "log").glob("*.ndjson")
     data = segment.read_bytes()
     segment.write_bytes(data[: len(data) // 2] + b"?" + data[len(data) // 2 + 1 :])
@@ -57,6 +57,9 @@ def test_26_a_damaged_home_goes_on_as_a_fork(done: Terminal, tmp_path: Path) -> 
     for name in ("case.key", "case.pub"):
         (done.home / "keys" / name).rename(tmp_path / name)
     assert done.casparian("log", "keygen", "--json").json["public_key"] != key
+    earlier = done.casparian("log", "verify", "--expect", "old.note", "--json").json["error"]
+    assert f"was forked from that one behind record {damaged['head_seq']}" in earlier["message"]
+    assert "--log COPY" in earlier["next_step"]
     assert done.casparian("log", "checkpoint").code == 0
     assert done.casparian("log", "verify").code == 0
 

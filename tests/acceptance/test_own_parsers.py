@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 
 from tests.acceptance.conftest import write_log
-from tests.acceptance.terminal import RUN_SECONDS_MAX, Done, Terminal, eventually
+from tests.acceptance.terminal import RUN_SECONDS_MAX, Done, Terminal, eventually, interrupt
 
 pytestmark = pytest.mark.acceptance
 
 BUILT_IN = ["csv", "evtx", "fix", "jsonl"]
 
+LENIENT = ("--allow-quarantine", "--quarantine-threshold", "100")
 PARSER = """
 import time
 import pyarrow as pa
@@ -65,16 +66,15 @@ def logged(terminal: Terminal, *types: str) -> list[dict[str, Any]]:
     return [record for record in records if record.get("type") in types]
 
 
-def answered(terminal: Terminal, words: tuple[str, ...], answer: str) -> tuple[int, str]:
-    """Type a command on a terminal, and the answer to what it asks; its exit code and all that was shown."""
+def answered(terminal: Terminal, words: tuple[str, ...], keys: bytes) -> tuple[int, str]:
+    """Type a command on a terminal, and `keys` when it asks (none is Ctrl-C); its exit code and all that was shown."""
     leader, follower = pty.openpty()
     started = subprocess.Popen(
         [*terminal.command, *words], env=terminal.env, cwd=terminal.folder, stdin=follower, stdout=follower,
         stderr=follower, start_new_session=True,
     )  # fmt: skip
     os.close(follower)
-    os.write(leader, f"{answer}\n".encode())
-    shown = b""
+    shown, asked = b"", False
     while True:
         try:
             piece = os.read(leader, 65536)
@@ -83,6 +83,9 @@ def answered(terminal: Terminal, words: tuple[str, ...], answer: str) -> tuple[i
         if not piece:
             break
         shown += piece
+        if b"[y/N]" in shown and not asked:
+            asked = True
+            os.write(leader, keys) if keys else interrupt(started)
     os.close(leader)
     return started.wait(RUN_SECONDS_MAX), shown.decode("utf-8", "replace")
 
@@ -113,15 +116,37 @@ def test_trusted_by_command_it_runs_and_a_changed_byte_is_refused_again(terminal
 
 def test_on_a_terminal_it_asks_once_and_records_the_answer(terminal: Terminal, parser: Path) -> None:
     words = ("run", "./lines.py", "a.txt")
-    code, shown = answered(terminal, words, "n")
+    code, shown = answered(terminal, words, b"n\n")
     assert code == 4
     assert "Run the code of ./lines.py (lines 0.1, artifact" in " ".join(shown.split())
     assert logged(terminal, "ParserTrusted") == []
-    code, _shown = answered(terminal, words, "y")
+    code, _shown = answered(terminal, words, b"y\n")
     assert code == 0
     (said,) = logged(terminal, "ParserTrusted")
     assert (said["data"]["how"], said["data"]["parser"]) == ("asked", "lines")
     assert run(terminal, parser).json["reused"] == 1
+
+
+@pytest.mark.parametrize("keys", [b"\n", b"\x04", b"nonsense\n"], ids=["return", "end of file", "nonsense"])
+def test_only_yes_is_yes(terminal: Terminal, parser: Path, keys: bytes) -> None:
+    code, _shown = answered(terminal, ("run", "./lines.py", "a.txt"), keys)
+    assert code == 4
+    assert logged(terminal, "ParserTrusted", "ParserDeployed", "RunStarted")[1:] == []  # but the built-in one's
+
+
+def test_ctrl_c_at_the_question_is_no_answer(terminal: Terminal, parser: Path) -> None:
+    code, shown = answered(terminal, ("run", "./lines.py", "a.txt"), b"")
+    assert code == 130, shown
+    assert logged(terminal, "ParserTrusted") == []
+
+
+def test_columns_that_come_and_go_are_for_trying_out(terminal: Terminal, parser: Path) -> None:
+    loose = PARSER.replace('"type": "string"}]', '"type": "string"}], "mode": "allow_extra"')
+    parser.write_text(loose.replace('names=["text"])', 'names=["text"]).append_column("more", pa.array([1, 2]))'))
+    trust(terminal, parser)
+    assert error(run(terminal, parser))["code"] == "loose_output"
+    tried = run(terminal, parser, "--dev")
+    assert (tried.code, tried.json["processed"]) == (0, 1)
 
 
 def test_a_version_means_one_source_also_for_who_trusts_both(terminal: Terminal, parser: Path) -> None:
@@ -288,3 +313,30 @@ def test_a_parser_that_is_begun_with_the_helper_is_a_folder_whose_hash_covers_it
     assert terminal.casparian("parser", "show", "mine/bookings", "--json").json["artifact_hash"] != before
     again = terminal.casparian("parser", "new", "bookings", "--with-sdk", "--dir", "mine", "--json")
     assert (again.code, error(again)["code"]) == (1, "exists")
+
+
+def test_a_parser_that_is_begun_runs_at_once(terminal: Terminal, tmp_path: Path) -> None:
+    terminal.casparian("parser", "new", "access_log")
+    (tmp_path / "README.md").write_text("paid 12.50 on 2026-01-31\n\nthe 2026-02-31 is no day\n")
+    done = terminal.casparian("run", "--dev", "./access_log.py", "README.md", *LENIENT, "--json")
+    (file,) = done.json["files"]
+    assert (file["found"], file["written"], file["quarantined"], file["skipped"]) == (3, 1, 1, 1)
+    assert terminal.sql("select line, amount, day from access_log_lines") == [[1, "12.500000", "2026-01-31"]]
+
+
+def test_a_parser_that_is_begun_with_the_helper_names_times_that_never_were(terminal: Terminal, tmp_path: Path) -> None:
+    terminal.casparian("parser", "new", "bookings", "--with-sdk")
+    lines = [
+        "account,amount,booked_at",
+        "a,1.5,2026-01-01 10:00:00",
+        "b,2,2026-03-29 02:30:00",
+        "c,2,2026-10-25 02:30:00",
+    ]
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    done = terminal.casparian("run", "--dev", "./bookings", "table.csv", *LENIENT, "--json")
+    (file,) = done.json["files"]
+    assert (file["found"], file["written"], file["quarantined"]) == (3, 1, 2)
+    assert terminal.sql("select account, booked_at from bookings_rows") == [["a", "2026-01-01T09:00:00.000000Z"]]
+    said = " ".join(str(row) for row in terminal.sql("select * from bookings_rows_quarantine"))
+    assert "never was in Europe/Berlin" in said
+    assert "was twice in Europe/Berlin" in said

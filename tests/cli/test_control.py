@@ -17,16 +17,20 @@ from cli.control import (
     CancelJob,
     GetJob,
     JobSeen,
+    ParserTold,
     Ping,
     Pong,
     Refusal,
+    RevokeParser,
+    TrustParser,
     ask,
     connect,
     decode_asked,
 )
 from cli.home import Home
 from cli.sentinel import Sentinel
-from tests.support import planned_run
+from eventlog.events import ParserTrusted
+from tests.support import deploy_own, enqueue, plan, planned_run, record, start
 
 
 @pytest.fixture
@@ -111,6 +115,39 @@ def test_a_command_that_comes_again_to_a_later_sentinel_gets_its_old_answer(tmp_
     assert isinstance(answers[0][1], Refusal)
     assert answers == [answers[0]] * 3
     assert heads == [2, 2, 2]
+
+
+ONE = "1" * 64
+TRUST = TrustParser(parser="lines", version="0.1", artifact_hash=ONE, reason="read it")
+
+
+def test_trust_is_logged_with_who_gives_it_and_given_again_it_changes_nothing(sentinel: Sentinel) -> None:
+    asked = Asked(version=1, id="request-1", actor="cli:ada", request=TRUST)
+    assert sentinel.control.answer(asked) == ParserTold(parser="lines", artifacts=(ONE,))
+    assert sentinel.control.answer(ask(TRUST)) == ParserTold(parser="lines", artifacts=())
+    records = [record.data for frame in sentinel.log.replay() for record in frame.records]
+    (trusted,) = [each for each in records if isinstance(each, ParserTrusted)]
+    assert (trusted.by, trusted.how, trusted.reason) == ("cli:ada", "command", "read it")
+
+
+def test_revoking_ends_the_jobs_that_wait_and_no_others(sentinel: Sentinel) -> None:
+    sentinel.control.answer(ask(TRUST))
+    for command in (deploy_own(), start("lines"), record(7, run=2), plan(1, 1, run=2), enqueue(7, run=2)):
+        outcome = sentinel.handler.call(command, actor="test")
+        assert outcome.refused is None, outcome.refused
+    told = sentinel.control.answer(ask(RevokeParser(parser="lines", reason="loses a line")))
+    assert told == ParserTold(parser="lines", artifacts=(ONE,))
+    seen = [sentinel.control.answer(ask(GetJob(job=job))) for job in (1, 2, 3)]
+    assert [each.state for each in seen if isinstance(each, JobSeen)] == ["queued", "queued", "aborted"]
+    assert isinstance(seen[2], JobSeen)
+    assert "its parser is not trusted any more" in seen[2].reason
+
+
+def test_what_is_built_in_or_unknown_cannot_be_revoked(sentinel: Sentinel) -> None:
+    for name, code in (("evtx", "builtin_name"), ("nobody", "not_found")):
+        refused = sentinel.control.answer(ask(RevokeParser(parser=name, reason="no")))
+        assert isinstance(refused, Refusal)
+        assert refused.code == code
 
 
 def test_the_same_command_at_once_from_many_threads_is_carried_out_once(sentinel: Sentinel) -> None:

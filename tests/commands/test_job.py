@@ -157,6 +157,14 @@ def test_a_sheet_that_does_not_add_up_fails_the_job_and_names_the_difference(bal
     assert word in failed.reason
 
 
+def test_a_parser_that_says_nothing_of_a_file_fails_it_and_one_that_counts_nothing_does_not() -> None:
+    silent = BalanceSheet(unit="", output="", found=0, written=0, quarantined=0, skipped=0, unreadable=0)
+    refused, failed = decide(commit(outputs=0, balance=silent), given(*running_job()))  # type: ignore[misc]
+    assert (refused.code, failed.failure) == ("nothing_said", "accounting")  # type: ignore[union-attr]
+    counted = sheet(found=0, written=0)
+    assert types(decide(commit(outputs=0, balance=counted), given(*running_job()))) == ["OutputsCommitted"]
+
+
 def test_rows_staged_that_the_sheet_does_not_count_fail_the_job() -> None:
     state = given(*running_job())
     decision = decide(commit(rows=9, balance=sheet(found=10, written=10)), state)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from docs.console import SHOWN_FOLDER, Step, run, same, steps
+from docs.console import SHOWN_FOLDER, Step, files, run, same, steps
 from docs.rerun import rewritten
 
 HASH = "0123456789abcdef" * 4
@@ -21,6 +21,12 @@ def test_a_block_is_commands_with_their_outputs() -> None:
         Step(command="two \\\n  more", line=8, shown=()),
         Step(command="three", line=14, shown=()),
     ]
+
+
+def test_a_file_that_is_shown_lies_in_the_folder() -> None:
+    text = "words\n```python\nno = 1\n```\n```python one.py\nprint('one')\n```\n```toml two.toml\nx = 2\n```\n"
+    assert files(text) == {"one.py": "print('one')\n", "two.toml": "x = 2\n"}
+    assert run(["python one.py", "cat two.toml"], present=files(text)) == [["one"], ["x = 2"]]
 
 
 def test_a_session_keeps_variables_exit_codes_and_the_order_of_both_streams() -> None:

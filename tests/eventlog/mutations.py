@@ -49,7 +49,8 @@ class Bases:
         sign_head(folder / "closed", KEY)
         signed = load(folder / "closed")
         del crashed["CLOSED"]
-        self.logs = [crashed, crashed, closed, signed, _split(closed), _split(_split(crashed))]
+        ahead = crashed | {SEGMENT: crashed[SEGMENT] + bytes(3000)}  # as a writer leaves it that is killed
+        self.logs = [crashed, ahead, closed, signed, _split(closed), _split(_split(crashed)), _split(ahead)]
         self.other = load_other(folder / "other")
 
 
@@ -78,6 +79,7 @@ def _split(files: Files) -> Files:
     """Cut the last segment in two between frames, as a rotation would have."""
     name = segments(files)[-1]
     frames = list(frames_of(files[name]))
+    zeros = files[name][len(files[name].rstrip(b"\0")) :]
     first = int(name[:20])
     half = len(frames) // 2
     while not frames[half].startswith(b'{"seq":'):
@@ -85,7 +87,7 @@ def _split(files: Files) -> Files:
     first += sum(frame.count(b'\n{"seq":') + frame.startswith(b'{"seq":') for frame in frames[:half])
     parted = dict(files)
     parted[name] = b"".join(frames[:half])
-    parted[f"{first:020d}.ndjson"] = b"".join(frames[half:])
+    parted[f"{first:020d}.ndjson"] = b"".join(frames[half:]) + zeros
     parted.pop("CLOSED", None)  # it names the segment that the log ended in
     return parted
 
@@ -180,6 +182,10 @@ def splice_frames(files: Files, dice: random.Random, bases: Bases) -> None:
     files[name] = b"".join([*frames[:at], dice.choice(strange), *frames[at + dice.randrange(2) :]])
 
 
+def append_zeros(files: Files, dice: random.Random, bases: Bases) -> None:
+    files[dice.choice(segments(files))] += bytes(dice.choice([1, 512, 70_000]))
+
+
 def append_rubbish(files: Files, dice: random.Random, bases: Bases) -> None:
     name = segments(files)[-1]
     old = files[name][: dice.randrange(len(files[name]) + 1)]
@@ -250,5 +256,6 @@ RECORDS: Final = (
 OPERATIONS: Final[tuple[Callable[[Files, random.Random, Bases], None], ...]] = (
     flip_bit_anywhere, flip_bit_anywhere, overwrite_bytes, cut_out_bytes, insert_bytes, truncate_anywhere,
     truncate_anywhere, truncate_between_frames, swap_frames, repeat_frame, lose_frame, splice_frames, append_rubbish,
-    exchange_small_file, lose_file, rename_segment, swap_segments, forge_frame, forge_frame, sign_something,
+    append_zeros, exchange_small_file, lose_file, rename_segment, swap_segments, forge_frame, forge_frame,
+    sign_something,
 )  # fmt: skip

@@ -246,15 +246,24 @@ class SimulatedDisk:
         return bytes(file.memory[offset : offset + size])
 
     def write(self, fd: int, data: bytes | memoryview) -> int:
+        opened = self._opened(fd)
+        taken = self.write_at(fd, data, opened.position)
+        node = opened.node
+        opened.position = (
+            len(node.memory) if opened.flags & os.O_APPEND and isinstance(node, _File) else opened.position + taken
+        )
+        return taken
+
+    def write_at(self, fd: int, data: bytes | memoryview, offset: int) -> int:
+        """Write at an offset; a file that is open for appending is appended to all the same, as Linux does."""
         fault = self._step("write")
         file, opened = self._file(fd, refused=os.O_RDONLY), self._opened(fd)
         taken = bytes(data[: fault.size] if isinstance(fault, Short) else data)
-        offset = len(file.memory) if opened.flags & os.O_APPEND else opened.position
+        offset = len(file.memory) if opened.flags & os.O_APPEND else offset
         if isinstance(fault, Misdirect):
             offset = fault.offset
         if taken:
             file.change(_Bytes(offset, taken))
-        opened.position = offset + len(taken)
         return len(taken)
 
     def truncate(self, fd: int, size: int) -> None:

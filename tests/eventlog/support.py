@@ -34,12 +34,13 @@ def fixed_clock() -> Instant:
 
 def open_log(
     folder: Path, *, clock: Callable[[], Instant] = fixed_clock, purpose: str = "test",
-    segment_bytes: int = SEGMENT_BYTES, fs: FsPort = OS_FS,
+    segment_bytes: int = SEGMENT_BYTES, ahead_bytes: int = 0, fs: FsPort = OS_FS,
 ) -> Log:  # fmt: skip
-    """Open a log whose storage errors raise; without ballast, because tests copy logs by the thousand."""
+    """Open a log whose storage errors raise; without ballast, and without zeros ahead where a test does not ask for
+    them, because tests copy logs by the thousand, and look at what is in them."""
     return Log.open(
         folder, clock=clock, new_log_id=lambda: LOG_ID, version="0.0.test", purpose=purpose, die=stop, ballast_bytes=0,
-        segment_bytes=segment_bytes, fs=fs,
+        segment_bytes=segment_bytes, ahead_bytes=ahead_bytes, fs=fs,
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from msgspec.structs import replace
 
 from eventlog.checkpoint import (
     ANCHOR_PLACE,
@@ -18,6 +19,7 @@ from eventlog.checkpoint import (
     origin,
     read_anchor,
     read_checkpoint,
+    refuse_earlier_life,
     require_log,
 )
 from eventlog.errors import (
@@ -27,13 +29,16 @@ from eventlog.errors import (
     LogMissingError,
     LogRegressedError,
 )
+from eventlog.fork import fork_log
 from eventlog.ids import LogId
 from eventlog.merkle import CompactRange
 from eventlog.note import SigningKey
+from eventlog.sealed import read_genesis
 from eventlog.signing import sign_head
 from eventlog.verify import Verification, verify
 from tests.eventlog.support import (
     LOG_ID,
+    NOW,
     SEGMENT,
     append,
     crash_image,
@@ -180,6 +185,17 @@ def test_32_a_note_of_another_log_is_named(tmp_path: Path) -> None:
     text = Checkpoint(log_id=LogId("f" * 32), size=1, root=bytes(32), commit=1, hash="0" * 64).text
     (tmp_path / "log" / ANCHOR_PLACE).write_bytes(KEY.sign(text))
     assert found(verify(tmp_path / "log")) == [("CORRUPT", "file")]
+
+
+def test_32_a_note_of_the_log_that_was_forked_says_where_and_what_to_hold_it_against(tmp_path: Path) -> None:
+    small_log(tmp_path / "log", clean=True)
+    checkpoint, _ = sign_head(tmp_path / "log", KEY)
+    fork_log(tmp_path / "log", from_seq=3, reason="a test", actor="cli:test", log_id=LogId("f" * 32), now=NOW)
+    genesis, _ = read_genesis(tmp_path / "log")
+    with pytest.raises(BadNoteError, match="forked from that one behind record 3") as caught:
+        refuse_earlier_life(checkpoint, genesis.ancestors)
+    assert "casparian log verify --log COPY --expect NOTE --key VKEY" in caught.value.next_step
+    refuse_earlier_life(replace(checkpoint, log_id=genesis.log_id), genesis.ancestors)
 
 
 def test_32_an_anchor_by_another_key_is_found_and_nothing_is_signed_after_it(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from eventlog.errors import LogCorruptError, LogError, LogStorageError
 from eventlog.events import LogRecovered
 from eventlog.frames import Frame
-from eventlog.log import Log
+from eventlog.log import SEGMENT_BYTES, Log
 from eventlog.reader import read_frames
 from eventlog.recovery import POISON_NAME
 from eventlog.verify import verify
@@ -20,13 +20,18 @@ from tests.eventlog.support import SEGMENT, StoppedError, abandon, draft, event,
 
 FOLDER = ROOT / "home" / "log"
 SMALL = 1200  # bytes: the life below rotates twice
+AHEAD = 500  # bytes of zeros: batches stand in them, reach behind them, and are cut from them
 OUTCOMES = 4  # of a power cut, for each call
 ENDS = (CrashError, StoppedError, LogError, OSError)
 
 
+def opened(disk: SimulatedDisk, *, segment_bytes: int = SEGMENT_BYTES) -> Log:
+    return open_log(FOLDER, fs=disk, segment_bytes=segment_bytes, ahead_bytes=AHEAD)
+
+
 def live(disk: SimulatedDisk, acked: list[Frame], *, commits: int = 5) -> None:
     """Open the log, commit, mark and close it; `acked` gets each frame when it is acknowledged."""
-    log = open_log(FOLDER, fs=disk, segment_bytes=SMALL)
+    log = opened(disk, segment_bytes=SMALL)
     for number in range(commits):
         acked += log.commit([draft(event(number)), draft(event(number), event(number, "x" * 300))])
     log.mark()
@@ -37,7 +42,7 @@ def survives(disk: SimulatedDisk, acked: list[Frame], where: str) -> list[Frame]
     """Prove that the log is whole, holds what was acknowledged, and opens once more as it was closed."""
     if "home/log/GENESIS.json" in disk.content(ROOT):
         assert verify(FOLDER, fs=disk).verdict in ("OK", "TORN"), where
-    log = open_log(FOLDER, fs=disk, segment_bytes=SMALL)
+    log = opened(disk, segment_bytes=SMALL)
     frames = list(log.replay())
     log.close()
     assert verify(FOLDER, fs=disk).verdict == "OK", where
@@ -49,7 +54,7 @@ def survives(disk: SimulatedDisk, acked: list[Frame], where: str) -> list[Frame]
 def torn_disk(chance: Random) -> tuple[SimulatedDisk, list[Frame]]:
     """Return a disk on which a crash has torn the last batch, and what was acknowledged before it."""
     disk, acked = SimulatedDisk(chance), list[Frame]()
-    log = open_log(FOLDER, fs=disk, segment_bytes=SMALL)
+    log = opened(disk, segment_bytes=SMALL)
     for number in range(4):
         acked += log.commit([draft(event(number)), draft(event(number), event(number))])
     abandon(log)
@@ -115,7 +120,7 @@ def test_02_11_an_error_at_any_call_reading_and_closing_included(start: Start, n
 
 def test_03_a_sync_that_fails_once_ends_the_process_and_the_next_one_writes_all_pages_again() -> None:
     disk, acked = SimulatedDisk(Random(3)), list[Frame]()
-    log = open_log(FOLDER, fs=disk)
+    log = opened(disk)
     acked += log.commit([draft(event(1))])
     before = disk.lstat(FOLDER / SEGMENT).st_ino
     disk.next_faults["sync_data"] = Fail(errno.EIO)
@@ -135,13 +140,13 @@ def test_03_a_sync_that_fails_once_ends_the_process_and_the_next_one_writes_all_
 def test_04_bytes_that_an_opening_read_from_memory_stay_when_the_power_goes() -> None:
     for seed in range(40):
         disk, acked = SimulatedDisk(Random(seed)), list[Frame]()
-        log = open_log(FOLDER, fs=disk)
+        log = opened(disk)
         acked += log.commit([draft(event(1))])
         disk.next_faults["sync_data"] = Crash()
         with pytest.raises(CrashError):
             log.commit([draft(event(2))])
         disk.restart()
-        log = open_log(FOLDER, fs=disk)
+        log = opened(disk)
         shown = list(log.replay())
         assert len(shown) == 4, "the epoch, what was acknowledged, what was not, the new epoch"
         disk.power_cut()
@@ -151,7 +156,7 @@ def test_04_bytes_that_an_opening_read_from_memory_stay_when_the_power_goes() ->
 def test_04_an_opening_whose_own_sync_fails_is_not_believed_by_the_next() -> None:
     for seed in range(40):
         disk, acked = SimulatedDisk(Random(seed)), list[Frame]()
-        log = open_log(FOLDER, fs=disk)
+        log = opened(disk)
         acked += log.commit([draft(event(1))])
         disk.next_faults["sync_data"] = Crash()
         with pytest.raises(CrashError):
@@ -159,10 +164,10 @@ def test_04_an_opening_whose_own_sync_fails_is_not_believed_by_the_next() -> Non
         disk.restart()
         disk.next_faults["sync"] = Fail(errno.EIO)
         with pytest.raises(LogStorageError, match="before it is read"):
-            open_log(FOLDER, fs=disk)
+            opened(disk)
         disk.clear_faults()
         disk.restart()
-        log = open_log(FOLDER, fs=disk)
+        log = opened(disk)
         shown = list(log.replay())
         disk.power_cut()
         survives(disk, shown, f"seed {seed}")
@@ -179,7 +184,7 @@ def test_10_short_writes_of_any_length_are_continued() -> None:
 def test_12_a_power_cut_between_a_new_segment_and_its_first_frame() -> None:
     for seed in range(60):
         disk, acked = SimulatedDisk(Random(seed)), list[Frame]()
-        log = open_log(FOLDER, fs=disk, segment_bytes=1)
+        log = opened(disk, segment_bytes=1)
         acked += log.commit([draft(event(1))])
         made = len(disk.content(FOLDER))
         disk.change_faults[disk.changes + 1 + seed % 4] = Crash()  # two syncs, the write, its sync
@@ -189,21 +194,21 @@ def test_12_a_power_cut_between_a_new_segment_and_its_first_frame() -> None:
         disk.power_cut()
         disk.clear_faults()
         assert verify(FOLDER, fs=disk).verdict in ("OK", "TORN")
-        log = open_log(FOLDER, fs=disk, segment_bytes=1)
+        log = opened(disk, segment_bytes=1)
         assert list(log.replay())[: len(acked) + 1][1:] == acked
         log.close()
 
 
 def test_18_a_batch_that_lands_anywhere_but_at_the_end_is_found_by_its_writer_and_by_everybody_after() -> None:
     disk = SimulatedDisk(Random(18))
-    log = open_log(FOLDER, fs=disk)
+    log = opened(disk)
     for number in range(3):
         log.commit([draft(event(number))])
     end = log.head.bytes
     abandon(log)
     for offset in range(0, end, 7):
         disk, acked = SimulatedDisk(Random(offset)), list[Frame]()
-        log = open_log(FOLDER, fs=disk)
+        log = opened(disk)
         for number in range(3):
             acked += log.commit([draft(event(number))])
         assert log.head.bytes == end
@@ -215,7 +220,7 @@ def test_18_a_batch_that_lands_anywhere_but_at_the_end_is_found_by_its_writer_an
         log.close()
         disk.restart()
         with pytest.raises(LogCorruptError):
-            open_log(FOLDER, fs=disk)
+            opened(disk)
         assert verify(FOLDER, fs=disk).verdict == "CORRUPT", offset
 
 
@@ -225,7 +230,7 @@ def test_24_ten_events_are_there_or_not_for_tailers_too_wherever_their_append_en
     for number in range(1, calls + 1):
         for seed in range(6):
             disk = SimulatedDisk(Random(seed))
-            log = open_log(FOLDER, fs=disk)
+            log = opened(disk)
             disk.faults[len(disk.calls) + number] = Crash()
             with pytest.raises(CrashError):
                 _append_ten(log)
@@ -234,7 +239,7 @@ def test_24_ten_events_are_there_or_not_for_tailers_too_wherever_their_append_en
             shown = _tens(read_frames(FOLDER, fs=disk))
             assert shown in (0, 10), (number, seed)
             disk.power_cut()
-            again = open_log(FOLDER, fs=disk)
+            again = opened(disk)
             there = _tens(again.replay())
             again.close()
             assert there in ((10,) if shown else (0, 10)), (number, seed)
@@ -248,7 +253,7 @@ def _append_ten(log: Log) -> None:
 
 def _calls_of_ten() -> int:
     disk = SimulatedDisk(Random(0))
-    log = open_log(FOLDER, fs=disk)
+    log = opened(disk)
     before = len(disk.calls)
     _append_ten(log)
     return len(disk.calls) - before
@@ -262,7 +267,7 @@ def test_25_a_slow_tailer_across_a_hundred_segments_is_shown_nothing_that_a_powe
     for seed in range(12):
         chance = Random(seed)
         disk = SimulatedDisk(chance)
-        log = open_log(FOLDER, fs=disk, segment_bytes=1)
+        log = opened(disk, segment_bytes=1)
         shown: list[Frame] = []
         for number in range(100):
             if number == 99 - seed * 7:
@@ -277,7 +282,7 @@ def test_25_a_slow_tailer_across_a_hundred_segments_is_shown_nothing_that_a_powe
         disk.clear_faults()
         shown += read_frames(FOLDER, from_seq=shown[-1].last + 1 if shown else 1, fs=disk)
         disk.power_cut()
-        again = open_log(FOLDER, fs=disk, segment_bytes=1)
+        again = opened(disk, segment_bytes=1)
         assert list(again.replay())[: len(shown)] == shown, seed
         assert len(shown) > 90 - seed * 7
         again.close()
@@ -285,7 +290,7 @@ def test_25_a_slow_tailer_across_a_hundred_segments_is_shown_nothing_that_a_powe
 
 def test_19_a_recovery_that_is_interrupted_ten_times_ends_as_one_that_was_not() -> None:
     disk, acked = torn_disk(Random(0))
-    log = open_log(FOLDER, fs=disk, segment_bytes=SMALL)
+    log = opened(disk, segment_bytes=SMALL)
     wanted = _bytes(disk)
     abandon(log)
     for seed in range(60):
@@ -294,12 +299,12 @@ def test_19_a_recovery_that_is_interrupted_ten_times_ends_as_one_that_was_not() 
         for _ in range(10):
             disk.change_faults[disk.changes + chance.randint(1, 8)] = Crash()
             with pytest.raises(CrashError):
-                open_log(FOLDER, fs=disk, segment_bytes=SMALL)
+                opened(disk, segment_bytes=SMALL)
             disk.clear_faults()
             disk.restart()
             if chance.random() < 0.5:
                 disk.power_cut()
-        log = open_log(FOLDER, fs=disk, segment_bytes=SMALL)
+        log = opened(disk, segment_bytes=SMALL)
         told = [each.data for frame in log.replay() for each in frame.events if isinstance(each.data, LogRecovered)]
         assert told, seed
         if log.epoch == 2 and len(told) == 1:
@@ -316,16 +321,16 @@ def test_a_disk_that_lies_about_every_sync_is_found_out_by_a_later_frame_or_is_a
     verdicts = set()
     for seed in range(200):
         disk, acked = SimulatedDisk(Random(seed)), list[Frame]()
-        log = open_log(FOLDER, fs=disk)
+        log = opened(disk)
         for number in range(3):
-            disk.change_faults[disk.changes + 2] = Lie()
+            disk.next_faults["sync_data"] = Lie()
             acked += log.commit([draft(event(number, "x" * 400))])
         disk.power_cut()
         disk.clear_faults()
         verdict = verify(FOLDER, fs=disk).verdict
         verdicts.add(verdict)
         if verdict in ("OK", "TORN"):
-            log = open_log(FOLDER, fs=disk)
+            log = opened(disk)
             frames = list(log.replay())[1:-1]
             assert frames == acked[: len(frames)], "never another history"
             log.close()

@@ -26,6 +26,7 @@ from eventlog.files import (
     sync_file,
     sync_folder,
     write_all,
+    write_all_at,
     write_durably,
 )
 from eventlog.fsport import OS_FS, FsPort
@@ -96,6 +97,17 @@ def test_a_write_without_append_goes_over_what_is_there_and_a_created_file_is_em
     fs.close(fd)
     with created(path, fs=fs):
         assert fs.lstat(path).st_size == 0
+
+
+def test_a_write_at_an_offset_goes_there_and_moves_no_position(place: Place) -> None:
+    fs, folder = place
+    fd = create_durably(folder / "a", fs=fs)
+    assert fs.write_at(fd, b"late", 6) == 4
+    assert fs.write(fd, b"first") == 5
+    write_all_at(fd, b"!", 5, fs=fs)
+    assert fs.write(fd, b"?") == 1
+    assert fs.read(fd, 99, 0) == b"first?late"
+    fs.close(fd)
 
 
 def test_a_rename_takes_the_place_and_keeps_the_file(place: Place) -> None:
@@ -184,6 +196,7 @@ def test_a_lock_belongs_to_the_open_file_and_goes_with_it(place: Place) -> None:
         (errno.ENOTDIR, lambda fs, folder: fs.lstat(folder / "file" / "under")),
         (errno.EISDIR, lambda fs, folder: fs.open(folder, os.O_WRONLY)),
         (errno.EBADF, lambda fs, folder: fs.write(fs.open(folder / "file", os.O_RDONLY), b"x")),
+        (errno.EBADF, lambda fs, folder: fs.write_at(fs.open(folder / "file", os.O_RDONLY), b"x", 0)),
         (errno.EBADF, lambda fs, folder: fs.read(fs.open(folder / "file", APPEND), 1, 0)),
         (errno.EEXIST, lambda fs, folder: fs.make_folder(folder / "file")),
     ],
@@ -208,6 +221,12 @@ def test_space_is_told_and_taken(place: Place) -> None:
 def _append(fs: FsPort, path: Path, data: bytes) -> None:
     fd = fs.open(path, APPEND)
     write_all(fd, data, fs=fs)
+    fs.close(fd)
+
+
+def _write_at(fs: FsPort, path: Path, data: bytes, offset: int) -> None:
+    fd = fs.open(path, os.O_RDWR)
+    write_all_at(fd, data, offset, fs=fs)
     fs.close(fd)
 
 
@@ -236,6 +255,7 @@ def _random_steps(place: Place, seed: int) -> list[object]:
         steps: list[Callable[[], object]] = [
             partial(_append, fs, one, data),
             partial(_cut, fs, one, size),
+            partial(_write_at, fs, one, data, size),
             partial(_create, fs, one),
             partial(write_durably, one, data, fs=fs),
             partial(fs.rename, one, other),

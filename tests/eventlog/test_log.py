@@ -216,11 +216,11 @@ def test_opening_removes_the_clean_close_mark_before_it_appends(
 ) -> None:
     open_log(tmp_path / "log").close()
 
-    def refuse(fd: int, data: bytes, *, fs: FsPort) -> None:
+    def refuse(fd: int, data: bytes, offset: int, *, fs: FsPort) -> None:
         assert not (tmp_path / "log" / "CLOSED").exists()
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(eventlog.log, "write_all", refuse)
+    monkeypatch.setattr(eventlog.log, "write_all_at", refuse)
     with pytest.raises(StoppedError):
         open_log(tmp_path / "log")
 
@@ -583,8 +583,8 @@ def test_whatever_is_committed_in_whatever_batches_is_replayed(quick: Path, batc
 
 def test_short_writes_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = open_log(tmp_path / "log")
-    write = os.write
-    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, bytes(data[:7])))
+    write = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, offset: write(fd, bytes(data[:7]), offset))
     frames = log.commit([draft(event(1), event(2))])
     monkeypatch.undo()
     assert list(log.replay(2)) == frames

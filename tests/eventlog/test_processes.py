@@ -195,27 +195,31 @@ def test_a_failing_sync_ends_the_process_and_acknowledges_nothing(tmp_path: Path
 def test_a_failing_write_ends_the_process_and_acknowledges_nothing(tmp_path: Path) -> None:
     arguments = command("acks", tmp_path / "log", "5")
     segment = tmp_path / "log" / SEGMENT
-    options = ("-P", str(segment), "-e", "trace=write", "-e", "inject=write:error=ENOSPC:when=3")
+    options = ("-P", str(segment), "-e", "trace=pwrite64", "-e", "inject=pwrite64:error=ENOSPC:when=4")
     result = run(traced(arguments, *options))
     assert result.returncode == EXIT_STORAGE, result.stderr
-    assert acked(result.stdout) == [2]
+    assert acked(result.stdout) == [2], "two writes are that of the first commit, with zeros behind it"
     assert "No space left on device" in result.stderr
     assert recovered_seqs(tmp_path / "log") == [1, 2]
 
 
 def test_an_answer_is_given_only_after_write_and_sync(tmp_path: Path) -> None:
     arguments = command("acks", tmp_path / "log", "5")
-    result = run(traced(arguments, "-y", "-s", "16", "-e", "trace=write,fdatasync", "-o", str(tmp_path / "trace")))
+    result = run(
+        traced(arguments, "-y", "-s", "16", "-e", "trace=write,pwrite64,fdatasync", "-o", str(tmp_path / "trace"))
+    )
     assert acked(result.stdout) == [2, 3, 4, 5, 6], result.stderr
     steps = ""
     for line in (tmp_path / "trace").read_text().splitlines():
-        if re.search(rf"write\(\d+<[^>]*{SEGMENT}>", line):
+        if re.search(rf"pwrite64\(\d+<[^>]*{SEGMENT}>, \"\\0", line):
+            steps += "0"
+        elif re.search(rf"pwrite64\(\d+<[^>]*{SEGMENT}>", line):
             steps += "W"
         elif re.search(rf"fdatasync\(\d+<[^>]*{SEGMENT}>\)\s+= 0", line):
             steps += "S"
         elif "write(1<" in line and '"ACK ' in line:
             steps += "A"
-    assert steps == "WS" + "WSA" * 5 + "WS"
+    assert steps == "WS" + "W0SA" + "WSA" * 4 + "WS"
 
 
 @pytest.mark.parametrize("when", [2, 3, 4])

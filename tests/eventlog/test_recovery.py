@@ -159,14 +159,14 @@ def test_a_whole_frame_after_a_clean_close_is_corrupt(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "tail",
     [
-        b"\0" * 4096,
+        b"\0" * 4096 + b"{",
         b"\xff" * 4096,
         b'{"seq":99,"type":"JobQ',
         b"\n\n\n",
         b'{"commit":1' * 500,
         b'{"commit":5,"first":5,"last":5,"bytes":0,"ts":"',
     ],
-    ids=["zeros", "ones", "half a line", "newlines", "commit starts", "half a commit line"],
+    ids=["zeros and more", "ones", "half a line", "newlines", "commit starts", "half a commit line"],
 )
 def test_08_a_tail_that_is_no_frame_is_torn(tmp_path: Path, tail: bytes) -> None:
     ends = small_log(tmp_path / "log")
@@ -195,9 +195,10 @@ def test_a_frame_that_lacks_only_its_line_break_is_torn(tmp_path: Path) -> None:
 def test_a_tail_longer_than_a_batch_can_be_is_corrupt(quick: Path) -> None:
     small_log(quick / "log")
     ends = (quick / "log" / SEGMENT).stat().st_size
-    os.truncate(quick / "log" / SEGMENT, ends + TAIL_BYTES_MAX)
+    os.truncate(quick / "log" / SEGMENT, ends + TAIL_BYTES_MAX - 1)
+    append(quick / "log" / SEGMENT, b"x")
     assert verify(quick / "log").verdict == "TORN"
-    os.truncate(quick / "log" / SEGMENT, ends + TAIL_BYTES_MAX + 1)
+    append(quick / "log" / SEGMENT, b"x")
     refused(quick / "log", LogCorruptError, "CORRUPT")
 
 
@@ -397,7 +398,7 @@ def crash_at(monkeypatch: pytest.MonkeyPatch, number: int) -> list[str]:
 
         return wrapper
 
-    for name in ("fsync", "fdatasync", "link", "rename", "unlink", "mkdir", "write", "ftruncate"):
+    for name in ("fsync", "fdatasync", "link", "rename", "unlink", "mkdir", "write", "pwrite", "ftruncate"):
         monkeypatch.setattr(os, name, guarded(name, getattr(os, name)))
     return calls
 
@@ -449,7 +450,7 @@ def test_recovery_syncs_what_it_keeps_before_it_replaces_anything(tmp_path: Path
     set_aside = ["mkdir", "fsync", "link", "fsync", "fsync"]  # the kept file, then its folder
     copy_forward = ["write", "fsync", "rename", "fsync"]
     no_longer_closed = ["fsync"]
-    append_ = ["write", "fdatasync"]
+    append_ = ["pwrite", "fdatasync"]
     assert [name for name in calls if name != "unlink"] == [
         *lock, *read, *set_aside, *copy_forward, *no_longer_closed, *append_,
     ]  # fmt: skip

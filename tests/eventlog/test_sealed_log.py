@@ -290,7 +290,7 @@ class _DeadError(BaseException):
 def _die_at(patch: pytest.MonkeyPatch, number: int) -> None:
     """End at the n-th call that changes or syncs a file."""
     calls = iter(range(1, 10_000))
-    for name in ("write", "fsync", "fdatasync", "rename", "unlink"):
+    for name in ("write", "pwrite", "ftruncate", "fsync", "fdatasync", "rename", "unlink"):
         patch.setattr(os, name, _counted(getattr(os, name), calls, number))
 
 

@@ -43,7 +43,7 @@ def test_a_fault_that_is_put_in_on_purpose_is_found(name: str) -> None:
 def test_the_histories_hold_what_they_are_for() -> None:
     told: Counter[str] = Counter()
     segments = 0
-    for seed in range(120):
+    for seed in range(240):
         world = simulate(seed)
         told.update(line.split(" at call")[0].split(":")[0] for line in world.story)
         segments += (
@@ -56,6 +56,7 @@ def test_the_histories_hold_what_they_are_for() -> None:
     assert told["end of the process"] > 50
     assert told["close"] > 20
     assert told["the disk was full"] > 10
+    assert told["zeros stand behind the end"] > 50
     assert segments > 30
 
 

@@ -545,3 +545,17 @@ def test_a_parser_under_development_has_a_version_and_an_identity_of_its_own(tmp
     assert dev.version == f"0.1+dev.{package.artifact_hash[:8]}"
     assert dev.artifact_hash != package.artifact_hash
     assert as_dev(load_parser(make_file(tmp_path))) == dev
+
+
+def test_a_declaration_that_no_line_of_the_log_could_hold_is_refused(tmp_path: Path) -> None:
+    column = '{"name": "c%d", "type": "string"}'
+    wide = ", ".join(column % number for number in range(20_000))
+    message = refusal(make_file(tmp_path, ALONE.replace('{"name": "text", "type": "string"}', wide)))
+    assert "at most 524,288 are kept of a parser" in message
+    fits = ", ".join(column % number for number in range(10_000))
+    assert len(load_parser(make_file(tmp_path, ALONE.replace('{"name": "text", "type": "string"}', fits))).outputs) == 1
+
+
+def test_more_outputs_than_a_job_can_name_are_refused(tmp_path: Path) -> None:
+    many = {f"o{number}": {"columns": [{"name": "a", "type": "string"}]} for number in range(257)}
+    assert "257 of them, at most 256" in refusal(with_outputs(tmp_path, repr(many)))

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import typing
+from collections import Counter
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eventlog.column_types import ColumnType, DecimalType, PrimitiveType
@@ -16,6 +18,7 @@ from executors.shape import CorruptBatch, ReservedColumn, ShapeFault, ShapeMisma
 from executors.validate import Checked, validate
 from executors.violations import ROW_CODES, Rule, ViolationCode, coarse_word, row_sentence
 from sinks.arrow_schema import arrow_schema
+from tests.executors.carriers import CARRIERS, Carrier, raw
 
 PRIMITIVES: tuple[PrimitiveType, ...] = typing.get_args(PrimitiveType)
 NOON = datetime.datetime(2026, 1, 22, 12, 0, tzinfo=datetime.UTC)
@@ -127,7 +130,7 @@ def test_a_row_that_the_parser_rejects_itself_is_rejected_with_its_words_first()
     assert result.accepted.to_pylist() == [{"n": 3, "text": "c"}]
     assert rows.error_msg.to_pylist() == ["bad checksum", "no end; schema: null not allowed in n"]
     assert rows.violation_type.to_pylist() == ["parser", "parser"]
-    assert rows.rule_id.to_pylist() == ["__cf_row_error.parser"] * 2
+    assert rows.rule_id.to_pylist() == ["parser"] * 2
     assert rows.rows.schema.names == ["n", "text"]
     assert result.counts == {
         Rule(column="__cf_row_error", code="parser"): 2,
@@ -269,3 +272,75 @@ def test_any_batch_becomes_the_declared_schema_or_a_bounded_sentence(
     else:
         assert 0 < len(sentence(result)) < 12_000
         assert "\n" not in sentence(result)
+
+
+class Table(typing.NamedTuple):
+    """Any table: how each column is given, whether it may have nulls, its values, and what the parser says of rows."""
+
+    carriers: list[Carrier]
+    nullable: list[bool]
+    columns: list[list[typing.Any]]
+    errors: list[str | None] | None
+
+    @property
+    def names(self) -> list[str]:
+        return [f"c{place}" for place in range(len(self.carriers))]
+
+    def schema(self) -> OutputSchema:
+        named = zip(self.names, self.carriers, self.nullable, strict=True)
+        return declared(
+            *(Column(name=name, type=way.type, format=way.format, nullable=nullable) for name, way, nullable in named)
+        )
+
+    def batch(self) -> pa.RecordBatch:
+        arrays = [way.given(values) for way, values in zip(self.carriers, self.columns, strict=True)]
+        batch = pa.record_batch(arrays, names=self.names)
+        return (
+            batch if self.errors is None else batch.append_column("__cf_row_error", pa.array(self.errors, pa.string()))
+        )
+
+    def judged(self, row: int) -> tuple[tuple[typing.Any, ...], list[str]]:
+        """Return one row's values as they are to be accepted, and the rules that it breaks; slowly."""
+        broken = [] if self.errors is None or self.errors[row] is None else ["parser"]
+        values: list[typing.Any] = []
+        for way, nullable, name, column_ in zip(self.carriers, self.nullable, self.names, self.columns, strict=True):
+            value = column_[row]
+            code, said = (None if nullable else "null_not_allowed", None) if value is None else way.judge(value)
+            values.append(said)
+            broken += [] if code is None else [f"{name}.{code}"]
+        return tuple(values), broken
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> Table:
+    chosen = draw(st.lists(st.sampled_from(CARRIERS), min_size=1, max_size=4))
+    rows = draw(st.integers(0, 12))
+    errors = st.lists(st.none() | st.sampled_from(["", "bad", "a; b"]), min_size=rows, max_size=rows)
+    return Table(
+        carriers=chosen,
+        nullable=[draw(st.booleans()) for _ in chosen],
+        columns=[draw(st.lists(st.none() | way.values, min_size=rows, max_size=rows)) for way in chosen],
+        errors=draw(st.none() | errors),
+    )
+
+
+@settings(max_examples=200, deadline=None)
+@given(table=tables(), first=st.integers(0, 3))
+def test_rows_are_split_as_a_slow_judge_splits_them_and_what_passes_is_what_was_given(table: Table, first: int) -> None:
+    batch = table.batch().slice(first)
+    result = checked(batch, table.schema(), row_first=100)
+    verdicts = [table.judged(first + row) for row in range(batch.num_rows)]
+    accepted = [raw(array, way.type) for array, way in zip(result.accepted.columns, table.carriers, strict=True)]
+    assert list(zip(*accepted, strict=True)) == [values for values, broken in verdicts if not broken]
+    result.accepted.validate(full=True)
+    failed = {100 + row: broken for row, (_, broken) in enumerate(verdicts) if broken}
+    assert {rule.rule_id: count for rule, count in result.counts.items()} == Counter(itertools.chain(*failed.values()))
+    if result.rejected is None:
+        assert failed == {}
+        return
+    assert result.rejected.row_index.to_pylist() == list(failed)
+    assert result.rejected.rule_id.to_pylist() == [broken[0] for broken in failed.values()]
+    assert [str(said).count("schema: ") for said in result.rejected.error_msg.to_pylist()] == [
+        sum(rule != "parser" for rule in broken) for broken in failed.values()
+    ]
+    assert result.rejected.rows.schema.names == table.names

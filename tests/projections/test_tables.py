@@ -166,6 +166,16 @@ def test_only_the_newest_deployment_of_a_parser_is_current() -> None:
     ]  # fmt: skip
 
 
+def test_trust_that_is_ended_says_by_whom_and_given_again_it_holds() -> None:
+    key = h.trusted().artifact_hash
+    held, ended = folded(h.trusted()).trust[key], folded(h.trusted(), h.revoked()).trust[key]
+    assert (held.how, held.trusted_by, held.revoked_at) == ("asked", "cli:ada", None)
+    assert (ended.trusted_seq, ended.revoked_by, ended.revoked_reason) == (1, "cli:ada", "loses the last line")
+    assert folded(h.trusted(), h.revoked(), h.trusted()).trust[key].revoked_at is None
+    with pytest.raises(UnknownSubjectError):
+        folded(h.revoked())
+
+
 def test_a_finished_run_shows_plan_and_outcome() -> None:
     row = folded(h.run_started(), h.run_planned(at_seq=7), h.run_finished()).runs[RunId(1)]
     assert (row.status, row.exit, row.found, row.at_seq, row.processed, row.superseded) == ("finished", 0, 3, 7, 3, 1)

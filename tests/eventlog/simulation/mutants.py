@@ -23,7 +23,7 @@ Mutant = Callable[[], AbstractContextManager[Any]]
 def _write_only(log: Log, data: bytes) -> None:
     if log._is_full(len(data)):
         log._rotate()
-    write_all(log._fd, data, fs=log._fs)
+    log._write(data)
 
 
 def _sync_first(log: Log, data: bytes) -> None:
@@ -31,8 +31,8 @@ def _sync_first(log: Log, data: bytes) -> None:
     _write_only(log, data)
 
 
-def _write_once(fd: int, data: bytes, *, fs: FsPort) -> None:
-    fs.write(fd, data)
+def _write_once(fd: int, data: bytes, offset: int, *, fs: FsPort) -> None:
+    fs.write_at(fd, data, offset)
 
 
 def _rename_first(path: Path, data: bytes, *, fs: FsPort) -> None:
@@ -45,7 +45,7 @@ def _rename_first(path: Path, data: bytes, *, fs: FsPort) -> None:
 
 
 def _create_without_folder(path: Path, *, fs: FsPort) -> int:
-    fd = fs.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL)
+    fd = fs.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
     fs.sync(fd)
     return fd
 
@@ -76,7 +76,7 @@ def _fault(target: str, replacement: object) -> Mutant:
 MUTANTS: Final[dict[str, Mutant]] = {
     "acknowledge without a sync": _fault("eventlog.log.Log._write_and_sync", _write_only),
     "acknowledge before the sync": _fault("eventlog.log.Log._write_and_sync", _sync_first),
-    "take a short write for a whole one": _fault("eventlog.log.write_all", _write_once),
+    "take a short write for a whole one": _fault("eventlog.log.write_all_at", _write_once),
     "rename before the fsync": _fault("eventlog.sealed.write_durably", _rename_first),
     "create a segment without its folder": _fault("eventlog.log.create_durably", _create_without_folder),
     "create a log without the folders above": _fault("eventlog.log.sync_ancestors", _nothing),

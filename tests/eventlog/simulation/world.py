@@ -49,6 +49,7 @@ FAULT_CHANGES_MAX: Final = 16
 FOLDER: Final = ROOT / "home" / "log"
 LOG_ID: Final = LogId("00112233445566778899aabbccddeeff")
 SEGMENT_BYTES: Final = (1, 700, 3000, 64 * 1024 * 1024)
+AHEAD_BYTES: Final = (0, 300, 4000)
 
 
 _NO_COLLECTION: Final = SimpleNamespace(
@@ -72,6 +73,7 @@ class World:
         self.disk = SimulatedDisk(self.chance)
         self.lies = self.chance.random() < 0.1
         self.segment_bytes = self.chance.choice(SEGMENT_BYTES)
+        self.ahead_bytes = self.chance.choice(AHEAD_BYTES)
         self.ballast_bytes = self.chance.choice((0, 4096))
         self.known: dict[int, str] = {}  # commit -> hash, of all that was acknowledged or shown
         self.in_flight: list[tuple[Record, ...]] = []  # what was given to the log and not acknowledged, by frame
@@ -156,6 +158,9 @@ class World:
     def _open_once(self) -> _Life:
         verdict = "" if self.disk.faults or self.disk.change_faults else self._verdict()
         self.story.append(f"open, verified as {verdict or 'not at all'}")
+        segments = sorted((name, data) for name, data in self.disk.content(ROOT).items() if name.endswith(".ndjson"))
+        if segments and segments[-1][1].endswith(b"\0"):
+            self.story.append("zeros stand behind the end")
         log = Log.open(
             FOLDER,
             clock=self._now,
@@ -166,6 +171,7 @@ class World:
             die=self._die,
             ballast_bytes=self.ballast_bytes,
             segment_bytes=self.segment_bytes,
+            ahead_bytes=self.ahead_bytes,
             fs=self.disk,
         )
         if verdict:

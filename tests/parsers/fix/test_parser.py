@@ -6,6 +6,7 @@ import ast
 import gzip
 import hashlib
 import re
+import time
 import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,6 +49,14 @@ def test_what_the_host_is_to_read_is_handed_over_as_text(tmp_path: Path) -> None
     as_text = {column["name"] for column in declared if "format" in column or isinstance(column["type"], dict)}
     assert {"price", "msg_seq_num", "sending_time"} <= as_text
     assert all(batch.schema.field(name).type == pa.string() for name in as_text)
+
+
+def test_what_was_found_out_stands_behind_the_fields_in_each_table_of_messages() -> None:
+    for output in MESSAGES:
+        names = parser._SCHEMAS[output].names
+        fields = [name for name in names if name != "lifecycle_event"][: -parser.FOUND_COLUMNS]
+        assert fields == parser._COLUMN_NAMES[output]
+        assert names[-parser.FOUND_COLUMNS] == "body_length_ok"
 
 
 def test_each_required_column_is_declared_so() -> None:
@@ -515,6 +524,46 @@ def test_a_long_text_around_a_message_is_cut_and_named(tmp_path: Path, monkeypat
     assert row["notes"] == "prefix_cut:4; suffix_cut:3"
     assert done.errors == ["prefix_cut", "suffix_cut"]
     assert [each["raw_line_preview"] for each in done.rows("fix_parse_errors")] == ["0123", "abc"]
+
+
+def test_a_log_of_garbled_messages_is_counted_in_full_and_named_in_part(tmp_path: Path) -> None:
+    done = read(b"8=FIX.4.4 " * 3_000, tmp_path)
+    messages, lines = done.statements
+    assert messages["unreadable"] == messages["ranges_total"] == lines["ranges_total"] == 3_000
+    assert len(messages["ranges"]) == parser.RANGES_MAX
+    assert len(done.errors) == 3_000
+
+
+def test_a_message_with_more_to_say_than_fits_says_how_much_more(tmp_path: Path) -> None:
+    row = read(sent(order(1, "".join(f"|{tag}=x|{tag}=y" for tag in range(7000, 7060)))), tmp_path).only
+    assert row["notes"].count("repeated_tag") == parser.NOTES_MAX
+    assert row["notes"].endswith("; more_notes:10")
+
+
+@pytest.mark.parametrize(
+    ("piece", "count"),
+    [
+        ("58=a|b|b|b|", 60_000),
+        ("453=2|448=A|", 50_000),
+        ("95=9|96=a|", 60_000),
+        ("9001=x|", 80_000),
+        ("|", 500_000),
+        ("=", 500_000),
+    ],
+)
+def test_a_message_made_to_take_long_takes_no_longer_than_its_size(tmp_path: Path, piece: str, count: int) -> None:
+    begin = time.process_time()
+    done = read(b"8=FIX.4.4|9=5|35=D|" + piece.encode() * count + b"\n" + sent(order()), tmp_path)
+    assert len(done.messages) == 2
+    assert time.process_time() - begin < 20  # one second where nothing else runs; squares of these take minutes
+
+
+def test_lines_that_announce_more_than_they_hold_are_read_in_time(tmp_path: Path) -> None:
+    line = b"8=FIX.4.4\x019=900000\x0135=0\x01\n"
+    begin = time.process_time()
+    done = read(line * 5_000, tmp_path)
+    assert len(done.messages) == 5_000
+    assert time.process_time() - begin < 30
 
 
 def test_batches_are_bounded(tmp_path: Path) -> None:
