@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
+
+from cli.render import table
 
 if TYPE_CHECKING:
     from eventlog.schema import OutputSchema
@@ -57,12 +59,22 @@ def _column(
     )
 
 
-HEADINGS = ("", "column", "declared", "given as", "texts read as", "nulls", "what differs")
-NUMBERS = (5,)  # the place of the column that is set to the right
+HEADINGS: Final = ("", "column", "declared", "given as", "texts read as", "nulls", "what differs")
+TEXTS, NULLS, DIFFERENCES = 4, 5, 6  # places in HEADINGS
 
 
-def cells(column: ColumnReport) -> tuple[object, ...]:
-    """Return the line of a column."""
+def column_lines(columns: Sequence[ColumnReport]) -> list[str]:
+    """Return a table of the columns, without the headings under which nothing stands."""
+    rows = [_cells(column) for column in columns]
+    kept = [place for place in range(len(HEADINGS)) if place not in (TEXTS, DIFFERENCES) or any(r[place] for r in rows)]
+    return table(
+        [HEADINGS[place] for place in kept],
+        [[row[place] for place in kept] for row in rows],
+        right=[kept.index(NULLS)],
+    )
+
+
+def _cells(column: ColumnReport) -> tuple[str, ...]:
     return (
         DIFFERS if column.differences else EQUAL,
         column.name,

@@ -64,8 +64,8 @@ def preview(
 
     Example: `casparian preview ./case/Security.evtx --parser evtx`
 
-    Exit codes: 0 a run would be clean, 1 the parser fails, gives other columns than it declares, or its account does
-    not add up, 2 wrong usage, 3 rows would be rejected or units could not be read, 4 the parser is not trusted.
+    Exit codes: 0 what was looked at is clean, 1 the parser fails, gives other columns than it declares, or its account
+    does not add up, 2 wrong usage, 3 rows would be rejected or units could not be read, 4 the parser is not trusted.
     """
     from cli.inferring import settings_with_schema
     from cli.named_parser import parser_to_run, with_columns

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from cli.columns import HEADINGS, NUMBERS, cells
+from cli.columns import column_lines
 from cli.evidence import show_rules
 from cli.home import Home
 from cli.preview_report import PreviewFailure, PreviewOutput, PreviewReport, PreviewRows
@@ -44,8 +44,7 @@ def _show_output(output: PreviewOutput) -> None:
         return
     rejected = f", {output.rejected:,} rejected" if output.rejected else ""
     out(f"output {output.output}{mode}: {count(output.accepted, 'row')} accepted{rejected}")
-    lines = [cells(column) for column in output.columns]
-    for line in table(HEADINGS, lines, right=NUMBERS):
+    for line in column_lines(output.columns):
         out(f"  {line}")
     for warning in output.warnings:
         out(f"  note: {printable(warning)}")

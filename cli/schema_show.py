@@ -105,7 +105,7 @@ def diff(
     parser: ParserArgument,
     files: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[FILE]...", help="What the parser gives for these. Default: what is recorded."),
+        typer.Argument(metavar="FILE", help="What the parser gives for these. Default: what is recorded."),
     ] = None,
     settings: SettingsOption = None,
     schema: SchemaOption = None,

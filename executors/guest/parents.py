@@ -260,7 +260,12 @@ class GuestParents:
                 parent = GuestParent.start(key.file, preload=preload, memory_bytes_max=memory_bytes_max)
             except OSError as error:
                 raise GuestStartError(error.errno or errno.EIO, f"start a guest: {error.strerror or error}") from error
-            if not (trouble := parent.trouble(seconds_max=self._ready_seconds_max)):
+            try:
+                trouble = parent.trouble(seconds_max=self._ready_seconds_max)
+            except BaseException:  # an interrupt, where a person waits for the guest: nobody would close it later
+                parent.close()
+                raise
+            if not trouble:
                 self._parents[key] = parent
                 return parent
             parent.close()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.conftest import write_log
-from tests.acceptance.terminal import Done, Terminal
+from tests.acceptance.terminal import Done, Terminal, eventually, interrupt
 
 pytestmark = pytest.mark.acceptance
 
@@ -288,3 +288,17 @@ def test_the_parser_itself_has_a_word_in_the_policy(terminal: Terminal, trades: 
         "allow": True, "pct_max": 4.5, "count_max": None,
         "forbidden": "1 of 20 rows of trades broke a rule (5 percent) and at most 4.5 percent may",
     }  # fmt: skip
+
+
+def test_an_interrupted_preview_leaves_no_process_and_no_folder(terminal: Terminal) -> None:
+    parser = terminal.folder / "lines.py"
+    parser.write_text(OWN.replace('    if "stop"', '    import time\n    time.sleep(60)\n    if "stop"'))
+    path = write(terminal, "a.txt", ["one"])
+    before = tree(terminal.folder)
+    started = terminal.start("preview", path, "--parser", "./lines.py", "--dev")
+    eventually(lambda: any("forker" in " ".join(words) for _pid, words in terminal.processes()), what="the guest")
+    interrupt(started)
+    assert started.wait(30) == 130
+    eventually(lambda: terminal.processes() == [], what="the end of the guest")
+    started.communicate()
+    assert tree(terminal.folder) == before

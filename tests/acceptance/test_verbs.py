@@ -46,6 +46,9 @@ VERBS = [
     ("log", "seal"),
     ("log", "fork"),
     ("schema", "infer"),
+    ("schema", "show"),
+    ("schema", "diff"),
+    ("preview",),
 ]
 
 
