@@ -192,6 +192,14 @@ def _zone_fault(tz: str) -> str | None:
     return None
 
 
+def zone_release() -> str:
+    """Return the release of the pinned database of time zones, as IANA names it."""
+    import tzdata
+
+    release: str = tzdata.IANA_VERSION
+    return release
+
+
 def zone_names() -> frozenset[str]:
     """Return the names of the pinned database of time zones, the package tzdata; the system's is not asked."""
     from importlib.resources import files

@@ -205,7 +205,7 @@ FailureClass = Literal["permanent", "transient", "accounting", "promotion", "pol
 # --- the log itself -------------------------------------------------------------------------------------------------
 
 
-class WriterOpened(Record, frozen=True, kw_only=True):
+class WriterOpened(Record, frozen=True, kw_only=True, omit_defaults=True):
     """A process took the log: a new epoch begins, all leases of earlier epochs are dead."""
 
     epoch: Public[int]
@@ -214,6 +214,7 @@ class WriterOpened(Record, frozen=True, kw_only=True):
     pid: Public[int]
     boot_id: Hashed[str]
     opened_at: Public[Instant]
+    zones: Public[str] = ""  # release of the database of time zones, such as 2026f
 
 
 class LogRecovered(Record, frozen=True, kw_only=True):

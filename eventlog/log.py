@@ -28,6 +28,7 @@ from typing import Final, NoReturn
 from msgspec.structs import replace
 
 from eventlog.chain import ChainScan, Link, Segment, Waypoint, list_segments, segment_path
+from eventlog.column_types import zone_release
 from eventlog.errors import ForkedLogError, LogClosedError, LogCorruptError, LogError, LogStorageError
 from eventlog.events import LogForked, LogRecovered, LogRepaired, WriterOpened
 from eventlog.files import create_durably, exists, make_folder, remove_durably, sync_ancestors, write_all_at
@@ -412,6 +413,7 @@ class Log:
             pid=holder.pid,
             boot_id=holder.boot_id,
             opened_at=holder.since,
+            zones=zone_release(),
         )
         told = () if fork is None else (self._forked(fork),)
         actor = _LOG_ACTOR if fork is None else fork.actor

@@ -102,7 +102,11 @@ def say_sheet(sheet: BalanceSheet) -> str:
 def _log(event: LogEvent) -> str:
     match event:
         case WriterOpened():
-            return f"process {event.pid} on {event.host} opened the log: epoch {event.epoch}, version {event.version}"
+            zones = f", time zones of {event.zones}" if event.zones else ""
+            return (
+                f"process {event.pid} on {event.host} opened the log: epoch {event.epoch}, "
+                f"version {event.version}{zones}"
+            )
         case LogRecovered():
             return f"{event.removed_bytes} bytes at the end of {event.segment} were set aside: {event.reason}"
         case LogRepaired():
