@@ -1,4 +1,4 @@
-"""The FIX parser alone, from the bytes of a log to typed batches, against two others that read the same messages.
+"""FIX logs, to batches in one process and to committed tables, against two others that read the same messages.
 
 Sketch: splitting a message of 20 fields into tags and values costs 2 us, and simplefix, fed one message a call, 60 us.
 Ours finds the messages in their lines, tries BodyLength and CheckSum, hashes the line, unfolds the repeating groups and
@@ -13,17 +13,37 @@ from __future__ import annotations
 import importlib.util
 import os
 import random
+import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import simplefix
+from blake3 import blake3
 
 from benchmarks.pairs import Ratio, speed_ratio
+from eventlog.column_types import arrow_type
+from eventlog.ids import Instant, JobId, LeaseId, LogId, ParserName, SourceHash, path_text
+from eventlog.schema import OutputSchema
+from executors.attempt import Attempt
+from executors.guest.parents import GuestParents
+from executors.parser_catalog import builtin_parsers
+from executors.protocol import Dispatch, Succeeded
+from executors.validate import Checked, validate
+from sinks.arrow_schema import arrow_schema
+from sinks.sink import Sink
+from sinks.uri import open_sink
 
 ROUNDS = 5
 MESSAGES = int(os.environ.get("CASPARIAN_BENCH_FIX_MESSAGES", "100000"))
+COMMITTED_ROUNDS = 2  # simplefix takes a minute for each
+COMMAND = Path(sys.executable).with_name("casparian")
 SIMPLEFIX_SHARE = 10  # it reads every tenth message, or a round would take half a minute
 FILLED = "150=2|39=2|55=MSFT|54=1|38=500|44=101.25|32=500|31=101.24|14=500|151=0|6=101.24"
 PARTIES = "453=2|448=FIRM|447=D|452=1|448=DESK|447=D|452=24"
@@ -60,6 +80,99 @@ def run() -> Iterator[Ratio]:
             rounds=ROUNDS,
             bar=6,
         )
+        number = iter(range(1_000_000))
+
+        def committed() -> None:
+            _committed(log, Path(folder).absolute() / f"round{next(number)}")
+
+        yield speed_ratio(
+            "fix to committed tables, 1 worker, by a bare split tokenizer",
+            ours=committed,
+            theirs=lambda: _tokenize(messages),
+            rounds=ROUNDS,
+            bar=0.3,
+        )
+        yield speed_ratio(
+            "fix to committed tables, 1 worker, by simplefix a message a call",
+            ours=committed,
+            theirs=lambda: _simplefix(messages),
+            rounds=COMMITTED_ROUNDS,
+            bar=6,
+        )
+        yield speed_ratio(
+            "fix to staged tables, by the same without validation",
+            ours=lambda: _staged(log, Path(folder).absolute(), validated=True),
+            theirs=lambda: _staged(log, Path(folder).absolute(), validated=False),
+            rounds=ROUNDS,
+            bar=0.8,
+        )
+
+
+def _committed(log: Path, home: Path) -> None:
+    """Run the command, from a home that is not there yet to tables that the log says are published."""
+    words = ["run", "fix", str(log), "--workers", "1", "--home", f"{home}/home", "--sink", f"parquet://{home}/out"]
+    done = subprocess.run([str(COMMAND), *words], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    shutil.rmtree(home)
+
+
+def _staged(log: Path, folder: Path, *, validated: bool) -> None:
+    """Do an executor's attempt at the log in this process, guest and staging included.
+
+    Without validation the columns are cast to the declared types by Arrow, unchecked: the tables have to be typed.
+    """
+    (folder / "staged").mkdir(exist_ok=True)
+    parents = GuestParents()
+    try:
+        with patch("executors.attempt.validate", validate if validated else _unchecked):
+            made = Attempt(JobId(1), _dispatch(log), sink_factory=lambda _: _sink(folder), parents=parents)
+            receipt = made.run(lambda _pid: None)
+        assert isinstance(receipt, Succeeded), receipt
+        made.discard()
+    finally:
+        parents.close()
+
+
+def _unchecked(batch: pa.RecordBatch, schema: OutputSchema, *, row_first: int) -> Checked:
+    columns = [_cast(batch.column(column.name), arrow_type(column.type)) for column in schema.columns]
+    return Checked(accepted=pa.RecordBatch.from_arrays(columns, schema=arrow_schema(schema.columns)), counts={})
+
+
+def _cast(array: Any, wanted: pa.DataType) -> Any:
+    if array.type == wanted:
+        return array
+    if pa.types.is_timestamp(wanted):  # of the form 20260120-14:30:00.123Z, which Arrow reads as ISO only
+        parts = (pc.utf8_slice_codeunits(array, *place) for place in ((0, 4), (4, 6), (6, 8), (9, 99)))
+        year, month, day, rest = parts
+        text = pc.binary_join_element_wise(pc.binary_join_element_wise(year, month, day, "-"), rest, "T")
+        return text.cast(wanted)
+    return array.cast(wanted)
+
+
+def _dispatch(log: Path) -> Dispatch:
+    package = builtin_parsers()[ParserName("fix")]
+    found = log.stat()
+    return Dispatch(
+        lease=LeaseId("lease"),
+        attempt=1,
+        log_id=LogId("0" * 32),
+        path=path_text(bytes(log.absolute())),
+        size=found.st_size,
+        mtime_ns=found.st_mtime_ns,
+        file_uid=f"unix:{found.st_dev}:{found.st_ino}",
+        source_hash=SourceHash(blake3(log.read_bytes()).hexdigest()),
+        parser=package.name,
+        parser_version=package.version,
+        parser_file=package.file,
+        settings=package.settings,
+        outputs=package.outputs,
+        sink_uri="parquet:///",
+        dispatched_at=Instant("2026-01-20T14:30:00.000000Z"),
+    )
+
+
+def _sink(folder: Path) -> Sink:
+    return open_sink(f"parquet://{folder}/staged")
 
 
 def _messages() -> list[bytes]:
