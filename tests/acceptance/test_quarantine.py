@@ -193,9 +193,10 @@ def test_rejected_rows_are_listed_shown_sampled_and_exported(terminal: Terminal,
     write(terminal, "more.trades", [*GOOD, "a|1.234|2024-01-02 09:30:00|bob", "b|1.2|2024-01-02 09:30:00Z|bob"])
     assert run(terminal, trades.parent, options=("--allow-quarantine",)).code == 3
     listed = terminal.casparian("quarantine", "ls", "--json").json["quarantine"]
-    assert [(each["output"], each["rows"], each["state"]) for each in listed] == [
-        ("trades", 2, "kept"),
+    # Which of two executors ends first is chance.
+    assert sorted((each["output"], each["rows"], each["state"]) for each in listed) == [
         ("trades", 1, "kept"),
+        ("trades", 2, "kept"),
     ]
     shown = terminal.casparian("quarantine", "show")
     assert "trades: 3 of 41 rows broke a rule" in shown.out

@@ -141,7 +141,7 @@ def test_a_row_above_the_frame_bound_fails_with_advice(tmp_path: Path) -> None:
         ("vanish", "permanent", "guest_died", "left with code 3 before the end of its stream"),
         ("unknown_output", "permanent", "unknown_output", "'surprise'"),
         ("bad_yield", "permanent", "bad_output", "yielded (str, list)"),
-        ("senseless_statement", "permanent", "bad_statement", "$.found"),
+        ("senseless_statement", "permanent", "bad_statement", "$.statements[0].found"),
     ],
 )
 def test_each_way_to_fail_has_its_class_and_kind(
