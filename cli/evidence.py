@@ -91,17 +91,27 @@ def _example(row: dict[str, object], kept: QuarantineReport, broken: str) -> Exa
     )
 
 
-def show_quarantine(kept: Sequence[QuarantineReport]) -> None:
-    """Print for each output which rules were broken how often, with three examples of each."""
+def show_quarantine(kept: Sequence[QuarantineReport], *, written: Mapping[str, int] | None = None) -> None:
+    """Print for each output which rules were broken how often, with three examples of each.
+
+    `written` says how many rows of each output were published in all, also from files without a rejected row.
+    """
     for output in dict.fromkeys(each.output for each in kept):
-        _show_output(output, [each for each in kept if each.output == output])
+        of_it = [each for each in kept if each.output == output]
+        accepted = sum(each.accepted for each in of_it if each.rejected or written is None)
+        _show_output(output, of_it, accepted=accepted + (written or {}).get(output, 0))
 
 
-def _show_output(output: str, kept: Sequence[QuarantineReport]) -> None:
-    rows, accepted = sum(each.rows for each in kept), sum(each.accepted for each in kept)
+def _show_output(output: str, kept: Sequence[QuarantineReport], *, accepted: int) -> None:
+    rows = sum(each.rows for each in kept)
     held = sum(each.rejected for each in kept)
     said = f"; for that, {count(held, 'file')} gave no tables at all" if held else ""
     out(f"{output}: {rows:,} of {rows + accepted:,} rows broke a rule ({rows / (rows + accepted):.2%}){said}")
+    for each in kept:
+        if each.deleted:
+            out(
+                f"  the {count(each.rows, 'row')} of {fitted(printable(each.file))} were deleted: {printable(each.deleted)}"
+            )
     rules: dict[RuleReport, int] = {}
     for each in kept:
         for rule in each.rules:
@@ -115,7 +125,10 @@ def show_rules(rules: Mapping[RuleReport, int], examples_of: Callable[[RuleRepor
     listed = sorted(rules, key=lambda rule: (-rules[rule], rule_id(rule)))
     for rule in listed[:RULES_SHOWN_MAX]:
         out(f"  {printable(rule_id(rule))}: {count(rules[rule], 'row')}")
-        for example in examples_of(rule):
+        shown = examples_of(rule)
+        if not shown:
+            out("    in rows that broke another rule first")
+        for example in shown:
             value = "" if example.value is None else f" {fitted(printable(repr(example.value)), VALUE_CHARACTERS_MAX)}"
             out(f"    {fitted(printable(example.place()))}{value}")
             out(f"      {fitted(printable(example.error))}")
@@ -126,7 +139,7 @@ def show_rules(rules: Mapping[RuleReport, int], examples_of: Callable[[RuleRepor
 def _first(kept: Sequence[QuarantineReport], rule: str) -> list[Example]:
     made: list[Example] = []
     for each in kept:
-        if any(rule_id(broken) == rule for broken in each.rules):
+        if not each.deleted and any(rule_id(broken) == rule for broken in each.rules):
             made += examples(each, per_rule=EXAMPLES - len(made), rule=rule)
         if len(made) >= EXAMPLES:
             break

@@ -190,6 +190,7 @@ def quarantine_report(row: KeptRows) -> QuarantineReport:
         rules=msgspec.json.decode(row.rules, type=tuple[RuleReport, ...]),
         rejected=row.rejected,
         path=_sink(row.sink_uri).locate(row.file),
+        deleted=row.deleted_reason or "",
     )
 
 

@@ -30,14 +30,16 @@ def new(
 
     Exit codes: 0 it is written, 1 there is something of this name, 2 it cannot be called so.
     """
-    from executors.parser_catalog import NAME
+    from executors.parser_catalog import NAME, builtin_parsers
 
     if not NAME.fullmatch(name):
         why = f"make a parser named {printable(name)}: use a lowercase letter, then lowercase letters, digits and _"
         raise CliError("usage", why, "casparian parser new access_log", exit_code=EXIT_USAGE)
+    if name in builtin_parsers():
+        why = f"make a parser named {name}: that is a built-in parser, whose name no other can have"
+        raise CliError("builtin_name", why, f"casparian parser new my_{name}", exit_code=EXIT_USAGE)
     made = _folder(name, Path(folder)) if with_sdk else _file(name, Path(folder))
-    example = "table.csv" if with_sdk else "README.md"
-    run = f"casparian run --dev {_as_path(made)} {example}"
+    run = f"casparian run --dev {_as_path(made)} FILE"
     if as_json:
         out_json({"path": str(made), "next_step": run})
     else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from msgspec import Struct
 
+from cli.config import DAYS_MAX
 from cli.errors import EXIT_USAGE, CliError
 from cli.home import Home, find_home, prepare_home
 from cli.job import ReasonOption
@@ -35,6 +38,11 @@ JobArgument = Annotated[int | None, typer.Argument(metavar="[JOB]", min=1, help=
 OutputOption = Annotated[str | None, typer.Option("--output", metavar="NAME", help="Only those of this output.")]
 RuleOption = Annotated[
     str | None, typer.Option("--rule", metavar="COLUMN.CODE", help="Only those that broke this rule first.")
+]
+
+
+AllOption = Annotated[
+    bool, typer.Option("--all", help="Those of earlier readings of the same contents, too. Default: of one each.")
 ]
 
 
@@ -84,7 +92,11 @@ def ls(
 
 @app.command("show", cls=PlainCommand)
 def show(
-    job: JobArgument = None, output: OutputOption = None, home: HomeOption = None, as_json: JsonOption = False
+    job: JobArgument = None,
+    output: OutputOption = None,
+    every: AllOption = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Show by output and rule how many rows were rejected, with three examples of each: file, line, value.
 
@@ -93,7 +105,7 @@ def show(
     from cli.evidence import examples, show_quarantine
 
     place = find_home(home)
-    kept = _reports(place, job=job, output=output)
+    kept = _reports(place, job=job, output=output, every=every)
     if as_json:
         out_json({"quarantine": [{"kept": each, "examples": examples(each)} for each in kept]})
         return
@@ -107,6 +119,7 @@ def sample(
     job: JobArgument = None,
     output: OutputOption = None,
     rule: RuleOption = None,
+    every: AllOption = False,
     limit: LimitOption = 10,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -117,7 +130,7 @@ def sample(
     """
     from cli.evidence import examples
 
-    kept = _reports(find_home(home), job=job, output=output)
+    kept = _reports(find_home(home), job=job, output=output, every=every)
     rows = [example for each in kept for example in examples(each, per_rule=limit, rule=rule)][:limit]
     if as_json:
         out_json({"rows": rows})
@@ -134,6 +147,7 @@ def export(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file that ends in .csv or .parquet.")],
     output: Annotated[str, typer.Option("--output", metavar="NAME", help="Those of this output.")],
     job: Annotated[int | None, typer.Option("--job", min=1, help="Only those of this job.")] = None,
+    every: AllOption = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -144,7 +158,7 @@ def export(
     if file.suffix not in FORMATS:
         why = f"export rejected rows to {file}: its name ends in neither of {', '.join(FORMATS)}"
         raise CliError("usage", why, "casparian quarantine export ./rejected.csv --output NAME", exit_code=EXIT_USAGE)
-    kept = _reports(find_home(home), job=job, output=output)
+    kept = _reports(find_home(home), job=job, output=output, every=every)
     rows = _write(kept, file)
     if as_json:
         out_json({"file": str(file), "rows": rows, "output": output})
@@ -157,7 +171,9 @@ def purge(
     reason: ReasonOption,
     older_than: Annotated[
         int | None,
-        typer.Option("--older-than", metavar="DAYS", min=0, help="Default: retention_days of config.toml."),
+        typer.Option(
+            "--older-than", metavar="DAYS", min=0, max=DAYS_MAX, help="Default: retention_days of config.toml."
+        ),
     ] = None,
     job: Annotated[int | None, typer.Option("--job", min=1, help="Only those of this job.")] = None,
     home: HomeOption = None,
@@ -193,11 +209,12 @@ def _kept(home: Home, *, job: int | None, output: str | None, limit: int = KEPT_
         return queries.quarantine(reader.connection, job_id=wanted, output=output, limit=limit)
 
 
-def _reports(home: Home, *, job: int | None, output: str | None) -> Sequence[QuarantineReport]:
-    """Return what is still kept. Raises CliError where nothing is."""
+def _reports(home: Home, *, job: int | None, output: str | None, every: bool) -> Sequence[QuarantineReport]:
+    """Return what is still kept, of one reading of each content or of all. Raises CliError where nothing is."""
     from cli.file_reports import quarantine_reports
 
-    kept = [each for each in _kept(home, job=job, output=output) if each.deleted_seq is None]
+    wide = every or job is not None
+    kept = [each for each in _kept(home, job=job, output=output) if each.deleted_seq is None and (each.current or wide)]
     if not kept:
         whose = " ".join([*([f"job {job}"] if job is not None else []), *([f"output {output}"] if output else [])])
         why = f"look for rejected rows{f' of {whose}' if whose else ''}: none are kept"
@@ -231,10 +248,11 @@ def _write(kept: Sequence[QuarantineReport], file: Path) -> int:
 
     from projections.sql_text import exact_pattern, list_literal, text_literal
 
-    source = f"read_parquet({list_literal([exact_pattern(each.path) for each in kept])}, union_by_name=true)"
-    beside = file.with_name(f".{file.name}.part")
+    source = f"read_parquet({list_literal([exact_pattern(each.path) for each in kept])}, union_by_name=true, hive_partitioning=false)"
+    folder: Path | None = None
     try:
-        file.parent.resolve(strict=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{file.name[:64]}.", dir=file.parent))
+        beside = folder / "rows"
         with duckdb.connect() as connection:
             copy = f"COPY (SELECT * FROM {source}) TO {text_literal(str(beside))} ({FORMATS[file.suffix]})"
             (rows,) = connection.execute(copy).fetchone() or (0,)
@@ -246,7 +264,8 @@ def _write(kept: Sequence[QuarantineReport], file: Path) -> int:
         why = f"export rejected rows to {file}: {str(error).splitlines()[0]}"
         raise CliError("export_failed", why, "casparian outputs") from error
     finally:
-        beside.unlink(missing_ok=True)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
     return int(rows)
 
 

@@ -54,6 +54,7 @@ class QuarantineReport(Struct, frozen=True, kw_only=True):
     rules: tuple[RuleReport, ...]
     rejected: bool
     path: str  # of the file that holds them
+    deleted: str = ""  # why a person had that file deleted, if one did
 
 
 class FileReport(Struct, frozen=True, kw_only=True):

@@ -38,5 +38,5 @@ def gather(
         jobs={job.job_id: job for job in makers},
         ranges=ranges,
         by_source={job.source_hash: job for job in own},
-        quarantine=[kept for kept in queries.quarantine_of_jobs(connection, concerned) if kept.deleted_seq is None],
+        quarantine=queries.quarantine_of_jobs(connection, concerned),
     )

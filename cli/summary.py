@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from cli.errors import EXIT_PARTIAL
 from cli.home import Home
 from cli.render import count, fitted, out, place_text, printable, size, table
 
@@ -31,7 +32,7 @@ def show_summary(report: RunReport, place: Home, *, remake: str) -> None:
         from cli.evidence import show_quarantine
 
         out()
-        show_quarantine(report.quarantine)
+        show_quarantine(report.quarantine, written=_rows_written(report))
     for sentence in _remarks(report):
         out()
         out(sentence)
@@ -39,6 +40,8 @@ def show_summary(report: RunReport, place: Home, *, remake: str) -> None:
     _show_files("could not be read in full", damaged, base, lambda file: _damage(file, place))
     _show_files("failed", failed, base, lambda file: _failure(file, place))
     out()
+    if report.exit == EXIT_PARTIAL:
+        out("a partial success: not all that was found is in the tables")
     superseded = f"; {report.superseded} earlier outputs superseded" if report.superseded else ""
     if any(file.outputs for file in files):
         out(f"tables in {printable(report.sink)}{superseded}")
@@ -56,9 +59,14 @@ def _show_headline(report: RunReport, base: str, *, failed: int, stopped: int) -
     out(
         f"files: {report.found} found, {report.processed} processed, {report.reused} reused, {failed} failed"
         + (f", {stopped} not processed" if stopped else "")
-        + (f"; {report.passed_over} others are not named {' or '.join(report.patterns)}" if report.passed_over else "")
+        + (f"; {_passed_over(report)}" if report.passed_over else "")
         + (f"; in {printable(base)}" if base else "")
     )
+
+
+def _passed_over(report: RunReport) -> str:
+    names = " or ".join(report.patterns)
+    return f"{count(report.passed_over, 'other')} not named {names} (a file that is named itself is always read)"
 
 
 def _remarks(report: RunReport) -> list[str]:
@@ -149,14 +157,17 @@ def _next_steps(report: RunReport, *, lost: int, remake: str) -> list[str]:
     return [*steps, *_quarantine_steps(report), _look_at(report)]
 
 
+def _rows_written(report: RunReport) -> dict[str, int]:
+    """Return how many rows of each output are published; a content that several files have is counted once."""
+    made = {(output.name, output.path): output.rows for file in report.files for output in file.outputs}
+    return {name: sum(rows for (each, _path), rows in made.items() if each == name) for name, _path in made}
+
+
 def _quarantine_steps(report: RunReport) -> list[str]:
     """Return what can be typed where rows were rejected."""
     if not report.quarantine:
         return []
-    steps = ["casparian quarantine show", f'casparian sql "select * from {report.quarantine[0].output}_quarantine"']
-    if any(each.rejected for each in report.quarantine):
-        steps.append("publish the other rows nonetheless: run the same command again with --allow-quarantine")
-    return steps
+    return ["casparian quarantine show", f'casparian sql "select * from {report.quarantine[0].output}_quarantine"']
 
 
 def _look_at(report: RunReport) -> str:

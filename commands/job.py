@@ -332,6 +332,10 @@ def _fault(command: CommitJob, job: Dispatched | Running) -> Fault | None:
         return "permanent", "outputs_differ", f"outputs {reported} were reported where {declared} are declared"
     if len(set(rejected)) != len(rejected) or not set(rejected) <= set(declared):
         return "permanent", "outputs_differ", f"rejected rows of {rejected} were reported where {declared} are declared"
+    rows = {staged.output: staged.rows for staged in command.outputs}
+    if any(each.accepted != rows.get(each.output, 0) for each in command.evidence):
+        why = "the report says how many rows stand beside the rejected ones, and other numbers are staged"
+        return "accounting", "rows_differ", why
     gave_rows = bool(command.outputs or command.evidence)
     for sheet in (command.sheet, *command.further):
         if (fault := _rows_fault(command, sheet) or sheet_fault(sheet, gave_rows=gave_rows)) is not None:
@@ -618,10 +622,9 @@ def _record(command: RecordPromotion, state: State) -> Decision:
 
 
 def _rejected(job: Promoting, now: Instant) -> JobFailed:
-    hint = (
-        f"look at them: casparian quarantine show {job.spec.job}; to publish the others nonetheless, run again with "
-        "--allow-quarantine"
-    )
+    leave = "a higher --quarantine-threshold" if job.spec.quarantine.allow else "--allow-quarantine"
+    shown = f"casparian quarantine show {job.spec.job}"
+    hint = f"look at them: {shown}; to publish the others nonetheless, run again with {leave}"
     reason = f"{job.committed.why}; nothing was published but the rejected rows"
     return _failed(job, "policy", kind="quarantine_limit", reason=reason, hint=hint, now=now, sheet=job.committed.sheet)
 

@@ -69,7 +69,10 @@ KINDS: Final[dict[type[ShapeFault], str]] = {
 HINTS: Final[dict[type[ShapeFault], str]] = {
     CorruptBatch: "nothing of the file was kept; report it to the parser's author",
     ReservedColumn: "rename the columns in the parser",
-    ShapeMismatch: "make the parser's columns and its declared outputs agree, and deploy it as a new version",
+    ShapeMismatch: (
+        "make the parser's columns and its declared outputs agree; text that the host is to read as another type "
+        "needs a format in the declaration"
+    ),
 }
 
 

@@ -17,6 +17,7 @@ from eventlog.ids import JobId, OutputName
 from eventlog.schema import OutputSchema, quarantine_schema, schema_hash
 from executors.protocol import Dispatch
 from executors.rejected import Rejected
+from executors.shape import shown
 from executors.validate import Checked
 from executors.violations import ROW_ERROR_COLUMN, Rule
 from sinks.arrow_schema import arrow_schema
@@ -200,4 +201,4 @@ def _repeated(text: str, rows: int) -> pa.Array[pa.Scalar[pa.DataType]]:
 
 def _listed(names: tuple[str, ...]) -> str:
     more = len(names) - COLUMNS_NAMED_MAX
-    return ", ".join(names[:COLUMNS_NAMED_MAX]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(shown(name) for name in names[:COLUMNS_NAMED_MAX]) + (f" and {more} more" if more > 0 else "")

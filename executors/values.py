@@ -34,11 +34,40 @@ from executors.violations import ViolationCode, is_zoned
 INT64_DIGITS_MAX: Final = 20  # of any integer of at most 64 bits
 FLOAT_ABOVE_INT64: Final = float(2**63)
 FLOAT_ABOVE_UINT64: Final = float(2**64)
+DAYS_KNOWN: Final = (-719_162, 2_932_896)  # 0001-01-01 and 9999-12-31, from 1970-01-01
+DAY_US: Final = 86_400_000_000
 WIDE_INTEGER: Final = pa.decimal256(76, 0)
 
 
 def read(array: Array, type_: ColumnType, text_format: str = "") -> Reading:
     """Read an array that `plain` has laid out and whose type `accepts` has accepted. Raises UnpackedTooLargeError."""
+    reading = _read(array, type_, text_format)
+    return _of_known_years(reading) if type_ == "date" or _is_moment(type_) else reading
+
+
+def _is_moment(type_: ColumnType) -> bool:
+    return type_ == "timestamp" or is_zoned(type_)
+
+
+def _of_known_years(reading: Reading) -> Reading:
+    """Refuse days and moments outside the years 1 to 9999: no text says them, and what reads tables fails on them."""
+    of_day = pa.types.is_date(reading.values.type)
+    first, last = DAYS_KNOWN if of_day else (DAYS_KNOWN[0] * DAY_US, (DAYS_KNOWN[1] + 1) * DAY_US - 1)
+    numbers = reading.values.view(pa.int32() if of_day else pa.int64())
+    extremes: Any = kernel.min_max(numbers)
+    found = extremes.as_py()
+    if found["min"] is None or (first <= found["min"] and found["max"] <= last):
+        return reading
+    low, high = pa.scalar(first, numbers.type), pa.scalar(last, numbers.type)
+    fits = kernel.and_(kernel.greater_equal(numbers, low), kernel.less_equal(numbers, high))
+    outside = refused(reading.values, fits)
+    known = [(fault.code, fault.rows) for fault in reading.faults if fault.code != "value_does_not_fit"]
+    before = [fault.rows for fault in reading.faults if fault.code == "value_does_not_fit"]
+    rows = kernel.or_(before[0], outside) if before else outside
+    return Reading(blanked(reading.values, fits), faults_of(*known, ("value_does_not_fit", rows)))
+
+
+def _read(array: Array, type_: ColumnType, text_format: str) -> Reading:
     wanted = arrow_type(type_)
     if pa.types.is_null(array.type):
         return Reading(nulls(len(array), wanted))
@@ -144,7 +173,8 @@ def _read_list(array: Array, type_: ListType, wanted: pa.DataType) -> Reading:
     """Read what stands in the lists as one column; a list with a value at fault is at fault."""
     inner = read(list_items(array), type_.item)
     values = with_items(array, inner.values, wanted)
-    parents = kernel.list_parent_indices(array)
+    # Of the lists made anew: views may stand in any order, and a null may stand for a list that has items.
+    parents = kernel.list_parent_indices(values)
     faults = [(fault.code, _rows_among(len(array), parents.filter(fault.rows))) for fault in inner.faults]
     return Reading(values, faults_of(*faults))
 

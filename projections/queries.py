@@ -87,10 +87,14 @@ class PublishedFile(Struct, frozen=True, kw_only=True):
 
 
 class KeptRows(QuarantineRow, frozen=True, kw_only=True):
-    """The rejected rows of an output of a job, the file they come from, and why the job failed, if it did."""
+    """The rejected rows of an output of a job, the file they come from, and why the job failed, if it did.
+
+    `current`: they belong to the one reading of that content that counts.
+    """
 
     path: PathText
     reason: str | None
+    current: bool
 
 
 class StandingMismatch(SchemaMismatchRow, frozen=True, kw_only=True):

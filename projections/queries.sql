@@ -154,14 +154,26 @@ WHERE deleted_seq IS NULL
 ORDER BY parser, output_name, job_id, file
 
 -- name: quarantine
--- The rejected rows of each output of each job, newest first; of one job, output or parser, or of all.
-SELECT kept.*, jobs.path, jobs.error_reason AS reason FROM cf_quarantine AS kept JOIN cf_jobs AS jobs USING (job_id)
+-- The rejected rows of each output of each job, newest first; of one job or output, or of all. `current` as in
+-- recorded_files: one reading of each content.
+WITH shown AS (
+    SELECT source_hash, parser, output_name, max(asked_seq) AS shown_seq, arg_max(job_id, asked_seq) AS shown_job
+    FROM cf_output_materializations WHERE lost_seq IS NULL GROUP BY ALL
+), kept AS (
+    SELECT known.*, CASE WHEN rejected
+        THEN recorded_seq > coalesce(shown_seq, 0)
+            AND recorded_seq = max(recorded_seq) OVER (PARTITION BY source_hash, parser, output_name)
+        ELSE job_id IS NOT DISTINCT FROM shown_job END AS current
+    FROM cf_quarantine AS known LEFT JOIN shown USING (source_hash, parser, output_name)
+)
+SELECT kept.*, jobs.path, jobs.error_reason AS reason FROM kept JOIN cf_jobs AS jobs USING (job_id)
 WHERE ($job_id::BIGINT IS NULL OR job_id = $job_id) AND ($output::VARCHAR IS NULL OR output_name = $output)
 ORDER BY recorded_seq DESC LIMIT $limit
 
 -- name: quarantine_of_jobs
 -- The rejected rows of the wanted jobs, in order.
-SELECT kept.*, jobs.path, jobs.error_reason AS reason FROM cf_quarantine AS kept JOIN cf_jobs AS jobs USING (job_id)
+SELECT kept.*, jobs.path, jobs.error_reason AS reason, true AS current
+FROM cf_quarantine AS kept JOIN cf_jobs AS jobs USING (job_id)
 WHERE job_id IN (SELECT id FROM wanted) ORDER BY recorded_seq
 
 -- name: schema_mismatch

@@ -238,8 +238,18 @@ def load_parser(file: str) -> ModuleType:
 
 def payloads(batch: pa.RecordBatch) -> Iterator[pa.Buffer]:
     """Serialize a batch as complete Arrow streams within ROWS_PER_BATCH_MAX and FRAME_BYTES_MAX, in row order."""
+    batch = _without_dictionaries(batch)
     for start in range(0, max(batch.num_rows, 1), ROWS_PER_BATCH_MAX):
         yield from _within_frame(batch.slice(start, ROWS_PER_BATCH_MAX))
+
+
+def _without_dictionaries(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return the batch with plain columns: a dictionary is a message of its own, and a frame holds one batch."""
+    if not any(pa.types.is_dictionary(field.type) for field in batch.schema):
+        return batch
+    columns: list[Any] = list(batch.columns)
+    columns = [each.dictionary_decode() if pa.types.is_dictionary(each.type) else each for each in columns]
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
 def _within_frame(batch: pa.RecordBatch) -> Iterator[pa.Buffer]:

@@ -1,6 +1,6 @@
 """Reads text files, one row per line. A beginning: docs/PARSERS.md says what a parser may and must do.
 
-Try it out: casparian run --dev ./my_parser.py README.md
+Try it out: casparian run --dev ./my_parser.py FILE
 """
 
 import re

@@ -113,6 +113,8 @@ def test_the_evidence_of_a_rejection_gives_way_to_a_later_reading(terminal: Term
     assert run(terminal, trades, options=("--allow-quarantine",)).code == 3
     assert terminal.sql("select _cf_job_id from trades_quarantine") == [["2"]]
     assert terminal.sql("select count(*) from trades_quarantine_all") == [[2]]
+    assert "1 of 20 rows broke a rule" in terminal.casparian("quarantine", "show").out
+    assert "2 of 40 rows broke a rule" in terminal.casparian("quarantine", "show", "--all").out
 
 
 @pytest.mark.parametrize(
@@ -190,6 +192,7 @@ def test_other_columns_fail_the_job_and_the_difference_is_kept(terminal: Termina
 
 
 def test_rejected_rows_are_listed_shown_sampled_and_exported(terminal: Terminal, trades: Path) -> None:
+    terminal.out = terminal.folder / "host=A"
     write(terminal, "more.trades", [*GOOD, "a|1.234|2024-01-02 09:30:00|bob", "b|1.2|2024-01-02 09:30:00Z|bob"])
     assert run(terminal, trades.parent, options=("--allow-quarantine",)).code == 3
     listed = terminal.casparian("quarantine", "ls", "--json").json["quarantine"]
@@ -206,10 +209,14 @@ def test_rejected_rows_are_listed_shown_sampled_and_exported(terminal: Terminal,
     assert len(sampled.json["rows"]) == 2
     assert "precision_exceeded" not in sampled.out
     file = terminal.folder / "rejected.csv"
+    beside = terminal.folder / ".rejected.csv.part"
+    beside.write_text("somebody's")
     assert terminal.casparian("quarantine", "export", file, "--output", "trades").code == 0
     with file.open(newline="") as source:
         rows = list(csv.DictReader(source))
     assert sorted(row["number"] for row in rows) == ["a", "b", "x20"]
+    assert "host" not in rows[0]  # no column comes of the name of a folder
+    assert beside.read_text() == "somebody's"
     again = terminal.casparian("quarantine", "export", file, "--output", "trades", "--json")
     assert (again.code, again.json["error"]["code"]) == (2, "exists")
     nothing = terminal.casparian("quarantine", "show", "--output", "buyers", "--json")
@@ -231,5 +238,7 @@ def test_rejected_rows_are_deleted_on_a_persons_word_only_and_the_log_says_so(te
     assert (listed["state"], listed["reason"], listed["rows"]) == ("deleted", "the case is closed", 1)
     assert terminal.sql("select count(*) from trades_quarantine") == [[0]]
     assert terminal.casparian("outputs").code == 0
+    told = run(terminal, trades, options=("--allow-quarantine",), json=False)
+    assert "trades: 1 of 20 rows broke a rule" in told.out
     assert "the case is closed" in terminal.casparian("explain", "job", str(kept["job"])).out
     assert terminal.casparian("replay", "--check").code == 0

@@ -228,6 +228,7 @@ def test_rejected_rows_that_are_allowed_make_a_partial_success_beside_the_output
         ({"sheet": sheet(found=11, written=10, unreadable=1)}, "0 rows quarantined, 1 are staged"),
         ({"further": (sheet(found=3, written=10),)}, "the sheet says 0 rows quarantined"),
         ({"evidence": (evidence(1), evidence(1))}, "rejected rows of"),
+        ({"evidence": (evidence(1, accepted=10**9),)}, "other numbers are staged"),
     ],
 )
 def test_a_report_of_rejected_rows_that_does_not_agree_fails_the_job(change: dict[str, Any], word: str) -> None:

@@ -6,6 +6,7 @@ import re
 import struct
 import typing
 from collections.abc import Callable
+from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 
@@ -17,6 +18,7 @@ from eventlog.column_types import ColumnType, DecimalType, ListType
 from executors.violations import ViolationCode
 from tests.executors import row_judge
 
+EPOCH_DAY = date(1970, 1, 1).toordinal()
 Raw = typing.Any  # what the slow judge looks at: an int, a str, a Fraction, the bits of a float, a list
 Judge = Callable[[Raw], "tuple[ViolationCode | None, Raw]"]
 
@@ -233,7 +235,7 @@ def _as_they_are() -> typing.Iterator[Carrier]:
     )
     yield Carrier("binary", "", st.binary(max_size=5), of_type(pa.binary_view()), kept)
     yield Carrier("float64", "", float_bits(), counted(pa.float64(), pa.uint64()), kept)
-    yield Carrier("date", "", st.integers(-(2**31), 2**31 - 1), counted(pa.date32(), pa.int32()), kept)
+    yield Carrier("date", "", st.integers(-(2**31), 2**31 - 1), counted(pa.date32(), pa.int32()), _of_known_years)
 
 
 def _of_times() -> typing.Iterator[Carrier]:
@@ -242,6 +244,12 @@ def _of_times() -> typing.Iterator[Carrier]:
             yield instants(unit, zone)
     of_day = st.integers(0, 86_400 * 10**9 - 1) | st.integers(0, 86_400 * 10**6 - 1).map(lambda value: value * 1000)
     yield Carrier("time", "", of_day, counted(pa.time64("ns"), pa.int64()), _nanoseconds)
+
+
+def _of_known_years(value: Raw) -> tuple[ViolationCode | None, Raw]:
+    """Judge a day by its number: 0001-01-01 is -719162, 9999-12-31 is 2932896."""
+    known = isinstance(value, int) and date.min.toordinal() - EPOCH_DAY <= value <= date.max.toordinal() - EPOCH_DAY
+    return (None, value) if known else ("value_does_not_fit", None)
 
 
 def _nanoseconds(value: int) -> tuple[ViolationCode | None, Raw]:
@@ -273,7 +281,9 @@ def instants(unit: typing.Any, zone: str | None) -> Carrier:
     def judge(value: int) -> tuple[ViolationCode | None, Raw]:
         if zone is None:
             return "timezone_required", None
-        return row_judge.count_of_unit(value, unit), int(value * row_judge.UNITS[unit])
+        day = value * row_judge.UNITS[unit] // (86_400 * 10**6)
+        code, _ = _of_known_years(int(day))
+        return row_judge.count_of_unit(value, unit) or code, int(value * row_judge.UNITS[unit])
 
     counts = st.integers(-(2**63), 2**63 - 1) | st.integers(-(10**6), 10**6).map(lambda value: value * 1000)
     return Carrier("timestamp_utc", "", counts, counted(pa.timestamp(unit, tz=zone), pa.int64()), judge)

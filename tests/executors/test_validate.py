@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eventlog.column_types import ColumnType, DecimalType, PrimitiveType
+from eventlog.column_types import ColumnType, DecimalType, ListType, PrimitiveType
 from eventlog.ids import OutputName
 from eventlog.schema import Column, OutputSchema
 from executors.rejected import Rejected
@@ -21,6 +21,7 @@ from sinks.arrow_schema import arrow_schema
 from tests.executors.carriers import CARRIERS, Carrier, raw
 
 PRIMITIVES: tuple[PrimitiveType, ...] = typing.get_args(PrimitiveType)
+UNTYPED: typing.Any = pa  # the stubs know one way only to make a list
 NOON = datetime.datetime(2026, 1, 22, 12, 0, tzinfo=datetime.UTC)
 
 
@@ -122,6 +123,40 @@ def with_errors(said: pa.Array[typing.Any]) -> pa.RecordBatch:
     return pa.record_batch(
         [pa.array([1, None, 3]), pa.array(["a", "b", "c"]), said], names=["n", "text", "__cf_row_error"]
     )
+
+
+@pytest.mark.parametrize(
+    "lists",
+    [
+        # The children of the third row stand before those of the others; those of the last are under a null.
+        UNTYPED.ListViewArray.from_arrays([4, 2, 0], [2, 2, 2], pa.array([1, 2**63, 3, 4, 5, 6], pa.uint64())),
+        UNTYPED.ListArray.from_arrays(
+            [0, 2, 4, 6], pa.array([1, 2, 3, 4, 2**63, 6], pa.uint64()), mask=pa.array([False, True, False])
+        ),
+    ],
+)
+def test_the_row_whose_list_has_the_value_is_rejected_wherever_that_value_lies(lists: pa.Array[typing.Any]) -> None:
+    schema = OutputSchema(
+        output=OutputName("lists"),
+        columns=(Column(name="id", type="int64"), Column(name="of", type=ListType(item="int64"))),
+    )
+    result = validate(pa.record_batch({"id": pa.array([1, 2, 3]), "of": lists}), schema)
+    assert isinstance(result, Checked)
+    assert result.rejected is not None
+    assert result.accepted["id"].to_pylist() == [1, 2]
+    assert result.accepted["of"].to_pylist() == lists.to_pylist()[:2]
+    assert result.rejected.row_index.to_pylist() == [2]
+
+
+@pytest.mark.parametrize(
+    ("days", "fine"), [(-719_163, False), (-719_162, True), (2_932_896, True), (2_932_897, False), (2**31 - 1, False)]
+)
+def test_a_day_that_no_reader_knows_does_not_fit(days: int, fine: bool) -> None:
+    schema = OutputSchema(output=OutputName("days"), columns=(Column(name="day", type="date"),))
+    result = validate(pa.record_batch({"day": pa.array([days, None], pa.int32()).cast(pa.date32())}), schema)
+    assert isinstance(result, Checked)
+    assert [rule.rule_id for rule in result.counts] == ([] if fine else ["day.value_does_not_fit"])
+    assert result.accepted.num_rows == (2 if fine else 1)
 
 
 def test_a_row_that_the_parser_rejects_itself_is_rejected_with_its_words_first() -> None:

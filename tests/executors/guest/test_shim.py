@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import pyarrow as pa
 import pytest
 
-from executors.guest.frames import GuestFailure
+from executors.guest import shim
+from executors.guest.frames import GuestFailure, decode_batch
 from executors.guest.parents import GuestParents
 from tests.executors.guest import test_host
 from tests.executors.guest.test_host import Seen, orders, read, start_guest
@@ -99,3 +102,10 @@ def test_the_host_is_not_there_to_import_from_beside_either(tmp_path: Path) -> N
     failure = give(tmp_path, "yield 'lines', batch('a')", head=HEAD + "import eventlog").frames[-1]
     assert isinstance(failure, GuestFailure)
     assert "it belongs to the host" in failure.reason
+
+
+def test_a_dictionary_is_sent_as_the_values_that_it_stands_for() -> None:
+    coded: Any = pa.array(["x", None, "x"]).dictionary_encode()
+    (payload,) = shim.payloads(pa.record_batch({"coded": coded, "plain": pa.array([1, 2, 3])}))
+    batch = decode_batch(payload.to_pybytes())
+    assert batch.to_pydict() == {"coded": ["x", None, "x"], "plain": [1, 2, 3]}
