@@ -248,7 +248,8 @@ def _write(kept: Sequence[QuarantineReport], file: Path) -> int:
 
     from projections.sql_text import exact_pattern, list_literal, text_literal
 
-    source = f"read_parquet({list_literal([exact_pattern(each.path) for each in kept])}, union_by_name=true, hive_partitioning=false)"
+    files = list_literal([exact_pattern(each.path) for each in kept])
+    source = f"read_parquet({files}, union_by_name=true, hive_partitioning=false)"
     folder: Path | None = None
     try:
         folder = Path(tempfile.mkdtemp(prefix=f".{file.name[:64]}.", dir=file.parent))
