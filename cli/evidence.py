@@ -109,9 +109,8 @@ def _show_output(output: str, kept: Sequence[QuarantineReport], *, accepted: int
     out(f"{output}: {rows:,} of {rows + accepted:,} rows broke a rule ({rows / (rows + accepted):.2%}){said}")
     for each in kept:
         if each.deleted:
-            out(
-                f"  the {count(each.rows, 'row')} of {fitted(printable(each.file))} were deleted: {printable(each.deleted)}"
-            )
+            whose = fitted(printable(each.file))
+            out(f"  the {count(each.rows, 'row')} of {whose} were deleted: {printable(each.deleted)}")
     rules: dict[RuleReport, int] = {}
     for each in kept:
         for rule in each.rules:

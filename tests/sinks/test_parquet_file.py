@@ -18,7 +18,8 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
 from pathlib import Path
 
 import blake3
@@ -92,6 +93,10 @@ def every_type(count: int = 2) -> pa.RecordBatch:
         "text": ["Ünïcödé \U0001f4a5\0", None],
         "raw": [b"\x00\xff", b""],
         "moment": [datetime(2026, 1, 22, 10, 11, 12, 123456, tzinfo=UTC), None],
+        "day": [date(2026, 1, 22), None],
+        "hour": [time(10, 11, 12, 123456), None],
+        "local": [datetime(2026, 1, 22, 10, 11, 12, 123456), None],
+        "price": [Decimal("9999999999999999999999999999.0000000001"), Decimal("-0.5")],
         "always": [0, 1],
     }
     cycled = {name: [column[row % 2] for row in range(count)] for name, column in values.items()}
@@ -125,12 +130,14 @@ def test_duckdb_reads_the_values(sink: ParquetSink) -> None:
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         found = connection.execute(
-            "SELECT flag, number, ratio, text, raw, epoch_us(moment), always FROM read_parquet(?)", [str(path)]
+            "SELECT flag, number, ratio, text, raw, epoch_us(moment), day, hour, price, always FROM read_parquet(?)",
+            [str(path)],
         ).fetchall()
     moment_us = int(datetime(2026, 1, 22, 10, 11, 12, tzinfo=UTC).timestamp()) * 1_000_000 + 123456
+    days = (date(2026, 1, 22), time(10, 11, 12, 123456), Decimal("9999999999999999999999999999.0000000001"))
     assert found == [
-        (True, -(2**63), math.inf, "Ünïcödé \U0001f4a5\0", b"\x00\xff", moment_us, 0),
-        (None, 2**63 - 1, None, None, b"", None, 1),
+        (True, -(2**63), math.inf, "Ünïcödé \U0001f4a5\0", b"\x00\xff", moment_us, *days, 0),
+        (None, 2**63 - 1, None, None, b"", None, None, None, Decimal("-0.5"), 1),
     ]
 
 
