@@ -197,7 +197,7 @@ def test_every_step_is_in_the_log(terminal: Terminal, tmp_path: Path) -> None:
     assert [record["seq"] for record in shown] == list(range(1, len(shown) + 1))
     order = [record["type"] for record in shown]
     wanted = [
-        "WriterOpened", "ParserDeployed", "StartRun", "RunStarted", "FilesSeen", "RunPlanned", "JobQueued",
+        "WriterOpened", *["ParserDeployed"] * 4, "StartRun", "RunStarted", "FilesSeen", "RunPlanned", "JobQueued",
         "ExecutorJoined", "JobDispatched", "JobStarted", "OutputsCommitted", *["MaterializationRecorded"] * 5,
         "JobCompleted", "RunFinished",
     ]  # fmt: skip
