@@ -109,7 +109,8 @@ class FixtureTerminal(Terminal):
     def recorded(self) -> list[str]:
         """Return the files that the log says are published."""
         with closing(open_reader(self.home, self.home / "log")) as reader:
-            found = reader.connection.execute("select file from cf_materializations where file <> ''").fetchall()
+            asked = "select file from cf_materializations where file <> '' union all select file from cf_quarantine"
+            found = reader.connection.execute(asked).fetchall()
         return sorted(row[0] for row in found)
 
     def outcome(self, done: Done) -> Outcome:
