@@ -86,12 +86,12 @@ class FixtureTerminal(Terminal):
         return Roles(executors=executors, guest_parents=tuple(shims - guests), guests=tuple(guests))
 
     def log_bytes(self) -> int:
-        """Return how long the log is, 0 if there is none."""
-        return sum(path.stat().st_size for path in self.home.glob("log/*.ndjson"))
+        """Return how much is written to the log, without the zeros that lie ahead of it; 0 if there is none."""
+        return len(self.log_text())
 
     def log_text(self) -> bytes:
         """Return all that was written to the log, durable or not: what a crash finds."""
-        return b"".join(path.read_bytes() for path in sorted(self.home.glob("log/*.ndjson")))
+        return b"".join(path.read_bytes().rstrip(b"\0") for path in sorted(self.home.glob("log/*.ndjson")))
 
     def has_logged(self, event: str, job: int) -> bool:
         """Say whether an event of a job was written; `job` is the first field of those that have one."""
