@@ -72,6 +72,11 @@ def normal(path: str, settings: dict[str, str]) -> Parse:
     return stated(len(lines))
 
 
+def by_source(path: str, settings: dict[str, str]) -> Parse:
+    """Do what the first line of the source says: the inputs of one lease have the same settings."""
+    return MODES[read_lines(path)[0]](path, settings)
+
+
 def damaged(path: str, settings: dict[str, str]) -> Parse:
     lines = read_lines(path)
     yield "lines", rows(0, lines)
@@ -379,6 +384,7 @@ MODES: dict[str, Callable[[str, dict[str, str]], Parse]] = {
     for mode in (
         *(
             normal,
+            by_source,
             damaged,
             many,
             wide,
