@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from commands import epoch, executor, file, job, parser, quarantine, run
+from commands import epoch, executor, file, job, lease, parser, quarantine, run
 from commands.outcome import Decision
 from eventlog.events import AbandonJob, CancelJob, DeleteQuarantine, RevokeParser, StartRun, TrustParser
 from reducers.fold import State
@@ -34,6 +34,9 @@ Command = (
     | job.WithdrawJob
     | job.RecordPromotion
     | job.AbandonPromotion
+    | lease.DispatchLease
+    | lease.ConcludeLease
+    | lease.RecordLease
     | DeleteQuarantine
 )
 
@@ -67,6 +70,8 @@ def decide(command: Command, state: State) -> Decision:
             | job.AbandonPromotion()
         ):
             return job.decide(command, state)
+        case lease.DispatchLease() | lease.ConcludeLease() | lease.RecordLease():
+            return lease.decide(command, state)
         case DeleteQuarantine():
             return quarantine.decide_delete(command, state)
         case _:

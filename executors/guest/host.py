@@ -219,9 +219,8 @@ class Guest:
         os.close(self._process.pidfd)
         _remove(self._process.folder)
 
-    @property
     def waits(self) -> bool:
-        """Whether it has done what it was told, and may be given further orders."""
+        """Say whether it has done what it was told, and may be given further orders."""
         return self._waits
 
     def go_on(self, orders: GuestOrders) -> None:

@@ -453,9 +453,9 @@ def test_a_guest_that_waits_does_the_next_input_in_the_same_process(tmp_path: Pa
     first, second = several(tmp_path, "remembers\n", "remembers\nmore\n")
     with start_guest(first, times=PATIENT) as guest:
         before = Seen(list(guest.frames()), "", guest)
-        assert guest.waits and is_alive(guest.pid)
+        assert guest.waits() and is_alive(guest.pid)
         guest.go_on(second)
-        assert not guest.waits
+        assert not guest.waits()
         after = Seen(list(guest.frames()), "", guest)
     assert (before.texts[1], after.texts[1]) == ("uses 1", "uses 2")
     assert before.texts[2] == after.texts[2] == f"pid {guest.pid}"
@@ -469,7 +469,7 @@ def test_what_is_printed_belongs_to_the_input_that_it_was_printed_for(tmp_path: 
         assert "to stdout" in guest.log.tail()
         guest.go_on(second)
         assert isinstance(list(guest.frames())[-1], GuestFailure)
-        assert not guest.waits
+        assert not guest.waits()
         words = guest.last_words()
     assert "to stdout" not in words
     assert "Traceback" in words
