@@ -75,6 +75,7 @@ class ParserPackage(Struct, frozen=True, kw_only=True):
     description: str
     quarantine: DeclaredPolicy = DeclaredPolicy()
     columns_from: dict[OutputName, str] = {}  # outputs whose columns a run declares, and the setting that it does it in
+    fresh_process: bool = False  # each file in a process of its own, small ones too
 
 
 class _Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -88,6 +89,7 @@ class _Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     packages: tuple[str, ...] = ()
     settings: dict[str, str] = {}
     quarantine: DeclaredPolicy = DeclaredPolicy()
+    fresh_process: bool = False
 
 
 class _Header(Struct, frozen=True, kw_only=True):
@@ -100,6 +102,7 @@ class _Header(Struct, frozen=True, kw_only=True):
     packages: tuple[str, ...] = ()
     settings: dict[str, str] = {}
     quarantine: DeclaredPolicy = DeclaredPolicy()
+    fresh_process: bool = False
 
 
 HEADER: Final = tuple(field.name for field in msgspec.structs.fields(_Header))
@@ -196,6 +199,7 @@ def _load_file(file: Path) -> ParserPackage:
         packages=header.packages,
         settings=header.settings,
         quarantine=header.quarantine,
+        fresh_process=header.fresh_process,
     )
     _check_manifest(manifest, doing=f"read {file}")
     return _package(manifest, file, file, {_own_name(header): source}, source=source)
@@ -223,6 +227,7 @@ def _package(
         description=manifest.description,
         columns_from=columns_from,
         quarantine=manifest.quarantine,
+        fresh_process=manifest.fresh_process,
     )
 
 

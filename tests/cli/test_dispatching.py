@@ -38,7 +38,7 @@ UNBALANCED = Succeeded(outputs=(), empty=EMPTY.empty, sheet=msgspec.structs.repl
 class House:
     """A handler over a real log, with the dispatcher as its manager; keeps the events of each batch."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, jobs_per_lease: int = 1) -> None:
         self.batches: list[list[str]] = []
         self._log = Log.open(folder, clock=lambda: NOW, new_log_id=lambda: LogId(LOG_ID), version="t", purpose="t")
         self.handler = Handler(self._log, manager=self._manage, actor="test")
@@ -47,7 +47,7 @@ class House:
             log_id=self._log.log_id,
             epoch=1,
             packages=builtin_parsers(),
-            limits=JobLimits(memory_bytes_max=123, seconds_max=4.5),
+            limits=JobLimits(memory_bytes_max=123, seconds_max=4.5, jobs_per_lease=jobs_per_lease),
         )
         self.handler.replay(lambda _: None)
         self.handler.subscribe(self._note)
