@@ -7,14 +7,11 @@ before the input is done.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Final
 
 from eventlog.ids import OutputName
 from eventlog.schema import OutputSchema
 from executors.stages import Notes, note
 from executors.validate import Checked
-
-INPUT_HELD_BYTES_MAX: Final = 32 * 1024 * 1024  # of one input; one that becomes more is done alone, and streamed
 
 
 class OutgrownError(Exception):
@@ -24,7 +21,7 @@ class OutgrownError(Exception):
 class HeldRows:
     """The checked batches of one input, in their order, with their counts."""
 
-    def __init__(self, *, bytes_max: int = INPUT_HELD_BYTES_MAX) -> None:
+    def __init__(self, *, bytes_max: int) -> None:
         self.batches: list[tuple[OutputSchema, Checked]] = []
         self.bytes = 0
         self._bytes_max = bytes_max

@@ -45,6 +45,7 @@ from sinks.sink import Sink, StagedArtifact
 
 logger = logging.getLogger("casparian.executor")
 
+INPUT_HELD_BYTES_MAX: Final = 32 * 1024 * 1024  # of one input; one that becomes more is done alone, and streamed
 LEASE_HELD_BYTES_MAX: Final = 64 * 1024 * 1024  # of rows that wait to be written; then they are
 RECEIPTS_BYTES_MAX: Final = 1024 * 1024  # of a lease: they are one message, and one frame of the log
 LEASE_SECONDS_MAX: Final = 10.0  # then what was not begun is given back: slow parsers gain nothing by sharing
@@ -123,7 +124,7 @@ class LeasedInput(Attempt):
         parents: GuestParents,
     ) -> None:
         super().__init__(job, dispatch, sink_factory=sink_factory, parents=parents)
-        self.held = HeldRows()
+        self.held = HeldRows(bytes_max=INPUT_HELD_BYTES_MAX)
         self.begun: float | None = None  # on the monotonic clock: when a guest took it up
         self.in_used_guest = False
         self._guests = guests
@@ -336,7 +337,7 @@ class LeaseAttempt:
             if self._held_bytes > LEASE_HELD_BYTES_MAX:
                 self._write_held()
         else:
-            done.input.held = HeldRows()  # they are staged, or of no use
+            done.input.held.batches.clear()  # they are staged, or of no use
 
     def _write_held(self) -> None:
         """Write the rows that wait into the shared artifacts."""
