@@ -9,6 +9,7 @@ from benchmarks import (
     bench_evtx,
     bench_fix,
     bench_job,
+    bench_leases,
     bench_log,
     bench_replay,
     bench_rerun,
@@ -18,6 +19,7 @@ from benchmarks import (
 ALL = {
     "append": bench_append.run,
     "job": bench_job.run,
+    "leases": bench_leases.run,
     "log": bench_log.run,
     "replay": bench_replay.run,
     "rerun": bench_rerun.run,
