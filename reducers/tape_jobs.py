@@ -157,6 +157,7 @@ def _unbalanced(job: JobId, sheet: BalanceSheet) -> Iterator[str]:
 def _rows_differ(committed: OutputsCommitted) -> Iterator[str]:
     sheet = committed.sheet
     outputs = {sheet.output, *sheet.also}
-    rows = sum(output.rows for output in committed.outputs if output.output in outputs)
+    shares = [share for output in committed.outputs if output.output in outputs for share in output.jobs]
+    rows = sum(share.rows for share in shares if share.job == committed.job)
     if sheet.output and rows != sheet.written and committed.status != "rejected":
         yield f"job {committed.job}: its sheet says {sheet.written} written, {rows} rows were staged"
