@@ -11,7 +11,7 @@ import typer
 
 from cli.errors import EXIT_INTERRUPTED, EXIT_USAGE, CliError
 from cli.home import Home, find_home, prepare_home, refuse_own_folder
-from cli.options import HomeOption, JsonOption, complete_parser, parse_size
+from cli.options import JOBS_PER_LEASE_MAX, HomeOption, JsonOption, complete_parser, parse_size
 from cli.render import out_json, talk
 
 if TYPE_CHECKING:
@@ -59,6 +59,15 @@ def run(
         float | None,
         typer.Option("--job-seconds", min=1, max=JOB_SECONDS_MAX, help="Seconds of one job. Default: 3600."),
     ] = None,
+    jobs_per_lease: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs-per-lease",
+            min=1,
+            max=JOBS_PER_LEASE_MAX,
+            help="Small files that one parser process does one after the other. 1: each has its own. Default: 200.",
+        ),
+    ] = None,
     allow_quarantine: Annotated[
         bool | None,
         typer.Option(
@@ -105,7 +114,7 @@ def run(
     4 the parser is not trusted or rejected rows kept an output from being published, 5 a balance sheet did not add up,
     70 the log could not be written, 130 interrupted.
     """
-    from cli.config import quarantine_words
+    from cli.config import quarantine_words, read_config
     from cli.inferring import settings_with_schema
     from cli.own_parser import named_own
     from cli.session import Request
@@ -139,7 +148,7 @@ def run(
         place,
         request,
         workers=workers or _cores(),
-        limits=_limits(job_memory, job_seconds),
+        limits=_limits(job_memory, job_seconds, jobs_per_lease or read_config(place).run.jobs_per_lease),
         schema_file=schema,
         as_json=as_json,
     )
@@ -252,7 +261,7 @@ def _remake_command(request: Request, schema_file: str | None) -> str:
     return shlex.join([*words, *settings, "--remake-lost"])
 
 
-def _limits(memory_bytes_max: int | None, seconds_max: float | None) -> JobLimits:
+def _limits(memory_bytes_max: int | None, seconds_max: float | None, jobs_per_lease: int | None) -> JobLimits:
     from cli.dispatching import JobLimits
 
     default = JobLimits()
@@ -262,6 +271,7 @@ def _limits(memory_bytes_max: int | None, seconds_max: float | None) -> JobLimit
     return JobLimits(
         memory_bytes_max=memory_bytes_max or default.memory_bytes_max,
         seconds_max=seconds_max or default.seconds_max,
+        jobs_per_lease=jobs_per_lease or default.jobs_per_lease,
     )
 
 

@@ -336,7 +336,8 @@ def _names(names: tuple[str, ...]) -> str:
 def _materialization(event: MaterializationRecorded) -> str:
     if not event.file:
         return f"output {event.output} of job {event.job} has no rows, so there is no file"
+    begin = f" from row {event.row_first} on, those before are of other jobs" if event.row_first else ""
     return (
-        f"output {event.output} of job {event.job} exists: {event.rows} rows, {event.bytes} bytes, "
+        f"output {event.output} of job {event.job} exists: {event.rows} rows{begin}, {event.bytes} bytes, "
         f"{event.sink_uri}/{event.file}, blake3 {event.digest}"
     )
