@@ -362,13 +362,16 @@ class Dispatcher:
                 for job in sorted(held.jobs)
             ]
         for job, lease in dropped:
-            reason = "its executor let go of it"
-            release = ReleaseJob(job=job, lease=lease, declined=False, reason=reason, now=clock.now())
-            self._handler.submit(release, actor=ACTOR)
+            self._give_back(job, lease, "its executor let go of it")
+
+    def _give_back(self, job: JobId, lease: LeaseId, reason: str) -> None:
+        release = ReleaseJob(job=job, lease=lease, declined=False, reason=reason, now=clock.now())
+        self._handler.submit(release, actor=ACTOR)
 
     def _park_working(self, job: JobId, working: protocol.Working, reply: Reply) -> None:
         question = Question(reply, lease=working.lease)
         stop: tuple[JobId, protocol.Stop] | None = None
+        gone: list[JobId] = []
         with self._lock:
             held = self._held.get(working.lease)
             if held is None or self._stopping:
@@ -377,6 +380,9 @@ class Dispatcher:
                 held.heard, held.rows, held.bytes_read = time.monotonic(), working.rows, working.bytes_read
                 stop = _untold(held.stops, working.stopped)
                 held.parked = None if stop else question
+                gone = [job for job in working.gone if job in held.jobs and job in held.stops]
+        for each in gone:  # a cancel is complete when nothing of its job is left, however long its lease lasts
+            self._give_back(each, working.lease, "it was stopped")
         if stop:
             question.answer(OpCode.ABORT, stop[1], stop[0])
 

@@ -108,6 +108,11 @@ class Attempt:
         """The jobs that are known to be stopped."""
         return (self.job,) if self._ending is not None else ()
 
+    @property
+    def gone(self) -> tuple[JobId, ...]:
+        """The jobs of which nothing is left although the attempt goes on: of an attempt at one job, none."""
+        return ()
+
     def stop(self, job: JobId, reason: str, *, lease: bool) -> bool:
         """End a job of the attempt, which has but one; say whether the attempt has it."""
         if job == self.job:

@@ -48,6 +48,7 @@ logger = logging.getLogger("casparian.executor")
 INPUT_HELD_BYTES_MAX: Final = 32 * 1024 * 1024  # of one input; one that becomes more is done alone, and streamed
 LEASE_HELD_BYTES_MAX: Final = 64 * 1024 * 1024  # of rows that wait to be written; then they are
 RECEIPTS_BYTES_MAX: Final = 1024 * 1024  # of a lease: they are one message, and one frame of the log
+STOP_SECONDS_MAX: Final = 2.0  # for the job at work to be over when its guest is killed
 LEASE_SECONDS_MAX: Final = 10.0  # then what was not begun is given back: slow parsers gain nothing by sharing
 
 
@@ -214,8 +215,11 @@ class LeaseAttempt:
         self._parents = parents
         self._guests = LeaseGuests(parents, times)
         self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)  # whenever an input is over
         self._ending: Ending | None = None
         self._stops: dict[JobId, str] = {}
+        self._gone: dict[JobId, None] = {}  # of the stopped ones, in the order in which they went
+        self._closing = False  # the receipts are made: from here on a stop only takes note
         self._current: LeasedInput | None = None
         self._done: dict[JobId, _Done] = {}
         self._rows_done = 0
@@ -257,19 +261,38 @@ class LeaseAttempt:
         with self._lock:
             return tuple(self._stops)
 
+    @property
+    def gone(self) -> tuple[JobId, ...]:
+        """The stopped jobs of which nothing runs and nothing is staged."""
+        with self._lock:
+            return tuple(self._gone)
+
     def stop(self, job: JobId, reason: str, *, lease: bool) -> bool:
-        """End one job, or the lease; say whether the lease has the job."""
+        """End one job, or the lease; say whether the lease has the job. Returns when nothing of the job is left.
+
+        Or after a while: what has joined the artifacts of others stays there, and is for the sentinel to refuse.
+        """
         if job not in self._inputs:
             return False
         if lease:
             self.abort(reason)
             return True
-        with self._lock:
+        with self._changed:
             self._stops.setdefault(job, reason)
-            current = self._current
-        if current is not None and current.job == job:
+            current = self._current if self._current is not None and self._current.job == job else None
+            if current is None and not self._closing and job not in self._written:
+                self._drop(job)
+        if current is not None:
             current.abort(reason)
+            with self._changed:
+                self._changed.wait_for(lambda: self._current is not current, STOP_SECONDS_MAX)
         return True
+
+    def _drop(self, job: JobId) -> None:
+        """Leave nothing of a stopped job that is not at work. Call with the lock."""
+        if job in self._done:
+            self._done[job].input.discard()
+        self._gone[job] = None
 
     def abort(self, reason: str) -> None:
         """Kill the guest; every receipt will be Aborted."""
@@ -300,37 +323,43 @@ class LeaseAttempt:
         for job, dispatch in self._inputs.items():
             if self._ending is not None or time.monotonic() > deadline or self._receipts_bytes > RECEIPTS_BYTES_MAX:
                 return
-            if job in self._stops:
-                continue
             done = self._try(job, dispatch, once)
-            if isinstance(done.receipt, Failed) and done.input.in_used_guest and job not in self._stops:
+            if done is not None and isinstance(done.receipt, Failed) and done.input.in_used_guest:
                 self._guests.end()
-                done = self._try(job, dispatch, once)
-            self._take(done)
+                done = self._try(job, dispatch, once) or done
+            if done is not None:
+                self._take(done)
 
-    def _try(self, job: JobId, dispatch: Dispatch, acknowledge: Acknowledge) -> _Done:
+    def _try(self, job: JobId, dispatch: Dispatch, acknowledge: Acknowledge) -> _Done | None:
+        """Do one input; None if its job is stopped before that."""
         one = LeasedInput(job, dispatch, guests=self._guests, sink_factory=self._sink_factory, parents=self._parents)
         with self._lock:
+            if self._ending is not None or job in self._stops:
+                return None
             self._current = one
-            reason = self._ending.reason if self._ending else self._stops.get(job, "")
-        if reason:
-            one.abort(reason)
         try:
             receipt = one.run(acknowledge)
         except _AcknowledgeError as failed:
             raise failed.error from None
         except Exception as error:  # noqa: BLE001  # of ours, in one job: the next may go well
             receipt = failed_by_us(error, job)
-        finally:
-            with self._lock:
-                self._current = None
-                self._rows_done += one.rows
         assert receipt is not None, "an input is stopped with a receipt, whatever becomes of its lease"
-        return _Done(input=one, receipt=receipt)
+        return self._over(_Done(input=one, receipt=receipt))
+
+    def _over(self, done: _Done) -> _Done:
+        """Take note that an input is not at work any more."""
+        job = done.input.job
+        with self._changed:
+            self._current = None
+            self._rows_done += done.input.rows
+            self._done[job] = done
+            if job in self._stops:  # the receipt is Aborted, unless the stop came too late for it
+                self._drop(job)
+            self._changed.notify_all()
+        return done
 
     def _take(self, done: _Done) -> None:
         """Keep what became of an input; write what is held when it is too much."""
-        self._done[done.input.job] = done
         self._receipts_bytes += len(msgspec.json.encode(done.receipt))
         if done.shares:
             self._held_bytes += done.input.held.bytes
@@ -343,9 +372,17 @@ class LeaseAttempt:
         """Write the rows that wait into the shared artifacts."""
         with self._failing_together():
             for job, done in self._done.items():
-                if done.shares and job not in self._written and job not in self._stops:
+                if done.shares and self._claim(job):
                     self._write(done)
         self._held_bytes = 0
+
+    def _claim(self, job: JobId) -> bool:
+        """Take note that the rows of a job join those of others now, unless it is stopped or they have."""
+        with self._lock:
+            free = job not in self._written and job not in self._stops
+            if free:
+                self._written.add(job)
+        return free
 
     @contextmanager
     def _failing_together(self) -> Iterator[None]:
@@ -373,12 +410,13 @@ class LeaseAttempt:
         if self._shared is None:
             self._shared = SharedStages(self._sink_factory(dispatch.sink_uri), whose=f"the lease of job {self.job}")
         self._shared.write(done.input.job, dispatch, done.input.held)
-        self._written.add(done.input.job)
         done.input.held.batches.clear()
 
     def _receipts(self) -> LeaseReceipts:
         """Write and finish what is shared, and say how each job ended."""
         artifacts: tuple[StagedArtifact, ...] = ()
+        with self._lock:
+            self._closing = True
         if self._ending is None:
             self._write_held()
         if self._ending is None and self._shared is not None:

@@ -78,7 +78,8 @@ class Idle(Struct, frozen=True, kw_only=True):
 class Working(Struct, frozen=True, kw_only=True):
     """The executor is on this lease; renews it. `rows` and `bytes` are progress, never logged.
 
-    `stopped` are the jobs of it that it knows it must stop: the sentinel tells of those that it does not.
+    `stopped` are the jobs of it that it knows it must stop: the sentinel tells of those that it does not. Of those that
+    are `gone` nothing runs and nothing is staged, although the lease goes on: they need not wait for its end.
     """
 
     executor: ExecutorId
@@ -86,6 +87,7 @@ class Working(Struct, frozen=True, kw_only=True):
     rows: int
     bytes_read: int
     stopped: tuple[JobId, ...] = ()
+    gone: tuple[JobId, ...] = ()
 
 
 class FurtherInput(Struct, frozen=True, kw_only=True):

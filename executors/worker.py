@@ -245,6 +245,7 @@ class Pulse:
                 rows=attempt.rows,
                 bytes_read=attempt.bytes_read(),
                 stopped=attempt.stopped,
+                gone=attempt.gone,
             ),
             job=attempt.job,
         )

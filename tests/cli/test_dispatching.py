@@ -25,6 +25,7 @@ from eventlog.log import Log
 from executors import protocol
 from executors.parser_catalog import builtin_parsers
 from executors.protocol import (
+    Aborted,
     Ack,
     Conclude,
     Declined,
@@ -363,3 +364,19 @@ def test_a_share_of_an_artifact_that_is_not_described_is_no_message(leased: Play
     lying = Succeeded(outputs=(), empty=("evtx_files",), sheet=NOTHING, shares=(share,))
     answer = conclude_all(leased, dispatch, lying, EMPTY, EMPTY)
     assert answer.op is OpCode.ERR
+
+
+def test_a_cancelled_job_of_which_nothing_is_left_ends_before_its_lease(shared_house: House, leased: Played) -> None:
+    _job, dispatch = leased.take_job()
+    assert shared_house.handler.call(cancel(2), actor="test").refused is None
+    told = (JobId(2),)
+    beat = Working(executor=E, lease=dispatch.lease, rows=1, bytes_read=2, stopped=told, gone=(*told, JobId(3)))
+    with sweeping(shared_house.dispatcher):
+        assert leased.ask(OpCode.HEARTBEAT, beat, 1).op is OpCode.HEARTBEAT
+    assert shared_house.batches[-1] == ["JobAborted"]  # job 3 was never cancelled, whatever its executor says
+    assert shared_house.leased() == 2
+    with sweeping(shared_house.dispatcher):
+        answer = conclude_all(leased, dispatch, EMPTY, Aborted(reason="cancelled"), EMPTY)
+    assert not answer.discard
+    concluded = next(batch for batch in shared_house.batches if "OutputsCommitted" in batch)
+    assert concluded.count("OutputsCommitted") == 2

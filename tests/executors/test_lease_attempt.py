@@ -238,6 +238,34 @@ def test_the_rows_of_a_job_that_is_done_are_left_out_when_it_is_stopped(
     assert len(lease.sink.staged) == 1
 
 
+@pytest.mark.parametrize(("job", "mode"), [(1, "normal"), (1, "null"), (2, "slow_start"), (3, "normal")])
+def test_nothing_is_left_of_a_stopped_job_although_its_lease_goes_on(
+    tmp_path: Path, parents: GuestParents, job: int, mode: str
+) -> None:
+    modes = ["normal", "slow_start", "normal"]
+    modes[job - 1] = mode
+    lease = Lease(tmp_path, parents, *modes)
+    seen: list[tuple[tuple[JobId, ...], list[str]]] = []
+
+    def stop() -> None:
+        lease.attempt.stop(JobId(job), "cancelled", lease=False)
+        seen.append((lease.attempt.gone, list(lease.sink.staged)))
+
+    lease.during(2, stop)
+    lease.run()
+    assert seen == [((job,), [])]
+
+
+def test_what_has_joined_others_is_not_said_to_be_gone(
+    tmp_path: Path, parents: GuestParents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LEASE_HELD_BYTES_MAX", 1)
+    lease = Lease(tmp_path, parents, "normal", "slow_start")
+    lease.during(2, lambda: lease.attempt.stop(JobId(1), "cancelled", lease=False))
+    lease.run()
+    assert (lease.attempt.stopped, lease.attempt.gone) == ((1,), ())
+
+
 def test_a_job_of_another_lease_is_not_stopped(tmp_path: Path, parents: GuestParents) -> None:
     assert not Lease(tmp_path, parents, "normal", "normal").attempt.stop(JobId(9), "cancelled", lease=False)
 

@@ -122,7 +122,10 @@ MESSAGES: Final[tuple[tuple[OpCode, Struct], ...]] = (
     (OpCode.IDENTIFY, Welcome(log_id=LogId("0" * 32), epoch=3)),
     (OpCode.HEARTBEAT, Idle(executor=EXECUTOR)),
     (OpCode.HEARTBEAT, Working(executor=EXECUTOR, lease=LEASE, rows=7, bytes_read=4096)),
-    (OpCode.HEARTBEAT, Working(executor=EXECUTOR, lease=LEASE, rows=7, bytes_read=4096, stopped=(JobId(9),))),
+    (
+        OpCode.HEARTBEAT,
+        Working(executor=EXECUTOR, lease=LEASE, rows=7, bytes_read=4096, stopped=(JobId(9),), gone=(JobId(9),)),
+    ),
     (OpCode.HEARTBEAT, Carry()),
     (OpCode.DISPATCH, DISPATCH),
     (OpCode.DISPATCH, msgspec.structs.replace(DISPATCH, further=(FURTHER,))),
