@@ -161,6 +161,7 @@ class Jobs:
             at_seq=self._sentinel.handler.inspect(lambda state: state.seq),
             config_hash=ConfigHash("0" * 64),
             targets=(self._target,),
+            artifact_hash=self._sentinel.packages[started.parser].artifact_hash,
             found=len(self._files),
             reused=0,
             queued=len(self._files),
@@ -221,11 +222,10 @@ def _scratch() -> Iterator[Path]:
 @contextmanager
 def _warm(folder: Path, name: str, parser: str, files: Sequence[SeenFile], *, workers: int) -> Iterator[Jobs]:
     """Start a sentinel that has one parser more."""
-    watch = JobWatch()
     sink_uri = f"parquet://{folder / 'out'}"
-    sentinel = Sentinel(Home(folder / "home"), purpose="bench", workers=workers, sink_uri=sink_uri, watch=watch.observe)
+    sentinel = Sentinel(Home(folder / "home"), purpose="bench", workers=workers, sink_uri=sink_uri)
     _add_parser(sentinel, folder / "parser", name, parser)
-    with sentinel:
+    with sentinel, sentinel.watches.watching() as watch:
         yield Jobs(sentinel, watch, parser=name, files=files, out=folder / "out")
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 
 import msgspec
@@ -16,11 +17,14 @@ from msgspec import Struct
 
 from cli import clock
 from commands.dispatch import Offer, plan_dispatch
-from commands.executor import JoinExecutor
+from commands.executor import JoinExecutor, LoseExecutor
 from commands.handle import Handler, Outcome
 from commands.job import CommitJob, DispatchJob, FailJob, ReleaseJob, StagedReport, StartJob
 from eventlog.events import (
     CancelAccepted,
+    ExecutorDraining,
+    ExecutorJoined,
+    ExecutorLost,
     JobAborted,
     JobDeclined,
     JobDispatched,
@@ -30,7 +34,7 @@ from eventlog.events import (
     OutputsCommitted,
 )
 from eventlog.frames import Frame, stamp_once
-from eventlog.ids import ExecutorId, Instant, JobId, LeaseId, LogId, OutputName, ParserName, instant_plus
+from eventlog.ids import ExecutorId, Instant, JobId, LeaseId, LogId, OutputName, ParserName, RunId, instant_plus
 from executors import protocol
 from executors.declared_schema import resolve_outputs
 from executors.guest.limits import MEMORY_BYTES_MAX, SECONDS_MAX
@@ -39,6 +43,7 @@ from executors.protocol import OpCode
 from reducers.fold import State
 
 LEASE_SECONDS = 30.0  # an executor that is not heard of for so long is killed and its job given to another
+REMOVED_MAX = 1000
 ACTOR = "sentinel"
 
 Reply = Callable[[bytes], None]
@@ -52,6 +57,7 @@ class Question:
         self.lease = lease  # which it is about; of one that waits for work, the one that it would get
         self.since = time.monotonic()
         self.taken = False  # a job was planned for it
+        self.then: Callable[[], object] = _nothing  # what follows when it is answered
         self._reply = reply
         self._lock = threading.Lock()
         self._settled = not with_receipt
@@ -78,6 +84,11 @@ class Question:
         assert self._answer is not None
         op, payload, job = self._answer
         self._reply(protocol.encode(op, payload, job=job, discard=self._discard))
+        self.then()
+
+
+def _nothing() -> None:
+    """Do nothing: what follows most answers."""
 
 
 class _Held(Struct):
@@ -99,13 +110,6 @@ class JobLimits(Struct, frozen=True, kw_only=True):
     seconds_max: float = SECONDS_MAX
 
 
-class Progress(Struct, frozen=True):
-    """What running jobs have done so far; published, never logged."""
-
-    jobs: int
-    rows: int
-
-
 class Dispatcher:
     """The sentinel's end of every conversation with an executor."""
 
@@ -116,17 +120,19 @@ class Dispatcher:
         log_id: LogId,
         epoch: int,
         packages: dict[ParserName, ParserPackage],
-        limits: JobLimits | None = None,
     ) -> None:
         self._handler = handler
         self._log_id = log_id
         self._epoch = epoch
         self._packages = packages
-        self._limits = limits or JobLimits()
+        self._limits: dict[RunId, JobLimits] = {}
         self._lock = threading.Lock()
         self._idle: dict[ExecutorId, Question] = {}
         self._held: dict[JobId, _Held] = {}
         self._planned: dict[JobId, JobQueued] = {}
+        self._present: dict[ExecutorId, float] = {}  # those that are here by the log, and when each was heard last
+        self._draining: dict[ExecutorId, str] = {}
+        self._removed: deque[ExecutorId] = deque(maxlen=REMOVED_MAX)  # by a person, who does not want them again
         self._stopping = False
 
     def send_home(self, reason: str) -> None:
@@ -139,19 +145,30 @@ class Dispatcher:
             for each in self._held.values():  # who hears nothing asks no other
                 each.parked = None
         for job, question in parked:
-            question.answer(OpCode.ABORT, protocol.Stop(reason=reason), job)
+            question.answer(OpCode.ABORT, protocol.Stop(reason=reason, again=True), job)
+
+    def remove(self, executor: ExecutorId) -> None:
+        """Do not have it come again, whenever it speaks next."""
+        self._removed.append(executor)
 
     def forget(self, executor: ExecutorId) -> None:
         """Drop what an executor that has ended has asked and held."""
         with self._lock:
             self._idle.pop(executor, None)
+            self._present.pop(executor, None)
+            self._draining.pop(executor, None)
             for job in [job for job, held in self._held.items() if held.executor == executor]:
                 del self._held[job]
 
-    def progress(self) -> Progress:
-        """Return what the running jobs report."""
+    def limit(self, run: RunId, limits: JobLimits) -> None:
+        """Say what one guest of a run may use. Known until we end: a job that outlives us has the default's."""
+        if limits != JobLimits():
+            self._limits[run] = limits
+
+    def rows_in_flight(self, jobs: Collection[JobId]) -> int:
+        """Return how many rows those of the jobs that run have made so far; published, never logged."""
         with self._lock:
-            return Progress(len(self._held), sum(held.rows for held in self._held.values()))
+            return sum(held.rows for job, held in self._held.items() if job in jobs)
 
     def sweep(self) -> list[ExecutorId]:
         """Answer questions that have waited for POLL_SECONDS; return who was not heard for LEASE_SECONDS."""
@@ -165,7 +182,8 @@ class Dispatcher:
                 if held.parked and now - held.parked.since >= protocol.POLL_SECONDS:
                     due.append((job, held.parked))
                     held.parked = None
-            silent = [held.executor for held in self._held.values() if now - held.heard >= LEASE_SECONDS]
+            busy = {held.executor: held.heard for held in self._held.values()}
+            silent = [each for each, heard in (self._present | busy).items() if now - heard >= LEASE_SECONDS]
         for job_id, question in due:
             question.answer(OpCode.HEARTBEAT, protocol.Carry(), job_id)
         return silent
@@ -180,7 +198,7 @@ class Dispatcher:
             offers = [
                 Offer(executor=executor, lease=parked.lease)
                 for executor, parked in self._idle.items()
-                if not parked.taken and executor in state.executors
+                if not parked.taken and (known := state.executors.get(executor)) is not None and not known.draining
             ]
             commands = plan_dispatch(state, offers, now=clock.now()) if offers else []
             for command in commands:
@@ -197,6 +215,13 @@ class Dispatcher:
                         self._send(dispatched)
                     case CancelAccepted(job=job, reason=reason):
                         self._abort(job, reason)
+                    case ExecutorJoined(executor=executor):
+                        with self._lock:
+                            self._present[executor] = time.monotonic()
+                    case ExecutorDraining(executor=executor, reason=reason):
+                        self._drain(executor, reason)
+                    case ExecutorLost(executor=executor):
+                        self.forget(executor)
                     case (
                         OutputsCommitted(job=job)
                         | JobFailed(job=job)
@@ -219,6 +244,7 @@ class Dispatcher:
         package = self._packages.get(spec.parser)
         if parked is None or package is None:  # it died meanwhile: its loss is on its way through the log
             return
+        limits = self._limits.get(spec.run, JobLimits())
         message = protocol.Dispatch(
             lease=dispatched.lease,
             attempt=dispatched.attempt,
@@ -235,8 +261,8 @@ class Dispatcher:
             outputs=resolve_outputs(package, spec.settings).outputs,
             sink_uri=spec.sink_uri,
             dispatched_at=dispatched.dispatched_at,
-            memory_bytes_max=self._limits.memory_bytes_max,
-            seconds_max=self._limits.seconds_max,
+            memory_bytes_max=limits.memory_bytes_max,
+            seconds_max=limits.seconds_max,
         )
         parked.answer(OpCode.DISPATCH, message, dispatched.job)
 
@@ -308,10 +334,40 @@ class Dispatcher:
     def _park_idle(self, executor: ExecutorId, question: Question, *, concluding: LeaseId | None = None) -> None:
         self._release_dropped(executor, concluding)
         with self._lock:
-            if not self._stopping:
+            farewell = self._farewell(executor)
+            if farewell is None:
+                self._present[executor] = time.monotonic()
                 self._idle[executor] = question
                 return
-        question.answer(OpCode.ABORT, protocol.Stop(reason="the sentinel is leaving"))
+        question.then = lambda: self._lose(executor, farewell.reason)
+        question.answer(OpCode.ABORT, farewell)
+
+    def _farewell(self, executor: ExecutorId) -> protocol.Stop | None:
+        """Return why an executor that asks for work gets none, ever; None where it may.
+
+        One that was given up because nobody heard it may come again, under another name.
+        """
+        if self._stopping:
+            return protocol.Stop(reason="the sentinel is leaving", again=True)
+        if executor in self._draining:
+            return protocol.Stop(reason=self._draining[executor])
+        if executor not in self._present:
+            return protocol.Stop(reason="the sentinel has given this executor up", again=executor not in self._removed)
+        return None
+
+    def _drain(self, executor: ExecutorId, reason: str) -> None:
+        """Give it nothing more; one that waits for work leaves now, one that works when it asks for more."""
+        with self._lock:
+            self._draining[executor] = reason
+            parked = self._idle.pop(executor, None)
+        if parked is not None:
+            parked.then = lambda: self._lose(executor, reason)
+            parked.answer(OpCode.ABORT, protocol.Stop(reason=reason))
+
+    def _lose(self, executor: ExecutorId, reason: str) -> None:
+        """Record that it has left, which it was told to when it held nothing."""
+        lost = LoseExecutor(executor=executor, reason=reason, charged=False, now=clock.now())
+        self._handler.submit(lost, actor=ACTOR)
 
     def _release_dropped(self, executor: ExecutorId, concluding: LeaseId | None) -> None:
         """Give back what an executor that asks for work still holds by the log: told to discard it, it did not report.

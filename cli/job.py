@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from cli.errors import EXIT_ERROR, EXIT_OK, EXIT_REFUSED, CliError
 from cli.home import Home, find_home
-from cli.options import HomeOption, JsonOption
+from cli.options import HomeOption, JsonOption, ReasonOption
 from cli.plain import PlainCommand, PlainGroup
 from cli.reading import reading
 from cli.render import out, out_json, place_text, printable, size, table
 
 if TYPE_CHECKING:
-    from cli.control import JobSeen
+    from cli.messages import JobSeen
     from eventlog.events import BalanceSheet
     from projections.queries import JobDetail
 
@@ -29,19 +28,6 @@ app = typer.Typer(
 JobArgument = Annotated[
     int, typer.Argument(metavar="ID", min=1, max=2**53, help="The job's number, as `casparian jobs` lists it.")
 ]
-
-
-def _words(text: str) -> str:
-    """Take a reason as it can stand in the log: bytes that are not UTF-8 are shown escaped."""
-    from cli.control import REASON_CHARACTERS_MAX
-
-    words = os.fsencode(text).decode("utf-8", "backslashreplace")
-    if not 0 < len(words) <= REASON_CHARACTERS_MAX:
-        raise typer.BadParameter(f"a reason has 1 to {REASON_CHARACTERS_MAX:,} characters")
-    return words
-
-
-ReasonOption = Annotated[str, typer.Option("--reason", parser=_words, metavar="TEXT", help="Why, for the log.")]
 
 
 @app.callback()
@@ -83,7 +69,7 @@ def cancel(
     outputs have passed the commit point and are published.
     """
     from cli.asking import ENDED, await_end, give
-    from cli.control import CancelJob
+    from cli.messages import CancelJob
     from eventlog.ids import JobId
 
     place, job = find_home(home), JobId(job_id)
@@ -118,7 +104,7 @@ def abandon(
     Exit codes: 0 it is abandoned, or had failed already; 1 there is no such job; 4 refused.
     """
     from cli.asking import await_end, give
-    from cli.control import AbandonJob
+    from cli.messages import AbandonJob
     from eventlog.ids import JobId
 
     place, job = find_home(home), JobId(job_id)

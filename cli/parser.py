@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.home import find_home, prepare_home
-from cli.job import ReasonOption
-from cli.options import HomeOption, JsonOption
+from cli.options import HomeOption, JsonOption, ReasonOption
 from cli.plain import PlainCommand, PlainGroup
 from cli.render import count, out, out_json, printable, table
 
@@ -98,7 +97,7 @@ def trust(parser: ParserPath, reason: ReasonOption, home: HomeOption = None, as_
     Exit codes: 0 it is trusted, 1 it is no parser, 4 refused.
     """
     from cli.asking import give_of_parser
-    from cli.control import TrustParser
+    from cli.messages import TrustParser
     from cli.own_parser import read_own
 
     place, package = find_home(home), read_own(parser).package
@@ -123,7 +122,7 @@ def revoke(parser: ParserWord, reason: ReasonOption, home: HomeOption = None, as
     Exit codes: 0 it is trusted no more, 1 there is no such parser, 4 refused: it is built in.
     """
     from cli.asking import give_of_parser
-    from cli.control import RevokeParser
+    from cli.messages import RevokeParser
 
     told = give_of_parser(
         find_home(home), RevokeParser(parser=parser, reason=reason), purpose="parser revoke", made_anew=False

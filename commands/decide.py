@@ -6,7 +6,15 @@ from typing import assert_never
 
 from commands import epoch, executor, file, job, parser, quarantine, run
 from commands.outcome import Decision
-from eventlog.events import AbandonJob, CancelJob, DeleteQuarantine, RevokeParser, StartRun, TrustParser
+from eventlog.events import (
+    AbandonJob,
+    CancelJob,
+    DeleteQuarantine,
+    DrainExecutor,
+    RevokeParser,
+    StartRun,
+    TrustParser,
+)
 from reducers.fold import State
 
 Command = (
@@ -22,6 +30,7 @@ Command = (
     | run.InterruptRun
     | executor.JoinExecutor
     | executor.LoseExecutor
+    | DrainExecutor
     | epoch.BeginEpoch
     | job.EnqueueJobs
     | job.DispatchJob
@@ -51,6 +60,8 @@ def decide(command: Command, state: State) -> Decision:
             return executor.decide_join(command, state)
         case executor.LoseExecutor():
             return executor.decide_lose(command, state)
+        case DrainExecutor():
+            return executor.decide_drain(command, state)
         case epoch.BeginEpoch():
             return epoch.decide(command, state)
         case (

@@ -19,7 +19,7 @@ from eventlog.events import (
     StartRun,
     Target,
 )
-from eventlog.ids import ConfigHash, Digest, Instant, JobId, RunId, Seq
+from eventlog.ids import ArtifactHash, ConfigHash, Digest, Instant, JobId, RunId, Seq
 from reducers.fold import State
 
 EXIT_OK, EXIT_ERROR, EXIT_PARTIAL, EXIT_POLICY, EXIT_ACCOUNTING = 0, 1, 3, 4, 5
@@ -34,6 +34,7 @@ class PlanRun(Struct, frozen=True, kw_only=True):
     at_seq: Seq
     config_hash: ConfigHash
     targets: tuple[Target, ...]
+    artifact_hash: ArtifactHash  # of the parser that the keys were reckoned with
     found: int
     reused: int
     queued: int
@@ -191,6 +192,9 @@ def decide_plan(command: PlanRun, state: State) -> Decision:
     if command.found != command.reused + command.queued + command.attached:
         return Refused("plan_unbalanced", f"the plan of run {command.run} does not add up")
     parser = state.parsers[run.started.parser].deployed
+    if command.artifact_hash != parser.artifact_hash:
+        why = f"run {command.run} was planned for another artifact of {parser.parser} than the one that is current now"
+        return Refused("parser_changed", why, "run the same command again")
     return [
         RunPlanned(
             run=command.run,

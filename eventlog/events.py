@@ -410,6 +410,14 @@ class ExecutorJoined(Record, frozen=True, kw_only=True):
     joined_at: Public[Instant]
 
 
+class ExecutorDraining(Record, frozen=True, kw_only=True):
+    """The executor gets no more jobs; it leaves when what it holds is done."""
+
+    executor: Public[ExecutorId]
+    reason: Hashed[str]
+    draining_at: Public[Instant]
+
+
 class ExecutorLost(Record, frozen=True, kw_only=True):
     """The executor is gone, by its own word or because its process ended; its leases are dead."""
 
@@ -704,11 +712,20 @@ class DeleteQuarantine(Record, frozen=True, kw_only=True):
     now: Public[Instant]
 
 
+class DrainExecutor(Record, frozen=True, kw_only=True):
+    """Give an executor no more jobs, by the command of a person."""
+
+    executor: Public[ExecutorId]
+    reason: Hashed[str]
+    by: Hashed[str]
+    now: Public[Instant]
+
+
 LogEvent = WriterOpened | LogRecovered | LogRepaired | LogForked | CommandRefused
 ParserEvent = ParserDeployed | ParserTrusted | ParserRevoked
 RunEvent = RunStarted | RunPlanned | OutputsReused | OutputsLost | RunFinished | RunInterrupted
 FileEvent = FilesSeen | FilesRefused
-ExecutorEvent = ExecutorJoined | ExecutorLost
+ExecutorEvent = ExecutorJoined | ExecutorDraining | ExecutorLost
 JobEvent = (
     JobQueued
     | JobDispatched
@@ -728,4 +745,4 @@ JobEvent = (
 )
 QuarantineEvent = QuarantineDeleted
 Event = LogEvent | ParserEvent | RunEvent | FileEvent | ExecutorEvent | JobEvent | QuarantineEvent
-LoggedCommand = StartRun | CancelJob | AbandonJob | DeleteQuarantine | TrustParser | RevokeParser
+LoggedCommand = StartRun | CancelJob | AbandonJob | DeleteQuarantine | TrustParser | RevokeParser | DrainExecutor

@@ -158,7 +158,10 @@ class Carry(Struct, frozen=True, kw_only=True):
 
 
 class Stop(Struct, frozen=True, kw_only=True):
+    """`again`: there may be work for the executor at this address in a while, from this sentinel or the next one."""
+
     reason: str
+    again: bool = False
 
 
 class Discard(Struct, frozen=True, kw_only=True):

@@ -254,7 +254,7 @@ class ExecutorRow(Row, frozen=True, kw_only=True):
     host: str
     version: str
     capacity: int
-    status: Literal["alive", "lost"]
+    status: Literal["alive", "draining", "lost"]
     joined_at: Instant
     lost_at: Instant | None = None
     reason: str | None = None

@@ -22,7 +22,9 @@ from eventlog.events import (
     CommandRefused,
     CommitRefused,
     DeleteQuarantine,
+    DrainExecutor,
     Event,
+    ExecutorDraining,
     ExecutorJoined,
     ExecutorLost,
     FilesRefused,
@@ -152,6 +154,7 @@ _TOUCHES: dict[type[Record], Callable[[Touched, Any], None]] = {
     RunFinished: lambda found, event: found.runs.add(event.run),
     RunInterrupted: lambda found, event: found.runs.add(event.run),
     ExecutorJoined: lambda found, event: found.executors.add(event.executor),
+    ExecutorDraining: lambda found, event: found.executors.add(event.executor),
     ExecutorLost: lambda found, event: found.executors.add(event.executor),
     ParserDeployed: lambda found, event: found.parsers.add(event.parser),
     ParserTrusted: lambda found, event: found.trust.add(event.artifact_hash),
@@ -374,6 +377,13 @@ def executor_joined(work: Work, _seq: Seq, event: ExecutorJoined) -> None:
         status="alive",
         joined_at=event.joined_at,
     )
+
+
+def executor_draining(work: Work, seq: Seq, event: ExecutorDraining) -> None:
+    known = work.executors.get(event.executor)
+    if known is None:
+        raise _unknown(seq, f"executor {event.executor} never joined")
+    work.executors[event.executor] = replace(known, status="draining", reason=event.reason)
 
 
 def executor_lost(work: Work, seq: Seq, event: ExecutorLost) -> None:
@@ -672,6 +682,7 @@ HANDLED: dict[type[Record], Callable[[Work, Seq, Any], None]] = {
     RunFinished: run_finished,
     RunInterrupted: run_interrupted,
     ExecutorJoined: executor_joined,
+    ExecutorDraining: executor_draining,
     ExecutorLost: executor_lost,
     JobQueued: job_queued,
     JobDispatched: job_dispatched,
@@ -702,6 +713,7 @@ IGNORED: frozenset[type[Record]] = frozenset(
         CancelJob,
         AbandonJob,
         DeleteQuarantine,
+        DrainExecutor,
         TrustParser,
         RevokeParser,
     }

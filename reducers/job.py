@@ -18,6 +18,7 @@ from eventlog.events import (
     CancelAccepted,
     CommandRefused,
     CommitRefused,
+    ExecutorDraining,
     ExecutorJoined,
     ExecutorLost,
     FilesRefused,
@@ -154,6 +155,7 @@ IGNORES: frozenset[type[Record]] = frozenset(
         FilesSeen,
         FilesRefused,
         ExecutorJoined,
+        ExecutorDraining,
         ExecutorLost,
         QuarantineDeleted,
     }

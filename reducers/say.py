@@ -16,7 +16,9 @@ from eventlog.events import (
     CommandRefused,
     CommitRefused,
     DeleteQuarantine,
+    DrainExecutor,
     Event,
+    ExecutorDraining,
     ExecutorEvent,
     ExecutorJoined,
     ExecutorLost,
@@ -77,9 +79,17 @@ def say(record: Event | LoggedCommand) -> str:
             return _run(record)
         case FilesSeen() | FilesRefused():
             return _files(record)
-        case ExecutorJoined() | ExecutorLost():
+        case ExecutorJoined() | ExecutorDraining() | ExecutorLost():
             return _executor(record)
-        case StartRun() | CancelJob() | AbandonJob() | DeleteQuarantine() | TrustParser() | RevokeParser():
+        case (
+            StartRun()
+            | CancelJob()
+            | AbandonJob()
+            | DeleteQuarantine()
+            | TrustParser()
+            | RevokeParser()
+            | DrainExecutor()
+        ):
             return _command(record)
         case QuarantineDeleted():
             return f"the rejected rows of {record.output} of job {record.job} were deleted: {record.reason}"
@@ -149,6 +159,8 @@ def _command(command: LoggedCommand) -> str:
             )
         case RevokeParser():
             return f"asked to trust parser {command.parser} no more: {command.reason}"
+        case DrainExecutor():
+            return f"asked to give executor {command.executor} nothing more: {command.reason}"
         case _:
             assert_never(command)
 
@@ -234,6 +246,8 @@ def _executor(event: ExecutorEvent) -> str:
     match event:
         case ExecutorJoined():
             return f"executor {event.executor} joined: process {event.pid} on {event.host}"
+        case ExecutorDraining():
+            return f"executor {event.executor} gets nothing more: {event.reason}"
         case ExecutorLost():
             return f"executor {event.executor} is gone: {event.reason}"
         case _:

@@ -252,7 +252,9 @@ def record(*numbers: int, run: int = 1) -> RecordFiles:
     return RecordFiles(run=RunId(run), seen=tuple(seen(number) for number in numbers), refused=())
 
 
-def plan(found: int, queued: int, *, run: int = 1, at_seq: int = 10_000, attached: int = 0) -> PlanRun:
+def plan(
+    found: int, queued: int, *, run: int = 1, at_seq: int = 10_000, attached: int = 0, artifact: str = "a" * 64
+) -> PlanRun:
     return PlanRun(
         run=RunId(run),
         at_seq=Seq(at_seq),
@@ -260,6 +262,7 @@ def plan(found: int, queued: int, *, run: int = 1, at_seq: int = 10_000, attache
         targets=(
             Target(output=ROWS, table_name="", schema_hash=SchemaHash("s"), target_key=TargetKey("target-evtx_events")),
         ),
+        artifact_hash=ArtifactHash(artifact),
         found=found,
         reused=found - queued - attached,
         queued=queued,

@@ -112,7 +112,7 @@ def planned(package: ParserPackage, sink_uri: str, *files: Path) -> list[Command
         deployed,
         msgspec.structs.replace(begun, sink_uri=sink_uri),
         RecordFiles(run=RunId(1), seen=tuple(seen), refused=()),
-        plan(len(files), len(files)),
+        plan(len(files), len(files), artifact=package.artifact_hash),
         EnqueueJobs(run=RunId(1), jobs=jobs, now=NOW),
     ]
 

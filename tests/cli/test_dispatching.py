@@ -20,7 +20,7 @@ from commands.dispatch import plan_records
 from commands.handle import Handler
 from eventlog.events import BalanceSheet
 from eventlog.frames import Frame
-from eventlog.ids import ExecutorId, JobId, LeaseId, LogId
+from eventlog.ids import ExecutorId, JobId, LeaseId, LogId, RunId
 from eventlog.log import Log
 from executors import protocol
 from executors.parser_catalog import builtin_parsers
@@ -47,8 +47,8 @@ class House:
             log_id=self._log.log_id,
             epoch=1,
             packages=builtin_parsers(),
-            limits=JobLimits(memory_bytes_max=123, seconds_max=4.5),
         )
+        self.dispatcher.limit(RunId(1), JobLimits(memory_bytes_max=123, seconds_max=4.5))
         self.handler.replay(lambda _: None)
         self.handler.subscribe(self._note)
         self.handler.subscribe(self.dispatcher.observe)

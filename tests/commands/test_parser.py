@@ -109,7 +109,7 @@ def test_a_revoked_parser_runs_no_more() -> None:
 
 
 def test_a_parser_that_is_revoked_during_its_run_gets_no_further_jobs() -> None:
-    state = given(trust(), deploy_own(), start("lines"), record(1), plan(1, 1), revoke())
+    state = given(trust(), deploy_own(), start("lines"), record(1), plan(1, 1, artifact="1" * 64), revoke())
     assert code(decide(enqueue(1), state)) == "untrusted_parser"
     assert RunId(1) in state.runs
 

@@ -18,7 +18,9 @@ from eventlog.events import (
     CommitRefused,
     DeletedEvidence,
     DeleteQuarantine,
+    DrainExecutor,
     Event,
+    ExecutorDraining,
     ExecutorJoined,
     ExecutorLost,
     FilesRefused,
@@ -254,6 +256,10 @@ def files_refused(*paths: str, run: int = 1, reason: str = "permission denied") 
 
 def joined(executor: str = "exec-1") -> ExecutorJoined:
     return ExecutorJoined(executor=ExecutorId(executor), pid=7, host="h", version="0", capacity=1, joined_at=now())
+
+
+def draining(executor: str = "exec-1") -> ExecutorDraining:
+    return ExecutorDraining(executor=ExecutorId(executor), reason="drained by cli:ada", draining_at=now(8))
 
 
 def lost(executor: str = "exec-1") -> ExecutorLost:
@@ -648,6 +654,7 @@ def one_of_each() -> list[Event | LoggedCommand]:
         files_seen(seen("/case/a.evtx")),
         files_refused("/case/b.evtx"),
         joined(),
+        draining(),
         lost(),
         queued(1),
         dispatched(1),
@@ -697,4 +704,5 @@ def one_of_each() -> list[Event | LoggedCommand]:
             now=now(),
         ),
         RevokeParser(parser=ParserName("lines"), by="cli:ada", reason="loses the last line", now=now()),
+        DrainExecutor(executor=ExecutorId("exec-1"), reason="its memory is wanted", by="cli:ada", now=now()),
     ]
