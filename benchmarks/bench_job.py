@@ -161,6 +161,7 @@ class Jobs:
             at_seq=self._sentinel.handler.inspect(lambda state: state.seq),
             config_hash=ConfigHash("0" * 64),
             targets=(self._target,),
+            made_keys=frozenset(),
             artifact_hash=self._sentinel.packages[started.parser].artifact_hash,
             found=len(self._files),
             reused=0,

@@ -41,6 +41,8 @@ ENDED_RUNS_MAX: Final = 64  # whose reports are kept for those who have not aske
 NOTES_MAX: Final = 1000  # of one run
 WATCH_SECONDS: Final = 0.4  # how long a question waits for something new
 REPORT_PART_BYTES: Final = 2 * 1024 * 1024
+AWAITED_SECONDS: Final = 2.0  # who has not asked for so long about a run does not wait for it any more
+AWAIT_TICK_SECONDS: Final = 0.01
 LEAVE_SECONDS: Final = 30.0  # for runs to be halted when the sentinel leaves
 
 logger = logging.getLogger("casparian.runs")
@@ -61,6 +63,8 @@ class HostedRun:
         self._notes: list[str] = []
         self._failed: RunFailed | None = None
         self._report: bytes | None = None
+        self._asked_at = time.monotonic()
+        self._is_told = False
 
     # --- what the session tells -----------------------------------------------------------------------------------
 
@@ -107,8 +111,10 @@ class HostedRun:
 
     def seen(self, version: int, notes: int) -> RunSeen:
         """Return how it is going, when that has changed since `version`, or after a moment."""
+        self._asked_at = time.monotonic()
         with self._changed:
             self._changed.wait_for(lambda: self._version != version or self.is_over, WATCH_SECONDS)
+            self._is_told = self._failed is not None
             return RunSeen(
                 version=self._version,
                 scanned=self._scanned,
@@ -121,7 +127,15 @@ class HostedRun:
 
     def part(self, offset: int) -> ReportPart:
         """Return a part of the report; empty at its end."""
-        return ReportPart(data=(self._report or b"")[offset : offset + REPORT_PART_BYTES])
+        self._asked_at = time.monotonic()
+        report = self._report or b""
+        self._is_told = offset + REPORT_PART_BYTES >= len(report)
+        return ReportPart(data=report[offset : offset + REPORT_PART_BYTES])
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody who was here a moment ago has still to hear how it ended."""
+        return not self._is_told and time.monotonic() - self._asked_at < AWAITED_SECONDS
 
 
 class _Change:
@@ -244,6 +258,8 @@ class RunHost:
     def _join(self, deadline: float | None) -> None:
         for thread in list(self._threads.values()):
             thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        while any(run.is_awaited for run in list(self._runs.values())):  # ends: nobody asks for ever
+            time.sleep(AWAIT_TICK_SECONDS)
 
 
 def _interrupted(summary: str) -> CliError:

@@ -70,7 +70,7 @@ ABORT_SECONDS = 10.0  # how long running guests get to be killed and reported af
 FILES_BYTES_MAX = 256 * 1024
 JOBS_BYTES_MAX = 1024 * 1024  # of one EnqueueJobs: a frame holds four times as much
 JOB_OVERHEAD_BYTES = 1024
-PLANS_MAX = 100  # for one run: each is overtaken only by an output of an earlier job, and those end
+PLANS_MAX = 100  # for one run: each is overtaken only by an output that it would make itself
 INPUTS_SHOWN_MAX = 100  # in the event; a longer list of inputs is a blob
 
 
@@ -373,6 +373,7 @@ class RunSession:
                 at_seq=at_seq,
                 config_hash=settings_hash,
                 targets=targets,
+                made_keys=frozenset(key.materialization_key for job in plan.new for key in job.keys),
                 artifact_hash=artifact_hash,
                 found=len(wanted),
                 reused=len(plan.reused),

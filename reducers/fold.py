@@ -38,6 +38,7 @@ class State:
         self.executors: dict[ExecutorId, executor.Executor] = {}
         self.jobs = job.JobTable()
         self.outputs: dict[TargetKey, output.Output] = {}
+        self.recorded = output.Recorded()
         self.receipts = Receipts()  # folded from frames, not from events: the stamp is the frame's
 
 
@@ -56,12 +57,12 @@ def fold(state: State, records: Iterable[LogRecord]) -> State:
     steps, changed = _STEPS, state.changed
     for record in records:  # as `apply` does, without a call for each event: this is all of a replay
         seq, event = record.seq, record.data
+        state.seq = seq
         for noun, put in steps.get(type(event), ()):
             put(state, event)
             changed[noun] = seq
         if type(event) is WriterOpened:
             state.epoch = event.epoch
-        state.seq = seq
     return state
 
 
@@ -104,6 +105,7 @@ def _job(state: State, event: Any) -> None:
 
 def _output(state: State, event: Any) -> None:
     state.outputs[event.target_key] = output.evolve(state.outputs.get(event.target_key), event)
+    state.recorded.put(state.seq, event.materialization_key)
 
 
 _APPLY: dict[str, Callable[[State, Any], None]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -253,7 +253,14 @@ def record(*numbers: int, run: int = 1) -> RecordFiles:
 
 
 def plan(
-    found: int, queued: int, *, run: int = 1, at_seq: int = 10_000, attached: int = 0, artifact: str = "a" * 64
+    found: int,
+    queued: int,
+    *,
+    run: int = 1,
+    at_seq: int = 10_000,
+    attached: int = 0,
+    artifact: str = "a" * 64,
+    made: Collection[MaterializationKey] = (),
 ) -> PlanRun:
     return PlanRun(
         run=RunId(run),
@@ -262,6 +269,7 @@ def plan(
         targets=(
             Target(output=ROWS, table_name="", schema_hash=SchemaHash("s"), target_key=TargetKey("target-evtx_events")),
         ),
+        made_keys=frozenset(made),
         artifact_hash=ArtifactHash(artifact),
         found=found,
         reused=found - queued - attached,

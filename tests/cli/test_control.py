@@ -133,7 +133,13 @@ def test_trust_is_logged_with_who_gives_it_and_given_again_it_changes_nothing(se
 
 def test_revoking_ends_the_jobs_that_wait_and_no_others(sentinel: Sentinel) -> None:
     sentinel.control.answer(ask(TRUST))
-    for command in (deploy_own(), start("lines"), record(7, run=2), plan(1, 1, run=2, artifact="1" * 64), enqueue(7, run=2)):
+    for command in (
+        deploy_own(),
+        start("lines"),
+        record(7, run=2),
+        plan(1, 1, run=2, artifact="1" * 64),
+        enqueue(7, run=2),
+    ):
         outcome = sentinel.handler.call(command, actor="test")
         assert outcome.refused is None, outcome.refused
     told = sentinel.control.answer(ask(RevokeParser(parser="lines", reason="loses a line")))
