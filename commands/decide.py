@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from commands import epoch, executor, file, job, parser, quarantine, run
+from commands import epoch, executor, file, job, parser, quarantine, retry, run
 from commands.outcome import Decision
-from eventlog.events import AbandonJob, CancelJob, DeleteQuarantine, RevokeParser, StartRun, TrustParser
+from eventlog.events import (
+    AbandonJob,
+    CancelJob,
+    DeleteQuarantine,
+    ResumeParser,
+    RetryJobs,
+    RevokeParser,
+    SetJobPriority,
+    StartRun,
+    TrustParser,
+)
 from reducers.fold import State
 
 Command = (
     parser.DeployParser
     | TrustParser
     | RevokeParser
+    | ResumeParser
     | file.RecordFiles
     | StartRun
     | run.PlanRun
@@ -31,6 +42,8 @@ Command = (
     | job.ReleaseJob
     | CancelJob
     | AbandonJob
+    | RetryJobs
+    | SetJobPriority
     | job.WithdrawJob
     | job.RecordPromotion
     | job.AbandonPromotion
@@ -41,7 +54,7 @@ Command = (
 def decide(command: Command, state: State) -> Decision:
     """Return the events that the command brings about, or why it is refused. Reads nothing but its arguments."""
     match command:
-        case parser.DeployParser() | TrustParser() | RevokeParser():
+        case parser.DeployParser() | TrustParser() | RevokeParser() | ResumeParser():
             return parser.decide(command, state)
         case file.RecordFiles():
             return file.decide(command, state)
@@ -67,6 +80,8 @@ def decide(command: Command, state: State) -> Decision:
             | job.AbandonPromotion()
         ):
             return job.decide(command, state)
+        case RetryJobs() | SetJobPriority():
+            return retry.decide(command, state)
         case DeleteQuarantine():
             return quarantine.decide_delete(command, state)
         case _:

@@ -17,6 +17,7 @@ from eventlog.events import (
     JobDeclined,
     JobDispatched,
     JobFailed,
+    JobPrioritySet,
     JobQueued,
     JobRequeued,
     JobStarted,
@@ -28,6 +29,8 @@ from eventlog.events import (
     OutputsLost,
     OutputsReused,
     ParserDeployed,
+    ParserPaused,
+    ParserResumed,
     ParserRevoked,
     ParserTrusted,
     PromotionAbandoned,
@@ -89,6 +92,9 @@ IGNORES: frozenset[type[Record]] = frozenset(
         QuarantineDeleted,
         QuarantineRecorded,
         SchemaMismatchFound,
+        JobPrioritySet,
+        ParserPaused,
+        ParserResumed,
     }
 )
 

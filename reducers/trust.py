@@ -19,6 +19,7 @@ from eventlog.events import (
     JobDeclined,
     JobDispatched,
     JobFailed,
+    JobPrioritySet,
     JobQueued,
     JobRequeued,
     JobStarted,
@@ -30,6 +31,8 @@ from eventlog.events import (
     OutputsLost,
     OutputsReused,
     ParserDeployed,
+    ParserPaused,
+    ParserResumed,
     ParserRevoked,
     ParserTrusted,
     PromotionAbandoned,
@@ -91,6 +94,9 @@ IGNORES: frozenset[type[Record]] = frozenset(
         QuarantineDeleted,
         QuarantineRecorded,
         SchemaMismatchFound,
+        JobPrioritySet,
+        ParserPaused,
+        ParserResumed,
     }
 )
 
