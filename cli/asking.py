@@ -5,7 +5,22 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 
-from cli.control import Accepted, Asked, GetJob, JobSeen, ParserTold, Refusal, Reply, Request, ask, connect, job_seen
+from cli.control import (
+    Accepted,
+    Asked,
+    GetJob,
+    JobSeen,
+    JobsRetried,
+    ParserTold,
+    Refusal,
+    Reply,
+    Request,
+    RetryAll,
+    RetryJob,
+    ask,
+    connect,
+    job_seen,
+)
 from cli.errors import EXIT_ERROR, EXIT_REFUSED, CliError
 from cli.home import Home
 from cli.reading import nothing_here, reading
@@ -39,8 +54,23 @@ def give_of_parser(home: Home, request: Request, *, purpose: str, made_anew: boo
     return reply
 
 
+def give_retry(home: Home, request: RetryJob | RetryAll, *, purpose: str) -> tuple[JobsRetried, bool]:
+    """Return what is made again, durably, and whether somebody is at work who makes it. Raises as `give` does."""
+    if not (home.log / "GENESIS.json").exists():
+        raise nothing_here(home)
+    reply, running = _carried_out(home, request, purpose, None)
+    assert isinstance(reply, JobsRetried), reply
+    return reply, running
+
+
 def _give(home: Home, request: Request, purpose: str, withhold: JobId | None) -> Reply:
-    """Have the command carried out by whoever holds the log, or by ourselves. Raises CliError for a refusal.
+    return _carried_out(home, request, purpose, withhold)[0]
+
+
+def _carried_out(home: Home, request: Request, purpose: str, withhold: JobId | None) -> tuple[Reply, bool]:
+    """Have the command carried out by whoever holds the log, or by ourselves; say whether it was somebody else.
+
+    Raises CliError for a refusal.
 
     The id stays the same however often the command has to be sent, so that it is carried out once by one sentinel.
     """
@@ -49,7 +79,8 @@ def _give(home: Home, request: Request, purpose: str, withhold: JobId | None) ->
     while True:
         try:
             reply = ask_running(home, asked)
-            return _not_refused(reply if reply is not None else _ask_ourselves(home, asked, purpose, withhold))
+            running = reply is not None
+            return _not_refused(reply or _ask_ourselves(home, asked, purpose, withhold)), running
         except (LogLockedError, PeerGoneError):
             if time.monotonic() > deadline:
                 raise

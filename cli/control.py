@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Protocol
@@ -30,12 +30,13 @@ from eventlog import events
 from eventlog.frames import Stamp, stamp_once
 from eventlog.ids import ArtifactHash, JobId, LogId, ParserName
 from executors.transport import Client, NngClient, Server, TransportError
-from projections.rows import JobWord
+from projections.rows import JobRow, JobWord
 from sinks.uri import open_sink
 
 if TYPE_CHECKING:  # who asks does not wait for DuckDB and Arrow
     from cli.projecting import ProjectionThread
     from commands.handle import Handler, Outcome
+    from eventlog.log import Log
     from projections.queries import Connection
 
 VERSION: Final = 1
@@ -92,7 +93,47 @@ class RevokeParser(Struct, frozen=True, kw_only=True, tag=True):
     reason: Words
 
 
-Request = Ping | GetJob | CancelJob | AbandonJob | TrustParser | RevokeParser
+class RetryJob(Struct, frozen=True, kw_only=True, tag=True):
+    """Make a job again that ended without outputs."""
+
+    job: Number
+    reason: Words
+
+
+class RetryAll(Struct, frozen=True, kw_only=True, tag=True):
+    """Make again what ended without outputs, of one parser or of all (""), from the jobs after a number; `dead`: only
+    what failed. One command holds a bounded number of them: ask again after the last, while there are more."""
+
+    parser: Annotated[str, Meta(max_length=200)]
+    dead: bool
+    after: Annotated[int, Meta(ge=0, le=2**53)]
+    reason: Words
+
+
+class SetPriority(Struct, frozen=True, kw_only=True, tag=True):
+    job: Number
+    priority: int
+
+
+class ResumeParser(Struct, frozen=True, kw_only=True, tag=True):
+    """Let the jobs of a paused parser be handed out again."""
+
+    parser: Name
+    reason: Words
+
+
+Request = (
+    Ping
+    | GetJob
+    | CancelJob
+    | AbandonJob
+    | TrustParser
+    | RevokeParser
+    | RetryJob
+    | RetryAll
+    | SetPriority
+    | ResumeParser
+)
 
 
 class Asked(Struct, frozen=True, kw_only=True):
@@ -134,6 +175,20 @@ class ParserTold(Struct, frozen=True, kw_only=True, tag=True):
     artifacts: tuple[str, ...]
 
 
+class RetriedAs(Struct, frozen=True, kw_only=True):
+    job: int
+    new_job: int
+
+
+class JobsRetried(Struct, frozen=True, kw_only=True, tag=True):
+    """What is made again, durably. `passed_over` of those looked at could not be; `last` is the one looked at last, 0
+    where there was none."""
+
+    queued: tuple[RetriedAs, ...]
+    passed_over: int
+    last: int
+
+
 class Refusal(Struct, frozen=True, kw_only=True, tag=True):
     """The one error shape: `code` is for programs, `message` for people, `next_step` says what to do."""
 
@@ -142,7 +197,7 @@ class Refusal(Struct, frozen=True, kw_only=True, tag=True):
     next_step: str = ""
 
 
-Reply = Pong | JobSeen | Accepted | ParserTold | Refusal
+Reply = Pong | JobSeen | Accepted | ParserTold | JobsRetried | Refusal
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -169,6 +224,9 @@ class Authority(Protocol):
     @property
     def purpose(self) -> str: ...
     def abandon(self, job: JobId, *, reason: str, actor: str, stamp: Stamp) -> Future[Outcome]: ...
+    @property
+    def log(self) -> Log: ...
+    def have_kept(self, parsers: Collection[ParserName]) -> list[ParserName]: ...
     def end_revoked(self, artifacts: frozenset[ArtifactHash], *, actor: str) -> None: ...
 
 
@@ -229,8 +287,79 @@ def _revoke(authority: Authority, asked: Asked) -> Reply:
 
 
 def _artifacts(outcome: Outcome) -> tuple[ArtifactHash, ...]:
-    changed = (events.ParserTrusted, events.ParserRevoked)
+    changed = (events.ParserTrusted, events.ParserRevoked, events.ParserResumed)
     return tuple(event.artifact_hash for event in outcome.events if isinstance(event, changed))
+
+
+def _retry_job(authority: Authority, asked: Asked) -> Reply:
+    request = asked.request
+    assert isinstance(request, RetryJob)
+    from projections import queries
+
+    job = JobId(request.job)
+    rows = authority.projection.ask(lambda connection: queries.jobs_of_ids(connection, [job]))
+    if not rows:
+        return Refusal(code="not_found", message=f"there is no job {job}", next_step="casparian jobs")
+    return _retried(authority, asked, rows, request.reason)
+
+
+def _retry_all(authority: Authority, asked: Asked) -> Reply:
+    request = asked.request
+    assert isinstance(request, RetryAll)
+    from projections import queries
+
+    rows = authority.projection.ask(
+        lambda connection: queries.retry_candidates(
+            connection,
+            parser=ParserName(request.parser) if request.parser else None,
+            dead=request.dead,
+            after=JobId(request.after),
+        )
+    )
+    nothing = JobsRetried(queued=(), passed_over=len(rows), last=rows[-1].job_id if rows else 0)
+    reply = _retried(authority, asked, rows, request.reason) if rows else nothing
+    return nothing if isinstance(reply, Refusal) and reply.code in CANNOT_BE_RETRIED else reply
+
+
+# Why one job among many is not made again: the others are.
+CANNOT_BE_RETRIED: Final = frozenset(
+    {"already_completed", "already_committing", "already_queued", "job_aborting", "parser_changed", "untrusted_parser"}
+)
+
+
+def _retried(authority: Authority, asked: Asked, rows: Sequence[JobRow], reason: str) -> Reply:
+    from cli.retrying import retry_jobs
+
+    def submit(command: events.RetryJobs, look: int) -> Outcome:
+        stamp = stamp_once(f"{asked.id}.{look}", msgspec.json.encode(asked))
+        return authority.handler.submit(command, actor=asked.actor, stamp=stamp).result(ANSWER_SECONDS)
+
+    outcome, looked_at = retry_jobs(authority, rows, reason=reason, actor=asked.actor, now=clock.now, submit=submit)
+    queued = tuple(
+        RetriedAs(job=event.retry_of, new_job=event.job)
+        for event in outcome.events
+        if isinstance(event, events.JobQueued) and event.retry_of is not None
+    )
+    return _told(outcome) or JobsRetried(queued=queued, passed_over=len(looked_at) - len(queued), last=max(looked_at))
+
+
+def _set_priority(authority: Authority, asked: Asked) -> Reply:
+    request = asked.request
+    assert isinstance(request, SetPriority)
+    job = JobId(request.job)
+    command = events.SetJobPriority(job=job, priority=request.priority, by=asked.actor, now=clock.now())
+    outcome = authority.handler.submit(command, actor=asked.actor, stamp=_stamp(asked)).result(ANSWER_SECONDS)
+    return _told(outcome) or Accepted(job=job)
+
+
+def _resume(authority: Authority, asked: Asked) -> Reply:
+    request = asked.request
+    assert isinstance(request, ResumeParser)
+    command = events.ResumeParser(
+        parser=ParserName(request.parser), by=asked.actor, reason=request.reason, now=clock.now()
+    )
+    outcome = authority.handler.submit(command, actor=asked.actor, stamp=_stamp(asked)).result(ANSWER_SECONDS)
+    return _told(outcome) or ParserTold(parser=request.parser, artifacts=_artifacts(outcome))
 
 
 ROUTES: Final[dict[type[Request], Route]] = {
@@ -240,6 +369,10 @@ ROUTES: Final[dict[type[Request], Route]] = {
     AbandonJob: _abandon,
     TrustParser: _trust,
     RevokeParser: _revoke,
+    RetryJob: _retry_job,
+    RetryAll: _retry_all,
+    SetPriority: _set_priority,
+    ResumeParser: _resume,
 }
 
 

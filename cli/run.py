@@ -85,6 +85,9 @@ def run(
     remake_lost: Annotated[
         bool, typer.Option("--remake-lost", help="Make anew what was published and is not there any more.")
     ] = False,
+    priority: Annotated[
+        int, typer.Option("--priority", metavar="N", min=-1000, max=1000, help="Higher goes first. Default: 0.")
+    ] = 0,
     dev: Annotated[
         bool, typer.Option("--dev", help="Try out a parser of your own: nothing is asked, its version is marked.")
     ] = False,
@@ -130,6 +133,7 @@ def run(
         settings=given,
         quarantine=(quarantine_words(place), trying(dev=dev), flags),
         remake_lost=remake_lost,
+        priority=priority,
     )
     _check_inputs(request.inputs)
     refuse_own_folder(place, target.path)

@@ -183,7 +183,7 @@ def paused_refusal(paused: ParserPaused) -> Refused:
         "parser_paused",
         f"parser {paused.parser} {paused.version} is paused since {paused.paused_at}, because its last "
         f"{paused.failures} jobs failed in ways that speak against it, the last of them {paused.job}: {paused.reason}",
-        f"casparian parser health; when it can go on: casparian parser resume {paused.parser}",
+        "casparian parser health",
     )
 
 

@@ -11,7 +11,7 @@ from commands.job import priority_fault
 from commands.outcome import Decision, Refused
 from commands.parser import may_run, untrusted
 from eventlog.events import JobPrioritySet, JobQueued, RetriedJob, RetryJobs, SetJobPriority
-from eventlog.ids import JobId, MaterializationKey, Seq
+from eventlog.ids import JobId, MaterializationKey
 from reducers.fold import State
 from reducers.job import Aborting, Dispatched, Promoting, Queued, Running
 
@@ -34,12 +34,13 @@ def decide(command: Command, state: State) -> Decision:
 def decide_retry(command: RetryJobs, state: State) -> Decision:
     """Queue each job again that ended without outputs, under a new number. Refused only if none of them can be.
 
-    Refuses what was looked up before the newest output was recorded: a job may have been made since.
+    What was looked up stands for as long as no job was queued since: outputs are recorded all the time while others
+    work, but under keys that nobody holds only by a job that is queued first.
     """
     if not 0 < len(command.jobs) <= RETRIED_JOBS_MAX:
         return Refused("batch_too_large", f"1 to {RETRIED_JOBS_MAX} jobs are made again at once")
-    if command.at_seq < state.changed.get("output", Seq(0)):
-        return Refused("stale_plan", f"the jobs were looked up at {command.at_seq}, before the newest output")
+    if command.next_job != state.jobs.next_id:
+        return Refused("stale_plan", f"jobs were queued since the ended ones were looked up at {command.at_seq}")
     events: list[JobQueued] = []
     refusals: list[Refused] = []
     claimed: set[MaterializationKey] = set()
@@ -60,22 +61,15 @@ def _queued_again(spec: JobQueued, job: JobId, command: RetryJobs) -> JobQueued:
 def _retry_refused(retried: RetriedJob, state: State) -> Refused | None:
     """Return why a job is not made again: it is open or done, its keys are another's, its parser is not what it was."""
     spec = retried.spec
-    if (refused := _still_open(spec.job, state)) is not None:
-        return refused
+    holders = (state.jobs.by_key.get(key.materialization_key) for key in spec.keys)
+    for job in filter(None, (spec.job, *holders)):
+        if (refused := _still_open(job, state)) is not None:
+            return refused
     if retried.stood == "open":
         return Refused("stale_plan", f"job {spec.job} has ended since it was looked up")
     if retried.stood == "completed" or retried.recorded:
         return Refused("already_completed", f"the outputs of job {spec.job} exist", f"casparian job show {spec.job}")
-    holders = [
-        state.jobs.by_key[key.materialization_key] for key in spec.keys if _claimed(key.materialization_key, state)
-    ]
-    if holders:
-        return _still_open(holders[0], state)
     return _parser_refused(spec, state)
-
-
-def _claimed(key: MaterializationKey, state: State) -> bool:
-    return key in state.jobs.by_key
 
 
 def _still_open(job: JobId, state: State) -> Refused | None:

@@ -723,7 +723,7 @@ class AbandonJob(Record, frozen=True, kw_only=True):
 
 class RetriedJob(Struct, frozen=True, kw_only=True):
     """A job that is to be made again, as the shell found it: what was queued, how it stood, and whether its outputs
-    exist, by whatever job."""
+    exist, by whatever job. `open`: it has not ended, or another job of its keys has not."""
 
     spec: ByPart[JobQueued]
     stood: Public[Literal["open", "completed", "failed", "aborted"]]
@@ -731,11 +731,12 @@ class RetriedJob(Struct, frozen=True, kw_only=True):
 
 
 class RetryJobs(Record, frozen=True, kw_only=True):
-    """Queue jobs again that ended without outputs. Ended jobs are not in the state: the shell looks them up at `at_seq`
-    and passes them in."""
+    """Queue jobs again that ended without outputs. Ended jobs are not in the state: the shell looks them up at
+    `at_seq`, where the next job was to be `next_job`, and passes them in."""
 
     jobs: ByPart[tuple[RetriedJob, ...]]
     at_seq: Public[Seq]
+    next_job: Public[JobId]
     by: Hashed[str]
     reason: Hashed[str]
     now: Public[Instant]

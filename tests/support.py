@@ -406,8 +406,15 @@ def retried(
     return RetriedJob(spec=spec, stood=stood, recorded=recorded)
 
 
-def retry(*jobs: RetriedJob, at_seq: int = 10_000) -> RetryJobs:
-    return RetryJobs(jobs=jobs or (retried(),), at_seq=Seq(at_seq), by="cli:ada", reason="mended", now=LATER)
+def retry(*jobs: RetriedJob, next_job: int = 2) -> RetryJobs:
+    return RetryJobs(
+        jobs=jobs or (retried(),),
+        at_seq=Seq(10),
+        next_job=JobId(next_job),
+        by="cli:ada",
+        reason="mended",
+        now=LATER,
+    )
 
 
 def prioritise(job: int = 1, priority: int = 7) -> SetJobPriority:
@@ -517,7 +524,13 @@ def any_command() -> st.SearchStrategy[Command]:
         ),
         st.builds(fail, jobs, leases, st.sampled_from(["permanent", "transient", "unknown"])),
         st.builds(shape_failure, jobs, leases),
-        st.builds(lambda j, stood, n: retry(retried(j, stood=stood, number=n)), jobs, _STOOD, st.integers(1, 5)),
+        st.builds(
+            lambda j, stood, n, next_job: retry(retried(j, stood=stood, number=n), next_job=next_job),
+            jobs,
+            _STOOD,
+            st.integers(1, 5),
+            st.integers(2, 6),
+        ),
         st.builds(prioritise, jobs, st.integers(-2, 2)),
         st.builds(resume, st.sampled_from(["evtx", "lines", "none"])),
         st.builds(lambda j, lease, d: release(j, lease, declined=d), jobs, leases, st.booleans()),

@@ -745,6 +745,7 @@ def one_of_each() -> list[Event | LoggedCommand]:
         RetryJobs(
             jobs=(RetriedJob(spec=queued(1), stood="failed", recorded=False),),
             at_seq=Seq(9),
+            next_job=JobId(2),
             by="cli:ada",
             reason="the disk is back",
             now=now(),
