@@ -9,7 +9,20 @@ from cli.client import connect
 from cli.errors import EXIT_ERROR, EXIT_REFUSED, CliError
 from cli.front import HOLDER_SECONDS_MAX, RETRY_SECONDS, front_of
 from cli.home import Home
-from cli.messages import Accepted, Asked, GetJob, JobSeen, ParserTold, Refusal, Reply, Request, ask
+from cli.messages import (
+    Accepted,
+    Asked,
+    GetJob,
+    JobSeen,
+    JobsRetried,
+    ParserTold,
+    Refusal,
+    Reply,
+    Request,
+    RetryAll,
+    RetryJob,
+    ask,
+)
 from cli.reading import nothing_here, reading
 from eventlog.ids import JobId
 from executors.transport import PeerGoneError
@@ -37,8 +50,23 @@ def give_of_parser(home: Home, request: Request, *, purpose: str, made_anew: boo
     return reply
 
 
+def give_retry(home: Home, request: RetryJob | RetryAll, *, purpose: str) -> tuple[JobsRetried, bool]:
+    """Return what is made again, durably, and whether somebody is at work who makes it. Raises as `give` does."""
+    if not (home.log / "GENESIS.json").exists():
+        raise nothing_here(home)
+    reply, running = _carried_out(home, request, purpose, None)
+    assert isinstance(reply, JobsRetried), reply
+    return reply, running
+
+
 def _give(home: Home, request: Request, purpose: str, withhold: JobId | None) -> Reply:
-    """Have the command carried out by whoever holds the log, or by ourselves. Raises CliError for a refusal.
+    return _carried_out(home, request, purpose, withhold)[0]
+
+
+def _carried_out(home: Home, request: Request, purpose: str, withhold: JobId | None) -> tuple[Reply, bool]:
+    """Have the command carried out by whoever holds the log, or by ourselves; say whether it was somebody else.
+
+    Raises CliError for a refusal.
 
     The id stays the same however often the command has to be sent, so that it is carried out once.
     """
@@ -49,7 +77,7 @@ def _give(home: Home, request: Request, purpose: str, withhold: JobId | None) ->
     while True:
         try:
             with front_of(home, lambda: Sentinel(home, purpose=purpose, withhold=withhold)) as front:
-                return _not_refused(front.ask(asked))
+                return _not_refused(front.ask(asked)), front.is_remote
         except PeerGoneError:
             if time.monotonic() > deadline:
                 raise

@@ -33,6 +33,8 @@ class Front(Protocol):
 
     @property
     def stopping(self) -> Stopping: ...
+    @property
+    def is_remote(self) -> bool: ...
     def ask(self, asked: Asked) -> Reply:
         """Return the reply. Raises PeerGoneError and other TransportErrors where a sentinel does not answer."""
         ...
@@ -44,6 +46,8 @@ class Front(Protocol):
 
 class Remote:
     """The sentinel that holds the home's log, in another process."""
+
+    is_remote = True
 
     def __init__(self, client: ControlClient, stopping: Stopping) -> None:
         self.stopping = stopping
@@ -58,6 +62,8 @@ class Remote:
 
 class Embedded:
     """This process, being the home's sentinel for one command."""
+
+    is_remote = False
 
     def __init__(self, sentinel: Sentinel, stopping: Stopping) -> None:
         self.stopping = stopping

@@ -284,4 +284,5 @@ def _request(wanted: StartRun) -> Request:
         settings=wanted.settings,
         quarantine=wanted.quarantine,
         remake_lost=wanted.remake_lost,
+        priority=wanted.priority,
     )

@@ -74,6 +74,35 @@ class RevokeParser(Struct, frozen=True, kw_only=True, tag=True):
     reason: Words
 
 
+class RetryJob(Struct, frozen=True, kw_only=True, tag=True):
+    """Make a job again that ended without outputs."""
+
+    job: Number
+    reason: Words
+
+
+class RetryAll(Struct, frozen=True, kw_only=True, tag=True):
+    """Make again what ended without outputs, of one parser or of all (""), from the jobs after a number; `dead`: only
+    what failed. One command holds a bounded number of them: ask again after the last, while there are more."""
+
+    parser: Annotated[str, Meta(max_length=200)]
+    dead: bool
+    after: Annotated[int, Meta(ge=0, le=2**53)]
+    reason: Words
+
+
+class SetPriority(Struct, frozen=True, kw_only=True, tag=True):
+    job: Number
+    priority: int
+
+
+class ResumeParser(Struct, frozen=True, kw_only=True, tag=True):
+    """Let the jobs of a paused parser be handed out again."""
+
+    parser: Name
+    reason: Words
+
+
 class AdmitParser(Struct, frozen=True, kw_only=True, tag=True):
     """Make a parser of one's own current under its name, as it lies in its file: that artifact and no other."""
 
@@ -97,6 +126,7 @@ class StartRun(Struct, frozen=True, kw_only=True, tag=True):
     settings: dict[str, str]
     quarantine: tuple[PolicyWords, ...]
     remake_lost: bool = False
+    priority: Annotated[int, Meta(ge=-1000, le=1000)] = 0
     memory_bytes_max: int = 0
     seconds_max: float = 0.0
 
@@ -158,6 +188,10 @@ Request = (
     | AbandonJob
     | TrustParser
     | RevokeParser
+    | RetryJob
+    | RetryAll
+    | SetPriority
+    | ResumeParser
     | AdmitParser
     | StartRun
     | WatchRun
@@ -210,6 +244,20 @@ class ParserTold(Struct, frozen=True, kw_only=True, tag=True):
 
     parser: str
     artifacts: tuple[str, ...]
+
+
+class RetriedAs(Struct, frozen=True, kw_only=True):
+    job: int
+    new_job: int
+
+
+class JobsRetried(Struct, frozen=True, kw_only=True, tag=True):
+    """What is made again, durably. `passed_over` of those looked at could not be; `last` is the one looked at last, 0
+    where there was none."""
+
+    queued: tuple[RetriedAs, ...]
+    passed_over: int
+    last: int
 
 
 class Refusal(Struct, frozen=True, kw_only=True, tag=True):
@@ -320,7 +368,19 @@ class StatusSeen(Struct, frozen=True, kw_only=True, tag=True):
     oldest_queued_at: str | None
 
 
-Reply = Pong | JobSeen | Accepted | ParserTold | RunTaken | RunSeen | ReportPart | ExecutorsSeen | StatusSeen | Refusal
+Reply = (
+    Pong
+    | JobSeen
+    | Accepted
+    | ParserTold
+    | JobsRetried
+    | RunTaken
+    | RunSeen
+    | ReportPart
+    | ExecutorsSeen
+    | StatusSeen
+    | Refusal
+)
 
 
 class Answer(Struct, frozen=True, kw_only=True):

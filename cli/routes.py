@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
@@ -23,6 +23,7 @@ from cli.messages import (
     GetStatus,
     HaltRun,
     JobSeen,
+    JobsRetried,
     ListExecutors,
     ParserTold,
     Ping,
@@ -32,7 +33,12 @@ from cli.messages import (
     RemoveExecutor,
     Reply,
     Request,
+    ResumeParser,
+    RetriedAs,
+    RetryAll,
+    RetryJob,
     RevokeParser,
+    SetPriority,
     StartRun,
     StatusSeen,
     Stop,
@@ -51,7 +57,9 @@ if TYPE_CHECKING:
     from cli.projecting import ProjectionThread
     from commands.handle import Handler, Outcome
     from commands.outcome import Refused
+    from eventlog.log import Log
     from projections.queries import Connection
+    from projections.rows import JobRow
 
 
 ANSWER_SECONDS: Final = 30.0  # a sink that is asked to undo a promotion may be on a slow disk
@@ -78,6 +86,9 @@ class Authority(Protocol):
     def dismiss(self, executor: ExecutorId, reason: str) -> bool: ...
     def stop(self, reason: str) -> None: ...
     def abandon(self, job: JobId, *, reason: str, actor: str, stamp: Stamp) -> Future[Outcome]: ...
+    @property
+    def log(self) -> Log: ...
+    def have_kept(self, parsers: Collection[ParserName]) -> list[ParserName]: ...
     def end_revoked(self, artifacts: frozenset[ArtifactHash], *, actor: str) -> None: ...
 
 
@@ -223,8 +234,79 @@ def _stop(authority: Authority, asked: Asked) -> Reply:
 
 
 def _artifacts(outcome: Outcome) -> tuple[ArtifactHash, ...]:
-    changed = (events.ParserTrusted, events.ParserRevoked)
+    changed = (events.ParserTrusted, events.ParserRevoked, events.ParserResumed)
     return tuple(event.artifact_hash for event in outcome.events if isinstance(event, changed))
+
+
+def _retry_job(authority: Authority, asked: Asked) -> Reply:
+    request = asked.request
+    assert isinstance(request, RetryJob)
+    from projections import queries
+
+    job = JobId(request.job)
+    rows = authority.projection.ask(lambda connection: queries.jobs_of_ids(connection, [job]))
+    if not rows:
+        return Refusal(code="not_found", message=f"there is no job {job}", next_step="casparian jobs")
+    return _retried(authority, asked, rows, request.reason)
+
+
+def _retry_all(authority: Authority, asked: Asked) -> Reply:
+    request = asked.request
+    assert isinstance(request, RetryAll)
+    from projections import queries
+
+    rows = authority.projection.ask(
+        lambda connection: queries.retry_candidates(
+            connection,
+            parser=ParserName(request.parser) if request.parser else None,
+            dead=request.dead,
+            after=JobId(request.after),
+        )
+    )
+    nothing = JobsRetried(queued=(), passed_over=len(rows), last=rows[-1].job_id if rows else 0)
+    reply = _retried(authority, asked, rows, request.reason) if rows else nothing
+    return nothing if isinstance(reply, Refusal) and reply.code in CANNOT_BE_RETRIED else reply
+
+
+# Why one job among many is not made again: the others are.
+CANNOT_BE_RETRIED: Final = frozenset(
+    {"already_completed", "already_committing", "already_queued", "job_aborting", "parser_changed", "untrusted_parser"}
+)
+
+
+def _retried(authority: Authority, asked: Asked, rows: Sequence[JobRow], reason: str) -> Reply:
+    from cli.retrying import retry_jobs
+
+    def submit(command: events.RetryJobs, look: int) -> Outcome:
+        stamp = stamp_once(f"{asked.id}.{look}", msgspec.json.encode(asked))
+        return authority.handler.submit(command, actor=asked.actor, stamp=stamp).result(ANSWER_SECONDS)
+
+    outcome, looked_at = retry_jobs(authority, rows, reason=reason, actor=asked.actor, now=clock.now, submit=submit)
+    queued = tuple(
+        RetriedAs(job=event.retry_of, new_job=event.job)
+        for event in outcome.events
+        if isinstance(event, events.JobQueued) and event.retry_of is not None
+    )
+    return _told(outcome) or JobsRetried(queued=queued, passed_over=len(looked_at) - len(queued), last=max(looked_at))
+
+
+def _set_priority(authority: Authority, asked: Asked) -> Reply:
+    request = asked.request
+    assert isinstance(request, SetPriority)
+    job = JobId(request.job)
+    command = events.SetJobPriority(job=job, priority=request.priority, by=asked.actor, now=clock.now())
+    outcome = authority.handler.submit(command, actor=asked.actor, stamp=_stamp(asked)).result(ANSWER_SECONDS)
+    return _told(outcome) or Accepted(job=job)
+
+
+def _resume(authority: Authority, asked: Asked) -> Reply:
+    request = asked.request
+    assert isinstance(request, ResumeParser)
+    command = events.ResumeParser(
+        parser=ParserName(request.parser), by=asked.actor, reason=request.reason, now=clock.now()
+    )
+    outcome = authority.handler.submit(command, actor=asked.actor, stamp=_stamp(asked)).result(ANSWER_SECONDS)
+    return _told(outcome) or ParserTold(parser=request.parser, artifacts=_artifacts(outcome))
 
 
 ROUTES: Final[dict[type[Request], Route]] = {
@@ -234,6 +316,10 @@ ROUTES: Final[dict[type[Request], Route]] = {
     AbandonJob: _abandon,
     TrustParser: _trust,
     RevokeParser: _revoke,
+    RetryJob: _retry_job,
+    RetryAll: _retry_all,
+    SetPriority: _set_priority,
+    ResumeParser: _resume,
     AdmitParser: _admit,
     StartRun: _start_run,
     WatchRun: _watch_run,

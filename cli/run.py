@@ -85,6 +85,9 @@ def run(
     remake_lost: Annotated[
         bool, typer.Option("--remake-lost", help="Make anew what was published and is not there any more.")
     ] = False,
+    priority: Annotated[
+        int, typer.Option("--priority", metavar="N", min=-1000, max=1000, help="Higher goes first. Default: 0.")
+    ] = 0,
     dev: Annotated[
         bool, typer.Option("--dev", help="Try out a parser of your own: nothing is asked, its version is marked.")
     ] = False,
@@ -140,6 +143,7 @@ def run(
         remake_lost=remake_lost,
         memory_bytes_max=memory_bytes_max,
         seconds_max=seconds_max,
+        priority=priority,
     )
     report = _carry_out(place, wanted, own, workers=workers or _cores(), schema_file=schema, as_json=as_json)
     raise typer.Exit(report.exit)

@@ -12,7 +12,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -408,6 +408,15 @@ class Sentinel:
             package = kept_parser(self.home, deployed)
             if package is not None:
                 self.packages[package.name] = package
+
+    def have_kept(self, parsers: Collection[ParserName]) -> list[ParserName]:
+        """Have these parsers ready for their jobs to be handed out; return those of which the home has no copy."""
+        lacking = [name for name in parsers if name not in self.packages]
+        deployed = self.handler.inspect(lambda state: [state.parsers[each].deployed for each in lacking])
+        for package in [kept_parser(self.home, each) for each in deployed]:
+            if package is not None:
+                self.packages[package.name] = package
+        return [name for name in lacking if name not in self.packages]
 
     def _outdated(self, state: State) -> list[JobId]:
         hashes = {package.artifact_hash for package in self.packages.values()}

@@ -18,7 +18,7 @@ from msgspec import Struct
 from cli import clock
 from cli.config import parser_words
 from cli.dispatching import JobLimits
-from cli.errors import EXIT_INTERRUPTED, EXIT_USAGE, CliError
+from cli.errors import EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_USAGE, CliError
 from cli.file_reports import file_report, lost_output, quarantine_reports, refused_report, tally_of, told_shown_again
 from cli.planning import Plan, Wanted, compare, keys_of, targets_of, wanted_of
 from cli.render import count
@@ -85,6 +85,7 @@ class Request(Struct, frozen=True, kw_only=True):
     settings: dict[str, str]
     quarantine: tuple[PolicyWords, ...]  # what the configuration says of rejected rows, then the command line
     remake_lost: bool = False  # what was published and is not there any more is made anew
+    priority: int = 0  # of its jobs
 
 
 class Talk(Protocol):
@@ -163,6 +164,8 @@ class RunSession:
         self._refused: list[RefusedFile] = []
         self._passed_over = 0
         self._began = time.monotonic()
+        self._also: set[JobId] = set()  # jobs of earlier runs
+        self._held: dict[JobId, str] = {}  # jobs that a paused parser holds back, with why
 
     def execute(self) -> RunReport:
         """Return the report. Raises CliError for a refused request, InterruptedRunError when it was halted."""
@@ -287,7 +290,8 @@ class RunSession:
         outcome = self._sentinel.handler.submit(command, actor=self._actor, stamp=self._stamp).result()
         if outcome.refused is not None:
             refused = outcome.refused
-            raise CliError(refused.code, refused.why, refused.next_step, exit_code=EXIT_USAGE)
+            exit_code = EXIT_REFUSED if refused.code == "parser_paused" else EXIT_USAGE
+            raise CliError(refused.code, refused.why, refused.next_step, exit_code=exit_code)
         self._cause = outcome.seq - len(outcome.events)
         started = outcome.events[0]
         assert isinstance(started, RunStarted)
@@ -406,12 +410,20 @@ class RunSession:
             return _job_bytes(job) + settings_bytes
 
         for chunk in batches(plan.new, count_max=JOBS_MAX, bytes_max=JOBS_BYTES_MAX, size_of=size_of):
-            outcome = self._call(EnqueueJobs(run=started.run, jobs=tuple(chunk), now=clock.now()))
+            outcome = self._call(
+                EnqueueJobs(run=started.run, jobs=tuple(chunk), priority=self._request.priority, now=clock.now())
+            )
             queued = [event.job for event in outcome.events if isinstance(event, JobQueued)]
             self._watch.expect(queued)
             jobs.extend(queued)
             self._sentinel.hire()
             self._halt.heed()
+        left = self._sentinel.handler.inspect(lambda state: left_over(state, started.sink_uri))
+        if not self._sentinel.lasting and (others := sorted(set(left) - set(jobs))):
+            self._talk.note(f"{count(len(others), 'job')} of earlier runs waited: this run makes them as well")
+            self._also.update(others)
+            self._watch.expect(others)
+            jobs.extend(others)
         self._sentinel.hire()
         self._watch.settle(self._sentinel.handler.inspect(lambda state: {job for job in jobs if state.jobs.get(job)}))
 
@@ -419,11 +431,13 @@ class RunSession:
 
     def _wait(self, plan: Plan) -> None:
         """Wait until every job has ended or cannot be published now."""
-        total = len(plan.new) + len(plan.attached_jobs)
+        total = len(plan.new) + len(plan.attached_jobs) + len(self._also)
         while True:
             still_open = self._watch.wait(TICK_SECONDS)
             self._tell_setbacks()
-            waiting = still_open - self._sentinel.promoter.stuck.keys()
+            held = self._sentinel.handler.inspect(held_back)
+            self._held = {job: held[job] for job in sorted(still_open - self._also) if job in held}
+            waiting = still_open - self._sentinel.promoter.stuck.keys() - held.keys()
             rows = self._sentinel.dispatcher.rows_in_flight(still_open)
             self._talk.working(done=total - len(still_open), total=total, rows=rows)
             if not waiting:
@@ -443,7 +457,7 @@ class RunSession:
 
     def _interrupt(self, started: RunStarted, plan: Plan | None) -> str:
         """Stop the run's own jobs, but for those that are committed; return a sentence about it."""
-        attached = plan.attached_jobs if plan else ()
+        attached = {*(plan.attached_jobs if plan else ()), *self._also}
         if self._halt.leaves_jobs:
             waiting = self._sentinel.handler.inspect(lambda state: len(_stoppable(state, started.run, attached)))
             said = f"{count(waiting, 'job')} waiting for the next start"
@@ -465,6 +479,12 @@ class RunSession:
         if self._sentinel.promoter.stuck:
             reason = "its outputs wait for a target that cannot be reached"
             self._close(started, reason)
+        elif self._held:
+            reason = next(iter(self._held.values()))
+            self._close(started, reason)
+            self._talk.note(f"{count(len(self._held), 'job')} not made: {reason}")
+            self._talk.note(f"next: {self._sentinel.home.hint('casparian parser health')}")
+            report = msgspec.structs.replace(report, exit=EXIT_REFUSED)
         else:
             report = self._show_again(started, plan, report)
             tally = tally_of(report.files, report.superseded)
@@ -474,7 +494,7 @@ class RunSession:
     def _report(self, started: RunStarted, plan: Plan, package: ParserPackage, *, interrupted: str = "") -> RunReport:
         results = self._results(started, plan)
         stuck = self._sentinel.promoter.stuck
-        reports = [file_report(item, plan, results, stuck=stuck) for item in plan.wanted]
+        reports = [file_report(item, plan, results, stuck=stuck, held=self._held) for item in plan.wanted]
         files = tuple(sorted([*reports, *map(refused_report, self._refused)], key=lambda file: file.path))
         superseded = self._sentinel.projection.ask(
             lambda connection: queries.superseded_by_run(connection, started.run)
@@ -569,6 +589,29 @@ def _stoppable(state: State, run: RunId, attached: Collection[JobId]) -> dict[Jo
 
 def _executors(state: State) -> int:
     return len(state.executors)
+
+
+def left_over(state: State, sink_uri: str) -> list[JobId]:
+    """Return the open jobs that no run waits for and this one takes up: those that a person had made again, and what a
+    crash left for the same target."""
+    return [
+        job.spec.job
+        for job in state.jobs.open_jobs()
+        if job.spec.retry_of is not None or (job.spec.sink_uri == sink_uri and job.spec.run not in state.runs)
+    ]
+
+
+def held_back(state: State) -> dict[JobId, str]:
+    """Return the waiting jobs of paused parsers, with why; what is being made goes on."""
+    paused = {
+        name: f"parser {name} is paused: {parser.paused.reason}"
+        for name, parser in state.parsers.items()
+        if parser.paused is not None
+    }
+    if not paused:
+        return {}
+    waiting = state.jobs.queued.values()
+    return {job.spec.job: paused[job.spec.parser] for job in waiting if job.spec.parser in paused}
 
 
 def _event_bytes(item: SeenFile | RefusedFile) -> int:

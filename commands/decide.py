@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from commands import epoch, executor, file, job, parser, quarantine, run
+from commands import epoch, executor, file, job, parser, quarantine, retry, run
 from commands.outcome import Decision
 from eventlog.events import (
     AbandonJob,
     CancelJob,
     DeleteQuarantine,
     DrainExecutor,
+    ResumeParser,
+    RetryJobs,
     RevokeParser,
+    SetJobPriority,
     StartRun,
     TrustParser,
 )
@@ -21,6 +24,7 @@ Command = (
     parser.DeployParser
     | TrustParser
     | RevokeParser
+    | ResumeParser
     | file.RecordFiles
     | StartRun
     | run.PlanRun
@@ -40,6 +44,8 @@ Command = (
     | job.ReleaseJob
     | CancelJob
     | AbandonJob
+    | RetryJobs
+    | SetJobPriority
     | job.WithdrawJob
     | job.RecordPromotion
     | job.AbandonPromotion
@@ -50,7 +56,7 @@ Command = (
 def decide(command: Command, state: State) -> Decision:
     """Return the events that the command brings about, or why it is refused. Reads nothing but its arguments."""
     match command:
-        case parser.DeployParser() | TrustParser() | RevokeParser():
+        case parser.DeployParser() | TrustParser() | RevokeParser() | ResumeParser():
             return parser.decide(command, state)
         case file.RecordFiles():
             return file.decide(command, state)
@@ -78,6 +84,8 @@ def decide(command: Command, state: State) -> Decision:
             | job.AbandonPromotion()
         ):
             return job.decide(command, state)
+        case RetryJobs() | SetJobPriority():
+            return retry.decide(command, state)
         case DeleteQuarantine():
             return quarantine.decide_delete(command, state)
         case _:

@@ -19,17 +19,16 @@ class Offer(Struct, frozen=True, kw_only=True):
 
 
 def plan_dispatch(state: State, offers: Sequence[Offer], *, now: Instant) -> list[DispatchJob]:
-    """Give each offer the next job that is due, in queue order; fewer commands than offers if few are due."""
-    commands: list[DispatchJob] = []
-    waiting = iter(state.jobs.queued.items())
-    for offer in offers:
-        for job_id, job in waiting:
-            if job.not_before <= now:
-                commands.append(DispatchJob(job=job_id, executor=offer.executor, lease=offer.lease, now=now))
-                break
-        else:
-            break
-    return commands
+    """Give each offer the next job that is due, by priority, then by number; fewer commands than offers if few are due.
+
+    A paused parser's jobs stay where they are. Costs the logarithm of the jobs that wait, whatever they wait for.
+    """
+    paused = [name for name, parser in state.parsers.items() if parser.paused is not None]
+    due = state.jobs.waiting.due(now, len(offers), paused=paused)
+    return [
+        DispatchJob(job=job, executor=offer.executor, lease=offer.lease, now=now)
+        for job, offer in zip(due, offers, strict=False)
+    ]
 
 
 def plan_records(state: State, *, now: Instant) -> list[RecordPromotion]:
@@ -38,8 +37,3 @@ def plan_records(state: State, *, now: Instant) -> list[RecordPromotion]:
         RecordPromotion(job=job_id, commit_key=job.committed.commit_key, now=now)
         for job_id, job in state.jobs.rowless.items()
     ]
-
-
-def next_due(state: State) -> Instant | None:
-    """Return when the first waiting job becomes due; None if none waits."""
-    return min((job.not_before for job in state.jobs.queued.values()), default=None)

@@ -7,7 +7,7 @@ from typing import assert_never
 from msgspec import Struct
 
 from commands.outcome import Decision, Refused
-from commands.parser import may_run, untrusted
+from commands.parser import may_run, paused_refusal, untrusted
 from commands.quarantine import policy_fault
 from eventlog.events import (
     OutputsLost,
@@ -128,6 +128,8 @@ def decide_start(command: StartRun, state: State) -> Decision:
     deployed = state.parsers[command.parser].deployed
     if not may_run(command.parser, deployed.artifact_hash, state):
         return untrusted(command.parser, deployed.version)
+    if (paused := state.parsers[command.parser].paused) is not None:
+        return paused_refusal(paused)
     if command.sink_mode != "append":
         return Refused(
             "sink_mode_unsupported",

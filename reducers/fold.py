@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from eventlog.events import Record, WriterOpened
+from eventlog.events import JobCompleted, JobFailed, Record, WriterOpened
 from eventlog.ids import ArtifactHash, ExecutorId, ParserName, RunId, Seq, TargetKey
 from eventlog.records import LogRecord
 from reducers import executor, file, job, output, parser, run, trust
@@ -16,7 +16,8 @@ from reducers.receipts import Receipts
 
 NOUNS = {"parser": parser, "trust": trust, "run": run, "file": file, "executor": executor, "job": job, "output": output}
 
-# An event type -> the nouns that handle it. Built once, so that a new event costs one dictionary look-up.
+# An event type -> the nouns that handle it, in the order above: a job ends after those that look at what it was of.
+# Built once, so that a new event costs one dictionary look-up.
 TABLE: dict[type[Record], tuple[str, ...]] = {}
 for _name, _noun in NOUNS.items():
     for _type in _noun.HANDLES:
@@ -75,7 +76,18 @@ def _put(table: dict[Any, Any], key: object, new: object | None) -> None:
 
 # Any below is what TABLE promises: a noun only ever sees the events that it handles.
 def _parser(state: State, event: Any) -> None:
-    state.parsers[event.parser] = parser.evolve(state.parsers.get(event.parser), event)
+    if type(event) is JobCompleted or type(event) is JobFailed:
+        _parser_of_job(state, event)
+    else:
+        _put(state.parsers, event.parser, parser.evolve(state.parsers.get(event.parser), event))
+
+
+def _parser_of_job(state: State, event: JobCompleted | JobFailed) -> None:
+    """Let a parser know how a job of its current artifact ended: the job is open until its own noun has folded this."""
+    ended = state.jobs.get(event.job)
+    known = state.parsers.get(ended.spec.parser) if ended is not None else None
+    if ended is not None and known is not None and known.deployed.artifact_hash == ended.spec.artifact_hash:
+        state.parsers[ended.spec.parser] = parser.after_job(known, event)
 
 
 def _trust(state: State, event: Any) -> None:
