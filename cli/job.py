@@ -10,7 +10,7 @@ from cli.errors import EXIT_ERROR, EXIT_OK, EXIT_REFUSED, CliError
 from cli.home import Home, find_home
 from cli.options import HomeOption, JsonOption, ReasonOption
 from cli.plain import PlainCommand, PlainGroup
-from cli.reading import reading
+from cli.reading import ask, reading
 from cli.render import count, out, out_json, place_text, printable, size, table
 
 if TYPE_CHECKING:
@@ -48,8 +48,7 @@ def show(job_id: JobArgument, home: HomeOption = None, as_json: JsonOption = Fal
     from eventlog.ids import JobId
     from projections import queries
 
-    with reading(find_home(home)) as reader:
-        detail = queries.job(reader.connection, JobId(job_id))
+    detail = ask(find_home(home), queries.job, job_id=JobId(job_id))
     if detail is None:
         raise CliError("not_found", f"show job {job_id}: there is no such job in this home", "casparian jobs")
     show_job(detail, as_json=as_json)

@@ -175,6 +175,13 @@ class RemoveExecutor(Struct, frozen=True, kw_only=True, tag=True):
     reason: Words
 
 
+class Ask(Struct, frozen=True, kw_only=True, tag=True):
+    """Ask the read model one of the questions of projections/questions.py."""
+
+    question: Name
+    arguments: dict[str, str | int | bool | list[str | int] | None]
+
+
 class Stop(Struct, frozen=True, kw_only=True, tag=True):
     """Have the sentinel end in order: what runs is given back, what waits stays for the next start."""
 
@@ -201,6 +208,7 @@ Request = (
     | ListExecutors
     | DrainExecutor
     | RemoveExecutor
+    | Ask
     | Stop
 )
 
@@ -320,6 +328,12 @@ class ReportPart(Struct, frozen=True, kw_only=True, tag=True):
     data: bytes
 
 
+class Told(Struct, frozen=True, kw_only=True, tag=True):
+    """The read model's answer, in msgpack of the type that the question has."""
+
+    data: bytes
+
+
 class ExecutorSeen(Struct, frozen=True, kw_only=True):
     """An executor and what it holds. `ours`: a child of the sentinel, which starts another in its place."""
 
@@ -377,6 +391,7 @@ Reply = (
     | RunTaken
     | RunSeen
     | ReportPart
+    | Told
     | ExecutorsSeen
     | StatusSeen
     | Refusal

@@ -148,12 +148,11 @@ def health(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
     Exit codes: 0 none is paused, 4 one is.
     """
-    from cli.reading import reading
+    from cli.reading import ask
     from projections import queries
 
     place = find_home(home)
-    with reading(place) as reader:
-        rows = queries.parser_health(reader.connection)
+    rows = ask(place, queries.parser_health)
     paused = [row.parser for row in rows if row.state == "paused"]
     code = EXIT_REFUSED if paused else EXIT_OK
     if as_json:

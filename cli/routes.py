@@ -15,6 +15,7 @@ from cli.messages import (
     AbandonJob,
     Accepted,
     AdmitParser,
+    Ask,
     Asked,
     CancelJob,
     DrainExecutor,
@@ -42,6 +43,7 @@ from cli.messages import (
     StartRun,
     StatusSeen,
     Stop,
+    Told,
     TrustParser,
     WatchRun,
 )
@@ -63,6 +65,8 @@ if TYPE_CHECKING:
 
 
 ANSWER_SECONDS: Final = 30.0  # a sink that is asked to undo a promotion may be on a slow disk
+
+ANSWER_BYTES_MAX: Final = 5 * 1024 * 1024  # they travel as base64, inside of MESSAGE_BYTES_MAX
 
 
 class Authority(Protocol):
@@ -223,6 +227,22 @@ def _remove(authority: Authority, asked: Asked) -> Reply:
     return Refusal(code="not_found", message=why, next_step="casparian executors ls")
 
 
+def _ask(authority: Authority, asked: Asked) -> Reply:
+    """Let the read model answer, up to what is durable now."""
+    from projections.questions import UnknownQuestionError, answer
+
+    request = asked.request
+    assert isinstance(request, Ask)
+    try:
+        data = authority.projection.ask(lambda connection: answer(connection, request.question, request.arguments))
+    except UnknownQuestionError as error:
+        return Refusal(code="unknown_question", message=str(error), next_step="use the same version of casparian")
+    if len(data) > ANSWER_BYTES_MAX:
+        why = f"answer {request.question}: {len(data):,} bytes, at most {ANSWER_BYTES_MAX:,} travel at once"
+        return Refusal(code="too_large", message=why, next_step="ask for less")
+    return Told(data=data)
+
+
 def _stop(authority: Authority, asked: Asked) -> Reply:
     request = asked.request
     assert isinstance(request, Stop)
@@ -329,6 +349,7 @@ ROUTES: Final[dict[type[Request], Route]] = {
     ListExecutors: _executors,
     DrainExecutor: _drain,
     RemoveExecutor: _remove,
+    Ask: _ask,
     Stop: _stop,
 }
 

@@ -272,7 +272,7 @@ class Sentinel:
 
     def status(self) -> StatusSeen:
         """Return how we stand."""
-        stood = self.projection.ask(queries.jobs_by_status)
+        stood = self.projection.ask(queries.job_counts)
         completed, failed, aborted = (stood.get(word, 0) for word in ENDED)
         queued, running, promoting, oldest, executors, seq = self.handler.inspect(_standing)
         queue = QueueStats(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cli.home import Home, find_home
 from cli.options import HomeOption, JsonOption
-from cli.reading import nothing_here, reading
+from cli.reading import ask, nothing_here
 from cli.render import out, out_json, printable
 
 if TYPE_CHECKING:
@@ -56,8 +56,7 @@ def _recorded(place: Home) -> QueueStats:
 
     if not (place.log / "GENESIS.json").exists():
         raise nothing_here(place)
-    with reading(place) as reader:
-        stood = queries.jobs_by_status(reader.connection)
+    stood = ask(place, queries.job_counts)
     return QueueStats(
         queued=stood.get("queued", 0),
         running=sum(stood.get(word, 0) for word in ("dispatched", "running", "aborting")),

@@ -201,11 +201,6 @@ def jobs(connection: Connection, *, status: JobWord | None = None, limit: int = 
     return _ask(connection, "jobs", JobRow, {"status": status, "limit": limit})
 
 
-def jobs_by_status(connection: Connection) -> dict[JobWord, int]:
-    """Count all jobs by how they stand."""
-    return dict(connection.execute("SELECT status, count(*) FROM cf_jobs GROUP BY status").fetchall())
-
-
 def jobs_of_run(connection: Connection, run: RunId) -> list[JobRow]:
     """Return the jobs that a run queued, oldest first."""
     return _ask(connection, "jobs_of_run", JobRow, {"run_id": run})
