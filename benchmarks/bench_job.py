@@ -126,6 +126,7 @@ class Jobs:
         files: Sequence[SeenFile],
         out: Path,
         settings: dict[str, str] | None = None,
+        limits: JobLimits,
     ) -> None:
         self._sentinel = sentinel
         self._watch = watch
@@ -134,6 +135,7 @@ class Jobs:
         package = sentinel.packages[ParserName(parser)]
         self._targets = tuple(_target(schema.output) for schema in package.outputs)
         self._run = self._planned(package.name, f"parquet://{out}")
+        sentinel.dispatcher.limit(self._run, limits)
 
     def work(self) -> None:
         """Queue a job for each file and return when the last is completed."""
@@ -173,6 +175,8 @@ class Jobs:
             at_seq=self._sentinel.handler.inspect(lambda state: state.seq),
             config_hash=ConfigHash("0" * 64),
             targets=self._targets,
+            made_keys=frozenset(),
+            artifact_hash=self._sentinel.packages[started.parser].artifact_hash,
             found=len(self._files),
             reused=0,
             queued=len(self._files),
@@ -244,16 +248,13 @@ def warm(
     limits: JobLimits,
 ) -> Iterator[Jobs]:
     """Start a sentinel, with one parser more if its source is given."""
-    watch = JobWatch()
     sink_uri = f"parquet://{folder / 'out'}"
-    sentinel = Sentinel(
-        Home(folder / "home"), purpose="bench", workers=workers, limits=limits, sink_uri=sink_uri, watch=watch.observe
-    )
+    sentinel = Sentinel(Home(folder / "home"), purpose="bench", workers=workers, sink_uri=sink_uri)
     if source:
         _add_parser(sentinel, folder / "parser", name, source)
     open_sink(sink_uri).mark()
-    with sentinel:
-        yield Jobs(sentinel, watch, parser=name, files=files, out=folder / "out", settings=settings)
+    with sentinel, sentinel.watches.watching() as watch:
+        yield Jobs(sentinel, watch, parser=name, files=files, out=folder / "out", settings=settings, limits=limits)
 
 
 def _bare(log: Path) -> subprocess.Popen[str]:

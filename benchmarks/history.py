@@ -177,6 +177,8 @@ def _plan(run: RunId) -> PlanRun:
         at_seq=Seq(10**9),
         config_hash=ConfigHash("c" * 64),
         targets=targets,
+        made_keys=frozenset(),
+        artifact_hash=ArtifactHash("a" * 64),
         found=RUN_JOBS,
         reused=0,
         queued=RUN_JOBS,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from casparian import __version__
+from casparian import ROOT_LOGGER, __version__
 from cli import (
     balance,
+    executor,
     explain,
     files,
     job,
@@ -33,7 +35,9 @@ from cli import (
     run,
     schema,
     schema_show,
+    service,
     sql,
+    status,
     tape,
 )
 from cli.demo import verb as demo
@@ -62,12 +66,17 @@ def main(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
     ] = False,
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", help="Say also who carries the command out: a sentinel, or this process.")
+    ] = False,
     recording: Annotated[
         Path | None,
         typer.Option("--tape", metavar="FILE", help="Write what this command asks, does and answers as a tape."),
     ] = None,  # read by cli/main.py, which tapes the whole of the command
 ) -> None:
     """Read the options that stand before the verb."""
+    if verbose:
+        logging.getLogger(ROOT_LOGGER).setLevel(logging.INFO)
 
 
 app.command("run", cls=PlainCommand)(run.run)
@@ -78,6 +87,12 @@ app.command("files", cls=PlainCommand)(files.files)
 app.command("outputs", cls=PlainCommand)(outputs.outputs)
 app.command("balance", cls=PlainCommand)(balance.balance)
 app.command("record", cls=PlainCommand)(record.record)
+app.command("start", cls=PlainCommand)(service.start)
+app.command("stop", cls=PlainCommand)(service.stop)
+app.command("status", cls=PlainCommand)(status.status)
+app.command("sentinel", cls=PlainCommand)(service.sentinel)
+app.command("executor", cls=PlainCommand)(executor.executor)
+app.add_typer(executor.app, name="executors")
 app.command("replay", cls=PlainCommand)(replay.replay)
 app.command("demo", cls=PlainCommand)(demo.demo)
 app.add_typer(job.app, name="job")

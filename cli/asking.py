@@ -5,18 +5,29 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 
-from cli.control import Accepted, Asked, GetJob, JobSeen, ParserTold, Refusal, Reply, Request, ask, connect, job_seen
+from cli.client import connect
 from cli.errors import EXIT_ERROR, EXIT_REFUSED, CliError
+from cli.front import HOLDER_SECONDS_MAX, RETRY_SECONDS, front_of
 from cli.home import Home
+from cli.messages import (
+    Accepted,
+    Asked,
+    GetJob,
+    JobSeen,
+    JobsRetried,
+    ParserTold,
+    Refusal,
+    Reply,
+    Request,
+    RetryAll,
+    RetryJob,
+    ask,
+)
 from cli.reading import nothing_here, reading
-from cli.render import talk
-from eventlog.errors import LogLockedError
 from eventlog.ids import JobId
 from executors.transport import PeerGoneError
 from projections.rows import JobWord
 
-HOLDER_SECONDS_MAX = 15.0  # a sentinel that is starting or leaving holds the log, but cannot be asked
-RETRY_SECONDS = 0.1
 POLL_SECONDS = 0.05
 ENDED: frozenset[JobWord] = frozenset({"completed", "failed", "aborted"})
 
@@ -39,18 +50,35 @@ def give_of_parser(home: Home, request: Request, *, purpose: str, made_anew: boo
     return reply
 
 
-def _give(home: Home, request: Request, purpose: str, withhold: JobId | None) -> Reply:
-    """Have the command carried out by whoever holds the log, or by ourselves. Raises CliError for a refusal.
+def give_retry(home: Home, request: RetryJob | RetryAll, *, purpose: str) -> tuple[JobsRetried, bool]:
+    """Return what is made again, durably, and whether somebody is at work who makes it. Raises as `give` does."""
+    if not (home.log / "GENESIS.json").exists():
+        raise nothing_here(home)
+    reply, running = _carried_out(home, request, purpose, None)
+    assert isinstance(reply, JobsRetried), reply
+    return reply, running
 
-    The id stays the same however often the command has to be sent, so that it is carried out once by one sentinel.
+
+def _give(home: Home, request: Request, purpose: str, withhold: JobId | None) -> Reply:
+    return _carried_out(home, request, purpose, withhold)[0]
+
+
+def _carried_out(home: Home, request: Request, purpose: str, withhold: JobId | None) -> tuple[Reply, bool]:
+    """Have the command carried out by whoever holds the log, or by ourselves; say whether it was somebody else.
+
+    Raises CliError for a refusal.
+
+    The id stays the same however often the command has to be sent, so that it is carried out once.
     """
+    from cli.sentinel import Sentinel
+
     asked = ask(request)
     deadline = time.monotonic() + HOLDER_SECONDS_MAX
     while True:
         try:
-            reply = ask_running(home, asked)
-            return _not_refused(reply if reply is not None else _ask_ourselves(home, asked, purpose, withhold))
-        except (LogLockedError, PeerGoneError):
+            with front_of(home, lambda: Sentinel(home, purpose=purpose, withhold=withhold)) as front:
+                return _not_refused(front.ask(asked)), front.is_remote
+        except PeerGoneError:
             if time.monotonic() > deadline:
                 raise
         time.sleep(RETRY_SECONDS)
@@ -80,24 +108,14 @@ def _look(home: Home, job: JobId) -> JobSeen:
     with suppress(PeerGoneError):  # it has left: what the job came to is in the log
         seen = ask_running(home, ask(GetJob(job=job)))
     if seen is None:
+        from cli.routes import job_seen
+
         with reading(home) as reader:
             seen = job_seen(reader.connection, job)
     if isinstance(seen, Refusal):
         raise refusal(seen)
     assert isinstance(seen, JobSeen), seen
     return seen
-
-
-def _ask_ourselves(home: Home, asked: Asked, purpose: str, withhold: JobId | None) -> Reply:
-    """Be the sentinel for one command: nothing is started, what was left open by a crash is put back."""
-    from cli.sentinel import Sentinel
-    from cli.stopping import Stopping
-
-    authority = Sentinel(home, purpose=purpose, withhold=withhold)
-    with Stopping(leave=authority.leave_at_once), authority as sentinel:
-        for sentence in sentinel.recovery.sentences():
-            talk(sentence)
-        return sentinel.control.answer(asked)
 
 
 def _not_refused(reply: Reply) -> Reply:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 
 import msgspec
@@ -17,12 +18,15 @@ from msgspec import Struct
 from cli import clock
 from cli.conclusions import conclusion, is_refused
 from commands.dispatch import Offer, Sharing, plan_dispatch
-from commands.executor import JoinExecutor
+from commands.executor import JoinExecutor, LoseExecutor
 from commands.handle import Handler, Outcome
 from commands.job import DispatchJob, ReleaseJob, StartJob
 from commands.lease import JOBS_MAX, DispatchLease
 from eventlog.events import (
     CancelAccepted,
+    ExecutorDraining,
+    ExecutorJoined,
+    ExecutorLost,
     JobAborted,
     JobDeclined,
     JobDispatched,
@@ -32,7 +36,7 @@ from eventlog.events import (
     OutputsCommitted,
 )
 from eventlog.frames import Frame, stamp_once
-from eventlog.ids import ExecutorId, JobId, LeaseId, LogId, ParserName
+from eventlog.ids import ExecutorId, JobId, LeaseId, LogId, ParserName, RunId
 from executors import protocol
 from executors.declared_schema import resolve_outputs
 from executors.guest.limits import MEMORY_BYTES_MAX, SECONDS_MAX
@@ -41,6 +45,7 @@ from executors.protocol import OpCode
 from reducers.fold import State
 
 LEASE_SECONDS = 30.0  # an executor that is not heard of for so long is killed and its job given to another
+REMOVED_MAX = 1000
 ACTOR = "sentinel"
 
 Reply = Callable[[bytes], None]
@@ -54,6 +59,7 @@ class Question:
         self.lease = lease  # which it is about; of one that waits for work, the one that it would get
         self.since = time.monotonic()
         self.taken = False  # a job was planned for it
+        self.then: Callable[[], object] = _nothing  # what follows when it is answered
         self._reply = reply
         self._lock = threading.Lock()
         self._settled = not with_receipt
@@ -80,6 +86,11 @@ class Question:
         assert self._answer is not None
         op, payload, job = self._answer
         self._reply(protocol.encode(op, payload, job=job, discard=self._discard))
+        self.then()
+
+
+def _nothing() -> None:
+    """Do nothing: what follows most answers."""
 
 
 class _Held(Struct):
@@ -105,13 +116,6 @@ class JobLimits(Struct, frozen=True, kw_only=True):
     jobs_per_lease: int = JOBS_MAX
 
 
-class Progress(Struct, frozen=True):
-    """What running jobs have done so far; published, never logged."""
-
-    jobs: int
-    rows: int
-
-
 class Dispatcher:
     """The sentinel's end of every conversation with an executor."""
 
@@ -122,7 +126,6 @@ class Dispatcher:
         log_id: LogId,
         epoch: int,
         packages: dict[ParserName, ParserPackage],
-        limits: JobLimits | None = None,
         workers: int = 1,
     ) -> None:
         """`workers` is among how many executors small jobs are divided, also while some of them are still starting."""
@@ -130,13 +133,16 @@ class Dispatcher:
         self._log_id = log_id
         self._epoch = epoch
         self._packages = packages
-        self._limits = limits or JobLimits()
         self._workers = workers
+        self._limits: dict[RunId, JobLimits] = {}
         self._lock = threading.Lock()
         self._idle: dict[ExecutorId, Question] = {}
         self._held: dict[LeaseId, _Held] = {}
         self._lease_of: dict[JobId, LeaseId] = {}  # of the jobs in `_held`
         self._planned: dict[JobId, JobQueued] = {}
+        self._present: dict[ExecutorId, float] = {}  # those that are here by the log, and when each was heard last
+        self._draining: dict[ExecutorId, str] = {}
+        self._removed: deque[ExecutorId] = deque(maxlen=REMOVED_MAX)  # by a person, who does not want them again
         self._stopping = False
 
     def send_home(self, reason: str) -> None:
@@ -149,20 +155,32 @@ class Dispatcher:
             for each in self._held.values():  # who hears nothing asks no other
                 each.parked = None
         for job, question in parked:
-            question.answer(OpCode.ABORT, protocol.Stop(reason=reason, lease=True), job)
+            question.answer(OpCode.ABORT, protocol.Stop(reason=reason, again=True, lease=True), job)
+
+    def remove(self, executor: ExecutorId) -> None:
+        """Do not have it come again, whenever it speaks next."""
+        self._removed.append(executor)
 
     def forget(self, executor: ExecutorId) -> None:
         """Drop what an executor that has ended has asked and held."""
         with self._lock:
             self._idle.pop(executor, None)
+            self._present.pop(executor, None)
+            self._draining.pop(executor, None)
             for held in [held for held in self._held.values() if held.executor == executor]:
                 for job in list(held.jobs):
                     self._end(job)
 
-    def progress(self) -> Progress:
-        """Return what the running jobs report."""
+    def limit(self, run: RunId, limits: JobLimits) -> None:
+        """Say what one guest of a run may use. Known until we end: a job that outlives us has the default's."""
+        if limits != JobLimits():
+            self._limits[run] = limits
+
+    def rows_in_flight(self, jobs: Collection[JobId]) -> int:
+        """Return how many rows those of the jobs that run have made so far; published, never logged."""
         with self._lock:
-            return Progress(len(self._lease_of), sum(held.rows for held in self._held.values()))
+            leases = {lease for job in jobs if (lease := self._lease_of.get(job)) is not None}
+            return sum(self._held[lease].rows for lease in leases)
 
     def sweep(self) -> list[ExecutorId]:
         """Answer questions that have waited for POLL_SECONDS; return who was not heard for LEASE_SECONDS."""
@@ -176,7 +194,8 @@ class Dispatcher:
                 if held.parked and now - held.parked.since >= protocol.POLL_SECONDS:
                     due.append((held.first, held.parked))
                     held.parked = None
-            silent = [held.executor for held in self._held.values() if now - held.heard >= LEASE_SECONDS]
+            busy = {held.executor: held.heard for held in self._held.values()}
+            silent = [each for each, heard in (self._present | busy).items() if now - heard >= LEASE_SECONDS]
         for job_id, question in due:
             question.answer(OpCode.HEARTBEAT, protocol.Carry(), job_id)
         return silent
@@ -191,7 +210,7 @@ class Dispatcher:
             offers = [
                 Offer(executor=executor, lease=parked.lease)
                 for executor, parked in self._idle.items()
-                if not parked.taken and executor in state.executors
+                if not parked.taken and (known := state.executors.get(executor)) is not None and not known.draining
             ]
             commands = plan_dispatch(state, offers, now=clock.now(), sharing=self._sharing()) if offers else []
             for command in commands:
@@ -202,7 +221,8 @@ class Dispatcher:
 
     def _sharing(self) -> Sharing:
         alone = frozenset(name for name, package in self._packages.items() if package.fresh_process)
-        return Sharing(jobs_max=self._limits.jobs_per_lease, executors=self._workers, alone=alone)
+        bounds = {run: limits.jobs_per_lease for run, limits in self._limits.items()}
+        return Sharing(executors=self._workers, alone=alone, jobs_max_of=bounds)
 
     def observe(self, frames: Sequence[Frame]) -> None:
         """Send out what became durable: dispatches to the executors that asked, aborts to those at work."""
@@ -214,6 +234,13 @@ class Dispatcher:
                 match record.data:
                     case CancelAccepted(job=job, reason=reason):
                         self._abort(job, reason)
+                    case ExecutorJoined(executor=executor):
+                        with self._lock:
+                            self._present[executor] = time.monotonic()
+                    case ExecutorDraining(executor=executor, reason=reason):
+                        self._drain(executor, reason)
+                    case ExecutorLost(executor=executor):
+                        self.forget(executor)
                     case (
                         OutputsCommitted(job=job)
                         | JobFailed(job=job)
@@ -254,6 +281,7 @@ class Dispatcher:
         package = self._packages.get(spec.parser)
         if parked is None or package is None:  # it died meanwhile: its loss is on its way through the log
             return
+        limits = self._limits.get(spec.run, JobLimits())
         message = protocol.Dispatch(
             lease=dispatched.lease,
             attempt=dispatched.attempt,
@@ -270,8 +298,8 @@ class Dispatcher:
             outputs=resolve_outputs(package, spec.settings).outputs,
             sink_uri=spec.sink_uri,
             dispatched_at=dispatched.dispatched_at,
-            memory_bytes_max=self._limits.memory_bytes_max,
-            seconds_max=self._limits.seconds_max,
+            memory_bytes_max=limits.memory_bytes_max,
+            seconds_max=limits.seconds_max,
             further=tuple(map(_further, others, specs)),
         )
         parked.answer(OpCode.DISPATCH, message, dispatched.job)
@@ -344,10 +372,40 @@ class Dispatcher:
     def _park_idle(self, executor: ExecutorId, question: Question, *, concluding: LeaseId | None = None) -> None:
         self._release_dropped(executor, concluding)
         with self._lock:
-            if not self._stopping:
+            farewell = self._farewell(executor)
+            if farewell is None:
+                self._present[executor] = time.monotonic()
                 self._idle[executor] = question
                 return
-        question.answer(OpCode.ABORT, protocol.Stop(reason="the sentinel is leaving"))
+        question.then = lambda: self._lose(executor, farewell.reason)
+        question.answer(OpCode.ABORT, farewell)
+
+    def _farewell(self, executor: ExecutorId) -> protocol.Stop | None:
+        """Return why an executor that asks for work gets none, ever; None where it may.
+
+        One that was given up because nobody heard it may come again, under another name.
+        """
+        if self._stopping:
+            return protocol.Stop(reason="the sentinel is leaving", again=True)
+        if executor in self._draining:
+            return protocol.Stop(reason=self._draining[executor])
+        if executor not in self._present:
+            return protocol.Stop(reason="the sentinel has given this executor up", again=executor not in self._removed)
+        return None
+
+    def _drain(self, executor: ExecutorId, reason: str) -> None:
+        """Give it nothing more; one that waits for work leaves now, one that works when it asks for more."""
+        with self._lock:
+            self._draining[executor] = reason
+            parked = self._idle.pop(executor, None)
+        if parked is not None:
+            parked.then = lambda: self._lose(executor, reason)
+            parked.answer(OpCode.ABORT, protocol.Stop(reason=reason))
+
+    def _lose(self, executor: ExecutorId, reason: str) -> None:
+        """Record that it has left, which it was told to when it held nothing."""
+        lost = LoseExecutor(executor=executor, reason=reason, charged=False, now=clock.now())
+        self._handler.submit(lost, actor=ACTOR)
 
     def _release_dropped(self, executor: ExecutorId, concluding: LeaseId | None) -> None:
         """Give back what an executor that asks for work still holds by the log: told to discard it, it did not report.

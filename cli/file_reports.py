@@ -20,13 +20,18 @@ from projections.rows import JobRow, MaterializationRow
 from sinks.sink import Sink
 from sinks.uri import open_sink
 
+NOTHING: Mapping[JobId, str] = {}
 
-def file_report(item: Wanted, plan: Plan, results: Results, *, stuck: Mapping[JobId, str]) -> FileReport:
-    """Return how one file of the plan ended; `stuck` says of jobs why their outputs cannot be published now."""
+
+def file_report(
+    item: Wanted, plan: Plan, results: Results, *, stuck: Mapping[JobId, str], held: Mapping[JobId, str] = NOTHING
+) -> FileReport:
+    """Return how one file of the plan ended; `stuck` says of jobs why their outputs cannot be published now, `held` why
+    they are not made."""
     made = [results.materializations.get(key.materialization_key) for key in item.keys]
     recorded = [row for row in made if row is not None]
     if len(recorded) < len(made):
-        return _unfinished(item, results, stuck)
+        return _unfinished(item, results, stuck, held)
     job = results.jobs[recorded[0].job_id]
     lost = next(filter(None, map(lost_output, recorded)), "")
     if lost:
@@ -73,12 +78,17 @@ def _lost_report(item: Wanted, job: JobRow, lost: str) -> FileReport:
     )
 
 
-def _unfinished(item: Wanted, results: Results, stuck: Mapping[JobId, str]) -> FileReport:
+def _unfinished(item: Wanted, results: Results, stuck: Mapping[JobId, str], held: Mapping[JobId, str]) -> FileReport:
     """Return the report of a file without outputs: its job failed, was stopped, or waits for its target."""
     job = results.by_source.get(item.file.source_hash)
     if job is None:
         return _failed_report(item.file.path, item.file, reason="no job was made for it", next_step="run again")
-    why_stuck = stuck.get(JobId(job.job_id))
+    why_stuck, why_held = stuck.get(JobId(job.job_id)), held.get(JobId(job.job_id))
+    if why_held is not None:
+        next_step = "casparian parser health"
+        return _failed_report(
+            item.file.path, item.file, reason=why_held, next_step=next_step, job=job.job_id, status="held"
+        )
     reason = (
         f"its outputs are staged but cannot be published: {why_stuck}" if why_stuck else job.error_reason or job.status
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cli.home import find_home
 from cli.options import HomeOption, JsonOption, LimitOption
-from cli.reading import reading
+from cli.reading import ask
 from cli.render import fitted, out, out_json, size, table, talk
 
 if TYPE_CHECKING:
@@ -21,8 +21,7 @@ def files(limit: LimitOption = 50, home: HomeOption = None, as_json: JsonOption 
     """
     from projections import queries
 
-    with reading(find_home(home)) as reader:
-        rows = queries.files(reader.connection, limit=limit + 1)
+    rows = ask(find_home(home), queries.files, limit=limit + 1)
     show_files(rows, limit=limit, as_json=as_json)
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,7 +28,8 @@ logger = logging.getLogger("casparian.fleet")
 SWEEP_SECONDS = 0.5
 TOLD_TIMES_MAX = 7200  # an hour of a full disk
 LEAVE_SECONDS = 5.0  # how long executors get to leave before they are killed
-LOSSES_MAX = 20  # of one fleet: a machine that ends every executor must not be fought for ever
+LOSSES_MAX = 20  # in LOSSES_SECONDS: a machine that ends every executor must not be fought for ever
+LOSSES_SECONDS = 600.0
 # -P: a folder named like one of our packages in the working directory must not shadow it.
 WORKER = (sys.executable, "-P", "-m", "executors.worker")
 
@@ -52,8 +54,9 @@ class Fleet:
         self._children: dict[ExecutorId, subprocess.Popen[bytes]] = {}
         self._waiters: list[threading.Thread] = []
         self._number = 0
-        self._losses = 0
+        self._losses: deque[float] = deque(maxlen=LOSSES_MAX)  # when executors ended by themselves
         self._last_ending = ""
+        self._dismissed: set[ExecutorId] = set()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._sweeper = threading.Thread(target=self._sweep_loop, name="fleet-sweeper", daemon=True)
@@ -77,7 +80,9 @@ class Fleet:
     @property
     def exhausted(self) -> str:
         """Return why no more executors are started: too many have ended by themselves; "" while there is hope."""
-        return self._last_ending if self._losses >= LOSSES_MAX else ""
+        with self._lock:
+            recent = len(self._losses) == LOSSES_MAX and time.monotonic() - self._losses[0] < LOSSES_SECONDS
+            return self._last_ending if recent else ""
 
     def stop(self) -> None:
         """Tell every executor to leave, wait LEAVE_SECONDS, kill the rest, close the server."""
@@ -112,6 +117,19 @@ class Fleet:
         self._stopping.set()
         self._dispatcher.send_home(reason)
 
+    def dismiss(self, executor: ExecutorId, reason: str) -> None:
+        """Part with an executor now, killing it if it is a child of ours: its jobs wait again, uncharged."""
+        self._dismissed.add(executor)
+        self._dispatcher.remove(executor)
+        lost = LoseExecutor(executor=executor, reason=reason, charged=False, now=clock.now())
+        self._handler.call(lost, actor=ACTOR)
+        if (child := self._children.get(executor)) is not None:
+            child.kill()
+
+    def is_ours(self, executor: ExecutorId) -> bool:
+        """Say whether it is a child of ours, and not one that somebody else has started."""
+        return executor in self._children
+
     def _spawn(self) -> None:
         self._number += 1
         executor = clock.new_executor(self._number)
@@ -133,10 +151,11 @@ class Fleet:
         self._dispatcher.forget(executor)
         reason = _ending(code)
         self._tell_loss(executor, reason)
-        if not self._stopping.is_set():  # `hire` puts another in its place while there is work
+        told = code == 0 or executor in self._dismissed
+        if not told and not self._stopping.is_set():  # `hire` puts another in its place while there is work
             with self._lock:
-                self._losses += 1
-                self._last_ending = f"{self._losses} executors ended by themselves, the last one {reason}"
+                self._losses.append(time.monotonic())
+                self._last_ending = f"{len(self._losses)} executors ended by themselves, the last one {reason}"
             logger.warning("%s %s", executor, reason)
 
     def _tell_loss(self, executor: ExecutorId, reason: str) -> None:
@@ -154,9 +173,16 @@ class Fleet:
     def _sweep_loop(self) -> None:
         while not self._stopping.wait(SWEEP_SECONDS):
             for executor in self._dispatcher.sweep():
+                logger.warning("%s was not heard for %d s and is given up", executor, LEASE_SECONDS)
                 if (child := self._children.get(executor)) is not None:
-                    logger.warning("%s was not heard for %d s and is killed", executor, LEASE_SECONDS)
                     child.kill()
+                else:  # said again by the next sweep, should the log have no room now
+                    self._handler.submit(_silent(executor), actor=ACTOR)
+
+
+def _silent(executor: ExecutorId) -> LoseExecutor:
+    why = f"not heard for {LEASE_SECONDS:g} s"
+    return LoseExecutor(executor=executor, reason=why, charged=True, now=clock.now())
 
 
 def _ending(code: int) -> str:

@@ -1,47 +1,37 @@
-"""The verbs of one job: `job show`, `job cancel`, `job abandon`."""
+"""The verbs of one job: `job show`, `job cancel`, `job abandon`, `job retry`, `job priority`; and `job retry-all`."""
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from cli.errors import EXIT_ERROR, EXIT_OK, EXIT_REFUSED, CliError
 from cli.home import Home, find_home
-from cli.options import HomeOption, JsonOption
+from cli.options import HomeOption, JsonOption, ReasonOption
 from cli.plain import PlainCommand, PlainGroup
-from cli.reading import reading
-from cli.render import out, out_json, place_text, printable, size, table
+from cli.reading import ask, reading
+from cli.render import count, out, out_json, place_text, printable, size, table
 
 if TYPE_CHECKING:
-    from cli.control import JobSeen
+    from cli.messages import JobSeen, RetriedAs
     from eventlog.events import BalanceSheet
     from projections.queries import JobDetail
 
 CANCEL_SECONDS_MAX = 15.0  # for a guest to be killed and its executor to say so
 PUBLISH_SECONDS_MAX = 2.0  # for what a cancel came too late for; longer only where the target does not answer
 
+RETRIES_SHOWN_MAX = 20
+
 app = typer.Typer(
-    cls=PlainGroup, no_args_is_help=True, help="Look at one job, or stop it. Example: `casparian job show 17`"
+    cls=PlainGroup,
+    no_args_is_help=True,
+    help="Look at one job, stop it, or make it again. Example: `casparian job show 17`",
 )
 
 JobArgument = Annotated[
     int, typer.Argument(metavar="ID", min=1, max=2**53, help="The job's number, as `casparian jobs` lists it.")
 ]
-
-
-def _words(text: str) -> str:
-    """Take a reason as it can stand in the log: bytes that are not UTF-8 are shown escaped."""
-    from cli.control import REASON_CHARACTERS_MAX
-
-    words = os.fsencode(text).decode("utf-8", "backslashreplace")
-    if not 0 < len(words) <= REASON_CHARACTERS_MAX:
-        raise typer.BadParameter(f"a reason has 1 to {REASON_CHARACTERS_MAX:,} characters")
-    return words
-
-
-ReasonOption = Annotated[str, typer.Option("--reason", parser=_words, metavar="TEXT", help="Why, for the log.")]
 
 
 @app.callback()
@@ -58,8 +48,7 @@ def show(job_id: JobArgument, home: HomeOption = None, as_json: JsonOption = Fal
     from eventlog.ids import JobId
     from projections import queries
 
-    with reading(find_home(home)) as reader:
-        detail = queries.job(reader.connection, JobId(job_id))
+    detail = ask(find_home(home), queries.job, job_id=JobId(job_id))
     if detail is None:
         raise CliError("not_found", f"show job {job_id}: there is no such job in this home", "casparian jobs")
     show_job(detail, as_json=as_json)
@@ -83,7 +72,7 @@ def cancel(
     outputs have passed the commit point and are published.
     """
     from cli.asking import ENDED, await_end, give
-    from cli.control import CancelJob
+    from cli.messages import CancelJob
     from eventlog.ids import JobId
 
     place, job = find_home(home), JobId(job_id)
@@ -118,7 +107,7 @@ def abandon(
     Exit codes: 0 it is abandoned, or had failed already; 1 there is no such job; 4 refused.
     """
     from cli.asking import await_end, give
-    from cli.control import AbandonJob
+    from cli.messages import AbandonJob
     from eventlog.ids import JobId
 
     place, job = find_home(home), JobId(job_id)
@@ -132,6 +121,157 @@ def abandon(
     seen = await_end(place, job, seconds=PUBLISH_SECONDS_MAX)
     code = EXIT_REFUSED if seen.state == "completed" else EXIT_OK  # what is recorded stays published
     _tell_end(place, seen, already=already, code=code, as_json=as_json)
+
+
+ALREADY = frozenset({"already_completed", "already_committing", "already_queued"})
+
+
+@app.command("retry")
+def retry(
+    job_id: JobArgument,
+    reason: ReasonOption = "Retried by user",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a job again that failed or was stopped: its file is queued under a new number, with the same settings.
+
+    Without a run going on it waits for the next one. A job whose outputs exist, or that has not ended, is left alone.
+
+    Example: `casparian job retry 17 --reason "the disk is back"`
+
+    Exit codes: 0 it is queued, or there is nothing to make again; 1 there is no such job; 4 refused: its parser is not
+    the one that it was queued for, or it is being stopped.
+    """
+    from cli.asking import give_retry
+    from cli.messages import RetryJob
+
+    place = find_home(home)
+    try:
+        told, running = give_retry(place, RetryJob(job=job_id, reason=reason), purpose=f"job retry {job_id}")
+    except CliError as refused:
+        if refused.code not in ALREADY:
+            raise
+        _tell_already(place, job_id, refused, as_json=as_json)
+        return
+    (made,) = told.queued
+    next_step = place.hint(f"casparian job show {made.new_job}") if running else _next_run(place, made.new_job)
+    if as_json:
+        facts = {"job": job_id, "answer": "queued", "new_job": made.new_job, "running": running}
+        out_json({**facts, "next_step": next_step, "exit": EXIT_OK})
+        return
+    out(f"job {job_id} is made again as job {made.new_job}")
+    out("  a run is going on and takes it up" if running else "  no run is going on: it waits for the next one")
+    out(f"next: {next_step}")
+
+
+def _tell_already(place: Home, job_id: int, refused: CliError, *, as_json: bool) -> None:
+    next_step = place.hint(refused.next_step)
+    if as_json:
+        facts = {"job": job_id, "answer": refused.code, "new_job": None, "running": None}
+        out_json({**facts, "next_step": next_step, "exit": EXIT_OK})
+        return
+    out(f"{printable(refused.message)}: nothing to make again")
+    out(f"next: {next_step}")
+
+
+def _next_run(place: Home, job_id: int) -> str:
+    """Return the command that makes what waits: a run over the file of this job."""
+    import shlex
+
+    from eventlog.ids import JobId
+    from projections import queries
+
+    with reading(place) as reader:
+        (row,) = queries.jobs_of_ids(reader.connection, [JobId(job_id)])
+        known = {each.parser: each for each in queries.parsers(reader.connection)}
+    file = known[row.parser].file if row.parser in known else ""
+    return place.hint(f"casparian run {shlex.quote(file or row.parser)} {shlex.quote(row.path)}")
+
+
+@app.command("retry-all")
+def retry_all(
+    parser: Annotated[str, typer.Option("--parser", metavar="NAME", help="Only jobs of this parser.")] = "",
+    dead: Annotated[bool, typer.Option("--dead", help="Only jobs that failed, not those that were stopped.")] = False,
+    reason: ReasonOption = "Retried by user",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make every job again that failed or was stopped, as long as nothing newer was made of its file.
+
+    Example: `casparian job retry-all --parser evtx --dead`
+
+    Exit codes: 0 they are queued, or there is nothing to make again; 4 refused.
+    """
+    from cli.asking import give_retry
+    from cli.messages import RetryAll
+
+    place = find_home(home)
+    queued: list[RetriedAs] = []
+    passed_over = after = 0
+    running = False
+    while True:
+        wish = RetryAll(parser=parser, dead=dead, after=after, reason=reason)
+        told, running = give_retry(place, wish, purpose="job retry-all")
+        queued += told.queued
+        passed_over += told.passed_over
+        if told.last <= after:
+            break
+        after = told.last
+    next_step = "" if running or not queued else _next_run(place, queued[-1].new_job)
+    if as_json:
+        facts = {"queued": queued, "passed_over": passed_over, "running": running}
+        out_json({**facts, "next_step": next_step, "exit": EXIT_OK})
+        return
+    _tell_all(queued, passed_over, running=running, next_step=next_step)
+
+
+def _tell_all(queued: list[RetriedAs], passed_over: int, *, running: bool, next_step: str) -> None:
+    if not queued:
+        out("nothing to make again")
+    else:
+        out(f"{count(len(queued), 'job')} made again")
+        for line in table(("job", "made again as"), [(each.job, each.new_job) for each in queued[:RETRIES_SHOWN_MAX]]):
+            out(f"  {line}")
+    if len(queued) > RETRIES_SHOWN_MAX:
+        out(f"  and {len(queued) - RETRIES_SHOWN_MAX:,} more: casparian jobs --status queued")
+    if passed_over:
+        why = "their outputs exist, or their parser is not the one that they were queued for"
+        out(f"{count(passed_over, 'job')} left alone: {why}")
+    if queued:
+        out("a run is going on and takes them up" if running else "no run is going on: they wait for the next one")
+    if next_step:
+        out(f"next: {next_step}")
+
+
+@app.command("priority")
+def priority(
+    job_id: JobArgument,
+    number: Annotated[
+        int, typer.Argument(metavar="N", min=-1000, max=1000, help="Higher goes first; 0 is what a run gives.")
+    ],
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Have a job handed out earlier or later than others. For a negative number say `--` before it.
+
+    Example: `casparian job priority 17 10`
+
+    Exit codes: 0 it has that priority, or has ended already; 1 there is no such job; 4 too late: it publishes already.
+    """
+    from cli.asking import give
+    from cli.messages import SetPriority
+
+    already = False
+    try:
+        give(find_home(home), SetPriority(job=job_id, priority=number), purpose=f"job priority {job_id}")
+    except CliError as refused:
+        if refused.code != "already_completed":
+            raise
+        already = True
+    if as_json:
+        out_json({"job": job_id, "priority": number, "already_completed": already, "exit": EXIT_OK})
+        return
+    out(f"job {job_id} has already ended" if already else f"job {job_id} has priority {number} now")
 
 
 def _tell_end(place: Home, seen: JobSeen, *, already: bool, code: int, as_json: bool) -> NoReturn:
@@ -180,7 +320,9 @@ def show_job(detail: JobDetail, *, as_json: bool) -> None:
         "size": size(job.size),
         "parser": f"{job.parser} {job.parser_version}",
         "artifact": job.artifact_hash,
-        "attempt": job.attempt,
+        "attempt": _attempt(detail),
+        "priority": job.priority or "",
+        "retry of": "" if job.retry_of is None else f"job {job.retry_of}",
         "executor": job.executor or "",
         "queued": job.queued_at,
         "finished": job.finished_at or "",
@@ -237,14 +379,38 @@ def _further(text: str | None) -> tuple[BalanceSheet, ...]:
     return msgspec.json.decode(text, type=tuple[BalanceSheet, ...]) if text else ()
 
 
+def _attempt(detail: JobDetail) -> str:
+    """Return which attempt of how many: those that it may have, or, once it has ended, had."""
+    from commands.job import RETRIES_MAX
+
+    job = detail.job
+    left = RETRIES_MAX - job.retries if job.status in ("queued", "dispatched", "running") else 0
+    again = f"; waits until {job.scheduled_at}" if job.status == "queued" and job.attempt else ""
+    return f"{job.attempt} of {job.attempt + left}{again}"
+
+
+# Why a failed job was not tried again, by the class of its failure.
+FINAL = {
+    "permanent": "it would fail again",
+    "transient": "its retries are used up",
+    "unknown": "nobody knows the cause, and it failed again",
+    "accounting": "what it read does not add up",
+    "policy": "the run does not allow its rejected rows",
+    "promotion": "its outputs could not be published",
+}
+
+
 def _show_error(detail: JobDetail) -> None:
     job = detail.job
     if job.error_reason and job.error_class is None:
         out(f"  why       {printable(job.error_reason)}")
     elif job.error_reason:
         out(f"  failed    {printable(f'{job.error_class}, {job.error_kind}: {job.error_reason}')}")
+        out(f"  final     {FINAL[str(job.error_class)]}")
     if job.error_hint:
         out(f"  next      {printable(job.error_hint)}")
+    if job.status in ("failed", "aborted"):
+        out(f"  again     casparian job retry {job.job_id}")
     if job.log_tail:
         out("  the guest's last words:")
         for line in job.log_tail.split("\n")[-20:]:
@@ -253,5 +419,6 @@ def _show_error(detail: JobDetail) -> None:
 
 def _show_events(detail: JobDetail) -> None:
     out("  events, by their position in the log:")
-    for line in table(("seq", "event"), [(event.seq, event.type) for event in detail.events], right=(0,)):
+    lines = [(event.job_seq, event.seq, event.type, printable(event.reason or "")) for event in detail.events]
+    for line in table(("", "seq", "event", "why"), lines, right=(0, 1)):
         out(f"    {line}")

@@ -10,7 +10,7 @@ import typer
 
 from cli.home import find_home
 from cli.options import HomeOption, JsonOption, LimitOption
-from cli.reading import reading
+from cli.reading import ask
 from cli.render import count, fitted, out, out_json, table, talk
 
 if TYPE_CHECKING:
@@ -42,8 +42,7 @@ def jobs(
     """
     from projections import queries
 
-    with reading(find_home(home)) as reader:
-        rows = queries.jobs(reader.connection, status=status.value if status else None, limit=limit + 1)
+    rows = ask(find_home(home), queries.jobs, status=status.value if status else None, limit=limit + 1)
     show_jobs(rows, limit=limit, status=status.value if status else None, as_json=as_json)
 
 

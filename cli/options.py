@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Annotated
 
@@ -50,6 +51,17 @@ def complete_parser(begun: str) -> list[str]:
     return [name for name in builtin_parsers() if name.startswith(begun)]
 
 
+def _reason(text: str) -> str:
+    """Take a reason as it can stand in the log: bytes that are not UTF-8 are shown escaped."""
+    from cli.messages import REASON_CHARACTERS_MAX
+
+    words = os.fsencode(text).decode("utf-8", "backslashreplace")
+    if not 0 < len(words) <= REASON_CHARACTERS_MAX:
+        raise typer.BadParameter(f"a reason has 1 to {REASON_CHARACTERS_MAX:,} characters")
+    return words
+
+
+ReasonOption = Annotated[str, typer.Option("--reason", parser=_reason, metavar="TEXT", help="Why, for the log.")]
 HomeOption = Annotated[
     str | None,
     typer.Option(

@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from cli import clock
 from cli.errors import EXIT_REFUSED, EXIT_USAGE, CliError
+from cli.messages import AdmitParser, Refusal, TrustParser, ask
 from cli.render import printable, talk
-from eventlog.events import TrustedHow, TrustParser
+from eventlog.events import TrustedHow
+from eventlog.ids import path_text
 from executors.parser_catalog import ParserPackage, as_dev, load_parser
 from executors.parser_literals import ParserManifestError
 
 if TYPE_CHECKING:
-    from cli.sentinel import Sentinel
+    from cli.front import Front
 
 YES = ("y", "yes")
 
@@ -53,6 +54,11 @@ def read_own(word: str, *, dev: bool = False) -> OwnParser:
     return OwnParser(word=word, path=path, package=as_dev(package) if dev else package, dev=dev)
 
 
+def read_own_at(path: Path, *, dev: bool) -> OwnParser:
+    """Read the parser at an absolute path. Raises CliError."""
+    return read_own(str(path), dev=dev)
+
+
 def named_own(word: str, *, dev: bool) -> OwnParser | None:
     """Return the parser that a run names by its path, None for a name. Raises CliError."""
     if is_path(word):
@@ -63,38 +69,38 @@ def named_own(word: str, *, dev: bool) -> OwnParser | None:
     return None
 
 
-def admit(sentinel: Sentinel, own: OwnParser) -> None:
+def admit(front: Front, own: OwnParser) -> None:
     """Have the parser trusted, kept and deployed, so that a run of its name can start. Raises CliError if refused."""
     if own.dev:
-        _trust(sentinel, own, how="dev", reason="run --dev")
-    refused = sentinel.adopt(own)
+        _trust(front, own, how="dev", reason="run --dev")
+    refused = _adopt(front, own)
     if refused is not None and refused.code == "untrusted_parser":
         _ask(own)
-        _trust(sentinel, own, how="asked", reason="asked by a run on a terminal, and answered yes")
-        refused = sentinel.adopt(own)
+        _trust(front, own, how="asked", reason="asked by a run on a terminal, and answered yes")
+        refused = _adopt(front, own)
     if refused is not None:
         step = refused.next_step.replace("FILE", shlex.quote(own.word))
-        raise CliError(refused.code, f"run {own.word}: {refused.why}", step, exit_code=EXIT_REFUSED)
+        raise CliError(refused.code, f"run {own.word}: {refused.message}", step, exit_code=EXIT_REFUSED)
 
 
-def trust_command(own: OwnParser, *, how: TrustedHow, reason: str) -> TrustParser:
-    """Return the command that trusts this artifact, in the name of this process's user."""
+def _adopt(front: Front, own: OwnParser) -> Refusal | None:
+    path = path_text(os.fsencode(own.path))
+    reply = front.ask(ask(AdmitParser(path=path, artifact_hash=own.package.artifact_hash, dev=own.dev)))
+    return reply if isinstance(reply, Refusal) else None
+
+
+def _trust(front: Front, own: OwnParser, *, how: TrustedHow, reason: str) -> None:
     package = own.package
-    return TrustParser(
+    command = TrustParser(
         parser=package.name,
         version=package.version,
         artifact_hash=package.artifact_hash,
         how=how,
-        by=clock.actor(),
         reason=reason,
-        now=clock.now(),
     )
-
-
-def _trust(sentinel: Sentinel, own: OwnParser, *, how: TrustedHow, reason: str) -> None:
-    outcome = sentinel.handler.call(trust_command(own, how=how, reason=reason), actor=clock.actor())
-    if (refused := outcome.refused) is not None:
-        raise CliError(refused.code, f"run {own.word}: {refused.why}", refused.next_step, exit_code=EXIT_REFUSED)
+    reply = front.ask(ask(command))
+    if isinstance(reply, Refusal):
+        raise CliError(reply.code, f"run {own.word}: {reply.message}", reply.next_step, exit_code=EXIT_REFUSED)
 
 
 def _ask(own: OwnParser) -> None:

@@ -1,4 +1,4 @@
-"""The verbs of parsers: `parser ls`, `parser show`, `parser trust`, `parser revoke`."""
+"""The verbs of parsers: `parser ls`, `show`, `trust`, `revoke`, `health`, `resume`."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.errors import EXIT_OK, EXIT_REFUSED
 from cli.home import find_home, prepare_home
-from cli.job import ReasonOption
-from cli.options import HomeOption, JsonOption
+from cli.options import HomeOption, JsonOption, ReasonOption
 from cli.plain import PlainCommand, PlainGroup
 from cli.render import count, out, out_json, printable, table
 
 if TYPE_CHECKING:
     from cli.parser_report import ParserReport
+    from projections.queries import ParserHealth
 
 app = typer.Typer(
     cls=PlainGroup,
@@ -98,7 +99,7 @@ def trust(parser: ParserPath, reason: ReasonOption, home: HomeOption = None, as_
     Exit codes: 0 it is trusted, 1 it is no parser, 4 refused.
     """
     from cli.asking import give_of_parser
-    from cli.control import TrustParser
+    from cli.messages import TrustParser
     from cli.own_parser import read_own
 
     place, package = find_home(home), read_own(parser).package
@@ -123,7 +124,7 @@ def revoke(parser: ParserWord, reason: ReasonOption, home: HomeOption = None, as
     Exit codes: 0 it is trusted no more, 1 there is no such parser, 4 refused: it is built in.
     """
     from cli.asking import give_of_parser
-    from cli.control import RevokeParser
+    from cli.messages import RevokeParser
 
     told = give_of_parser(
         find_home(home), RevokeParser(parser=parser, reason=reason), purpose="parser revoke", made_anew=False
@@ -134,3 +135,68 @@ def revoke(parser: ParserWord, reason: ReasonOption, home: HomeOption = None, as
     artifacts = count(len(told.artifacts), "artifact")
     out(f"{printable(told.parser)} is trusted no more: {artifacts}" if told.artifacts else
         f"{printable(told.parser)} is already trusted no more")  # fmt: skip
+
+
+@app.command("health", cls=PlainCommand)
+def health(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Say of each parser how its jobs go: failures in a row that speak against it, what waits, and the last failure.
+
+    Five such failures in a row pause it: none of its jobs is handed out until `casparian parser resume`. Damaged files
+    do not count, however many they are, nor what is the machine's doing.
+
+    Example: `casparian parser health`
+
+    Exit codes: 0 none is paused, 4 one is.
+    """
+    from cli.reading import ask
+    from projections import queries
+
+    place = find_home(home)
+    rows = ask(place, queries.parser_health)
+    paused = [row.parser for row in rows if row.state == "paused"]
+    code = EXIT_REFUSED if paused else EXIT_OK
+    if as_json:
+        out_json({"parsers": rows, "exit": code})
+        raise typer.Exit(code)
+    lines = [(row.parser, row.version, row.state, row.failures, row.waiting, row.dead_letters) for row in rows]
+    titles = ("parser", "version", "state", "failures in a row", "waiting", "dead letters")
+    for line in table(titles, lines, right=(3, 4, 5)):
+        out(line)
+    for row in rows:
+        _show_failure(row)
+    for name in paused:
+        out(f"next: look at the failures, then {place.hint(f'casparian parser resume {name}')}")
+    raise typer.Exit(code)
+
+
+def _show_failure(row: ParserHealth) -> None:
+    if row.state == "paused":
+        out()
+        out(f"{printable(row.parser)} is paused since {row.paused_at}: {printable(row.paused_reason or '')}")
+    if row.last_failed_job is not None:
+        out()
+        out(f"last failure of {printable(row.parser)}: job {row.last_failed_job}, {row.last_failed_at}")
+        out(f"  file      {printable(row.last_failed_file or '')}")
+        out(f"  failed    {row.last_failed_class}: {printable(row.last_failed_reason or '')}")
+
+
+@app.command("resume", cls=PlainCommand)
+def resume(
+    parser: ParserWord, reason: ReasonOption = "Resumed by user", home: HomeOption = None, as_json: JsonOption = False
+) -> None:
+    """Let the jobs of a paused parser be handed out again; its failures are counted anew.
+
+    Example: `casparian parser resume access_log --reason "mended in the settings"`
+
+    Exit codes: 0 it goes on, or was not paused; 1 there is no such parser.
+    """
+    from cli.asking import give_of_parser
+    from cli.messages import ResumeParser
+
+    told = give_of_parser(
+        find_home(home), ResumeParser(parser=parser, reason=reason), purpose="parser resume", made_anew=False
+    )
+    if as_json:
+        out_json({"parser": told.parser, "already": not told.artifacts})
+        return
+    out(f"{printable(told.parser)} {'goes on' if told.artifacts else 'is not paused'}")

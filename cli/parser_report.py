@@ -11,7 +11,7 @@ from msgspec import Struct
 from cli.errors import CliError
 from cli.home import Home
 from cli.own_parser import is_path, read_own
-from cli.reading import reading
+from cli.reading import ask
 from eventlog.column_types import type_words
 from eventlog.ids import ArtifactHash
 from eventlog.schema import OutputSchema
@@ -83,8 +83,7 @@ def find_parser(home: Home, word: str) -> ParserReport:
 def _own_parsers(home: Home) -> list[ParserReport]:
     if not has_log(home):
         return []
-    with reading(home) as reader:
-        rows = [row for row in queries.parsers(reader.connection) if not row.builtin]
+    rows = [row for row in ask(home, queries.parsers) if not row.builtin]
     trusts = trusted_artifacts(home)
     current = [_of_row(row, trusts.pop(row.artifact_hash, None)) for row in rows]
     return [*current, *(_of_trust(trust) for trust in trusts.values() if trust.how != "dev")]
@@ -94,8 +93,7 @@ def trusted_artifacts(home: Home) -> dict[ArtifactHash, TrustRow]:
     """Return who trusts which artifact in this home. A new home has nobody."""
     if not has_log(home):
         return {}
-    with reading(home) as reader:
-        return {row.artifact_hash: row for row in queries.trusted_parsers(reader.connection)}
+    return {row.artifact_hash: row for row in ask(home, queries.trusted_parsers)}
 
 
 def has_log(home: Home) -> bool:

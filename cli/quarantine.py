@@ -15,8 +15,7 @@ from msgspec import Struct
 from cli.config import DAYS_MAX
 from cli.errors import EXIT_USAGE, CliError
 from cli.home import Home, find_home, prepare_home
-from cli.job import ReasonOption
-from cli.options import HomeOption, JsonOption, LimitOption
+from cli.options import HomeOption, JsonOption, LimitOption, ReasonOption
 from cli.plain import PlainCommand, PlainGroup
 from cli.reading import reading
 from cli.render import count, fitted, out, out_json, printable, size, table, talk

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from cli.errors import CliError
 from cli.home import Home
@@ -12,6 +13,9 @@ from cli.home import Home
 if TYPE_CHECKING:
     from projections.reader import Reader
     from reducers.explain import Fact, Interest
+
+T = TypeVar("T")
+logger = logging.getLogger("casparian.reading")  # heard with -v
 
 
 @contextlib.contextmanager
@@ -27,6 +31,45 @@ def reading(home: Home) -> Iterator[Reader]:
         raise nothing_here(home) from error
     with contextlib.closing(reader):
         yield reader
+
+
+def ask(home: Home, question: Callable[..., T], **arguments: str | int | None) -> T:
+    """Return the answer to one of the questions of projections/queries.py.
+
+    From the sentinel that runs, which has the read model at hand; without one, or where the answer is too long to
+    travel, by reading the home ourselves. Raises CliError as `reading` does.
+    """
+    from projections.questions import read_answer
+
+    told = _told(home, question.__name__, arguments)
+    if told is not None:
+        return read_answer(question, told)
+    with reading(home) as reader:
+        return question(reader.connection, **arguments)
+
+
+def _told(home: Home, question: str, arguments: dict[str, str | int | None]) -> bytes | None:
+    """Return a sentinel's answer, None where there is none to be had."""
+    from cli.client import connect
+    from cli.messages import Ask, Told
+    from cli.messages import ask as request
+    from executors.transport import TransportError
+
+    try:
+        client = connect(home.control)
+        if client is None:
+            logger.info("no sentinel is running: the home is read by this process")
+            return None
+        with client:
+            reply = client.ask(request(Ask(question=question, arguments={**arguments})))
+    except TransportError as error:  # it left meanwhile, or is busy: the log has all that it could say
+        logger.info("the sentinel did not answer (%s): the home is read by this process", error)
+        return None
+    if isinstance(reply, Told):
+        logger.info("a sentinel is running: it has answered")
+        return reply.data
+    logger.info("the sentinel does not answer this (%s): the home is read by this process", reply)
+    return None
 
 
 def require_folder(home: Home) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,16 +16,15 @@ from cli.options import JOBS_PER_LEASE_MAX, HomeOption, JsonOption, complete_par
 from cli.render import out_json, talk
 
 if TYPE_CHECKING:
-    from cli.dispatching import JobLimits
+    from cli.front import Front
+    from cli.messages import StartRun
+    from cli.own_parser import OwnParser
     from cli.report import RunReport
-    from cli.sentinel import Sentinel
-    from cli.session import Request
-    from cli.stopping import Stopping
-    from cli.watch import JobWatch
     from sinks.uri import SinkTarget
 
 WORKERS_MAX = 64
 JOB_SECONDS_MAX = 7 * 86400.0
+RETRY_SECONDS = 0.1  # for a sentinel that is leaving to be gone
 JOB_MEMORY_BYTES_MIN = 64 * 1024**2  # below it no parser can start
 
 
@@ -94,6 +94,9 @@ def run(
     remake_lost: Annotated[
         bool, typer.Option("--remake-lost", help="Make anew what was published and is not there any more.")
     ] = False,
+    priority: Annotated[
+        int, typer.Option("--priority", metavar="N", min=-1000, max=1000, help="Higher goes first. Default: 0.")
+    ] = 0,
     dev: Annotated[
         bool, typer.Option("--dev", help="Try out a parser of your own: nothing is asked, its version is marked.")
     ] = False,
@@ -116,10 +119,11 @@ def run(
     """
     from cli.config import quarantine_words, read_config
     from cli.inferring import settings_with_schema
+    from cli.messages import StartRun
     from cli.own_parser import named_own
-    from cli.session import Request
     from commands.quarantine import PolicyWords, ppm_of, trying
-    from eventlog.ids import ParserName
+    from eventlog.ids import path_text
+    from executors.scanner import absolute
 
     place = find_home(home)
     own = named_own(parser, dev=dev)
@@ -131,99 +135,92 @@ def run(
         count_max=quarantine_count,
     )
     given = settings_with_schema(settings or [], schema)
-    request = Request(
-        parser=own.package.name if own is not None else ParserName(parser),
-        own=own,
-        inputs=tuple(os.fsencode(name) for name in inputs),
+    words = tuple(os.fsencode(name) for name in inputs)
+    _check_inputs(words)
+    refuse_own_folder(place, target.path)
+    prepare_home(place)
+    _check_target(target, named=sink is not None)
+    memory_bytes_max, seconds_max = _limits(job_memory, job_seconds)
+    wanted = StartRun(
+        parser=own.package.name if own is not None else parser,
+        own=own.word if own is not None else "",
+        artifact_hash=own.package.artifact_hash if own is not None else "",
+        inputs=tuple(path_text(absolute(name)) for name in words),
         sink_uri=target.uri,
         settings=given,
         quarantine=(quarantine_words(place), trying(dev=dev), flags),
         remake_lost=remake_lost,
+        memory_bytes_max=memory_bytes_max,
+        seconds_max=seconds_max,
+        jobs_per_lease=jobs_per_lease or read_config(place).run.jobs_per_lease or 0,
+        priority=priority,
     )
-    _check_inputs(request.inputs)
-    refuse_own_folder(place, target.path)
-    prepare_home(place)
-    _check_target(target, named=sink is not None)
-    report = _carry_out(
-        place,
-        request,
-        workers=workers or _cores(),
-        limits=_limits(job_memory, job_seconds, jobs_per_lease or read_config(place).run.jobs_per_lease),
-        schema_file=schema,
-        as_json=as_json,
-    )
+    report = _carry_out(place, wanted, own, workers=workers or _cores(), schema_file=schema, as_json=as_json)
     raise typer.Exit(report.exit)
 
 
 def _carry_out(
-    place: Home, request: Request, *, workers: int, limits: JobLimits, schema_file: str | None, as_json: bool
+    place: Home, wanted: StartRun, own: OwnParser | None, *, workers: int, schema_file: str | None, as_json: bool
 ) -> RunReport:
-    """Be the home's sentinel for one run, and tell how it went."""
+    """Have the run carried out, by the sentinel that runs or by ourselves, and tell how it went."""
+    from cli.following import LeavingError
+    from cli.front import front_of
     from cli.sentinel import Sentinel
-    from cli.stopping import Stopping
-    from cli.watch import JobWatch
 
-    watch = JobWatch()
-    authority = Sentinel(
-        place,
-        purpose=f"run {request.parser}",
-        workers=workers,
-        limits=limits,
-        sink_uri=request.sink_uri,
-        watch=watch.observe,
-    )
-    with Stopping(leave=authority.leave_at_once) as stopping, authority as sentinel:
-        for sentence in sentinel.recovery.sentences():
-            talk(sentence)
-        report = _report(sentinel, request, watch, stopping)
-        if as_json:  # told before the home is closed: a disk that fails then must not cost the summary
-            out_json(report)
-        else:
-            from cli.summary import show_summary
+    def authority() -> Sentinel:
+        return Sentinel(place, purpose=f"run {wanted.parser}", workers=workers, sink_uri=wanted.sink_uri)
 
-            show_summary(report, place, remake=place.hint(_remake_command(request, schema_file)))
-    return report
+    while True:
+        try:
+            with front_of(place, authority) as front:
+                report = _report(front, wanted, own)
+                if as_json:  # told before the home is closed: a disk that fails then must not cost the summary
+                    out_json(report)
+                else:
+                    from cli.summary import show_summary
+
+                    show_summary(report, place, remake=place.hint(_remake_command(wanted, own, schema_file)))
+                front.close(talk)
+            return report
+        except LeavingError:
+            time.sleep(RETRY_SECONDS)
 
 
-def _with_columns(sentinel: Sentinel, request: Request) -> Request:
+def _with_columns(wanted: StartRun, own: OwnParser | None) -> StartRun:
     """Return the request with columns inferred from its files, where its parser needs some and none are declared."""
     from msgspec.structs import replace
 
     from cli import inferring
+    from eventlog.ids import ParserName, path_bytes
+    from executors.parser_catalog import builtin_parsers
 
-    package = sentinel.packages.get(request.parser)
-    wanting = (
-        [] if package is None else [name for name in package.columns_from.values() if name not in request.settings]
-    )
+    package = own.package if own is not None else builtin_parsers().get(ParserName(wanted.parser))
+    wanting = [] if package is None else [name for name in package.columns_from.values() if name not in wanted.settings]
     if package is None or not wanting:
-        return request
-    found = inferring.infer(package, request.inputs, request.settings)
+        return wanted
+    found = inferring.infer(package, [path_bytes(text) for text in wanted.inputs], wanted.settings)
     for line in inferring.told_of_run(found):
         talk(line)
     text = inferring.canonical(found)
-    return replace(request, settings={**request.settings, **dict.fromkeys(wanting, text)})
+    return replace(wanted, settings={**wanted.settings, **dict.fromkeys(wanting, text)})
 
 
-def _report(sentinel: Sentinel, request: Request, watch: JobWatch, stopping: Stopping) -> RunReport:
+def _report(front: Front, wanted: StartRun, own: OwnParser | None) -> RunReport:
     """Return how the run went, also if it was interrupted after it had been planned. Raises CliError before that."""
+    from cli.following import carry_out
     from cli.own_parser import admit
     from cli.progress import make_talk
-    from cli.session import InterruptedRunError, RunSession
 
     try:
-        if request.own is not None:
-            with stopping.interruptible():
-                admit(sentinel, request.own)
-        with make_talk() as progress, stopping.interruptible():
-            return RunSession(sentinel, _with_columns(sentinel, request), watch=watch, talk=progress).execute()
-    except InterruptedRunError as interrupted:
-        if interrupted.report is not None:
-            talk(f"interrupted: {interrupted}")
-            return interrupted.report
-        summary = str(interrupted)
+        with front.stopping.interruptible():
+            if own is not None:
+                admit(front, own)
+            wanted = _with_columns(wanted, own)
     except KeyboardInterrupt:
-        summary = "the run was interrupted before anything was begun"
-    raise CliError("interrupted", summary, "run the same command again to go on", exit_code=EXIT_INTERRUPTED)
+        why = "the run was interrupted before anything was begun"
+        raise CliError("interrupted", why, "run the same command again to go on", exit_code=EXIT_INTERRUPTED) from None
+    with make_talk() as progress:
+        return carry_out(front, wanted, progress)
 
 
 def _target(place: Home, sink: str | None) -> SinkTarget:
@@ -249,30 +246,25 @@ def _check_target(target: SinkTarget, *, named: bool) -> None:
         raise CliError("sink_unwritable", reason, next_step)
 
 
-def _remake_command(request: Request, schema_file: str | None) -> str:
+def _remake_command(wanted: StartRun, own: OwnParser | None, schema_file: str | None) -> str:
     """Return the command that runs the same request and makes anew what is lost."""
-    given = {name: value for name, value in request.settings.items() if schema_file is None or name != "schema"}
+    from eventlog.ids import path_bytes
+
+    given = {name: value for name, value in wanted.settings.items() if schema_file is None or name != "schema"}
     settings = [word for name, value in sorted(given.items()) for word in ("--set", f"{name}={value}")]
     settings += ["--schema", schema_file] if schema_file is not None else []
-    parser: list[str] = [request.parser]
-    if request.own is not None:
-        parser = [*(["--dev"] if request.own.dev else []), request.own.word]
-    words = ["casparian", "run", *parser, *map(os.fsdecode, request.inputs), "--sink", request.sink_uri]
+    parser = [wanted.parser] if own is None else [*(["--dev"] if own.dev else []), own.word]
+    inputs = [os.fsdecode(path_bytes(text)) for text in wanted.inputs]
+    words = ["casparian", "run", *parser, *inputs, "--sink", wanted.sink_uri]
     return shlex.join([*words, *settings, "--remake-lost"])
 
 
-def _limits(memory_bytes_max: int | None, seconds_max: float | None, jobs_per_lease: int | None) -> JobLimits:
-    from cli.dispatching import JobLimits
-
-    default = JobLimits()
+def _limits(memory_bytes_max: int | None, seconds_max: float | None) -> tuple[int, float]:
+    """Return the limits of one job as a request says them: zero is the default."""
     if memory_bytes_max is not None and memory_bytes_max < JOB_MEMORY_BYTES_MIN:
         why = f"limit a job to {memory_bytes_max:,} bytes: Python and Arrow alone need {JOB_MEMORY_BYTES_MIN:,}"
         raise CliError("usage", why, "--job-memory 1GB", exit_code=EXIT_USAGE)
-    return JobLimits(
-        memory_bytes_max=memory_bytes_max or default.memory_bytes_max,
-        seconds_max=seconds_max or default.seconds_max,
-        jobs_per_lease=jobs_per_lease or default.jobs_per_lease,
-    )
+    return memory_bytes_max or 0, seconds_max or 0.0
 
 
 def _cores() -> int:

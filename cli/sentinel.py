@@ -1,8 +1,8 @@
 """The composition: one process that holds the log, decides, promotes, projects, and drives its executors.
 
 Order of a start: the log (lock, recovery, new epoch), the fold, the read model, the decider; then what the last epoch
-left open is put back, what it had committed is promoted, and the control socket opens. Order of an end: control socket,
-executors, promoter, decider, read model, and the log last, with its clean-close mark.
+left open is put back, what it had committed is promoted, and the control socket opens. Order of an end: runs, control
+socket, executors, promoter, decider, read model, and the log last, with its clean-close mark.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import logging
 import os
 import shutil
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -19,34 +20,40 @@ from types import TracebackType
 
 from casparian import __version__
 from cli import clock
-from cli.control import MESSAGE_BYTES_MAX as CONTROL_BYTES_MAX
 from cli.control import REQUESTS_MAX, ControlServer
-from cli.dispatching import Dispatcher, JobLimits
+from cli.dispatching import Dispatcher
 from cli.fleet import Fleet
+from cli.hiring import Hirer
 from cli.home import Home, newest_witness, prepare_home
+from cli.hosting import RunHost
 from cli.kept_parsers import keep, kept_parser
+from cli.messages import MESSAGE_BYTES_MAX as CONTROL_BYTES_MAX
+from cli.messages import ExecutorSeen, ExecutorsSeen, QueueStats, StatusSeen
 from cli.own_parser import OwnParser
 from cli.projecting import ProjectionThread
 from cli.promoter import Promoter, promoting_bundles
 from cli.report import Recovery
 from cli.sealer import Sealer
 from cli.snapshots import Snapshots
+from cli.watch import Watches
 from commands.decide import Command
 from commands.dispatch import plan_records
 from commands.epoch import BeginEpoch
-from commands.handle import Handler, Outcome, Subscriber
+from commands.handle import Handler, Outcome
 from commands.job import WithdrawJob
 from commands.outcome import Refused
 from commands.parser import DeployParser
 from eventlog.blobs import FolderBlobStore
 from eventlog.events import CancelJob, ParserDeployed
 from eventlog.frames import Stamp
-from eventlog.ids import ArtifactHash, JobId, LogId, ParserName, PathText, Seq, path_text
+from eventlog.ids import ArtifactHash, ExecutorId, JobId, LogId, ParserName, PathText, Seq, path_text
 from eventlog.log import Log
 from executors.declared_schema import SchemaTextError, resolve_outputs
 from executors.parser_catalog import ParserPackage, builtin_parsers
 from executors.transport import NngServer, remove_socket, socket_address
+from projections import queries
 from projections.readmodel import open_writer
+from projections.rows import JobWord
 from reducers.fold import State
 from sinks.uri import open_sink
 
@@ -59,6 +66,11 @@ CONTEXTS_PER_WORKER = 3  # a question that waits for work, a heartbeat, a report
 CONTEXTS_SPARE = 4
 PARK_SECONDS = 0.1  # for the decider to finish a write, when we leave at once
 PARKED_SECONDS_MAX = 10.0  # the process is gone long before
+FOREIGN_EXECUTORS_MAX = 64  # that others have started and that work for a lasting sentinel
+ENDED: tuple[JobWord, ...] = ("completed", "failed", "aborted")
+STOP_SECONDS = 30.0  # for what runs to be stopped in order
+STOP_TICK_SECONDS = 0.05
+SERVE_TICK_SECONDS = 0.2
 
 
 class Sentinel:
@@ -70,12 +82,14 @@ class Sentinel:
         *,
         purpose: str,
         workers: int = 0,
-        limits: JobLimits | None = None,
         sink_uri: str | None = None,
-        watch: Subscriber | None = None,
         withhold: JobId | None = None,
+        lasting: bool = False,
     ) -> None:
-        """Take what to do; nothing is touched. The promotion of `withhold` is not resumed: a person decides on it."""
+        """Take what to do; nothing is touched. The promotion of `withhold` is not resumed: a person decides on it.
+
+        A `lasting` one stays until it is told to stop, works on whatever is open, and takes in foreign executors.
+        """
         self.home = home
         self.workers = workers
         self.blobs = FolderBlobStore(home.blobs)
@@ -83,8 +97,12 @@ class Sentinel:
         self.packages: dict[ParserName, ParserPackage] = builtin_parsers()
         self.recovery = Recovery()
         self.purpose = purpose
-        self._limits = limits
-        self._watch = watch
+        self.lasting = lasting
+        self.watches = Watches()
+        self.host = RunHost(self)
+        self.started_at = clock.now()
+        self.told_to_stop = threading.Event()
+        self.stop_reason = ""
         self._withhold = withhold
         self._sink_uris = set() if sink_uri is None else {sink_uri}
         self._last_steps: list[Callable[[], None]] = []
@@ -155,21 +173,20 @@ class Sentinel:
         address, stale = self._take_address(stack, "executors")
         self._control_address, stale_control = self._take_address(stack, "control")
         self.recovery = Recovery(scratch_removed=scratch_removed, sockets_removed=stale + stale_control)
-        server = NngServer(address, contexts=self.workers * CONTEXTS_PER_WORKER + CONTEXTS_SPARE)
+        workers = self.workers + (FOREIGN_EXECUTORS_MAX if self.lasting else 0)
+        server = NngServer(address, contexts=workers * CONTEXTS_PER_WORKER + CONTEXTS_SPARE)
         self.dispatcher = Dispatcher(
             self.handler,
             log_id=self.log.log_id,
             epoch=self.log.epoch,
             packages=self.packages,
-            limits=self._limits,
             workers=self.workers,
         )
         self.fleet = Fleet(server, self.handler, self.dispatcher, scratch=self.home.scratch)
         self.sealer = Sealer(self.log, self.home)
         observers = (self.projection.observe, self.promoter.observe, self.dispatcher.observe, self.sealer.observe)
-        for subscriber in (*observers, self._watch):
-            if subscriber is not None:
-                self.handler.subscribe(subscriber)
+        for subscriber in (*observers, self.watches.observe):
+            self.handler.subscribe(subscriber)
         self.handler.start()
         self._last_steps[:0] = [self._park_decider, self.fleet.kill_now]
         stack.callback(self.handler.stop)
@@ -178,6 +195,9 @@ class Sentinel:
         stack.callback(self.sealer.stop)
         self.promoter.start()
         stack.callback(self.promoter.stop)
+        self._hirer = Hirer(self._hire)
+        self._hirer.start()
+        stack.callback(self._hirer.stop)
         stack.callback(self.fleet.stop)
 
     def _take_address(self, stack: ExitStack, purpose: str) -> tuple[str, int]:
@@ -190,22 +210,120 @@ class Sentinel:
         return address, int(stale)
 
     def _open_control(self, stack: ExitStack) -> None:
+        if self.lasting:
+            self.fleet.start()  # foreign executors may be waiting for us
         server = NngServer(self._control_address, contexts=REQUESTS_MAX, message_bytes_max=CONTROL_BYTES_MAX)
         self.control = ControlServer(self, server, announced_in=self.home.control)
         stack.callback(self.control.close)
         self.control.start()
+        stack.callback(self.host.halt_all, "the sentinel is leaving", leaves_jobs=True)
 
     def hire(self) -> None:
-        """Have the executors that the work needs: none while nothing is open, so that a rerun costs no process.
+        """Have the executors that the work needs soon; from any thread.
 
-        Raises LogFullError when the log takes no more: whoever waits for the work would wait in vain.
+        Raises LogFullError when the log takes no more: whoever waits for the work would wait in vain. Raises
+        TransportError when executors cannot be spoken with.
         """
         self.handler.refuse_full()
+        self._hirer.wake()
+
+    def _hire(self) -> None:
+        """Start what the work needs: nothing while no job is open, so that a rerun costs no process."""
         open_jobs = self.handler.inspect(lambda state: len(state.jobs.queued) + len(state.jobs.leased))
-        if open_jobs and not self.fleet.size:
+        if open_jobs and self.workers:
             self.fleet.start()
-        if open_jobs:
             self.fleet.grow(min(self.workers, open_jobs))
+
+    def dismiss(self, executor: ExecutorId, reason: str) -> bool:
+        """Part with an executor now; False if there is no such one. Its jobs wait again, uncharged."""
+        known = self.handler.inspect(lambda state: executor in state.executors)
+        if known:
+            self.fleet.dismiss(executor, reason)
+        return known
+
+    def stop(self, reason: str) -> None:
+        """Have a lasting sentinel leave in order; whoever serves it is waiting for that."""
+        self.stop_reason = self.stop_reason or reason
+        self.told_to_stop.set()
+
+    def serve(self, asked: Callable[[], bool]) -> None:
+        """Be there until somebody has us stop, or `asked` says that a signal has; then halt the runs.
+
+        Raises what ended the deciding thread, should something have: nothing goes on without it.
+        """
+        while not self.told_to_stop.wait(SERVE_TICK_SECONDS):
+            self.handler.refuse_dead()
+            if asked():
+                self.stop("stopped by a signal")
+        self.host.halt_all(self.stop_reason, leaves_jobs=True)
+
+    def give_back(self, reason: str) -> int:
+        """Have everything that runs stopped and put back, for STOP_SECONDS at most; how many jobs wait then.
+
+        An executor that does not say in time that it has stopped is killed with all that is below it, and the log
+        says of its jobs why they were given back: nobody has to guess.
+        """
+        self.fleet.abort_running(reason)
+        deadline = time.monotonic() + STOP_SECONDS
+        while self.handler.inspect(lambda state: len(state.jobs.leased)) and time.monotonic() < deadline:
+            time.sleep(STOP_TICK_SECONDS)
+        late = f"it did not confirm within {STOP_SECONDS:g} s that it stopped: {reason}"
+        for executor in self.handler.inspect(lambda state: {job.executor for job in state.jobs.leased.values()}):
+            self.fleet.dismiss(executor, late)
+        return self.handler.inspect(lambda state: len(state.jobs.queued))
+
+    def status(self) -> StatusSeen:
+        """Return how we stand."""
+        stood = self.projection.ask(queries.job_counts)
+        completed, failed, aborted = (stood.get(word, 0) for word in ENDED)
+        queued, running, promoting, oldest, executors, seq = self.handler.inspect(_standing)
+        queue = QueueStats(
+            queued=queued,
+            running=running,
+            promoting=promoting,
+            completed=completed,
+            failed=failed,
+            aborted=aborted,
+            total=queued + running + promoting + completed + failed + aborted,
+        )
+        return StatusSeen(
+            version=__version__,
+            pid=os.getpid(),
+            purpose=self.purpose,
+            lasting=self.lasting,
+            started_at=self.started_at,
+            log_id=self.log.log_id,
+            epoch=self.log.epoch,
+            seq=seq,
+            workers=self.workers,
+            executors=executors,
+            runs=tuple(run.name for run in self.host.going_on),
+            queue=queue,
+            oldest_queued_at=oldest,
+        )
+
+    def executors(self) -> ExecutorsSeen:
+        """Return who works here, and on what."""
+        return ExecutorsSeen(executors=tuple(self.handler.inspect(self._executors)))
+
+    def _executors(self, state: State) -> list[ExecutorSeen]:
+        holds: dict[ExecutorId, list[JobId]] = {}
+        for job_id, job in state.jobs.leased.items():
+            holds.setdefault(job.executor, []).append(job_id)
+        return [
+            ExecutorSeen(
+                executor=name,
+                pid=executor.joined.pid,
+                host=executor.joined.host,
+                version=executor.joined.version,
+                capacity=executor.joined.capacity,
+                ours=self.fleet.is_ours(name),
+                draining=executor.draining,
+                joined_at=executor.joined.joined_at,
+                jobs=tuple(holds.get(name, ())),
+            )
+            for name, executor in state.executors.items()
+        ]
 
     def adopt(self, own: OwnParser) -> Refused | None:
         """Make a person's own parser current under its name, as the home keeps it; or say why it is refused.
@@ -293,6 +411,15 @@ class Sentinel:
             if package is not None:
                 self.packages[package.name] = package
 
+    def have_kept(self, parsers: Collection[ParserName]) -> list[ParserName]:
+        """Have these parsers ready for their jobs to be handed out; return those of which the home has no copy."""
+        lacking = [name for name in parsers if name not in self.packages]
+        deployed = self.handler.inspect(lambda state: [state.parsers[each].deployed for each in lacking])
+        for package in [kept_parser(self.home, each) for each in deployed]:
+            if package is not None:
+                self.packages[package.name] = package
+        return [name for name in lacking if name not in self.packages]
+
     def _outdated(self, state: State) -> list[JobId]:
         hashes = {package.artifact_hash for package in self.packages.values()}
         return [
@@ -335,9 +462,9 @@ class Sentinel:
             answer.result()
         return len(jobs)
 
-    def withdraw_all(self, reason: str) -> int:
-        """End every job that waits; how many they were."""
-        return self._withdraw(self.handler.inspect(lambda state: list(state.jobs.queued)), reason)
+    def write_to(self, sink_uri: str) -> None:
+        """Take note of a target that something may be staged in, to be swept at the end."""
+        self._sink_uris.add(sink_uri)
 
 
 def _own_parsers_in_use(state: State) -> list[ParserDeployed]:
@@ -373,6 +500,12 @@ def _committed_stages(state: State) -> set[str]:
 def _unpublished_for(state: State, sink_uris: frozenset[str]) -> int:
     jobs = [*state.jobs.queued.values(), *state.jobs.leased.values()]
     return sum(job.spec.sink_uri in sink_uris for job in jobs)
+
+
+def _standing(state: State) -> tuple[int, int, int, str | None, int, int]:
+    jobs = state.jobs
+    oldest = next((job.spec.queued_at for job in jobs.queued.values()), None)
+    return len(jobs.queued), len(jobs.leased), len(jobs.promoting), oldest, len(state.executors), state.seq
 
 
 def _open_work(state: State) -> tuple[int, int, int]:

@@ -7,31 +7,32 @@ known position of the log; `decide` refuses a plan that is behind.
 from __future__ import annotations
 
 import shlex
+import threading
 import time
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 from msgspec import Struct
 
 from cli import clock
 from cli.config import parser_words
-from cli.errors import EXIT_INTERRUPTED, EXIT_USAGE, CliError
+from cli.dispatching import JobLimits
+from cli.errors import EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_USAGE, CliError
 from cli.file_reports import file_report, lost_output, quarantine_reports, refused_report, tally_of, told_shown_again
-from cli.own_parser import OwnParser
 from cli.planning import Plan, Wanted, compare, keys_of, targets_of, wanted_of
 from cli.render import count
 from cli.report import RunReport
 from cli.results import Results, gather
-from cli.sentinel import Sentinel
-from cli.watch import JobWatch
 from commands.decide import Command
 from commands.file import FILES_MAX, RecordFiles
 from commands.handle import Outcome
-from commands.job import JOBS_MAX, EnqueueJobs, NewJob
+from commands.job import JOBS_MAX, EnqueueJobs, NewJob, WithdrawJob
 from commands.quarantine import PolicyWords, cascade
 from commands.run import REUSED_JOBS_MAX, FinishRun, InterruptRun, LoseOutputs, PlanRun, ReuseOutputs, exit_code
+from eventlog.errors import LogFullError
 from eventlog.events import (
+    CancelJob,
     JobQueued,
     RefusedFile,
     RunStarted,
@@ -39,11 +40,15 @@ from eventlog.events import (
     StartRun,
     Target,
 )
+from eventlog.frames import Stamp
 from eventlog.ids import (
+    ArtifactHash,
     ConfigHash,
     Digest,
+    ExecutorId,
     JobId,
     ParserName,
+    RunId,
     config_hash,
     path_text,
 )
@@ -52,7 +57,12 @@ from executors.parser_catalog import ParserPackage
 from executors.scanner import PassedOver, batches, scan
 from projections import queries
 from projections.catalog import lost_reason
+from reducers.fold import State
+from reducers.job import Queued
 from sinks.uri import open_sink
+
+if TYPE_CHECKING:
+    from cli.sentinel import Sentinel
 
 TICK_SECONDS = 0.2
 ABORT_TICK_SECONDS = 0.05
@@ -60,7 +70,7 @@ ABORT_SECONDS = 10.0  # how long running guests get to be killed and reported af
 FILES_BYTES_MAX = 256 * 1024
 JOBS_BYTES_MAX = 1024 * 1024  # of one EnqueueJobs: a frame holds four times as much
 JOB_OVERHEAD_BYTES = 1024
-PLANS_MAX = 100  # for one run: each is overtaken only by an output of an earlier job, and those end
+PLANS_MAX = 100  # for one run: each is overtaken only by an output that it would make itself
 INPUTS_SHOWN_MAX = 100  # in the event; a longer list of inputs is a blob
 
 
@@ -69,11 +79,13 @@ class Request(Struct, frozen=True, kw_only=True):
 
     parser: ParserName
     inputs: tuple[bytes, ...]
-    own: OwnParser | None = None  # what the parser was named by, if it is no built-in one
+    own: str = ""  # how the parser was named, if it is no built-in one
+    artifact_hash: str = ""  # of one's own parser, as it was admitted
     sink_uri: str
     settings: dict[str, str]
     quarantine: tuple[PolicyWords, ...]  # what the configuration says of rejected rows, then the command line
     remake_lost: bool = False  # what was published and is not there any more is made anew
+    priority: int = 0  # of its jobs
 
 
 class Talk(Protocol):
@@ -85,8 +97,35 @@ class Talk(Protocol):
     def note(self, sentence: str) -> None: ...
 
 
+class HaltedError(Exception):
+    """Somebody has asked the run to stop."""
+
+
+class Halt:
+    """Whether a run is to stop, and how: the run looks between any two of its steps. For any thread."""
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+        self.reason = ""
+        self.leaves_jobs = False
+
+    def ask(self, reason: str, *, leaves_jobs: bool = False) -> None:
+        """Have the run stop. With `leaves_jobs` what is queued stays so for the next start. The first wish stands."""
+        if not self._asked.is_set():
+            self.reason, self.leaves_jobs = reason, leaves_jobs
+            self._asked.set()
+
+    def is_asked(self) -> bool:
+        return self._asked.is_set()
+
+    def heed(self) -> None:
+        """Raise HaltedError if the run is to stop."""
+        if self._asked.is_set():
+            raise HaltedError(self.reason)
+
+
 class InterruptedRunError(Exception):
-    """The person stopped the run; the sentence says what was done about its jobs.
+    """The run was stopped; the sentence says what was done about its jobs.
 
     `report` tells what had been done, None where nothing was planned yet.
     """
@@ -101,43 +140,68 @@ class ExhaustedFleetError(Exception):
 
 
 class RunSession:
-    """Carries out one request on a started sentinel. `watch` must be subscribed before the sentinel starts."""
+    """Carries out one request on a started sentinel, in the name of `actor`, until `halt` is asked."""
 
-    def __init__(self, sentinel: Sentinel, request: Request, *, watch: JobWatch, talk: Talk) -> None:
+    def __init__(
+        self,
+        sentinel: Sentinel,
+        request: Request,
+        *,
+        actor: str,
+        stamp: Stamp,
+        talk: Talk,
+        halt: Halt,
+        limits: JobLimits,
+    ) -> None:
         self._sentinel = sentinel
         self._request = request
-        self._watch = watch
         self._talk = talk
-        self._actor = clock.actor()
+        self._halt = halt
+        self._limits = limits
+        self._actor = actor
+        self._stamp = stamp
         self._cause = 0
         self._refused: list[RefusedFile] = []
         self._passed_over = 0
         self._began = time.monotonic()
+        self._also: set[JobId] = set()  # jobs of earlier runs
+        self._held: dict[JobId, str] = {}  # jobs that a paused parser holds back, with why
 
     def execute(self) -> RunReport:
-        """Return the report. Raises CliError for a refused request, InterruptedRunError on Ctrl-C."""
-        plan: Plan | None = None
-        try:
+        """Return the report. Raises CliError for a refused request, InterruptedRunError when it was halted."""
+        with self._sentinel.watches.watching() as watch:
+            self._watch = watch
             self._claim_target()
             self._require_named_parser()
             self._refuse_undeclared()
             started = self._start()
-            package = resolve_outputs(self._sentinel.packages[started.parser], started.settings)
+            return self._carry_out(started)
+
+    def _carry_out(self, started: RunStarted) -> RunReport:
+        plan: Plan | None = None
+        package = resolve_outputs(self._sentinel.packages[started.parser], started.settings)
+        self._sentinel.dispatcher.limit(started.run, self._limits)
+        try:
             files = self._scan(started, package)
             plan = self._plan(started, package, files)
             self._enqueue(started, plan)
             self._wait(plan)
             return self._finish(started, plan, package)
-        except KeyboardInterrupt as error:
-            summary = self._interrupt()
+        except HaltedError as error:
+            summary = self._interrupt(started, plan)
             done = self._report(started, plan, package, interrupted=summary) if plan else None
             raise InterruptedRunError(summary, done) from error
         except ExhaustedFleetError as error:
-            self._call(InterruptRun(run=started.run, reason=str(error), now=clock.now()))
+            self._close(started, str(error))
             why = f"process the files of run {started.run}: {error}; the jobs that are open wait for the next start"
             raise CliError(
                 "no_executors", why, "casparian jobs; then look at memory, limits and the messages above"
             ) from error
+        except LogFullError:
+            raise  # the log takes no more words: the next epoch records that the run did not go on
+        except Exception as error:  # whatever it is, the run is over, and the log must not show it as going on
+            self._close(started, f"{type(error).__name__}: {error}"[:1000])
+            raise
 
     # --- the target ---------------------------------------------------------------------------------------------------
 
@@ -168,7 +232,8 @@ class RunSession:
 
     def _require_named_parser(self) -> None:
         """Raise CliError for the bare name of a parser that is not built in: what lies in its file may be another."""
-        if self._request.own is not None:  # trusted and deployed by now
+        if self._request.own:  # trusted and deployed by now
+            self._require_same_artifact()
             return
         known = self._sentinel.handler.inspect(lambda state: state.parsers.get(self._request.parser))
         if known is not None and not known.deployed.builtin:
@@ -177,6 +242,16 @@ class RunSession:
                 f"run {self._request.parser}: it is no built-in parser, so it is named by its file",
                 f"casparian run {shlex.quote(known.deployed.file)} FILE",
                 exit_code=EXIT_USAGE,
+            )
+
+    def _require_same_artifact(self) -> None:
+        """Raise CliError if another run has put another artifact in the place of the one that was admitted."""
+        package = self._sentinel.packages.get(self._request.parser)
+        if package is None or package.artifact_hash != self._request.artifact_hash:
+            raise CliError(
+                "parser_changed",
+                f"run {self._request.own}: another run has brought another version of {self._request.parser} since",
+                "run the same command again",
             )
 
     def _refuse_undeclared(self) -> None:
@@ -194,6 +269,7 @@ class RunSession:
 
     def _start(self) -> RunStarted:
         request = self._request
+        self._sentinel.write_to(request.sink_uri)
         inputs = tuple(path_text(name) for name in request.inputs)
         quarantine, quarantine_from = cascade(self._policies())
         command = StartRun(
@@ -211,10 +287,11 @@ class RunSession:
             quarantine=quarantine,
             quarantine_from=quarantine_from,
         )
-        outcome = self._sentinel.handler.call(command, actor=self._actor)
+        outcome = self._sentinel.handler.submit(command, actor=self._actor, stamp=self._stamp).result()
         if outcome.refused is not None:
             refused = outcome.refused
-            raise CliError(refused.code, refused.why, refused.next_step, exit_code=EXIT_USAGE)
+            exit_code = EXIT_REFUSED if refused.code == "parser_paused" else EXIT_USAGE
+            raise CliError(refused.code, refused.why, refused.next_step, exit_code=exit_code)
         self._cause = outcome.seq - len(outcome.events)
         started = outcome.events[0]
         assert isinstance(started, RunStarted)
@@ -247,10 +324,11 @@ class RunSession:
             self._refused.extend(refused)
             bytes_ += sum(file.size for file in files)
             self._talk.scanning(len(seen), bytes_)
+        self._halt.heed()
         return seen
 
     def _met(self, package: ParserPackage) -> Iterator[SeenFile | RefusedFile]:
-        for item in scan(self._request.inputs, patterns=package.patterns):
+        for item in scan(self._request.inputs, patterns=package.patterns, stop=self._halt.is_asked):
             if isinstance(item, PassedOver):
                 self._passed_over += 1
             else:
@@ -264,7 +342,7 @@ class RunSession:
         wanted = wanted_of(files, targets, package, settings_hash=settings_hash)
         if self._request.remake_lost:
             self._give_up_lost(started, wanted)
-        plan = self._fix_plan(started, wanted, targets, settings_hash)
+        plan = self._fix_plan(started, wanted, targets, settings_hash, package.artifact_hash)
         to_run = len(plan.new) + plan.attached_count
         self._talk.planned(
             found=len(wanted) + len(self._refused), reused=len(plan.reused), to_run=to_run, refused=len(self._refused)
@@ -281,7 +359,12 @@ class RunSession:
             self._call(LoseOutputs(run=started.run, jobs=jobs, now=clock.now()))
 
     def _fix_plan(
-        self, started: RunStarted, wanted: tuple[Wanted, ...], targets: tuple[Target, ...], settings_hash: ConfigHash
+        self,
+        started: RunStarted,
+        wanted: tuple[Wanted, ...],
+        targets: tuple[Target, ...],
+        settings_hash: ConfigHash,
+        artifact_hash: ArtifactHash,
     ) -> Plan:
         """Make a plan and record it; make it anew while outputs of earlier jobs are recorded in between."""
         inspect, keys = self._sentinel.handler.inspect, keys_of(wanted)
@@ -294,6 +377,8 @@ class RunSession:
                 at_seq=at_seq,
                 config_hash=settings_hash,
                 targets=targets,
+                made_keys=frozenset(key.materialization_key for job in plan.new for key in job.keys),
+                artifact_hash=artifact_hash,
                 found=len(wanted),
                 reused=len(plan.reused),
                 queued=len(plan.new),
@@ -308,6 +393,7 @@ class RunSession:
                 break
             if refused.code != "stale_plan" or attempt == PLANS_MAX:
                 raise CliError(refused.code, refused.why, refused.next_step)
+            self._halt.heed()
         return plan
 
     def _store(self, plan: Plan) -> Digest:
@@ -324,11 +410,20 @@ class RunSession:
             return _job_bytes(job) + settings_bytes
 
         for chunk in batches(plan.new, count_max=JOBS_MAX, bytes_max=JOBS_BYTES_MAX, size_of=size_of):
-            outcome = self._call(EnqueueJobs(run=started.run, jobs=tuple(chunk), now=clock.now()))
+            outcome = self._call(
+                EnqueueJobs(run=started.run, jobs=tuple(chunk), priority=self._request.priority, now=clock.now())
+            )
             queued = [event.job for event in outcome.events if isinstance(event, JobQueued)]
             self._watch.expect(queued)
             jobs.extend(queued)
             self._sentinel.hire()
+            self._halt.heed()
+        left = self._sentinel.handler.inspect(lambda state: left_over(state, started.sink_uri))
+        if not self._sentinel.lasting and (others := sorted(set(left) - set(jobs))):
+            self._talk.note(f"{count(len(others), 'job')} of earlier runs waited: this run makes them as well")
+            self._also.update(others)
+            self._watch.expect(others)
+            jobs.extend(others)
         self._sentinel.hire()
         self._watch.settle(self._sentinel.handler.inspect(lambda state: {job for job in jobs if state.jobs.get(job)}))
 
@@ -336,18 +431,20 @@ class RunSession:
 
     def _wait(self, plan: Plan) -> None:
         """Wait until every job has ended or cannot be published now."""
-        total = len(plan.new) + len(plan.attached_jobs)
+        total = len(plan.new) + len(plan.attached_jobs) + len(self._also)
         while True:
             still_open = self._watch.wait(TICK_SECONDS)
             self._tell_setbacks()
-            waiting = still_open - self._sentinel.promoter.stuck.keys()
-            self._talk.working(
-                done=total - len(still_open), total=total, rows=self._sentinel.dispatcher.progress().rows
-            )
+            held = self._sentinel.handler.inspect(held_back)
+            self._held = {job: held[job] for job in sorted(still_open - self._also) if job in held}
+            waiting = still_open - self._sentinel.promoter.stuck.keys() - held.keys()
+            rows = self._sentinel.dispatcher.rows_in_flight(still_open)
+            self._talk.working(done=total - len(still_open), total=total, rows=rows)
             if not waiting:
                 return
+            self._halt.heed()
             self._sentinel.hire()
-            if self._sentinel.fleet.exhausted and not self._sentinel.fleet.size:
+            if self._sentinel.fleet.exhausted and not self._sentinel.handler.inspect(_executors):
                 raise ExhaustedFleetError(self._sentinel.fleet.exhausted)
 
     def _tell_setbacks(self) -> None:
@@ -358,26 +455,22 @@ class RunSession:
         for sentence in self._watch.setbacks.tell(sink_of=sink_of, unreachable=self._sentinel.promoter.unreachable):
             self._talk.note(sentence)
 
-    def _interrupt(self) -> str:
-        """Abort what runs, end what waits, leave what is committed; return a sentence about it.
+    def _interrupt(self, started: RunStarted, plan: Plan | None) -> str:
+        """Stop the run's own jobs, but for those that are committed; return a sentence about it."""
+        attached = {*(plan.attached_jobs if plan else ()), *self._also}
+        if self._halt.leaves_jobs:
+            waiting = self._sentinel.handler.inspect(lambda state: len(_stoppable(state, started.run, attached)))
+            said = f"{count(waiting, 'job')} waiting for the next start"
+        else:
+            stopped = stop_jobs(self._sentinel, started.run, attached, reason=self._halt.reason, actor=self._actor)
+            said = f"{count(stopped, 'job')} stopped"
+        self._close(started, self._halt.reason)
+        return f"run {started.run} was interrupted: {said}; what had been published stays"
 
-        An executor that does not report in ABORT_SECONDS is killed: its jobs are put back, and end like those that
-        wait. The run is looked up in the state, because the interrupt may have come before its start was answered.
-        """
-        sentinel = self._sentinel
-        self._talk.note("interrupted: stopping the guests; press Ctrl-C again to leave at once")
-        sentinel.fleet.abort_running("the run was interrupted")
-        deadline = time.monotonic() + ABORT_SECONDS
-        while sentinel.handler.inspect(lambda state: len(state.jobs.leased)) and time.monotonic() < deadline:
-            time.sleep(ABORT_TICK_SECONDS)
-        sentinel.fleet.stop()
-        withdrawn = sentinel.withdraw_all("the run was interrupted")
-        runs = sentinel.handler.inspect(lambda state: list(state.runs))
-        for run in runs:
-            interrupt = InterruptRun(run=run, reason="interrupted by the person who started it", now=clock.now())
-            sentinel.handler.call(interrupt, actor=self._actor, cause=self._cause)
-        which = f"run {runs[0]}" if runs else "the run"
-        return f"{which} was interrupted: {count(withdrawn, 'job')} stopped; what had been published stays"
+    def _close(self, started: RunStarted, reason: str) -> None:
+        """Record that the run will not go on; what becomes of its jobs is told elsewhere."""
+        command = InterruptRun(run=started.run, reason=reason, now=clock.now())
+        self._sentinel.handler.call(command, actor=self._actor, cause=self._cause)
 
     # --- tell ---------------------------------------------------------------------------------------------------------
 
@@ -385,7 +478,13 @@ class RunSession:
         report = self._report(started, plan, package)
         if self._sentinel.promoter.stuck:
             reason = "its outputs wait for a target that cannot be reached"
-            self._call(InterruptRun(run=started.run, reason=reason, now=clock.now()))
+            self._close(started, reason)
+        elif self._held:
+            reason = next(iter(self._held.values()))
+            self._close(started, reason)
+            self._talk.note(f"{count(len(self._held), 'job')} not made: {reason}")
+            self._talk.note(f"next: {self._sentinel.home.hint('casparian parser health')}")
+            report = msgspec.structs.replace(report, exit=EXIT_REFUSED)
         else:
             report = self._show_again(started, plan, report)
             tally = tally_of(report.files, report.superseded)
@@ -395,7 +494,7 @@ class RunSession:
     def _report(self, started: RunStarted, plan: Plan, package: ParserPackage, *, interrupted: str = "") -> RunReport:
         results = self._results(started, plan)
         stuck = self._sentinel.promoter.stuck
-        reports = [file_report(item, plan, results, stuck=stuck) for item in plan.wanted]
+        reports = [file_report(item, plan, results, stuck=stuck, held=self._held) for item in plan.wanted]
         files = tuple(sorted([*reports, *map(refused_report, self._refused)], key=lambda file: file.path))
         superseded = self._sentinel.projection.ask(
             lambda connection: queries.superseded_by_run(connection, started.run)
@@ -441,6 +540,78 @@ class RunSession:
         return self._sentinel.projection.ask(
             lambda connection: gather(connection, keys, run=started.run, attached=plan.attached_jobs)
         )
+
+
+def stop_jobs(sentinel: Sentinel, run: RunId, attached: Collection[JobId], *, reason: str, actor: str) -> int:
+    """End what a run wants done, but for what is committed; how many jobs ended.
+
+    What waits is withdrawn and what runs is cancelled, until neither is left: a job may begin while we look. An
+    executor that does not confirm in ABORT_SECONDS is killed, which ends its job too.
+    """
+    ended: set[JobId] = set()
+    cancelled: set[JobId] = set()
+    deadline = time.monotonic() + ABORT_SECONDS
+    while stoppable := sentinel.handler.inspect(lambda state: _stoppable(state, run, attached)):
+        now = clock.now()
+        answers = [
+            sentinel.handler.submit(
+                WithdrawJob(job=job, reason=reason, now=now)
+                if executor is None
+                else CancelJob(job=job, reason=reason, by=actor, now=now),
+                actor=actor,
+            )
+            for job, executor in stoppable.items()
+            if executor is None or job not in cancelled
+        ]
+        for answer in answers:
+            answer.result()
+        ended |= stoppable.keys()
+        cancelled |= {job for job, executor in stoppable.items() if executor is not None}
+        if time.monotonic() >= deadline:
+            for executor in {each for each in stoppable.values() if each is not None}:
+                sentinel.dismiss(executor, "it did not confirm that it stopped")
+            deadline += ABORT_SECONDS
+        time.sleep(ABORT_TICK_SECONDS if any(stoppable.values()) else 0)
+    return len(ended)
+
+
+def _stoppable(state: State, run: RunId, attached: Collection[JobId]) -> dict[JobId, ExecutorId | None]:
+    """Return the jobs of a run before their commit point, and who is at work on each.
+
+    Those that it shares with another run that is open are that run's.
+    """
+    mine: dict[JobId, ExecutorId | None] = {}
+    for job_id, job in (*state.jobs.queued.items(), *state.jobs.leased.items()):
+        if job.spec.run == run or (job_id in attached and job.spec.run not in state.runs):
+            mine[job_id] = None if isinstance(job, Queued) else job.executor
+    return mine
+
+
+def _executors(state: State) -> int:
+    return len(state.executors)
+
+
+def left_over(state: State, sink_uri: str) -> list[JobId]:
+    """Return the open jobs that no run waits for and this one takes up: those that a person had made again, and what a
+    crash left for the same target."""
+    return [
+        job.spec.job
+        for job in state.jobs.open_jobs()
+        if job.spec.retry_of is not None or (job.spec.sink_uri == sink_uri and job.spec.run not in state.runs)
+    ]
+
+
+def held_back(state: State) -> dict[JobId, str]:
+    """Return the waiting jobs of paused parsers, with why; what is being made goes on."""
+    paused = {
+        name: f"parser {name} is paused: {parser.paused.reason}"
+        for name, parser in state.parsers.items()
+        if parser.paused is not None
+    }
+    if not paused:
+        return {}
+    waiting = state.jobs.queued.values()
+    return {job.spec.job: paused[job.spec.parser] for job in waiting if job.spec.parser in paused}
 
 
 def _event_bytes(item: SeenFile | RefusedFile) -> int:

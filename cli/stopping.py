@@ -35,8 +35,9 @@ _Disposition = Callable[[int, FrameType | None], object] | int | None
 class Stopping:
     """Heeds signals while it is entered, by the main thread. `leave` is called from another thread, once."""
 
-    def __init__(self, *, leave: Callable[[], None]) -> None:
+    def __init__(self, *, leave: Callable[[], None], farewell: bytes = FAREWELL) -> None:
         self._leave = leave
+        self._farewell = farewell
         self._interruptible = False
         self._asked = False
         self._before: dict[signal.Signals, _Disposition] = {}
@@ -61,6 +62,11 @@ class Stopping:
         self._watcher.join(LEAVE_SECONDS_MAX)
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    @property
+    def asked(self) -> bool:
+        """Whether a signal has asked for an end, for those who look between two steps."""
+        return self._asked
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
@@ -98,17 +104,17 @@ class Stopping:
         late.start()
         try:
             self._leave()
-            _say_farewell()
+            _say_farewell(self._farewell)
         finally:
             os._exit(EXIT_INTERRUPTED)
 
 
-def _say_farewell() -> None:
+def _say_farewell(farewell: bytes) -> None:
     """Tell the person, if stderr takes it now: nobody who reads slowly may hold us up."""
     with contextlib.suppress(OSError, ValueError):
         stderr = sys.stderr.fileno()
         if select.select([], [stderr], [], 0)[1]:
-            os.write(stderr, (SHOW_CURSOR + b"\r\n" if os.isatty(stderr) else b"") + FAREWELL)
+            os.write(stderr, (SHOW_CURSOR + b"\r\n" if os.isatty(stderr) else b"") + farewell)
 
 
 def _let_go(terminals: tuple[int, ...]) -> None:

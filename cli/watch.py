@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from cli.setbacks import Setbacks
 from eventlog.events import JobAborted, JobCompleted, JobFailed
@@ -50,3 +51,28 @@ class JobWatch:
             if self._open:
                 self._changed.wait(seconds)
             return set(self._open)
+
+
+class Watches:
+    """Tells every run that goes on what became durable; runs come and go while the log goes on."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._watches: tuple[JobWatch, ...] = ()
+
+    def observe(self, frames: Sequence[Frame]) -> None:
+        """Hand on what became durable."""
+        for watch in self._watches:
+            watch.observe(frames)
+
+    @contextmanager
+    def watching(self) -> Iterator[JobWatch]:
+        """Give a watch that is told of everything while the block runs."""
+        watch = JobWatch()
+        with self._lock:
+            self._watches = (*self._watches, watch)
+        try:
+            yield watch
+        finally:
+            with self._lock:
+                self._watches = tuple(each for each in self._watches if each is not watch)

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from commands import epoch, executor, file, job, lease, parser, quarantine, run
+from commands import epoch, executor, file, job, lease, parser, quarantine, retry, run
 from commands.outcome import Decision
-from eventlog.events import AbandonJob, CancelJob, DeleteQuarantine, RevokeParser, StartRun, TrustParser
+from eventlog.events import (
+    AbandonJob,
+    CancelJob,
+    DeleteQuarantine,
+    DrainExecutor,
+    ResumeParser,
+    RetryJobs,
+    RevokeParser,
+    SetJobPriority,
+    StartRun,
+    TrustParser,
+)
 from reducers.fold import State
 
 Command = (
     parser.DeployParser
     | TrustParser
     | RevokeParser
+    | ResumeParser
     | file.RecordFiles
     | StartRun
     | run.PlanRun
@@ -22,6 +34,7 @@ Command = (
     | run.InterruptRun
     | executor.JoinExecutor
     | executor.LoseExecutor
+    | DrainExecutor
     | epoch.BeginEpoch
     | job.EnqueueJobs
     | job.DispatchJob
@@ -31,6 +44,8 @@ Command = (
     | job.ReleaseJob
     | CancelJob
     | AbandonJob
+    | RetryJobs
+    | SetJobPriority
     | job.WithdrawJob
     | job.RecordPromotion
     | job.AbandonPromotion
@@ -44,7 +59,7 @@ Command = (
 def decide(command: Command, state: State) -> Decision:
     """Return the events that the command brings about, or why it is refused. Reads nothing but its arguments."""
     match command:
-        case parser.DeployParser() | TrustParser() | RevokeParser():
+        case parser.DeployParser() | TrustParser() | RevokeParser() | ResumeParser():
             return parser.decide(command, state)
         case file.RecordFiles():
             return file.decide(command, state)
@@ -54,6 +69,8 @@ def decide(command: Command, state: State) -> Decision:
             return executor.decide_join(command, state)
         case executor.LoseExecutor():
             return executor.decide_lose(command, state)
+        case DrainExecutor():
+            return executor.decide_drain(command, state)
         case epoch.BeginEpoch():
             return epoch.decide(command, state)
         case (
@@ -72,6 +89,8 @@ def decide(command: Command, state: State) -> Decision:
             return job.decide(command, state)
         case lease.DispatchLease() | lease.ConcludeLease() | lease.RecordLease():
             return lease.decide(command, state)
+        case RetryJobs() | SetJobPriority():
+            return retry.decide(command, state)
         case DeleteQuarantine():
             return quarantine.decide_delete(command, state)
         case _:

@@ -1,7 +1,7 @@
 """The process manager: from (jobs, idle executors, now) to what is handed out and what needs no sink. Pure.
 
 Small files travel together: an executor gets as many jobs as it can do with one guest, under one lease. What one job
-does to another one is bounded by who may share: jobs of one parser with the same settings, target and policy, and none
+does to another one is bounded by who may share: jobs of one run with the same settings, target and policy, and none
 that was ever given back, so that a file that brings down its guest or its executor does so alone the next time.
 """
 
@@ -15,7 +15,7 @@ from msgspec import Struct
 from commands.job import DispatchJob, RecordPromotion
 from commands.lease import JOBS_MAX, DispatchLease
 from eventlog.events import JobQueued
-from eventlog.ids import ExecutorId, Instant, JobId, LeaseId, ParserName
+from eventlog.ids import ExecutorId, Instant, JobId, LeaseId, ParserName, RunId
 from reducers.fold import State
 from reducers.job import Queued
 
@@ -36,11 +36,16 @@ class Offer(Struct, frozen=True, kw_only=True):
 
 class Sharing(Struct, frozen=True, kw_only=True):
     """How far jobs may share a lease: `executors` is among how many they are divided, `alone` are the parsers that want
-    a process for each file."""
+    a process for each file, and the jobs of a run may be bounded by it."""
 
     jobs_max: int = JOBS_MAX
     executors: int = 1
     alone: frozenset[ParserName] = frozenset()
+    jobs_max_of: dict[RunId, int] = {}
+
+    def of(self, run: RunId) -> int:
+        """Return how many jobs of a run may share a lease."""
+        return min(self.jobs_max_of.get(run, self.jobs_max), JOBS_MAX)
 
 
 NOT_AT_ALL = Sharing(jobs_max=1)
@@ -49,21 +54,27 @@ NOT_AT_ALL = Sharing(jobs_max=1)
 def plan_dispatch(
     state: State, offers: Sequence[Offer], *, now: Instant, sharing: Sharing = NOT_AT_ALL
 ) -> list[DispatchJob | DispatchLease]:
-    """Give each offer the next job that is due, in queue order, and small ones like it; fewer if few are due."""
+    """Give each offer the next job that is due, by priority, then by number, and small ones like it.
+
+    Fewer commands than offers if few are due. A paused parser's jobs stay where they are. Costs the logarithm of the
+    jobs that wait for each that is looked at, whatever they wait for.
+    """
+    paused = [name for name, parser in state.parsers.items() if parser.paused is not None]
     commands: list[DispatchJob | DispatchLease] = []
-    waiting = _Waiting(state, now)
-    for offer in offers:
-        jobs = waiting.take(sharing, jobs_max=_fair(state, sharing))
-        if not jobs:
-            break
-        commands.append(_handing_out(jobs, offer, now))
+    with state.jobs.waiting.in_turn(now, paused=paused) as due:
+        waiting = _Waiting(state.jobs.queued[job] for job in due)
+        for offer in offers:
+            jobs = waiting.take(sharing, fair=_fair(state, sharing))
+            if not jobs:
+                break
+            commands.append(_handing_out(jobs, offer, now))
     return commands
 
 
 def _fair(state: State, sharing: Sharing) -> int:
     """Return how many jobs one lease may have without leaving another executor idle."""
     executors = max(sharing.executors, len(state.executors), 1)
-    return min(sharing.jobs_max, JOBS_MAX, -(-len(state.jobs.queued) // executors))
+    return -(-len(state.jobs.queued) // executors)
 
 
 def _handing_out(jobs: Sequence[JobId], offer: Offer, now: Instant) -> DispatchJob | DispatchLease:
@@ -73,18 +84,19 @@ def _handing_out(jobs: Sequence[JobId], offer: Offer, now: Instant) -> DispatchJ
 
 
 class _Waiting:
-    """The jobs that are due, in queue order, without those that were taken."""
+    """The jobs that are due, in their order, without those that were taken."""
 
-    def __init__(self, state: State, now: Instant) -> None:
-        self._left: Iterator[Queued] = (job for job in state.jobs.queued.values() if job.not_before <= now)
+    def __init__(self, due: Iterator[Queued]) -> None:
+        self._left = due
         self._passed: deque[Queued] = deque()  # looked at, and left for somebody else
 
-    def take(self, sharing: Sharing, *, jobs_max: int) -> list[JobId]:
+    def take(self, sharing: Sharing, *, fair: int) -> list[JobId]:
         """Return the first job, and those that may share its lease."""
         first = self._passed.popleft() if self._passed else next(self._left, None)
         if first is None:
             return []
         lease = _Lease(first.spec)
+        jobs_max = min(fair, sharing.of(first.spec.run))
         if jobs_max > 1 and _may_share(first, sharing):
             self._fill(lease, sharing, jobs_max)
         return lease.jobs
@@ -130,8 +142,17 @@ def _may_share(job: Queued, sharing: Sharing) -> bool:
 
 
 def _alike(spec: JobQueued) -> tuple[object, ...]:
-    """Return what jobs of one lease have in common: all but their files."""
-    return (spec.parser, spec.artifact_hash, spec.settings, spec.sink_uri, spec.sink_mode, spec.quarantine)
+    """Return what jobs of one lease have in common: all but their files. One run, because limits are of a run."""
+    return (
+        spec.run,
+        spec.priority,
+        spec.parser,
+        spec.artifact_hash,
+        spec.settings,
+        spec.sink_uri,
+        spec.sink_mode,
+        spec.quarantine,
+    )
 
 
 def _record_bytes(spec: JobQueued) -> int:
@@ -145,8 +166,3 @@ def plan_records(state: State, *, now: Instant) -> list[RecordPromotion]:
         RecordPromotion(job=job_id, commit_key=job.committed.commit_key, now=now)
         for job_id, job in state.jobs.rowless.items()
     ]
-
-
-def next_due(state: State) -> Instant | None:
-    """Return when the first waiting job becomes due; None if none waits."""
-    return min((job.not_before for job in state.jobs.queued.values()), default=None)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from msgspec import Struct
 
 from commands.job import lost_lease
-from commands.outcome import Decision
-from eventlog.events import Event, ExecutorJoined, ExecutorLost
+from commands.outcome import Decision, Refused
+from eventlog.events import DrainExecutor, Event, ExecutorDraining, ExecutorJoined, ExecutorLost
 from eventlog.ids import ExecutorId, Instant
 from reducers.fold import State
 
@@ -29,7 +29,7 @@ class LoseExecutor(Struct, frozen=True, kw_only=True):
     now: Instant
 
 
-Command = JoinExecutor | LoseExecutor
+Command = JoinExecutor | LoseExecutor | DrainExecutor
 
 
 def decide_join(command: JoinExecutor, state: State) -> Decision:
@@ -46,6 +46,17 @@ def decide_join(command: JoinExecutor, state: State) -> Decision:
             joined_at=command.now,
         )
     ]
+
+
+def decide_drain(command: DrainExecutor, state: State) -> Decision:
+    """Give the executor nothing more. Refuses one that is not here; one that is draining already changes nothing."""
+    executor = state.executors.get(command.executor)
+    if executor is None:
+        return Refused("not_found", f"there is no executor {command.executor}", "casparian executors ls")
+    if executor.draining:
+        return []
+    reason = f"drained by {command.by}: {command.reason}" if command.reason else f"drained by {command.by}"
+    return [ExecutorDraining(executor=command.executor, reason=reason, draining_at=command.now)]
 
 
 def decide_lose(command: LoseExecutor, state: State) -> Decision:

@@ -124,6 +124,11 @@ class Handler:
         if self._full is not None:
             raise self._full
 
+    def refuse_dead(self) -> None:
+        """Raise what has ended the deciding thread, if something has."""
+        if self._fault is not None:
+            raise self._fault
+
     def inspect(self, look: Callable[[State], T]) -> T:
         """Return what `look` makes of the state, called on the deciding thread between two batches."""
         answer: Future[T] = Future()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import assert_never
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from commands.outcome import Decision, Refused
-from commands.parser import may_run, untrusted
+from commands.parser import is_paused, may_run, pause_after, untrusted
 from commands.quarantine import forbidden
 from eventlog.events import (
     AbandonJob,
@@ -59,6 +59,7 @@ from reducers.job import Aborting, Dispatched, Job, Promoting, Queued, Running
 from reducers.shares import bundle_with
 
 JOBS_MAX = 1000  # in one EnqueueJobs, so that a frame stays far below its bounds
+PRIORITY_MAX = 1000
 RETRIES_MAX = 3
 RETRY_BASE_SECONDS = 4  # the n-th retry waits 4^n seconds: 4, 16, 64
 
@@ -74,6 +75,7 @@ class EnqueueJobs(Struct, frozen=True, kw_only=True):
     run: RunId
     jobs: tuple[NewJob, ...]
     now: Instant
+    priority: int = 0
 
 
 class DispatchJob(Struct, frozen=True, kw_only=True):
@@ -230,6 +232,8 @@ def _enqueue(command: EnqueueJobs, state: State) -> Decision:
         return untrusted(run.planned.parser, run.planned.parser_version)
     if len(command.jobs) > JOBS_MAX:
         return Refused("batch_too_large", f"at most {JOBS_MAX} jobs are queued at once")
+    if (fault := priority_fault(command.priority)) is not None:
+        return fault
     events: list[Event] = []
     claimed: set[str] = set()
     for new in command.jobs:
@@ -256,9 +260,18 @@ def _enqueue(command: EnqueueJobs, state: State) -> Decision:
                 sink_mode=run.planned.sink_mode,
                 keys=new.keys,
                 queued_at=command.now,
+                priority=command.priority,
             )
         )
     return events
+
+
+def priority_fault(priority: int) -> Refused | None:
+    """Return why a number is no priority, None if it is one."""
+    if abs(priority) <= PRIORITY_MAX:
+        return None
+    why = f"a priority is a number from {-PRIORITY_MAX} to {PRIORITY_MAX}, not {priority}"
+    return Refused("bad_priority", why, "the default is 0, higher ones go first")
 
 
 def _dispatch(command: DispatchJob, state: State) -> Decision:
@@ -267,6 +280,8 @@ def _dispatch(command: DispatchJob, state: State) -> Decision:
         return Refused("job_not_queued", f"job {command.job} is not waiting")
     if job.not_before > command.now:
         return Refused("job_not_due", f"job {command.job} waits until {job.not_before}")
+    if is_paused(job.spec.parser, state):
+        return Refused("parser_paused", f"job {command.job} waits until its parser {job.spec.parser} is resumed")
     if command.executor not in state.executors:
         return Refused("unknown_executor", f"executor {command.executor} is not here")
     return [
@@ -325,7 +340,7 @@ def _commit(command: CommitJob, state: State) -> Decision:
                 failure, code, why = fault
                 hint = f"casparian job show {command.job}"
                 failed = _failed(job, failure, kind=code, reason=why, hint=hint, now=command.now, sheet=command.sheet)
-                return [_refusal(command, job, code, why), failed]
+                return [_refusal(command, job, code, why), failed, *pause_after(job.spec, failed, state)]
             return [_committed(command, job)]
         case _:
             assert_never(job)
@@ -446,7 +461,7 @@ def _aborted(job: Job, reason: str, now: Instant) -> JobAborted:
 
 
 def _fail(command: FailJob, state: State) -> Decision:
-    """Retry a transient failure while the budget lasts; a permanent one is final at once."""
+    """Retry a transient failure while the budget lasts, one of unknown cause once; any other is final at once."""
     job = _holder(state, command.job, command.lease)
     match job:
         case Refused():
@@ -456,8 +471,8 @@ def _fail(command: FailJob, state: State) -> Decision:
         case Aborting():
             return [_aborted(job, job.reason, command.now)]
         case Dispatched() | Running():
-            if command.failure == "transient" and job.charged < RETRIES_MAX:
-                return [_retried(job, command.reason, command.now, kind=command.kind)]
+            if (again := _attempt_again(job, command)) is not None:
+                return [again]
             failed = _failed(
                 job,
                 command.failure,
@@ -468,9 +483,25 @@ def _fail(command: FailJob, state: State) -> Decision:
                 log_tail=command.log_tail,
                 sheet=command.sheet,
             )
-            return [failed] if command.mismatch is None else [_mismatch(job, command.mismatch), failed]
+            mismatch = [] if command.mismatch is None else [_mismatch(job, command.mismatch)]
+            return [*mismatch, failed, *pause_after(job.spec, failed, state)]
         case _:
             assert_never(job)
+
+
+def _attempt_again(job: Dispatched | Running, command: FailJob) -> JobRequeued | None:
+    """Return the retry of a failed attempt, None if it is final.
+
+    One of unknown cause is tried again at once: time would not help, what is asked is whether it repeats.
+    """
+    if job.charged >= RETRIES_MAX:
+        return None
+    if command.failure == "transient":
+        return _retried(job, command.reason, command.now, kind=command.kind)
+    if command.failure == "unknown" and not job.puzzled:
+        again = _requeued(job, command.reason, charged=True, wait_seconds=0, now=command.now, kind=command.kind)
+        return structs.replace(again, failure="unknown")
+    return None
 
 
 def _mismatch(job: Job, mismatch: SchemaMismatch) -> SchemaMismatchFound:
@@ -479,7 +510,8 @@ def _mismatch(job: Job, mismatch: SchemaMismatch) -> SchemaMismatchFound:
 
 def _retried(job: Job, reason: str, now: Instant, *, kind: str) -> JobRequeued:
     wait_seconds = RETRY_BASE_SECONDS ** (job.charged + 1)
-    return _requeued(job, reason, charged=True, wait_seconds=wait_seconds, now=now, kind=kind)
+    again = _requeued(job, reason, charged=True, wait_seconds=wait_seconds, now=now, kind=kind)
+    return structs.replace(again, failure="transient")
 
 
 def lost_lease(job: Dispatched | Running | Aborting, reason: str, charged: bool, now: Instant) -> Event:

@@ -15,10 +15,12 @@ from msgspec import Struct
 from commands import job
 from commands.job import CommitJob, DispatchJob, FailJob, RecordPromotion, ReleaseJob, StagedReport, StartJob
 from commands.outcome import Decision, Refused
-from eventlog.events import CommitRefused, Event, JobRequeued, OutputsCommitted
+from commands.parser import pause_after
+from eventlog.events import CommitRefused, Event, JobFailed, JobRequeued, OutputsCommitted, ParserPaused
 from eventlog.ids import ExecutorId, Instant, JobId, LeaseId
 from reducers.fold import State
 from reducers.job import Leased
+from reducers.parser import speaks_against
 
 JOBS_MAX = 200  # of one lease
 SHARED = "shared_artifact"
@@ -94,7 +96,23 @@ def _conclude(command: ConcludeLease, state: State) -> Decision:
     if everything and all(isinstance(each, Refused) for each in everything):
         return everything[0]
     begun = [event for each in command.starts for event in _events(job.decide(each, state))]
-    return [*begun, *_commits(decided, command, state), *(event for each in others for event in _events(each))]
+    ended = [event for each in others for event in _events(each)]
+    return _paused_once([*begun, *ended, *_commits(decided, command, state)], state)
+
+
+def _paused_once(events: Sequence[Event], state: State) -> Sequence[Event]:
+    """Have the failures of a lease counted together: each was decided as if it were the first of them.
+
+    Where any job of the lease may publish its outputs, its parser works: then none of them is a reason to pause it.
+    """
+    kept = [event for event in events if not isinstance(event, ParserPaused)]
+    works = any(isinstance(event, OutputsCommitted) for event in kept)
+    against = [event for event in kept if isinstance(event, JobFailed) and speaks_against(event)]
+    for before, failed in enumerate([] if works else against):
+        failing = state.jobs.get(failed.job)
+        if failing is not None and (paused := pause_after(failing.spec, failed, state, before=before)):
+            return [*kept, *paused]
+    return kept
 
 
 def _commits(decided: Sequence[tuple[CommitJob, Decision]], command: ConcludeLease, state: State) -> Sequence[Event]:

@@ -7,11 +7,24 @@ from typing import assert_never
 from msgspec import Struct
 
 from commands.outcome import Decision, Refused
-from eventlog.events import ParserDeployed, ParserRevoked, ParserTrusted, RevokeParser, TrustParser
+from eventlog.events import (
+    JobFailed,
+    JobQueued,
+    ParserDeployed,
+    ParserPaused,
+    ParserResumed,
+    ParserRevoked,
+    ParserTrusted,
+    ResumeParser,
+    RevokeParser,
+    TrustParser,
+)
 from eventlog.ids import ArtifactHash, EnvHash, Instant, ParserName, PathText
 from eventlog.schema import OutputSchema
 from reducers.fold import State
-from reducers.parser import Parser, code_of
+from reducers.parser import Parser, code_of, speaks_against
+
+PAUSE_FAILURES = 5  # that speak against a parser, one after another
 
 
 class DeployParser(Struct, frozen=True, kw_only=True):
@@ -30,7 +43,7 @@ class DeployParser(Struct, frozen=True, kw_only=True):
     file: PathText = PathText("")  # where a person named it; "" for a built-in one
 
 
-Command = DeployParser | TrustParser | RevokeParser
+Command = DeployParser | TrustParser | RevokeParser | ResumeParser
 
 
 def decide(command: Command, state: State) -> Decision:
@@ -42,6 +55,8 @@ def decide(command: Command, state: State) -> Decision:
             return decide_trust(command, state)
         case RevokeParser():
             return decide_revoke(command, state)
+        case ResumeParser():
+            return decide_resume(command, state)
         case _:
             assert_never(command)
 
@@ -153,4 +168,62 @@ def decide_revoke(command: RevokeParser, state: State) -> Decision:
             revoked_at=command.now,
         )
         for trusted in held
+    ]
+
+
+def is_paused(parser: ParserName, state: State) -> bool:
+    """Say whether no job of the parser may be handed out until a person resumes it."""
+    known = state.parsers.get(parser)
+    return known is not None and known.paused is not None
+
+
+def paused_refusal(paused: ParserPaused) -> Refused:
+    """Return the refusal of work for a parser that is paused."""
+    return Refused(
+        "parser_paused",
+        f"parser {paused.parser} {paused.version} is paused since {paused.paused_at}, because its last "
+        f"{paused.failures} jobs failed in ways that speak against it, the last of them {paused.job}: {paused.reason}",
+        "casparian parser health",
+    )
+
+
+def pause_after(job: JobQueued, failed: JobFailed, state: State, *, before: int = 0) -> list[ParserPaused]:
+    """Return the pause that a failure brings about: the last of PAUSE_FAILURES that speak against the parser.
+
+    `before` it there were so many in the same frame, which the state does not know of yet.
+    """
+    known = state.parsers.get(job.parser)
+    if known is None or known.paused is not None or known.deployed.artifact_hash != job.artifact_hash:
+        return []
+    failures = known.failures + before + 1
+    if failures < PAUSE_FAILURES or not speaks_against(failed):
+        return []
+    return [
+        ParserPaused(
+            parser=job.parser,
+            version=job.parser_version,
+            artifact_hash=job.artifact_hash,
+            job=job.job,
+            failures=failures,
+            reason=failed.reason,
+            paused_at=failed.failed_at,
+        )
+    ]
+
+
+def decide_resume(command: ResumeParser, state: State) -> Decision:
+    """Let a paused parser go on; one that is not paused does already. Refuses a name that nobody knows."""
+    known = state.parsers.get(command.parser)
+    if known is None:
+        return Refused("not_found", f"there is no parser named {command.parser!r} in this home", "casparian parser ls")
+    if known.paused is None:
+        return []
+    return [
+        ParserResumed(
+            parser=command.parser,
+            artifact_hash=known.deployed.artifact_hash,
+            by=command.by,
+            reason=command.reason,
+            resumed_at=command.now,
+        )
     ]

@@ -7,7 +7,7 @@ from typing import assert_never
 from msgspec import Struct
 
 from commands.outcome import Decision, Refused
-from commands.parser import may_run, untrusted
+from commands.parser import may_run, paused_refusal, untrusted
 from commands.quarantine import policy_fault
 from eventlog.events import (
     OutputsLost,
@@ -19,7 +19,7 @@ from eventlog.events import (
     StartRun,
     Target,
 )
-from eventlog.ids import ConfigHash, Digest, Instant, JobId, RunId, Seq
+from eventlog.ids import ArtifactHash, ConfigHash, Digest, Instant, JobId, MaterializationKey, RunId, Seq
 from reducers.fold import State
 
 EXIT_OK, EXIT_ERROR, EXIT_PARTIAL, EXIT_POLICY, EXIT_ACCOUNTING = 0, 1, 3, 4, 5
@@ -34,6 +34,8 @@ class PlanRun(Struct, frozen=True, kw_only=True):
     at_seq: Seq
     config_hash: ConfigHash
     targets: tuple[Target, ...]
+    made_keys: frozenset[MaterializationKey]  # under which the plan found nothing, so that it makes them
+    artifact_hash: ArtifactHash  # of the parser that the keys were reckoned with
     found: int
     reused: int
     queued: int
@@ -126,6 +128,8 @@ def decide_start(command: StartRun, state: State) -> Decision:
     deployed = state.parsers[command.parser].deployed
     if not may_run(command.parser, deployed.artifact_hash, state):
         return untrusted(command.parser, deployed.version)
+    if (paused := state.parsers[command.parser].paused) is not None:
+        return paused_refusal(paused)
     if command.sink_mode != "append":
         return Refused(
             "sink_mode_unsupported",
@@ -175,22 +179,25 @@ def settings_of(given: dict[str, str], declared: dict[str, str]) -> dict[str, st
 
 
 def decide_plan(command: PlanRun, state: State) -> Decision:
-    """Record the plan. Refuses one made before the newest materialization, or that forgets a file."""
+    """Record the plan. Refuses one that something that it would make was recorded behind, or that forgets a file."""
     run = state.runs.get(command.run)
     if run is None:
         return Refused("run_not_open", f"run {command.run} is not open")
     if run.planned is not None:
         return []
-    if command.at_seq < state.changed.get("output", Seq(0)):
-        return Refused(
-            "stale_plan", f"the plan of run {command.run} was made at {command.at_seq}, before the newest output"
-        )
+    newer = state.recorded.since(command.at_seq)
+    if newer is None or not newer.isdisjoint(command.made_keys):
+        why = f"the plan of run {command.run} was made at {command.at_seq}; what it would make was recorded since"
+        return Refused("stale_plan", why)
     files = state.files.get(command.run)
     if (command.found, command.refused) != ((files.seen, files.refused) if files else (0, 0)):
         return Refused("plan_forgets_files", f"the plan of run {command.run} does not count every file that was read")
     if command.found != command.reused + command.queued + command.attached:
         return Refused("plan_unbalanced", f"the plan of run {command.run} does not add up")
     parser = state.parsers[run.started.parser].deployed
+    if command.artifact_hash != parser.artifact_hash:
+        why = f"run {command.run} was planned for another artifact of {parser.parser} than the one that is current now"
+        return Refused("parser_changed", why, "run the same command again")
     return [
         RunPlanned(
             run=command.run,

@@ -200,7 +200,7 @@ COLUMNS_NAMED_MAX = 200
 NOTES_MAX = 50
 
 JobStatus = Literal["success", "partial_success"]
-FailureClass = Literal["permanent", "transient", "accounting", "promotion", "policy"]
+FailureClass = Literal["permanent", "transient", "unknown", "accounting", "promotion", "policy"]
 
 # --- the log itself -------------------------------------------------------------------------------------------------
 
@@ -307,6 +307,29 @@ class ParserRevoked(Record, frozen=True, kw_only=True):
     revoked_at: Public[Instant]
 
 
+class ParserPaused(Record, frozen=True, kw_only=True):
+    """No job of this artifact is handed out until a person resumes it: its last jobs failed, one after another, in ways
+    that speak of the parser and not of the files."""
+
+    parser: Public[ParserName]
+    version: Public[str]
+    artifact_hash: Public[ArtifactHash]
+    job: Public[JobId]  # the last of them
+    failures: Public[int]
+    reason: Hashed[str]
+    paused_at: Public[Instant]
+
+
+class ParserResumed(Record, frozen=True, kw_only=True):
+    """A person lets the jobs of a paused parser be handed out again; its failures are counted anew."""
+
+    parser: Public[ParserName]
+    artifact_hash: Public[ArtifactHash]
+    by: Hashed[str]
+    reason: Hashed[str]
+    resumed_at: Public[Instant]
+
+
 # --- run ------------------------------------------------------------------------------------------------------------
 
 
@@ -410,6 +433,14 @@ class ExecutorJoined(Record, frozen=True, kw_only=True):
     joined_at: Public[Instant]
 
 
+class ExecutorDraining(Record, frozen=True, kw_only=True):
+    """The executor gets no more jobs; it leaves when what it holds is done."""
+
+    executor: Public[ExecutorId]
+    reason: Hashed[str]
+    draining_at: Public[Instant]
+
+
 class ExecutorLost(Record, frozen=True, kw_only=True):
     """The executor is gone, by its own word or because its process ended; its leases are dead."""
 
@@ -441,6 +472,8 @@ class JobQueued(Record, frozen=True, kw_only=True, omit_defaults=True):
     keys: ByPart[tuple[JobKey, ...]]
     queued_at: Public[Instant]
     quarantine: ByPart[QuarantinePolicy] = QuarantinePolicy()
+    priority: Public[int] = 0  # higher ones are handed out first
+    retry_of: Public[JobId | None] = None  # the job that ended without outputs and is made again
 
 
 class JobDispatched(Record, frozen=True, kw_only=True):
@@ -478,6 +511,16 @@ class JobRequeued(Record, frozen=True, kw_only=True):
     not_before: Public[Instant]
     requeued_at: Public[Instant]
     kind: Hashed[str] = ""  # of a failed attempt: the word for programs, as in JobFailed
+    failure: Public[Literal["", "transient", "unknown"]] = ""  # of a failed attempt: its class
+
+
+class JobPrioritySet(Record, frozen=True, kw_only=True):
+    """From here on the job waits with this priority; also when it is put back after an attempt."""
+
+    job: Public[JobId]
+    priority: Public[int]
+    by: Hashed[str]
+    set_at: Public[Instant]
 
 
 class CommitRefused(Record, frozen=True, kw_only=True):
@@ -686,6 +729,43 @@ class AbandonJob(Record, frozen=True, kw_only=True):
     now: Public[Instant]
 
 
+class RetriedJob(Struct, frozen=True, kw_only=True):
+    """A job that is to be made again, as the shell found it: what was queued, how it stood, and whether its outputs
+    exist, by whatever job. `open`: it has not ended, or another job of its keys has not."""
+
+    spec: ByPart[JobQueued]
+    stood: Public[Literal["open", "completed", "failed", "aborted"]]
+    recorded: Public[bool]
+
+
+class RetryJobs(Record, frozen=True, kw_only=True):
+    """Queue jobs again that ended without outputs. Ended jobs are not in the state: the shell looks them up at
+    `at_seq`, where the next job was to be `next_job`, and passes them in."""
+
+    jobs: ByPart[tuple[RetriedJob, ...]]
+    at_seq: Public[Seq]
+    next_job: Public[JobId]
+    by: Hashed[str]
+    reason: Hashed[str]
+    now: Public[Instant]
+
+
+class SetJobPriority(Record, frozen=True, kw_only=True):
+    job: Public[JobId]
+    priority: Public[int]
+    by: Hashed[str]
+    now: Public[Instant]
+
+
+class ResumeParser(Record, frozen=True, kw_only=True):
+    """Let the jobs of a paused parser be handed out again."""
+
+    parser: Hashed[ParserName]  # as it was typed
+    by: Hashed[str]
+    reason: Hashed[str]
+    now: Public[Instant]
+
+
 class DeletedEvidence(Struct, frozen=True, kw_only=True):
     """One file of rejected rows, as it is recorded."""
 
@@ -704,17 +784,27 @@ class DeleteQuarantine(Record, frozen=True, kw_only=True):
     now: Public[Instant]
 
 
+class DrainExecutor(Record, frozen=True, kw_only=True):
+    """Give an executor no more jobs, by the command of a person."""
+
+    executor: Public[ExecutorId]
+    reason: Hashed[str]
+    by: Hashed[str]
+    now: Public[Instant]
+
+
 LogEvent = WriterOpened | LogRecovered | LogRepaired | LogForked | CommandRefused
-ParserEvent = ParserDeployed | ParserTrusted | ParserRevoked
+ParserEvent = ParserDeployed | ParserTrusted | ParserRevoked | ParserPaused | ParserResumed
 RunEvent = RunStarted | RunPlanned | OutputsReused | OutputsLost | RunFinished | RunInterrupted
 FileEvent = FilesSeen | FilesRefused
-ExecutorEvent = ExecutorJoined | ExecutorLost
+ExecutorEvent = ExecutorJoined | ExecutorDraining | ExecutorLost
 JobEvent = (
     JobQueued
     | JobDispatched
     | JobStarted
     | JobDeclined
     | JobRequeued
+    | JobPrioritySet
     | CommitRefused
     | OutputsCommitted
     | MaterializationRecorded
@@ -728,4 +818,15 @@ JobEvent = (
 )
 QuarantineEvent = QuarantineDeleted
 Event = LogEvent | ParserEvent | RunEvent | FileEvent | ExecutorEvent | JobEvent | QuarantineEvent
-LoggedCommand = StartRun | CancelJob | AbandonJob | DeleteQuarantine | TrustParser | RevokeParser
+LoggedCommand = (
+    StartRun
+    | CancelJob
+    | AbandonJob
+    | RetryJobs
+    | SetJobPriority
+    | DeleteQuarantine
+    | TrustParser
+    | RevokeParser
+    | ResumeParser
+    | DrainExecutor
+)

@@ -50,3 +50,8 @@ def _facts(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/stat").read_text("ascii", errors="replace").rsplit(")", 1)[-1].split()
     except OSError:
         return []
+
+
+def is_alive(pid: int) -> bool:
+    """Say whether a process runs: one that has ended and was not reaped yet does not."""
+    return _facts(pid)[:1] not in ([], ["Z"], ["X"])

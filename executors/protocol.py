@@ -214,9 +214,13 @@ class Carry(Struct, frozen=True, kw_only=True):
 
 
 class Stop(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """End the job that the header names, or with `lease` all jobs of its lease; without a job there, leave."""
+    """End the job that the header names, or with `lease` all jobs of its lease; without a job there, leave.
+
+    `again`: there may be work for the executor at this address in a while, from this sentinel or the next one.
+    """
 
     reason: str
+    again: bool = False
     lease: bool = False
 
 

@@ -63,7 +63,7 @@ def scan(
     path ...". `stop` is asked before each name and each read; once it answers True the iteration ends.
     """
     walker = _Walker(
-        roots=dict.fromkeys(_absolute(name) for name in inputs), patterns=patterns, stop=stop, opener=opener
+        roots=dict.fromkeys(absolute(name) for name in inputs), patterns=patterns, stop=stop, opener=opener
     )
     for root in walker.roots:
         yield from walker.input(root)
@@ -72,7 +72,7 @@ def scan(
 def claimed(inputs: Sequence[bytes], *, patterns: Sequence[str]) -> list[bytes]:
     """Return the regular files that `scan` would read, in its order, without opening one."""
     walker = _Lister(
-        roots=dict.fromkeys(_absolute(name) for name in inputs), patterns=patterns, stop=lambda: False, opener=os.open
+        roots=dict.fromkeys(absolute(name) for name in inputs), patterns=patterns, stop=lambda: False, opener=os.open
     )
     for root in walker.roots:
         for _refused_or_passed in walker.input(root):
@@ -105,7 +105,8 @@ def batches(
         yield batch
 
 
-def _absolute(name: bytes) -> bytes:
+def absolute(name: bytes) -> bytes:
+    """Return the absolute path of a name, no link of it resolved; an empty name stays one."""
     if not name:
         return name  # not the working folder, as abspath would have it: nobody asked for that
     # POSIX lets two leading slashes mean something else; here they would make two paths of one file.

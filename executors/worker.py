@@ -306,6 +306,8 @@ class Worker:
         self._leaving = threading.Event()
         self._reason = ""
         self._attempt: Attempt | LeaseAttempt | None = None
+        self.wanted_again = False  # it was told to leave for a while only
+        self.was_welcome = False
 
     def run(self) -> str:
         """Work until told to leave; return why.
@@ -340,6 +342,7 @@ class Worker:
         if answer.op is not OpCode.IDENTIFY:
             raise _unexpected(answer, "its name")
         payload(answer, Welcome)
+        self.was_welcome = True
 
     def _work(self) -> None:
         ended: _Ended | None = None
@@ -359,7 +362,9 @@ class Worker:
         if answer.op is OpCode.HEARTBEAT:
             self._leaving.wait(self._times.poll_gap)
         elif answer.op is OpCode.ABORT:
-            self.leave(payload(answer, Stop).reason)
+            stop = payload(answer, Stop)
+            self.wanted_again = stop.again
+            self.leave(stop.reason)
         else:
             raise _unexpected(answer, "a wish for work")
         return None
@@ -434,26 +439,25 @@ def _unexpected(answer: Message, said: str) -> ProtocolError:
 # --- the process ----------------------------------------------------------------------------------------------------
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run an executor as this process. Returns 0 when it left as told, 1 with a sentence on stderr otherwise."""
+def make_worker(executor: ExecutorId, address: str) -> Worker:
+    """Return a worker of one slot for this process, which asks the sentinel at an address."""
     from casparian import __version__
     from executors.transport import NngClient
     from sinks.uri import open_sink
 
+    identity = Identify(executor=executor, pid=os.getpid(), host=socket.gethostname(), version=__version__, capacity=1)
+    # A sink is its canonical URI, parsed: the jobs of a run name the same one again and again.
+    sinks = lru_cache(SINKS_MAX)(open_sink)
+    return Worker(identity=identity, client_factory=lambda: NngClient(address), sink_factory=sinks)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run an executor as this process. Returns 0 when it left as told, 1 with a sentence on stderr otherwise."""
     options = _options(arguments)
     die_with_parent()  # one that ended before has closed the pipe
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    identity = Identify(
-        executor=ExecutorId(options.executor),
-        pid=os.getpid(),
-        host=socket.gethostname(),
-        version=__version__,
-        capacity=1,
-    )
-    # A sink is its canonical URI, parsed: the jobs of a run name the same one again and again.
-    sinks = lru_cache(SINKS_MAX)(open_sink)
-    worker = Worker(identity=identity, client_factory=lambda: NngClient(options.connect), sink_factory=sinks)
+    worker = make_worker(ExecutorId(options.executor), options.connect)
     finished = _watch(worker)
     try:
         worker.run()

@@ -43,7 +43,13 @@ from projections.sql_text import exact_pattern, identifier, is_utf8, list_litera
 SCHEMA = "outputs"
 SETTING_CHARS_MAX = 60
 _SCHEME = "parquet://"
-_TABLE_NAMES = frozenset(table.name for table in TABLES) | {"cf_materializations", "cf_processing_queue"}
+_TABLE_NAMES = frozenset(table.name for table in TABLES) | {
+    "cf_api_events",
+    "cf_api_jobs",
+    "cf_dead_letters",
+    "cf_materializations",
+    "cf_processing_queue",
+}
 
 
 class OutputView(Struct, frozen=True, kw_only=True):

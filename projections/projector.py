@@ -31,6 +31,7 @@ from projections.rows import (
     JobRangeRow,
     JobRow,
     MaterializationRow,
+    ParserHealthRow,
     ParserRow,
     QuarantineRow,
     Row,
@@ -131,6 +132,7 @@ class Projector:
     def _write(self, records: list[Numbered]) -> None:
         work = _load(self.connection, tables.touched(records))
         known = _Known(work)
+        health = dict(work.health)
         tables.fold(work, records)
         _replace(self.connection, "scout_files", FileRow, work.files.values(), known.files)
         _replace(self.connection, "cf_jobs", JobRow, work.jobs.values(), known.jobs)
@@ -138,6 +140,8 @@ class Projector:
         _replace(self.connection, "cf_executors", ExecutorRow, work.executors.values(), known.executors)
         _replace(self.connection, "cf_plugin_manifest", ParserRow, work.parsers.values(), known.parsers)
         _replace(self.connection, "cf_parser_trust", TrustRow, work.trust.values(), known.trust)
+        changed = {name: row for name, row in work.health.items() if row is not health.get(name)}
+        _replace(self.connection, "cf_parser_health", ParserHealthRow, changed.values(), changed.keys() & health.keys())
         _replace(self.connection, "cf_expected_outputs", ExpectedOutputRow, work.expected.values(), known.parsers)
         _replace(
             self.connection, "cf_job_ranges", JobRangeRow, tables.range_rows(work), known.ranges_replaced(work.ranges)
@@ -305,6 +309,7 @@ def _raced(checkpoint: CheckpointRow) -> ProjectorRacedError:
 def _load(connection: duckdb.DuckDBPyConnection, needed: Touched) -> Work:
     parsers = _wanted(connection, "cf_plugin_manifest", ParserRow, needed.parsers)
     expected = _wanted(connection, "cf_expected_outputs", ExpectedOutputRow, needed.parsers)
+    health = select(connection, sql_blocks("projector.sql")["load_cf_parser_health"], ParserHealthRow)
     return Work(
         files={row.path: row for row in _wanted(connection, "scout_files", FileRow, needed.paths)},
         jobs={row.job_id: row for row in _wanted(connection, "cf_jobs", JobRow, needed.jobs)},
@@ -312,6 +317,7 @@ def _load(connection: duckdb.DuckDBPyConnection, needed: Touched) -> Work:
         executors={row.executor: row for row in _wanted(connection, "cf_executors", ExecutorRow, needed.executors)},
         parsers={(row.parser, row.version, row.artifact_hash, row.env_hash): row for row in parsers},
         trust={row.artifact_hash: row for row in _wanted(connection, "cf_parser_trust", TrustRow, needed.trust)},
+        health={row.parser: row for row in health},
         expected={(row.parser, row.version, row.artifact_hash, row.output_name): row for row in expected},
     )
 

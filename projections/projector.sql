@@ -42,6 +42,18 @@ SELECT * FROM cf_parser_trust WHERE artifact_hash IN (SELECT id FROM wanted)
 -- Every declared output of the parsers wanted.
 SELECT * FROM cf_expected_outputs WHERE parser IN (SELECT id FROM wanted)
 
+-- name: load_cf_parser_health
+-- Every parser: how its jobs go depends on jobs that the batch only names by their numbers, and parsers are few.
+SELECT * FROM cf_parser_health
+
+-- name: delete_cf_parser_health
+-- Make room for the new rows of these parsers.
+DELETE FROM cf_parser_health WHERE parser IN (SELECT id FROM old)
+
+-- name: insert_cf_parser_health
+-- The parsers of this batch as their jobs go now.
+INSERT INTO cf_parser_health BY NAME SELECT * FROM batch
+
 -- name: delete_scout_files
 -- Make room for the new rows of these files.
 DELETE FROM scout_files WHERE path IN (SELECT id FROM old)

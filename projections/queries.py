@@ -15,6 +15,7 @@ from msgspec import Struct
 from eventlog.events import FailureClass, JobStatus
 from eventlog.ids import (
     ArtifactHash,
+    Instant,
     JobId,
     MaterializationKey,
     OutputName,
@@ -33,6 +34,7 @@ from projections.rows import (
     JobRow,
     JobWord,
     MaterializationRow,
+    ParserHealthRow,
     ParserRow,
     QuarantineRow,
     RunRow,
@@ -48,6 +50,7 @@ JOBS_SHOWN = 50  # rows, where the caller names no limit
 FILES_SHOWN = 50
 RUNS_SHOWN = 50
 EXECUTORS_SHOWN = 50
+RETRIES_SHOWN = 500
 
 
 class JobDetail(Struct, frozen=True, kw_only=True):
@@ -107,6 +110,18 @@ class StandingMismatch(SchemaMismatchRow, frozen=True, kw_only=True):
     """How the columns that a parser gave for a file differed from the declared ones, and no later job went better."""
 
     path: PathText
+
+
+class ParserHealth(ParserHealthRow, frozen=True, kw_only=True):
+    """How the jobs of a parser go: with how many of them wait, have failed for good, and the newest that failed."""
+
+    waiting: int
+    dead_letters: int
+    last_failed_job: JobId | None
+    last_failed_file: PathText | None
+    last_failed_class: FailureClass | None
+    last_failed_reason: str | None
+    last_failed_at: Instant | None
 
 
 class DeclaredOutput(Struct, frozen=True, kw_only=True):
@@ -251,6 +266,23 @@ def parsers(connection: Connection) -> list[ParserRow]:
 def trusted_parsers(connection: Connection) -> list[TrustRow]:
     """Return every artifact of a parser that a person trusts now, by parser, the newest last."""
     return _ask(connection, "trusted_parsers", TrustRow)
+
+
+def parser_health(connection: Connection) -> list[ParserHealth]:
+    """Return how the jobs of each parser go, by name."""
+    return _ask(connection, "parser_health", ParserHealth)
+
+
+def retry_candidates(
+    connection: Connection, *, parser: ParserName | None, dead: bool, after: JobId, limit: int = RETRIES_SHOWN
+) -> list[JobRow]:
+    """Return jobs that ended without outputs and that nothing newer of their content follows, oldest first.
+
+    With `dead` those that failed, and not those that somebody stopped.
+    """
+    return _ask(
+        connection, "retry_candidates", JobRow, {"parser": parser, "dead": dead, "after": after, "limit": limit}
+    )
 
 
 def executors(connection: Connection, *, limit: int = EXECUTORS_SHOWN) -> list[ExecutorRow]:

@@ -63,6 +63,38 @@ SELECT * FROM cf_plugin_manifest WHERE current ORDER BY parser
 -- Every artifact of a parser that a person trusts, by parser, the newest last.
 SELECT * FROM cf_parser_trust WHERE revoked_at IS NULL ORDER BY parser, trusted_seq
 
+-- name: parser_health
+-- How the jobs of each parser go, by name: with what waits, what has failed for good, and the newest failure.
+WITH failed AS (
+    SELECT parser, max(job_id) AS job_id FROM cf_jobs WHERE status = 'failed' GROUP BY parser
+), waiting AS (
+    SELECT parser, count(*) AS jobs FROM cf_jobs WHERE status = 'queued' GROUP BY parser
+), dead AS (
+    SELECT parser, count(*) AS jobs FROM cf_dead_letters GROUP BY parser
+)
+SELECT health.*, coalesce(waiting.jobs, 0) AS waiting, coalesce(dead.jobs, 0) AS dead_letters,
+    newest.job_id AS last_failed_job, newest.path AS last_failed_file, newest.error_class AS last_failed_class,
+    newest.error_reason AS last_failed_reason, newest.finished_at AS last_failed_at
+FROM cf_parser_health AS health
+LEFT JOIN failed USING (parser)
+LEFT JOIN cf_jobs AS newest ON newest.job_id = failed.job_id
+LEFT JOIN waiting ON waiting.parser = health.parser
+LEFT JOIN dead ON dead.parser = health.parser
+ORDER BY health.parser
+
+-- name: retry_candidates
+-- The newest job of each content and parser, where that is one that failed or was stopped, oldest first: of one parser or
+-- of all, and with $dead only those that failed.
+SELECT jobs.* FROM cf_jobs AS jobs
+WHERE job_id > $after AND ($parser::VARCHAR IS NULL OR parser = $parser) AND status IN ('failed', 'aborted')
+    AND (status = 'failed' OR NOT $dead)
+    AND NOT EXISTS (
+        FROM cf_jobs AS later
+        WHERE later.source_hash = jobs.source_hash AND later.parser = jobs.parser AND later.job_id > jobs.job_id
+            AND ($dead = false OR later.status != 'aborted')
+    )
+ORDER BY job_id LIMIT $limit
+
 -- name: executors
 -- Executors, those alive first, then the newest.
 SELECT * FROM cf_executors ORDER BY status, joined_at DESC, executor LIMIT $limit

@@ -61,7 +61,8 @@ class FileRow(Row, frozen=True, kw_only=True):
 
 
 class JobRow(Row, frozen=True, kw_only=True):
-    """A job; the columns from `unit` to `skips` are its last stated balance sheet."""
+    """A job; the columns from `unit` to `skips` are its last stated balance sheet. `scheduled_at` is when it is due
+    at the earliest, `retries` how many were used up, `retry_of` the job that it makes again."""
 
     job_id: JobId
     run_id: RunId
@@ -74,9 +75,13 @@ class JobRow(Row, frozen=True, kw_only=True):
     artifact_hash: ArtifactHash
     status: JobWord
     completion_status: JobStatus | None = None
+    priority: int = 0
     attempt: int = 0
+    retries: int = 0
+    retry_of: JobId | None = None
     executor: ExecutorId | None = None
     queued_at: Instant
+    scheduled_at: Instant
     dispatched_at: Instant | None = None
     started_at: Instant | None = None
     finished_at: Instant | None = None
@@ -116,6 +121,7 @@ class JobEventRow(Row, frozen=True, kw_only=True):
     job_seq: int  # from 1, without gaps
     seq: Seq
     type: str
+    reason: str | None = None  # as the event gives it, if it gives one
 
 
 class MaterializationRow(Row, frozen=True, kw_only=True):
@@ -238,6 +244,22 @@ class TrustRow(Row, frozen=True, kw_only=True):
     revoked_at: Instant | None = None
 
 
+class ParserHealthRow(Row, frozen=True, kw_only=True):
+    """How the jobs of a parser's current artifact go: `failures` speak against it, one after another."""
+
+    parser: ParserName
+    version: str
+    artifact_hash: ArtifactHash
+    state: Literal["active", "paused"]
+    failures: int = 0
+    paused_at: Instant | None = None
+    paused_job: JobId | None = None
+    paused_reason: str | None = None
+    resumed_at: Instant | None = None
+    resumed_by: str | None = None
+    resumed_reason: str | None = None
+
+
 class ExpectedOutputRow(Row, frozen=True, kw_only=True):
     parser: ParserName
     version: str
@@ -254,7 +276,7 @@ class ExecutorRow(Row, frozen=True, kw_only=True):
     host: str
     version: str
     capacity: int
-    status: Literal["alive", "lost"]
+    status: Literal["alive", "draining", "lost"]
     joined_at: Instant
     lost_at: Instant | None = None
     reason: str | None = None
@@ -280,6 +302,7 @@ TABLES: tuple[Table, ...] = (
     Table(name="cf_runs", row=RunRow, key=("run_id",)),
     Table(name="cf_plugin_manifest", row=ParserRow, key=("parser", "version", "artifact_hash", "env_hash")),
     Table(name="cf_parser_trust", row=TrustRow, key=("artifact_hash",)),
+    Table(name="cf_parser_health", row=ParserHealthRow, key=("parser",)),
     Table(name="cf_expected_outputs", row=ExpectedOutputRow, key=("parser", "version", "artifact_hash", "output_name")),
     Table(name="cf_executors", row=ExecutorRow, key=("executor",)),
 )

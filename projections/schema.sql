@@ -28,6 +28,7 @@ CREATE TABLE scout_files (
 -- One row per job: where it stands, how it ended, and its balance sheet (found = written + quarantined + skipped +
 -- unreadable, null until an attempt has stated it). `further` are sheets of the same input in other units, `notes` what the
 -- host did with columns that need not be as declared (both JSON text). `events` counts its rows in cf_job_events.
+-- `scheduled_at` is when it is due at the earliest, `retries` how many were used up, `retry_of` the job it makes again.
 CREATE TABLE cf_jobs (
     job_id BIGINT NOT NULL,
     run_id BIGINT NOT NULL,
@@ -40,9 +41,13 @@ CREATE TABLE cf_jobs (
     artifact_hash VARCHAR NOT NULL,
     status VARCHAR NOT NULL,
     completion_status VARCHAR,
+    priority BIGINT NOT NULL,
     attempt BIGINT NOT NULL,
+    retries BIGINT NOT NULL,
+    retry_of BIGINT,
     executor VARCHAR,
     queued_at TIMESTAMPTZ NOT NULL,
+    scheduled_at TIMESTAMPTZ NOT NULL,
     dispatched_at TIMESTAMPTZ,
     started_at TIMESTAMPTZ,
     finished_at TIMESTAMPTZ,
@@ -81,7 +86,8 @@ CREATE TABLE cf_job_events (
     job_id BIGINT NOT NULL,
     job_seq BIGINT NOT NULL,
     seq BIGINT NOT NULL,
-    type VARCHAR NOT NULL
+    type VARCHAR NOT NULL,
+    reason VARCHAR
 );
 
 -- One row per recorded output; file is '' where it has no rows. A run last asked for it at asked_seq. Of each content,
@@ -205,6 +211,22 @@ CREATE TABLE cf_parser_trust (
     revoked_at TIMESTAMPTZ
 );
 
+-- How the jobs of each parser's current artifact go: `failures` in a row that speak against it, and since when and why it
+-- is paused. While it is, none of its jobs is handed out.
+CREATE TABLE cf_parser_health (
+    parser VARCHAR NOT NULL,
+    version VARCHAR NOT NULL,
+    artifact_hash VARCHAR NOT NULL,
+    state VARCHAR NOT NULL,
+    failures BIGINT NOT NULL,
+    paused_at TIMESTAMPTZ,
+    paused_job BIGINT,
+    paused_reason VARCHAR,
+    resumed_at TIMESTAMPTZ,
+    resumed_by VARCHAR,
+    resumed_reason VARCHAR
+);
+
 -- The outputs that an artifact of a parser declares; columns is JSON text, without the host's lineage columns.
 CREATE TABLE cf_expected_outputs (
     parser VARCHAR NOT NULL,
@@ -231,4 +253,89 @@ CREATE TABLE cf_executors (
 
 -- Other names under which the same rows are asked for.
 CREATE VIEW cf_materializations AS SELECT * FROM cf_output_materializations;
-CREATE VIEW cf_processing_queue AS SELECT * FROM cf_jobs;
+
+-- The jobs that have not ended, as they wait or are held: in the order of priority, then of their numbers, those that are
+-- due are handed out. `attempts` counts the one that is under way.
+CREATE VIEW cf_processing_queue AS
+SELECT job_id, run_id, path, parser, parser_version, status, priority, scheduled_at, attempt AS attempts, retries, retry_of,
+    executor AS lease_owner, dispatched_at AS claim_time, queued_at, error_reason
+FROM cf_jobs
+WHERE status NOT IN ('completed', 'failed', 'aborted')
+ORDER BY priority DESC, job_id;
+
+-- One row per job in the words of programs that ask for jobs: queued, running, completed, failed, cancelled.
+CREATE VIEW cf_api_jobs AS
+SELECT job_id, 'run' AS job_type,
+    CASE WHEN status IN ('queued', 'completed', 'failed') THEN status
+        WHEN status = 'aborted' THEN 'cancelled' ELSE 'running' END AS status,
+    completion_status, parser AS plugin_name, parser_version AS plugin_version, run_id, path AS input, priority, retry_of,
+    queued_at AS created_at, started_at, finished_at,
+    CASE WHEN status IN ('failed', 'aborted') THEN error_reason END AS error_message,
+    rows_total AS rows_processed, coalesce(quarantined, 0) AS quarantine_rows
+FROM cf_jobs;
+
+-- What happened to each job in the words of programs that follow it, numbered 1, 2, 3 ... in each job without gaps. The
+-- payload is JSON text: of `phase` its name and reason, of `output` and `violation` what was recorded, of `job_finished`
+-- the status and the error.
+CREATE VIEW cf_api_events AS
+SELECT event.job_id, job_seq AS event_id,
+    CASE type
+        WHEN 'JobStarted' THEN 'job_started'
+        WHEN 'MaterializationRecorded' THEN 'output'
+        WHEN 'QuarantineRecorded' THEN 'violation'
+        WHEN 'SchemaMismatchFound' THEN 'violation'
+        WHEN 'JobCompleted' THEN 'job_finished'
+        WHEN 'JobFailed' THEN 'job_finished'
+        WHEN 'JobAborted' THEN 'job_finished'
+        ELSE 'phase'
+    END AS type,
+    CAST(CASE type
+        WHEN 'JobStarted' THEN json_object('attempt', started.attempt)
+        WHEN 'MaterializationRecorded' THEN json_object(
+            'output_name', made.output_name, 'sink_uri', made.sink_uri, 'rows', made.rows, 'bytes', made.bytes
+        )
+        WHEN 'QuarantineRecorded' THEN json_object(
+            'output_name', kept.output_name, 'count', kept.rows, 'violations', CAST(kept.rules AS JSON)
+        )
+        WHEN 'SchemaMismatchFound' THEN json_object(
+            'output_name', wrong.output_name, 'missing', CAST(wrong.missing AS JSON), 'extra', CAST(wrong.extra AS JSON)
+        )
+        WHEN 'JobCompleted' THEN json_object('status', 'completed', 'error_message', NULL)
+        WHEN 'JobFailed' THEN json_object('status', 'failed', 'error_message', event.reason)
+        WHEN 'JobAborted' THEN json_object('status', 'cancelled', 'error_message', event.reason)
+        WHEN 'JobQueued' THEN json_object('name', 'queued', 'reason', event.reason)
+        WHEN 'JobRequeued' THEN json_object('name', 'queued', 'reason', event.reason)
+        WHEN 'JobDeclined' THEN json_object('name', 'queued', 'reason', event.reason)
+        WHEN 'JobPrioritySet' THEN json_object('name', 'queued', 'reason', event.reason)
+        WHEN 'JobDispatched' THEN json_object('name', 'dispatched', 'reason', NULL)
+        WHEN 'OutputsCommitted' THEN json_object('name', 'promoting', 'reason', NULL)
+        WHEN 'CancelAccepted' THEN json_object('name', 'aborting', 'reason', event.reason)
+        WHEN 'CommitRefused' THEN json_object('name', 'refused', 'reason', event.reason)
+        ELSE json_object('name', 'abandoned', 'reason', event.reason)
+    END AS VARCHAR) AS payload,
+    event.seq
+FROM cf_job_events AS event
+LEFT JOIN cf_output_materializations AS made ON made.recorded_seq = event.seq
+LEFT JOIN cf_quarantine AS kept ON kept.recorded_seq = event.seq
+LEFT JOIN cf_job_schema_mismatch AS wrong ON wrong.seq = event.seq
+LEFT JOIN (
+    SELECT seq, count(*) FILTER (type = 'JobDispatched') OVER (PARTITION BY job_id ORDER BY job_seq) AS attempt
+    FROM cf_job_events
+) AS started ON started.seq = event.seq;
+
+-- The failed jobs that are nobody's concern any more until a person looks: none after it has the same content and parser,
+-- but such as were stopped. `reason` says why it was not tried again.
+CREATE VIEW cf_dead_letters AS
+SELECT job_id, run_id, path, source_hash, parser, parser_version, error_reason AS error_message, error_kind,
+    attempt AS attempts, finished_at AS moved_at,
+    CASE error_class
+        WHEN 'transient' THEN 'retries used up'
+        WHEN 'unknown' THEN 'failed again'
+        ELSE error_class
+    END AS reason
+FROM cf_jobs AS letter
+WHERE status = 'failed' AND NOT EXISTS (
+    FROM cf_jobs AS later
+    WHERE later.source_hash = letter.source_hash AND later.parser = letter.parser
+        AND later.job_id > letter.job_id AND later.status != 'aborted'
+);

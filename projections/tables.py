@@ -22,7 +22,9 @@ from eventlog.events import (
     CommandRefused,
     CommitRefused,
     DeleteQuarantine,
+    DrainExecutor,
     Event,
+    ExecutorDraining,
     ExecutorJoined,
     ExecutorLost,
     FilesRefused,
@@ -33,6 +35,7 @@ from eventlog.events import (
     JobDispatched,
     JobEvent,
     JobFailed,
+    JobPrioritySet,
     JobQueued,
     JobRequeued,
     JobStarted,
@@ -45,6 +48,8 @@ from eventlog.events import (
     OutputsLost,
     OutputsReused,
     ParserDeployed,
+    ParserPaused,
+    ParserResumed,
     ParserRevoked,
     ParserTrusted,
     PromotionAbandoned,
@@ -52,6 +57,8 @@ from eventlog.events import (
     QuarantineRecorded,
     Record,
     RefusedFile,
+    ResumeParser,
+    RetryJobs,
     RevokeParser,
     RunFinished,
     RunInterrupted,
@@ -59,6 +66,7 @@ from eventlog.events import (
     RunStarted,
     SchemaMismatchFound,
     SeenFile,
+    SetJobPriority,
     StartRun,
     TrustParser,
     UnreadableRange,
@@ -74,12 +82,14 @@ from projections.rows import (
     JobRangeRow,
     JobRow,
     MaterializationRow,
+    ParserHealthRow,
     ParserRow,
     QuarantineRow,
     RunRow,
     SchemaMismatchRow,
     TrustRow,
 )
+from reducers.parser import speaks_against
 
 _json = msgspec.json.Encoder(order="deterministic")
 
@@ -88,7 +98,7 @@ ExpectedKey = tuple[str, str, str, str]  # parser, version, artifact hash, outpu
 
 EvidenceKey = tuple[JobId, str]  # job, output name
 JobEventValues = tuple[
-    JobId, int, Seq, str
+    JobId, int, Seq, str, str | None
 ]  # the columns of a JobEventRow: one per event, so without an object of its own
 
 
@@ -114,6 +124,7 @@ class Work(Struct, kw_only=True):
     parsers: dict[ParserKey, ParserRow] = msgspec.field(default_factory=dict)
     expected: dict[ExpectedKey, ExpectedOutputRow] = msgspec.field(default_factory=dict)
     trust: dict[ArtifactHash, TrustRow] = msgspec.field(default_factory=dict)
+    health: dict[ParserName, ParserHealthRow] = msgspec.field(default_factory=dict)  # of every parser
     ranges: dict[JobId, tuple[UnreadableRange, ...]] = msgspec.field(default_factory=dict)  # all of a job, replaced
     events: list[JobEventValues] = msgspec.field(default_factory=list)
     materializations: list[MaterializationRow] = msgspec.field(default_factory=list)
@@ -152,6 +163,7 @@ _TOUCHES: dict[type[Record], Callable[[Touched, Any], None]] = {
     RunFinished: lambda found, event: found.runs.add(event.run),
     RunInterrupted: lambda found, event: found.runs.add(event.run),
     ExecutorJoined: lambda found, event: found.executors.add(event.executor),
+    ExecutorDraining: lambda found, event: found.executors.add(event.executor),
     ExecutorLost: lambda found, event: found.executors.add(event.executor),
     ParserDeployed: lambda found, event: found.parsers.add(event.parser),
     ParserTrusted: lambda found, event: found.trust.add(event.artifact_hash),
@@ -248,6 +260,9 @@ def parser_deployed(work: Work, seq: Seq, event: ParserDeployed) -> None:
         deployed_at=event.deployed_at,
         current=True,
     )
+    work.health[event.parser] = ParserHealthRow(
+        parser=event.parser, version=event.version, artifact_hash=event.artifact_hash, state="active"
+    )
     for output in event.outputs:
         if not output.columns:
             continue  # each run declares them: until one has made rows there is nothing to expect
@@ -289,6 +304,46 @@ def parser_revoked(work: Work, _seq: Seq, event: ParserRevoked) -> None:
     work.trust[event.artifact_hash] = replace(
         known, revoked_by=event.by, revoked_reason=event.reason, revoked_at=event.revoked_at
     )
+
+
+def parser_paused(work: Work, _seq: Seq, event: ParserPaused) -> None:
+    known = work.health.get(event.parser)
+    if known is not None and known.artifact_hash == event.artifact_hash:
+        work.health[event.parser] = replace(
+            known,
+            state="paused",
+            failures=event.failures,
+            paused_at=event.paused_at,
+            paused_job=event.job,
+            paused_reason=event.reason,
+        )
+
+
+def parser_resumed(work: Work, _seq: Seq, event: ParserResumed) -> None:
+    """Note who let the parser go on; since when and why it was paused stays readable."""
+    known = work.health.get(event.parser)
+    if known is not None and known.artifact_hash == event.artifact_hash:
+        work.health[event.parser] = replace(
+            known,
+            state="active",
+            failures=0,
+            resumed_at=event.resumed_at,
+            resumed_by=event.by,
+            resumed_reason=event.reason,
+        )
+
+
+def _count_for_parser(work: Work, event: JobCompleted | JobFailed) -> None:
+    """Let the parser's row know how a job of its current artifact ended, as reducers/parser.py counts it."""
+    job = work.jobs[event.job]
+    known = work.health.get(job.parser)
+    if known is None or known.artifact_hash != job.artifact_hash:
+        return
+    if isinstance(event, JobFailed):
+        if speaks_against(event):
+            work.health[job.parser] = replace(known, failures=known.failures + 1)
+    elif known.failures:
+        work.health[job.parser] = replace(known, failures=0)
 
 
 # --- run ------------------------------------------------------------------------------------------------------------
@@ -376,6 +431,13 @@ def executor_joined(work: Work, _seq: Seq, event: ExecutorJoined) -> None:
     )
 
 
+def executor_draining(work: Work, seq: Seq, event: ExecutorDraining) -> None:
+    known = work.executors.get(event.executor)
+    if known is None:
+        raise _unknown(seq, f"executor {event.executor} never joined")
+    work.executors[event.executor] = replace(known, status="draining", reason=event.reason)
+
+
 def executor_lost(work: Work, seq: Seq, event: ExecutorLost) -> None:
     known = work.executors.get(event.executor)
     if known is None:
@@ -387,7 +449,8 @@ def executor_lost(work: Work, seq: Seq, event: ExecutorLost) -> None:
 
 
 def job_queued(work: Work, seq: Seq, event: JobQueued) -> None:
-    work.events.append((event.job, 1, seq, "JobQueued"))
+    reason = f"makes job {event.retry_of} again" if event.retry_of is not None else None
+    work.events.append((event.job, 1, seq, "JobQueued", reason))
     work.jobs[event.job] = JobRow(
         job_id=event.job,
         run_id=event.run,
@@ -399,7 +462,10 @@ def job_queued(work: Work, seq: Seq, event: JobQueued) -> None:
         parser_version=event.parser_version,
         artifact_hash=event.artifact_hash,
         status="queued",
+        priority=event.priority,
+        retry_of=event.retry_of,
         queued_at=event.queued_at,
+        scheduled_at=event.queued_at,
         events=1,
         queued_seq=seq,
         last_seq=seq,
@@ -425,12 +491,26 @@ def job_started(work: Work, seq: Seq, event: JobStarted) -> None:
 
 def job_declined(work: Work, seq: Seq, event: JobDeclined) -> None:
     """Put the job back; the reason stays readable until the job ends."""
-    _change_job(work, seq, event, **_BACK, error_reason=event.reason)
+    _change_job(work, seq, event, event.reason, **_BACK, scheduled_at=event.declined_at, error_reason=event.reason)
 
 
 def job_requeued(work: Work, seq: Seq, event: JobRequeued) -> None:
     """Put the job back; the reason stays readable until the job ends."""
-    _change_job(work, seq, event, **_BACK, error_reason=event.reason)
+    retries = _job(work, seq, event).retries + int(event.charged)
+    _change_job(
+        work,
+        seq,
+        event,
+        event.reason,
+        **_BACK,
+        retries=retries,
+        scheduled_at=event.not_before,
+        error_reason=event.reason,
+    )
+
+
+def job_priority_set(work: Work, seq: Seq, event: JobPrioritySet) -> None:
+    _change_job(work, seq, event, f"priority {event.priority}, by {event.by}", priority=event.priority)
 
 
 _BACK = {"status": "queued", "executor": None, "dispatched_at": None, "started_at": None}
@@ -438,7 +518,7 @@ _BACK = {"status": "queued", "executor": None, "dispatched_at": None, "started_a
 
 def commit_refused(work: Work, seq: Seq, event: CommitRefused) -> None:
     """Note why the attempt may not publish; what becomes of the job is the next event's to say."""
-    _change_job(work, seq, event, error_kind=event.code, error_reason=event.why)
+    _change_job(work, seq, event, event.why, error_kind=event.code, error_reason=event.why)
 
 
 def outputs_committed(work: Work, seq: Seq, event: OutputsCommitted) -> None:
@@ -536,6 +616,7 @@ def job_completed(work: Work, seq: Seq, event: JobCompleted) -> None:
         error_reason=None,
         **_sheet(work, event.job, event.sheet, event.further),
     )
+    _count_for_parser(work, event)
 
 
 def job_failed(work: Work, seq: Seq, event: JobFailed) -> None:
@@ -543,6 +624,7 @@ def job_failed(work: Work, seq: Seq, event: JobFailed) -> None:
         work,
         seq,
         event,
+        event.reason,
         status="failed",
         attempt=event.attempt,
         finished_at=event.failed_at,
@@ -553,21 +635,30 @@ def job_failed(work: Work, seq: Seq, event: JobFailed) -> None:
         log_tail=event.log_tail,
         **_sheet(work, event.job, event.sheet, _known_further(work, event)),
     )
+    _count_for_parser(work, event)
 
 
 def cancel_accepted(work: Work, seq: Seq, event: CancelAccepted) -> None:
     """Show an executor's job as aborting; one that waits in the queue has nothing to abort and ends at once."""
     held = _job(work, seq, event).status in {"dispatched", "running"}
-    _change_job(work, seq, event, error_reason=event.reason, **({"status": "aborting"} if held else {}))
+    _change_job(work, seq, event, event.reason, error_reason=event.reason, **({"status": "aborting"} if held else {}))
 
 
 def job_aborted(work: Work, seq: Seq, event: JobAborted) -> None:
-    _change_job(work, seq, event, status="aborted", finished_at=event.aborted_at, error_reason=event.reason)
+    _change_job(
+        work,
+        seq,
+        event,
+        event.reason,
+        status="aborted",
+        finished_at=event.aborted_at,
+        error_reason=event.reason,
+    )
 
 
 def promotion_abandoned(work: Work, seq: Seq, event: PromotionAbandoned) -> None:
     """Note why nothing was published; the JobFailed that follows ends the job."""
-    _change_job(work, seq, event, error_reason=event.reason)
+    _change_job(work, seq, event, event.reason, error_reason=event.reason)
 
 
 def _job(work: Work, seq: Seq, event: JobEvent) -> JobRow:
@@ -577,11 +668,11 @@ def _job(work: Work, seq: Seq, event: JobEvent) -> JobRow:
     return row
 
 
-def _change_job(work: Work, seq: Seq, event: JobEvent, **changes: object) -> None:
+def _change_job(work: Work, seq: Seq, event: JobEvent, reason: str | None = None, /, **changes: object) -> None:
     row = _job(work, seq, event)
     number = row.events + 1
     work.jobs[event.job] = replace(row, events=number, last_seq=seq, **changes)
-    work.events.append((event.job, number, seq, type(event).__name__))
+    work.events.append((event.job, number, seq, type(event).__name__, reason))
 
 
 def _known_further(work: Work, event: JobFailed) -> str | None:
@@ -665,6 +756,8 @@ HANDLED: dict[type[Record], Callable[[Work, Seq, Any], None]] = {
     ParserDeployed: parser_deployed,
     ParserTrusted: parser_trusted,
     ParserRevoked: parser_revoked,
+    ParserPaused: parser_paused,
+    ParserResumed: parser_resumed,
     RunStarted: run_started,
     RunPlanned: run_planned,
     OutputsReused: outputs_reused,
@@ -672,12 +765,14 @@ HANDLED: dict[type[Record], Callable[[Work, Seq, Any], None]] = {
     RunFinished: run_finished,
     RunInterrupted: run_interrupted,
     ExecutorJoined: executor_joined,
+    ExecutorDraining: executor_draining,
     ExecutorLost: executor_lost,
     JobQueued: job_queued,
     JobDispatched: job_dispatched,
     JobStarted: job_started,
     JobDeclined: job_declined,
     JobRequeued: job_requeued,
+    JobPrioritySet: job_priority_set,
     CommitRefused: commit_refused,
     OutputsCommitted: outputs_committed,
     MaterializationRecorded: materialization_recorded,
@@ -702,8 +797,12 @@ IGNORED: frozenset[type[Record]] = frozenset(
         CancelJob,
         AbandonJob,
         DeleteQuarantine,
+        DrainExecutor,
         TrustParser,
         RevokeParser,
+        RetryJobs,
+        SetJobPriority,
+        ResumeParser,
     }
 )
 
@@ -714,6 +813,7 @@ _JOB_TYPES: frozenset[type[Record]] = frozenset(
         JobStarted,
         JobDeclined,
         JobRequeued,
+        JobPrioritySet,
         CommitRefused,
         OutputsCommitted,
         MaterializationRecorded,

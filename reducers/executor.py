@@ -10,6 +10,7 @@ from eventlog.events import (
     CancelAccepted,
     CommandRefused,
     CommitRefused,
+    ExecutorDraining,
     ExecutorJoined,
     ExecutorLost,
     FilesRefused,
@@ -19,6 +20,7 @@ from eventlog.events import (
     JobDeclined,
     JobDispatched,
     JobFailed,
+    JobPrioritySet,
     JobQueued,
     JobRequeued,
     JobStarted,
@@ -30,6 +32,8 @@ from eventlog.events import (
     OutputsLost,
     OutputsReused,
     ParserDeployed,
+    ParserPaused,
+    ParserResumed,
     ParserRevoked,
     ParserTrusted,
     PromotionAbandoned,
@@ -46,13 +50,14 @@ from eventlog.events import (
 
 
 class Executor(Struct, frozen=True, kw_only=True):
-    """An executor that has joined and has not been lost."""
+    """An executor that has joined and has not been lost. `draining`: it gets nothing more."""
 
     joined: ExecutorJoined
+    draining: bool = False
 
 
-HandledEvent = ExecutorJoined | ExecutorLost
-HANDLES: frozenset[type[Record]] = frozenset({ExecutorJoined, ExecutorLost})
+HandledEvent = ExecutorJoined | ExecutorDraining | ExecutorLost
+HANDLES: frozenset[type[Record]] = frozenset({ExecutorJoined, ExecutorDraining, ExecutorLost})
 IGNORES: frozenset[type[Record]] = frozenset(
     {
         WriterOpened,
@@ -87,6 +92,9 @@ IGNORES: frozenset[type[Record]] = frozenset(
         QuarantineDeleted,
         QuarantineRecorded,
         SchemaMismatchFound,
+        JobPrioritySet,
+        ParserPaused,
+        ParserResumed,
     }
 )
 
@@ -96,6 +104,8 @@ def evolve(executor: Executor | None, event: HandledEvent) -> Executor | None:
     match event:
         case ExecutorJoined():
             return Executor(joined=event)
+        case ExecutorDraining():
+            return None if executor is None else Executor(joined=executor.joined, draining=True)
         case ExecutorLost():
             return None
         case _:

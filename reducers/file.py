@@ -11,6 +11,7 @@ from eventlog.events import (
     CancelAccepted,
     CommandRefused,
     CommitRefused,
+    ExecutorDraining,
     ExecutorJoined,
     ExecutorLost,
     FilesRefused,
@@ -20,6 +21,7 @@ from eventlog.events import (
     JobDeclined,
     JobDispatched,
     JobFailed,
+    JobPrioritySet,
     JobQueued,
     JobRequeued,
     JobStarted,
@@ -31,6 +33,8 @@ from eventlog.events import (
     OutputsLost,
     OutputsReused,
     ParserDeployed,
+    ParserPaused,
+    ParserResumed,
     ParserRevoked,
     ParserTrusted,
     PromotionAbandoned,
@@ -70,6 +74,7 @@ IGNORES: frozenset[type[Record]] = frozenset(
         RunStarted,
         RunPlanned,
         ExecutorJoined,
+        ExecutorDraining,
         ExecutorLost,
         JobQueued,
         JobDispatched,
@@ -87,6 +92,9 @@ IGNORES: frozenset[type[Record]] = frozenset(
         QuarantineDeleted,
         QuarantineRecorded,
         SchemaMismatchFound,
+        JobPrioritySet,
+        ParserPaused,
+        ParserResumed,
     }
 )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from eventlog.events import Record, WriterOpened
+from eventlog.events import JobCompleted, JobFailed, OutputsCommitted, Record, WriterOpened
 from eventlog.ids import ArtifactHash, ExecutorId, ParserName, RunId, Seq, TargetKey
 from eventlog.records import LogRecord
 from reducers import executor, file, job, output, parser, run, trust
@@ -16,7 +16,8 @@ from reducers.receipts import Receipts
 
 NOUNS = {"parser": parser, "trust": trust, "run": run, "file": file, "executor": executor, "job": job, "output": output}
 
-# An event type -> the nouns that handle it. Built once, so that a new event costs one dictionary look-up.
+# An event type -> the nouns that handle it, in the order above: a job ends after those that look at what it was of.
+# Built once, so that a new event costs one dictionary look-up.
 TABLE: dict[type[Record], tuple[str, ...]] = {}
 for _name, _noun in NOUNS.items():
     for _type in _noun.HANDLES:
@@ -38,6 +39,7 @@ class State:
         self.executors: dict[ExecutorId, executor.Executor] = {}
         self.jobs = job.JobTable()
         self.outputs: dict[TargetKey, output.Output] = {}
+        self.recorded = output.Recorded()
         self.receipts = Receipts()  # folded from frames, not from events: the stamp is the frame's
 
 
@@ -56,12 +58,12 @@ def fold(state: State, records: Iterable[LogRecord]) -> State:
     steps, changed = _STEPS, state.changed
     for record in records:  # as `apply` does, without a call for each event: this is all of a replay
         seq, event = record.seq, record.data
+        state.seq = seq
         for noun, put in steps.get(type(event), ()):
             put(state, event)
             changed[noun] = seq
         if type(event) is WriterOpened:
             state.epoch = event.epoch
-        state.seq = seq
     return state
 
 
@@ -72,9 +74,25 @@ def _put(table: dict[Any, Any], key: object, new: object | None) -> None:
         table[key] = new
 
 
+_ENDS: frozenset[type[Record]] = frozenset(
+    {OutputsCommitted, JobCompleted, JobFailed}
+)  # what a parser's job may come to
+
+
 # Any below is what TABLE promises: a noun only ever sees the events that it handles.
 def _parser(state: State, event: Any) -> None:
-    state.parsers[event.parser] = parser.evolve(state.parsers.get(event.parser), event)
+    if type(event) in _ENDS:
+        _parser_of_job(state, event)
+    else:
+        _put(state.parsers, event.parser, parser.evolve(state.parsers.get(event.parser), event))
+
+
+def _parser_of_job(state: State, event: parser.JobEnd) -> None:
+    """Let a parser know how a job of its current artifact ended: the job is open until its own noun has folded this."""
+    ended = state.jobs.get(event.job)
+    known = state.parsers.get(ended.spec.parser) if ended is not None else None
+    if ended is not None and known is not None and known.deployed.artifact_hash == ended.spec.artifact_hash:
+        state.parsers[ended.spec.parser] = parser.after_job(known, event)
 
 
 def _trust(state: State, event: Any) -> None:
@@ -104,6 +122,7 @@ def _job(state: State, event: Any) -> None:
 
 def _output(state: State, event: Any) -> None:
     state.outputs[event.target_key] = output.evolve(state.outputs.get(event.target_key), event)
+    state.recorded.put(state.seq, event.materialization_key)
 
 
 _APPLY: dict[str, Callable[[State, Any], None]] = {

@@ -12,12 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from eventlog.events import (
     CancelAccepted,
     CommandRefused,
     CommitRefused,
+    ExecutorDraining,
     ExecutorJoined,
     ExecutorLost,
     FilesRefused,
@@ -28,6 +29,7 @@ from eventlog.events import (
     JobDispatched,
     JobEvent,
     JobFailed,
+    JobPrioritySet,
     JobQueued,
     JobRequeued,
     JobStarted,
@@ -39,6 +41,8 @@ from eventlog.events import (
     OutputsLost,
     OutputsReused,
     ParserDeployed,
+    ParserPaused,
+    ParserResumed,
     ParserRevoked,
     ParserTrusted,
     PromotionAbandoned,
@@ -53,14 +57,17 @@ from eventlog.events import (
     WriterOpened,
 )
 from eventlog.ids import ExecutorId, Instant, JobId, LeaseId, MaterializationKey
+from reducers.waiting import WaitingJobs
 
 
 class Queued(Struct, frozen=True, kw_only=True, tag=True):
-    """Waits for an executor, at the earliest at `not_before`. `charged` counts the attempts that used up a retry."""
+    """Waits for an executor, at the earliest at `not_before`. `charged` counts the attempts that used up a retry,
+    `puzzled` says that one of them failed for an unknown cause."""
 
-    spec: JobQueued
+    spec: JobQueued  # with the priority that it has now
     attempts: int
     charged: int
+    puzzled: bool = False
     not_before: Instant
 
 
@@ -70,6 +77,7 @@ class Leased(Struct, frozen=True, kw_only=True):
     spec: JobQueued
     attempts: int
     charged: int
+    puzzled: bool = False
     executor: ExecutorId
     lease: LeaseId
     dispatched_at: Instant
@@ -95,6 +103,7 @@ class Promoting(Struct, frozen=True, kw_only=True, tag=True):
     spec: JobQueued
     attempts: int
     charged: int
+    puzzled: bool = False
     committed: OutputsCommitted
 
 
@@ -104,9 +113,10 @@ END = None  # the job has left the open table
 # state -> event -> next state; the diagram above is this table.
 MOVES: dict[type[Job] | None, dict[type[Record], type[Job] | None]] = {
     None: {JobQueued: Queued},
-    Queued: {JobDispatched: Dispatched, CancelAccepted: Queued, JobAborted: END},
+    Queued: {JobDispatched: Dispatched, JobPrioritySet: Queued, CancelAccepted: Queued, JobAborted: END},
     Dispatched: {
         JobStarted: Running,
+        JobPrioritySet: Dispatched,
         JobDeclined: Queued,
         JobRequeued: Queued,
         CancelAccepted: Aborting,
@@ -116,6 +126,7 @@ MOVES: dict[type[Job] | None, dict[type[Record], type[Job] | None]] = {
         JobFailed: END,
     },
     Running: {
+        JobPrioritySet: Running,
         JobDeclined: Queued,
         JobRequeued: Queued,
         CancelAccepted: Aborting,
@@ -154,8 +165,11 @@ IGNORES: frozenset[type[Record]] = frozenset(
         FilesSeen,
         FilesRefused,
         ExecutorJoined,
+        ExecutorDraining,
         ExecutorLost,
         QuarantineDeleted,
+        ParserPaused,
+        ParserResumed,
     }
 )
 
@@ -172,6 +186,7 @@ def _dispatched(job: Job, event: JobDispatched) -> Job:
         spec=job.spec,
         attempts=event.attempt,
         charged=job.charged,
+        puzzled=job.puzzled,
         executor=event.executor,
         lease=event.lease,
         dispatched_at=event.dispatched_at,
@@ -185,6 +200,7 @@ def _started(job: Job, _event: JobStarted) -> Job:
         spec=job.spec,
         attempts=job.attempts,
         charged=job.charged,
+        puzzled=job.puzzled,
         executor=job.executor,
         lease=job.lease,
         dispatched_at=job.dispatched_at,
@@ -192,12 +208,27 @@ def _started(job: Job, _event: JobStarted) -> Job:
 
 
 def _declined(job: Job, event: JobDeclined) -> Job:
-    return Queued(spec=job.spec, attempts=job.attempts, charged=job.charged, not_before=event.declined_at)
+    return Queued(
+        spec=job.spec,
+        attempts=job.attempts,
+        charged=job.charged,
+        puzzled=job.puzzled,
+        not_before=event.declined_at,
+    )
 
 
 def _requeued(job: Job, event: JobRequeued) -> Job:
-    charged = job.charged + int(event.charged)
-    return Queued(spec=job.spec, attempts=job.attempts, charged=charged, not_before=event.not_before)
+    return Queued(
+        spec=job.spec,
+        attempts=job.attempts,
+        charged=job.charged + int(event.charged),
+        puzzled=job.puzzled or event.failure == "unknown",
+        not_before=event.not_before,
+    )
+
+
+def _prioritised(job: Job, event: JobPrioritySet) -> Job:
+    return structs.replace(job, spec=structs.replace(job.spec, priority=event.priority))
 
 
 def _cancelled(job: Job, event: CancelAccepted) -> Job:
@@ -207,6 +238,7 @@ def _cancelled(job: Job, event: CancelAccepted) -> Job:
         spec=job.spec,
         attempts=job.attempts,
         charged=job.charged,
+        puzzled=job.puzzled,
         executor=job.executor,
         lease=job.lease,
         dispatched_at=job.dispatched_at,
@@ -215,7 +247,7 @@ def _cancelled(job: Job, event: CancelAccepted) -> Job:
 
 
 def _committed(job: Job, event: OutputsCommitted) -> Job:
-    return Promoting(spec=job.spec, attempts=job.attempts, charged=job.charged, committed=event)
+    return Promoting(spec=job.spec, attempts=job.attempts, charged=job.charged, puzzled=job.puzzled, committed=event)
 
 
 def _same(job: Job, _event: JobEvent) -> Job:
@@ -233,6 +265,7 @@ _STEPS: dict[type[Record], Callable[[Job, Any], Job | None]] = {
     JobStarted: _started,
     JobDeclined: _declined,
     JobRequeued: _requeued,
+    JobPrioritySet: _prioritised,
     CancelAccepted: _cancelled,
     OutputsCommitted: _committed,
     CommitRefused: _same,
@@ -253,6 +286,7 @@ class JobTable:
     def __init__(self) -> None:
         self._jobs: dict[JobId, Job] = {}
         self.queued: dict[JobId, Queued] = {}
+        self.waiting = WaitingJobs()  # those of `queued`, in the order in which they are handed out
         self.leased: dict[JobId, Dispatched | Running | Aborting] = {}
         self.promoting: dict[JobId, Promoting] = {}
         self.rowless: dict[JobId, Promoting] = {}  # those of `promoting` that have nothing to publish
@@ -300,6 +334,8 @@ class JobTable:
         old = self._jobs.get(job)
         if old is not None:
             del self._index[type(old)][job]
+            if type(old) is Queued:
+                self.waiting.drop(job)
             self.rowless.pop(job, None)
         if new is not None:
             self._jobs[job] = new
@@ -311,7 +347,9 @@ class JobTable:
 
     def _enter(self, job: JobId, new: Job) -> None:
         self._index[type(new)][job] = new
-        if type(new) is Promoting and not new.committed.outputs and not new.committed.evidence:
+        if type(new) is Queued:
+            self.waiting.put(new)
+        elif type(new) is Promoting and not new.committed.outputs and not new.committed.evidence:
             self.rowless[job] = new
 
     def _begin(self, job: JobId, new: Job) -> None:

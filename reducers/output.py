@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import takewhile
+from typing import Final
+
 from msgspec import Struct
 
 from eventlog.events import (
     CancelAccepted,
     CommandRefused,
     CommitRefused,
+    ExecutorDraining,
     ExecutorJoined,
     ExecutorLost,
     FilesRefused,
@@ -17,6 +23,7 @@ from eventlog.events import (
     JobDeclined,
     JobDispatched,
     JobFailed,
+    JobPrioritySet,
     JobQueued,
     JobRequeued,
     JobStarted,
@@ -28,6 +35,8 @@ from eventlog.events import (
     OutputsLost,
     OutputsReused,
     ParserDeployed,
+    ParserPaused,
+    ParserResumed,
     ParserRevoked,
     ParserTrusted,
     PromotionAbandoned,
@@ -41,6 +50,10 @@ from eventlog.events import (
     SchemaMismatchFound,
     WriterOpened,
 )
+from eventlog.ids import MaterializationKey, Seq
+
+RECORDED_KEYS_MAX: Final = 10_000
+NOTHING_FORGOTTEN: Final = Seq(0)
 
 
 class Output(Struct, frozen=True, kw_only=True):
@@ -52,6 +65,36 @@ class Output(Struct, frozen=True, kw_only=True):
 
 
 NOTHING = Output(materializations=0, rows=0, bytes=0)
+
+
+class Recorded:
+    """The materialization keys that were recorded last, oldest first: what a plan may have overlooked.
+
+    Bounded, because a plan is overtaken by what was recorded while it was made, and not by more than that.
+    """
+
+    def __init__(
+        self, keys: Iterable[tuple[Seq, MaterializationKey]] = (), *, forgotten: Seq = NOTHING_FORGOTTEN
+    ) -> None:
+        self._keys = deque(keys)
+        self.forgotten = forgotten  # the position of the newest that is not kept any more
+
+    def __iter__(self) -> Iterator[tuple[Seq, MaterializationKey]]:
+        return iter(self._keys)
+
+    def put(self, seq: Seq, key: MaterializationKey) -> None:
+        """Take in what was recorded at a position."""
+        self._keys.append((seq, key))
+        if len(self._keys) > RECORDED_KEYS_MAX:
+            self.forgotten = self._keys.popleft()[0]
+
+    def since(self, seq: Seq) -> set[MaterializationKey] | None:
+        """Return what was recorded after a position; None if that is not known any more."""
+        if seq < self.forgotten:
+            return None
+        newer = takewhile(lambda kept: kept[0] > seq, reversed(self._keys))
+        return {key for _seq, key in newer}
+
 
 HANDLES: frozenset[type[Record]] = frozenset({MaterializationRecorded})
 IGNORES: frozenset[type[Record]] = frozenset(
@@ -73,6 +116,7 @@ IGNORES: frozenset[type[Record]] = frozenset(
         FilesSeen,
         FilesRefused,
         ExecutorJoined,
+        ExecutorDraining,
         ExecutorLost,
         JobQueued,
         JobDispatched,
@@ -89,6 +133,9 @@ IGNORES: frozenset[type[Record]] = frozenset(
         QuarantineDeleted,
         QuarantineRecorded,
         SchemaMismatchFound,
+        JobPrioritySet,
+        ParserPaused,
+        ParserResumed,
     }
 )
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from eventlog.events import (
     CancelAccepted,
     CommandRefused,
     CommitRefused,
+    ExecutorDraining,
     ExecutorJoined,
     ExecutorLost,
     FilesRefused,
@@ -20,6 +21,7 @@ from eventlog.events import (
     JobDeclined,
     JobDispatched,
     JobFailed,
+    JobPrioritySet,
     JobQueued,
     JobRequeued,
     JobStarted,
@@ -31,6 +33,8 @@ from eventlog.events import (
     OutputsLost,
     OutputsReused,
     ParserDeployed,
+    ParserPaused,
+    ParserResumed,
     ParserRevoked,
     ParserTrusted,
     PromotionAbandoned,
@@ -44,15 +48,20 @@ from eventlog.events import (
     SchemaMismatchFound,
     WriterOpened,
 )
+from eventlog.ids import JobId
 
 
 class Run(Struct, frozen=True, kw_only=True):
-    """An open run; `planned` is None while its files are being read, `open_jobs` are its own that have not ended."""
+    """An open run; `planned` is None while its files are being read, `open_jobs` are its own that have not ended.
+
+    Jobs of it that are made again on a person's word are not its own: nobody who waits for the run has asked for them.
+    """
 
     started: RunStarted
     planned: RunPlanned | None
     queued_jobs: int
     open_jobs: int
+    retries: tuple[JobId, ...] = ()  # those that are made again and have not ended
 
 
 HandledEvent = (
@@ -73,6 +82,7 @@ IGNORES: frozenset[type[Record]] = frozenset(
         FilesSeen,
         FilesRefused,
         ExecutorJoined,
+        ExecutorDraining,
         ExecutorLost,
         JobDispatched,
         JobStarted,
@@ -86,6 +96,9 @@ IGNORES: frozenset[type[Record]] = frozenset(
         QuarantineDeleted,
         QuarantineRecorded,
         SchemaMismatchFound,
+        JobPrioritySet,
+        ParserPaused,
+        ParserResumed,
     }
 )
 
@@ -99,15 +112,19 @@ def evolve(run: Run | None, event: HandledEvent) -> Run | None:
 
 
 def _planned(run: Run, event: RunPlanned) -> Run:
-    return Run(started=run.started, planned=event, queued_jobs=run.queued_jobs, open_jobs=run.open_jobs)
+    return structs.replace(run, planned=event)
 
 
-def _job_queued(run: Run, _event: JobQueued) -> Run:
-    return Run(started=run.started, planned=run.planned, queued_jobs=run.queued_jobs + 1, open_jobs=run.open_jobs + 1)
+def _job_queued(run: Run, event: JobQueued) -> Run:
+    if event.retry_of is not None:
+        return structs.replace(run, retries=(*run.retries, event.job))
+    return structs.replace(run, queued_jobs=run.queued_jobs + 1, open_jobs=run.open_jobs + 1)
 
 
-def _job_ended(run: Run, _event: JobCompleted | JobFailed | JobAborted) -> Run:
-    return Run(started=run.started, planned=run.planned, queued_jobs=run.queued_jobs, open_jobs=run.open_jobs - 1)
+def _job_ended(run: Run, event: JobCompleted | JobFailed | JobAborted) -> Run:
+    if event.job in run.retries:
+        return structs.replace(run, retries=tuple(job for job in run.retries if job != event.job))
+    return structs.replace(run, open_jobs=run.open_jobs - 1)
 
 
 def _over(_run: Run, _event: RunFinished | RunInterrupted) -> None:

@@ -5,6 +5,7 @@ Pure. Sentences name things in full (hashes are never shortened: they are eviden
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import assert_never
 
 from eventlog.events import (
@@ -16,7 +17,9 @@ from eventlog.events import (
     CommandRefused,
     CommitRefused,
     DeleteQuarantine,
+    DrainExecutor,
     Event,
+    ExecutorDraining,
     ExecutorEvent,
     ExecutorJoined,
     ExecutorLost,
@@ -29,6 +32,7 @@ from eventlog.events import (
     JobDispatched,
     JobEvent,
     JobFailed,
+    JobPrioritySet,
     JobQueued,
     JobRequeued,
     JobStarted,
@@ -43,11 +47,15 @@ from eventlog.events import (
     OutputsReused,
     ParserDeployed,
     ParserEvent,
+    ParserPaused,
+    ParserResumed,
     ParserRevoked,
     ParserTrusted,
     PromotionAbandoned,
     QuarantineDeleted,
     QuarantineRecorded,
+    ResumeParser,
+    RetryJobs,
     RevokeParser,
     RunEvent,
     RunFinished,
@@ -56,11 +64,13 @@ from eventlog.events import (
     RunStarted,
     SchemaMismatch,
     SchemaMismatchFound,
+    SetJobPriority,
     StartRun,
     TrustedHow,
     TrustParser,
     WriterOpened,
 )
+from eventlog.ids import JobId
 
 JOBS_NAMED_MAX = 20  # in one sentence
 COLUMNS_SAID_MAX = 20  # of each kind of difference
@@ -71,15 +81,26 @@ def say(record: Event | LoggedCommand) -> str:
     match record:
         case WriterOpened() | LogRecovered() | LogRepaired() | LogForked() | CommandRefused():
             return _log(record)
-        case ParserDeployed() | ParserTrusted() | ParserRevoked():
+        case ParserDeployed() | ParserTrusted() | ParserRevoked() | ParserPaused() | ParserResumed():
             return _parser(record)
         case RunStarted() | RunPlanned() | OutputsReused() | OutputsLost() | RunFinished() | RunInterrupted():
             return _run(record)
         case FilesSeen() | FilesRefused():
             return _files(record)
-        case ExecutorJoined() | ExecutorLost():
+        case ExecutorJoined() | ExecutorDraining() | ExecutorLost():
             return _executor(record)
-        case StartRun() | CancelJob() | AbandonJob() | DeleteQuarantine() | TrustParser() | RevokeParser():
+        case (
+            StartRun()
+            | CancelJob()
+            | AbandonJob()
+            | DeleteQuarantine()
+            | TrustParser()
+            | RevokeParser()
+            | DrainExecutor()
+            | RetryJobs()
+            | SetJobPriority()
+            | ResumeParser()
+        ):
             return _command(record)
         case QuarantineDeleted():
             return f"the rejected rows of {record.output} of job {record.job} were deleted: {record.reason}"
@@ -149,6 +170,14 @@ def _command(command: LoggedCommand) -> str:
             )
         case RevokeParser():
             return f"asked to trust parser {command.parser} no more: {command.reason}"
+        case DrainExecutor():
+            return f"asked to give executor {command.executor} nothing more: {command.reason}"
+        case RetryJobs():
+            return f"asked to make {_numbered([each.spec.job for each in command.jobs])} again: {command.reason}"
+        case SetJobPriority():
+            return f"asked to give job {command.job} priority {command.priority}"
+        case ResumeParser():
+            return f"asked to resume parser {command.parser}: {command.reason}"
         case _:
             assert_never(command)
 
@@ -178,6 +207,13 @@ def _parser(event: ParserEvent) -> str:
                 f"parser {event.parser} {event.version} is not trusted any more, by {event.by}, "
                 f"artifact {event.artifact_hash}: {event.reason}"
             )
+        case ParserPaused():
+            return (
+                f"parser {event.parser} {event.version} is paused, artifact {event.artifact_hash}, after "
+                f"{event.failures} failures in a row, the last of job {event.job}: {event.reason}"
+            )
+        case ParserResumed():
+            return f"parser {event.parser} goes on, by {event.by}, artifact {event.artifact_hash}: {event.reason}"
         case _:
             assert_never(event)
 
@@ -208,9 +244,13 @@ def _run(event: RunEvent) -> str:
 
 
 def _jobs_of(event: OutputsReused | OutputsLost) -> str:
-    if len(event.jobs) > JOBS_NAMED_MAX:
-        return f"{len(event.jobs)} jobs"
-    return ("job " if len(event.jobs) == 1 else "jobs ") + ", ".join(map(str, event.jobs))
+    return _numbered(event.jobs)
+
+
+def _numbered(jobs: Sequence[JobId]) -> str:
+    if len(jobs) > JOBS_NAMED_MAX:
+        return f"{len(jobs)} jobs"
+    return ("job " if len(jobs) == 1 else "jobs ") + ", ".join(map(str, jobs))
 
 
 def _files(event: FileEvent) -> str:
@@ -234,18 +274,20 @@ def _executor(event: ExecutorEvent) -> str:
     match event:
         case ExecutorJoined():
             return f"executor {event.executor} joined: process {event.pid} on {event.host}"
+        case ExecutorDraining():
+            return f"executor {event.executor} gets nothing more: {event.reason}"
         case ExecutorLost():
             return f"executor {event.executor} is gone: {event.reason}"
         case _:
             assert_never(event)
 
 
-_Attempt = JobQueued | JobDispatched | JobStarted | JobDeclined | JobRequeued
+_Attempt = JobQueued | JobDispatched | JobStarted | JobDeclined | JobRequeued | JobPrioritySet
 
 
 def _job(event: JobEvent) -> str:
     match event:
-        case JobQueued() | JobDispatched() | JobStarted() | JobDeclined() | JobRequeued():
+        case JobQueued() | JobDispatched() | JobStarted() | JobDeclined() | JobRequeued() | JobPrioritySet():
             return _attempt(event)
         case CommitRefused():
             return f"attempt {event.attempt} of job {event.job} may not publish ({event.code}): {event.why}"
@@ -274,9 +316,12 @@ def _job(event: JobEvent) -> str:
 def _attempt(event: _Attempt) -> str:
     match event:
         case JobQueued():
+            again = f" to make job {event.retry_of} again" if event.retry_of is not None else ""
+            urgency = f", priority {event.priority}" if event.priority else ""
             return (
-                f"job {event.job} was queued: {event.parser} {event.parser_version}, artifact {event.artifact_hash}, "
-                f"on {event.path} (blake3 {event.source_hash}), settings: {_settings(event.settings)}"
+                f"job {event.job} was queued{again}{urgency}: {event.parser} {event.parser_version}, "
+                f"artifact {event.artifact_hash}, on {event.path} (blake3 {event.source_hash}), "
+                f"settings: {_settings(event.settings)}"
             )
         case JobDispatched():
             return f"attempt {event.attempt} of job {event.job} was given to executor {event.executor}"
@@ -287,6 +332,8 @@ def _attempt(event: _Attempt) -> str:
         case JobRequeued():
             charged = "one retry used up" if event.charged else "no retry used up"
             return f"job {event.job} waits again, at the earliest at {event.not_before} ({charged}): {event.reason}"
+        case JobPrioritySet():
+            return f"job {event.job} has priority {event.priority} now, by {event.by}"
         case _:
             assert_never(event)
 

@@ -16,7 +16,7 @@ from reducers.executor import Executor
 from reducers.file import RunFiles
 from reducers.fold import State
 from reducers.job import Job, JobTable
-from reducers.output import Output
+from reducers.output import Output, Recorded
 from reducers.parser import Parser
 from reducers.receipts import Receipt, RequestKey
 from reducers.run import Run
@@ -30,6 +30,11 @@ class _Jobs(Struct, frozen=True, kw_only=True):
     indexed: tuple[JobId, ...]
     by_key: tuple[tuple[MaterializationKey, JobId], ...]
     next_id: JobId
+
+
+class _Recorded(Struct, frozen=True, kw_only=True):
+    keys: tuple[tuple[Seq, MaterializationKey], ...]
+    forgotten: Seq
 
 
 class _Frozen(Struct, frozen=True, kw_only=True):
@@ -46,6 +51,7 @@ class _Frozen(Struct, frozen=True, kw_only=True):
     executors: tuple[tuple[ExecutorId, Executor], ...]
     jobs: _Jobs
     outputs: tuple[tuple[TargetKey, Output], ...]
+    recorded: _Recorded
     receipts: tuple[tuple[RequestKey, Receipt], ...]
 
 
@@ -68,6 +74,7 @@ def freeze(state: State) -> bytes:
             executors=tuple(state.executors.items()),
             jobs=_frozen_jobs(state.jobs),
             outputs=tuple(state.outputs.items()),
+            recorded=_Recorded(keys=tuple(state.recorded), forgotten=state.recorded.forgotten),
             receipts=state.receipts.all(),
         )
     )
@@ -89,6 +96,7 @@ def thaw(body: bytes) -> State:
     state.executors = dict(frozen.executors)
     state.jobs = JobTable.of(jobs.jobs, indexed=jobs.indexed, by_key=dict(jobs.by_key), next_id=jobs.next_id)
     state.outputs = dict(frozen.outputs)
+    state.recorded = Recorded(frozen.recorded.keys, forgotten=frozen.recorded.forgotten)
     for key, receipt in frozen.receipts:
         state.receipts.put(key, receipt)
     return state

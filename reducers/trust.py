@@ -10,6 +10,7 @@ from eventlog.events import (
     CancelAccepted,
     CommandRefused,
     CommitRefused,
+    ExecutorDraining,
     ExecutorJoined,
     ExecutorLost,
     FilesRefused,
@@ -19,6 +20,7 @@ from eventlog.events import (
     JobDeclined,
     JobDispatched,
     JobFailed,
+    JobPrioritySet,
     JobQueued,
     JobRequeued,
     JobStarted,
@@ -30,6 +32,8 @@ from eventlog.events import (
     OutputsLost,
     OutputsReused,
     ParserDeployed,
+    ParserPaused,
+    ParserResumed,
     ParserRevoked,
     ParserTrusted,
     PromotionAbandoned,
@@ -74,6 +78,7 @@ IGNORES: frozenset[type[Record]] = frozenset(
         FilesSeen,
         FilesRefused,
         ExecutorJoined,
+        ExecutorDraining,
         ExecutorLost,
         JobQueued,
         JobDispatched,
@@ -91,6 +96,9 @@ IGNORES: frozenset[type[Record]] = frozenset(
         QuarantineDeleted,
         QuarantineRecorded,
         SchemaMismatchFound,
+        JobPrioritySet,
+        ParserPaused,
+        ParserResumed,
     }
 )
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Literal
 
 import msgspec
 from hypothesis import strategies as st
@@ -36,9 +36,14 @@ from eventlog.events import (
     CancelJob,
     Event,
     JobKey,
+    JobQueued,
     QuarantinePolicy,
+    ResumeParser,
+    RetriedJob,
+    RetryJobs,
     RevokeParser,
     SeenFile,
+    SetJobPriority,
     SkippedUnits,
     StagedEvidence,
     StartRun,
@@ -252,7 +257,16 @@ def record(*numbers: int, run: int = 1) -> RecordFiles:
     return RecordFiles(run=RunId(run), seen=tuple(seen(number) for number in numbers), refused=())
 
 
-def plan(found: int, queued: int, *, run: int = 1, at_seq: int = 10_000, attached: int = 0) -> PlanRun:
+def plan(
+    found: int,
+    queued: int,
+    *,
+    run: int = 1,
+    at_seq: int = 10_000,
+    attached: int = 0,
+    artifact: str = "a" * 64,
+    made: Collection[MaterializationKey] = (),
+) -> PlanRun:
     return PlanRun(
         run=RunId(run),
         at_seq=Seq(at_seq),
@@ -260,6 +274,8 @@ def plan(found: int, queued: int, *, run: int = 1, at_seq: int = 10_000, attache
         targets=(
             Target(output=ROWS, table_name="", schema_hash=SchemaHash("s"), target_key=TargetKey("target-evtx_events")),
         ),
+        made_keys=frozenset(made),
+        artifact_hash=ArtifactHash(artifact),
         found=found,
         reused=found - queued - attached,
         queued=queued,
@@ -365,6 +381,61 @@ def fail(job: int = 1, lease: LeaseId = L1, failure: Any = "permanent") -> FailJ
     )
 
 
+def shape_failure(job: int = 1, lease: LeaseId = L1) -> FailJob:
+    """Return a failure that speaks against the parser."""
+    return msgspec.structs.replace(fail(job, lease), kind="schema_mismatch")
+
+
+def retried(
+    job: int = 1,
+    *,
+    stood: Literal["open", "completed", "failed", "aborted"] = "failed",
+    recorded: bool = False,
+    number: int = 1,
+    artifact: str = "a" * 64,
+) -> RetriedJob:
+    """Return what the shell finds of a job that was queued for file `number`."""
+    file = seen(number)
+    spec = JobQueued(
+        job=JobId(job),
+        run=R1,
+        path=file.path,
+        source_hash=file.source_hash,
+        sha256=file.sha256,
+        size=file.size,
+        mtime_ns=file.mtime_ns,
+        file_uid=file.file_uid,
+        parser=EVTX,
+        parser_version="0.1.0",
+        artifact_hash=ArtifactHash(artifact),
+        settings={},
+        sink_uri="parquet:///out",
+        sink_mode="append",
+        keys=keys(number),
+        queued_at=NOW,
+    )
+    return RetriedJob(spec=spec, stood=stood, recorded=recorded)
+
+
+def retry(*jobs: RetriedJob, next_job: int = 2) -> RetryJobs:
+    return RetryJobs(
+        jobs=jobs or (retried(),),
+        at_seq=Seq(10),
+        next_job=JobId(next_job),
+        by="cli:ada",
+        reason="mended",
+        now=LATER,
+    )
+
+
+def prioritise(job: int = 1, priority: int = 7) -> SetJobPriority:
+    return SetJobPriority(job=JobId(job), priority=priority, by="cli:ada", now=NOW)
+
+
+def resume(parser: str = "evtx") -> ResumeParser:
+    return ResumeParser(parser=ParserName(parser), by="cli:ada", reason="mended", now=NOW)
+
+
 def release(job: int = 1, lease: LeaseId = L1, *, declined: bool = False) -> ReleaseJob:
     return ReleaseJob(job=JobId(job), lease=lease, declined=declined, reason="told to stop", now=NOW)
 
@@ -423,6 +494,9 @@ def running_job() -> list[Command]:
     return [*planned_run(1), join(), dispatch(), started()]
 
 
+_STOOD = st.sampled_from(["open", "completed", "failed", "aborted"])
+
+
 def any_command() -> st.SearchStrategy[Command]:
     """Commands of every kind over few ids, so that random histories meet themselves."""
     jobs = st.integers(1, 4)
@@ -459,7 +533,17 @@ def any_command() -> st.SearchStrategy[Command]:
             st.integers(1, 3),
             st.sampled_from([0, 0, 1]),
         ),
-        st.builds(fail, jobs, leases, st.sampled_from(["permanent", "transient"])),
+        st.builds(fail, jobs, leases, st.sampled_from(["permanent", "transient", "unknown"])),
+        st.builds(shape_failure, jobs, leases),
+        st.builds(
+            lambda j, stood, n, next_job: retry(retried(j, stood=stood, number=n), next_job=next_job),
+            jobs,
+            _STOOD,
+            st.integers(1, 5),
+            st.integers(2, 6),
+        ),
+        st.builds(prioritise, jobs, st.integers(-2, 2)),
+        st.builds(resume, st.sampled_from(["evtx", "lines", "none"])),
         st.builds(lambda j, lease, d: release(j, lease, declined=d), jobs, leases, st.booleans()),
         st.builds(cancel, jobs),
         st.builds(lambda j: WithdrawJob(job=JobId(j), reason="outdated", now=NOW), jobs),

@@ -132,6 +132,7 @@ class _ErrorPayload(Struct, frozen=True, kw_only=True):
     retryable: bool
     kind: str
     hint: str
+    known: bool = True
 
 
 def decode_batch(payload: bytes | bytearray | memoryview) -> pa.RecordBatch:
@@ -163,7 +164,7 @@ def decode_error(payload: bytes | bytearray) -> GuestFailure:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadFrameError(f"an error frame cannot be read: {_first_line(error)}") from error
     return GuestFailure(
-        failure="transient" if said.retryable else "permanent",
+        failure="transient" if said.retryable else "permanent" if said.known else "unknown",
         kind=said.kind if _KIND.fullmatch(said.kind) else "parser_error",
         reason=plain_text(said.error, chars_max=REASON_CHARS_MAX),
         hint=plain_text(said.hint, chars_max=REASON_CHARS_MAX),

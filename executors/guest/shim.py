@@ -366,20 +366,22 @@ def trace_of(error: BaseException) -> str:
 def describe(error: BaseException) -> dict[str, Any]:
     """Return what the host is told of an exception: classes named PermanentError or TransientError classify themselves.
 
-    Running out of memory and failing hardware may be better next time; any other failure of a parser will repeat.
+    Running out of memory and failing hardware may be better next time. Of any other exception nobody knows: `known` is
+    false, and the log has it tried once more.
     """
     names = {cls.__name__ for cls in type(error).__mro__}
-    classified = bool(names & {"PermanentError", "TransientError", "UnusableOutputError"})
+    classified = known = bool(names & {"PermanentError", "TransientError", "UnusableOutputError"})
     retryable, kind = "TransientError" in names and "PermanentError" not in names, "parser_error"
     hint = "see the job's log for the trace; the file may be damaged in a way that the parser does not expect"
     reason = f"{type(error).__name__}: {error}" if str(error) and not classified else str(error) or type(error).__name__
     if classified:
         kind, hint = getattr(error, "kind", None) or kind, getattr(error, "hint", None) or hint
     elif isinstance(error, MemoryError):
-        retryable, kind, hint = True, "out_of_memory", "run again with fewer workers or more memory"
+        known, retryable, kind, hint = True, True, "out_of_memory", "run again with fewer workers or more memory"
     elif isinstance(error, OSError) and error.errno == errno.EIO:
-        retryable, kind, hint = True, "io_error", "check the disk that holds the source, then run again"
-    return {"error": reason[:4_000], "retryable": retryable, "kind": str(kind)[:64], "hint": str(hint)[:4_000]}
+        known, retryable, kind, hint = True, True, "io_error", "check the disk that holds the source, then run again"
+    said = {"error": reason[:4_000], "retryable": retryable, "kind": str(kind)[:64], "hint": str(hint)[:4_000]}
+    return {**said, "known": known}
 
 
 def json_bytes(value: object) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import get_args
 import msgspec
 import pytest
 
-from cli import control
-from cli.control import (
+from cli import messages, routes
+from cli.client import connect
+from cli.home import Home
+from cli.messages import (
     Accepted,
     Asked,
     CancelJob,
@@ -24,10 +27,8 @@ from cli.control import (
     RevokeParser,
     TrustParser,
     ask,
-    connect,
     decode_asked,
 )
-from cli.home import Home
 from cli.sentinel import Sentinel
 from eventlog.events import ParserTrusted
 from tests.support import deploy_own, enqueue, plan, planned_run, record, start
@@ -44,7 +45,7 @@ def sentinel(tmp_path: Path) -> Iterator[Sentinel]:
 
 
 def test_every_request_has_a_route() -> None:
-    assert control.ROUTES.keys() == set(get_args(control.Request))
+    assert routes.ROUTES.keys() == set(get_args(messages.Request))
 
 
 def test_a_client_finds_the_sentinel_by_its_home(sentinel: Sentinel) -> None:
@@ -52,7 +53,7 @@ def test_a_client_finds_the_sentinel_by_its_home(sentinel: Sentinel) -> None:
     assert client is not None
     with client:
         pong = client.ask(ask(Ping()))
-        assert pong == Pong(log_id=sentinel.log_id, purpose="test")
+        assert pong == Pong(log_id=sentinel.log_id, purpose="test", pid=os.getpid(), lasting=False)
         assert client.ask(ask(GetJob(job=1))) == JobSeen(job=1, state="queued", reason="", outputs=())
         assert client.ask(ask(CancelJob(job=1, reason="asked"))) == Accepted(job=1)
         seen = client.ask(ask(GetJob(job=1)))
@@ -132,7 +133,13 @@ def test_trust_is_logged_with_who_gives_it_and_given_again_it_changes_nothing(se
 
 def test_revoking_ends_the_jobs_that_wait_and_no_others(sentinel: Sentinel) -> None:
     sentinel.control.answer(ask(TRUST))
-    for command in (deploy_own(), start("lines"), record(7, run=2), plan(1, 1, run=2), enqueue(7, run=2)):
+    for command in (
+        deploy_own(),
+        start("lines"),
+        record(7, run=2),
+        plan(1, 1, run=2, artifact="1" * 64),
+        enqueue(7, run=2),
+    ):
         outcome = sentinel.handler.call(command, actor="test")
         assert outcome.refused is None, outcome.refused
     told = sentinel.control.answer(ask(RevokeParser(parser="lines", reason="loses a line")))
@@ -181,9 +188,9 @@ def test_what_is_not_understood_is_refused_with_a_word(data: bytes, code: str) -
 
 
 def test_a_fault_of_ours_is_told_to_the_asker(sentinel: Sentinel, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> control.Reply:
+    def broken(*_: object) -> messages.Reply:
         raise RuntimeError("no luck")
 
-    monkeypatch.setitem(control.ROUTES, Ping, broken)
+    monkeypatch.setitem(routes.ROUTES, Ping, broken)
     refused = sentinel.control.answer(ask(Ping()))
     assert refused == Refusal(code="failed", message="carry out Ping: RuntimeError: no luck")

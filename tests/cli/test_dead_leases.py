@@ -59,8 +59,8 @@ class Case:
             log_id=log_id,
             epoch=1,
             packages={package.name: package},
-            limits=JobLimits(jobs_per_lease=1),
         )
+        self.dispatcher.limit(RunId(1), JobLimits(jobs_per_lease=1))
         self.promoter = Promoter(self.handler, open_sink=open_sink)
         self.handler.replay(lambda _: None)
         for subscriber in (self._note, self.promoter.observe, self.dispatcher.observe):
@@ -118,7 +118,7 @@ def planned(package: ParserPackage, sink_uri: str, *files: Path) -> list[Command
         deployed,
         msgspec.structs.replace(begun, sink_uri=sink_uri),
         RecordFiles(run=RunId(1), seen=tuple(seen), refused=()),
-        plan(len(files), len(files)),
+        plan(len(files), len(files), artifact=package.artifact_hash),
         EnqueueJobs(run=RunId(1), jobs=jobs, now=NOW),
     ]
 

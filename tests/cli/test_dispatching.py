@@ -20,7 +20,7 @@ from commands.dispatch import plan_records
 from commands.handle import Handler
 from eventlog.events import BalanceSheet
 from eventlog.frames import Frame
-from eventlog.ids import ExecutorId, JobId, LeaseId, LogId
+from eventlog.ids import ExecutorId, JobId, LeaseId, LogId, RunId
 from eventlog.log import Log
 from executors import protocol
 from executors.parser_catalog import builtin_parsers
@@ -63,8 +63,8 @@ class House:
             log_id=self._log.log_id,
             epoch=1,
             packages=builtin_parsers(),
-            limits=JobLimits(memory_bytes_max=123, seconds_max=4.5, jobs_per_lease=jobs_per_lease),
         )
+        self.dispatcher.limit(RunId(1), JobLimits(memory_bytes_max=123, seconds_max=4.5, jobs_per_lease=jobs_per_lease))
         self.handler.replay(lambda _: None)
         self.handler.subscribe(self._note)
         self.handler.subscribe(self.dispatcher.observe)
@@ -298,7 +298,7 @@ def test_an_executor_gets_all_jobs_of_a_lease_in_one_message(shared_house: House
     assert (job, [(each.job, each.attempt) for each in dispatch.further]) == (1, [(2, 1), (3, 1)])
     assert [each.path for each in dispatch.further] == ["/case/2.evtx", "/case/3.evtx"]
     assert shared_house.batches[-1] == ["JobDispatched"] * 3
-    assert shared_house.dispatcher.progress().jobs == 3
+    assert shared_house.leased() == 3
 
 
 def test_a_lease_is_concluded_in_one_batch(shared_house: House, leased: Played) -> None:
@@ -308,7 +308,7 @@ def test_a_lease_is_concluded_in_one_batch(shared_house: House, leased: Played) 
         answer = conclude_all(leased, dispatch, EMPTY, failed, Declined(reason="it was not begun"))
     assert (answer.op, answer.job, answer.discard) == (OpCode.DISPATCH, 3, False)
     concluded = next(batch for batch in shared_house.batches if "OutputsCommitted" in batch)
-    assert concluded[:6] == ["JobStarted"] * 3 + ["OutputsCommitted", "JobFailed", "JobDeclined"]
+    assert concluded[:6] == ["JobStarted"] * 3 + ["JobFailed", "JobDeclined", "OutputsCommitted"]
     assert concluded[-1] == "JobDispatched"
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given as given_
+from hypothesis import strategies as st
 from msgspec import structs
 
 from commands.decide import Command
@@ -309,6 +311,50 @@ def test_transient_failures_wait_longer_each_time_and_end_with_the_budget() -> N
         "2026-01-22T10:12:16.123456Z",
     ]
     assert state.jobs.get(J1) is None
+
+
+def test_a_failure_of_unknown_cause_is_tried_once_more_at_once_and_then_final() -> None:
+    state = given(*running_job())
+    (again,) = decide(fail(failure="unknown"), state)  # type: ignore[misc]
+    assert isinstance(again, JobRequeued)
+    assert (again.charged, again.failure, again.kind, again.not_before) == (True, "unknown", "parser_error", NOW)
+    take(state, [again])
+    take(state, decide(dispatch(lease=L2), state))  # type: ignore[arg-type]
+    (failed,) = decide(fail(lease=L2, failure="unknown"), state)  # type: ignore[misc]
+    assert isinstance(failed, JobFailed)
+    assert (failed.failure, failed.attempt) == ("unknown", 2)
+
+
+@given_(st.lists(st.sampled_from(["transient", "unknown", "lost", "declined", "released"]), max_size=12))
+def test_a_job_is_charged_for_failures_alone_and_never_beyond_its_budget(ends: list[str]) -> None:
+    state = given(*running_job())
+    charged = unknown = 0
+    for number, end in enumerate(ends, 2):
+        lease = state.jobs.leased[J1].lease
+        events = decide(_ending(end, lease), state)
+        assert not isinstance(events, Refused)
+        take(state, events)
+        charged += end in ("transient", "unknown", "lost")
+        unknown += end == "unknown"
+        final = charged > RETRIES_MAX or unknown > 1
+        assert (state.jobs.get(J1) is None) == final
+        if final:
+            return
+        waiting = state.jobs.queued[J1]
+        assert (waiting.charged, waiting.attempts) == (charged, number - 1)
+        if end == "lost":
+            take(state, decide(join(), state))  # type: ignore[arg-type]
+        take(state, decide(dispatch(lease=LeaseId(f"lease-{number}"), now=LATER), state))  # type: ignore[arg-type]
+
+
+def _ending(end: str, lease: LeaseId) -> Command:
+    match end:
+        case "lost":
+            return LoseExecutor(executor=E1, reason="killed by signal 9", charged=True, now=NOW)
+        case "declined" | "released":
+            return release(lease=lease, declined=end == "declined")
+        case _:
+            return fail(lease=lease, failure=end)
 
 
 def test_a_declined_job_waits_again_without_cost() -> None:

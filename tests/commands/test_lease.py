@@ -11,6 +11,7 @@ from commands.decide import Command
 from commands.job import CommitJob, FailJob, ReleaseJob, StagedReport
 from commands.lease import JOBS_MAX, ConcludeLease, DispatchLease, RecordLease
 from commands.outcome import Refused
+from commands.parser import PAUSE_FAILURES, is_paused
 from eventlog.events import (
     ArtifactShare,
     CommitRefused,
@@ -19,11 +20,13 @@ from eventlog.events import (
     JobRequeued,
     MaterializationRecorded,
     OutputsCommitted,
+    ParserPaused,
 )
 from eventlog.ids import Digest, JobId, LeaseId
 from reducers.job import Promoting, Queued, Running
 from tests.support import (
     E1,
+    EVTX,
     FILES,
     L1,
     L2,
@@ -130,7 +133,7 @@ def test_what_is_recorded_of_a_shared_artifact_are_the_rows_of_the_job() -> None
 def test_a_job_that_fails_costs_only_itself() -> None:
     state = given(*three())
     decision = decide(conclude(*shared(4), failures=(fail(2), fail(3, failure="transient"))), state)
-    assert types(decision) == ["JobStarted"] * 3 + ["OutputsCommitted", "JobFailed", "JobRequeued"]
+    assert types(decision) == ["JobStarted"] * 3 + ["JobFailed", "JobRequeued", "OutputsCommitted"]
     take(state, decision)  # type: ignore[arg-type]
     assert isinstance(state.jobs.get(JobId(1)), Promoting)
     assert state.jobs.get(JobId(2)) is None
@@ -160,8 +163,8 @@ def test_a_cancel_keeps_the_whole_artifact_from_being_published() -> None:
 
 def test_a_cancelled_job_that_the_executor_left_out_ends_and_the_others_pass() -> None:
     decision = decide(conclude(*shared(2, 3), releases=(release(3),)), given(*three(), cancel(3)))
-    assert types(decision) == ["JobStarted"] * 2 + ["OutputsCommitted"] * 2 + ["JobAborted"]
-    assert isinstance(decision[-1], JobAborted)  # type: ignore[index]
+    assert types(decision) == ["JobStarted"] * 2 + ["JobAborted"] + ["OutputsCommitted"] * 2
+    assert isinstance(decision[2], JobAborted)  # type: ignore[index]
 
 
 def test_a_sheet_that_does_not_add_up_keeps_the_artifact_from_being_published() -> None:
@@ -255,3 +258,40 @@ def test_no_commit_of_a_lease_follows_an_accepted_cancel(rows: list[int], cancel
     assert committed in (set(), set(range(1, len(rows) + 1)))
     take(state, decision)
     assert not state.jobs.leased
+
+
+# --- what failures say of the parser ----------------------------------------------------------------------------------
+
+
+def many(count: int) -> list[Command]:
+    return [*planned_run(*range(1, count + 1)), join(), leased(*range(1, count + 1))]
+
+
+def broken(*jobs: int, lease: LeaseId = L1) -> tuple[FailJob, ...]:
+    """Return failures that speak against the parser, whatever the files are like."""
+    return tuple(msgspec.structs.replace(fail(job, lease), kind="schema_mismatch") for job in jobs)
+
+
+def test_a_lease_of_failures_that_speak_against_the_parser_pauses_it_once() -> None:
+    state = given(*many(8))
+    decision = decide(conclude(failures=broken(*range(1, 9))), state)
+    assert types(decision).count("ParserPaused") == 1
+    (paused,) = [event for event in decision if isinstance(event, ParserPaused)]  # type: ignore[union-attr]
+    assert (paused.job, paused.failures) == (PAUSE_FAILURES, PAUSE_FAILURES)
+    take(state, decision)  # type: ignore[arg-type]
+    assert is_paused(EVTX, state)
+
+
+def test_failures_of_an_earlier_lease_are_counted_with_those_of_this_one() -> None:
+    state = given(*planned_run(*range(1, 7)), join(), leased(1, 2, 3), conclude(failures=broken(1, 2, 3)))
+    take(state, decide(leased(4, 5, 6, lease=L2), state))  # type: ignore[arg-type]
+    decision = decide(conclude(failures=broken(4, 5, 6, lease=L2), lease=L2), state)
+    assert types(decision).count("ParserPaused") == 1
+
+
+def test_a_parser_that_works_on_other_files_of_the_lease_is_not_paused() -> None:
+    state = given(*many(8))
+    decision = decide(conclude(*shared(2, 3), failures=broken(*range(3, 9))), state)
+    assert "ParserPaused" not in types(decision)
+    take(state, decision)  # type: ignore[arg-type]
+    assert state.parsers[EVTX].failures == 0  # what follows is counted anew

@@ -5,27 +5,45 @@ from __future__ import annotations
 import pytest
 from hypothesis import given as forall
 from hypothesis import strategies as st
+from msgspec import structs
 
 from commands.decide import Command
+from commands.executor import LoseExecutor
+from commands.job import FailJob
 from commands.outcome import Refused
-from commands.parser import DeployParser, may_run
-from eventlog.events import ParserDeployed, ParserRevoked, ParserTrusted
-from eventlog.ids import ArtifactHash, ParserName, RunId
+from commands.parser import PAUSE_FAILURES, DeployParser, may_run
+from eventlog.events import ParserDeployed, ParserPaused, ParserRevoked, ParserTrusted
+from eventlog.ids import ArtifactHash, LeaseId, ParserName, RunId
 from reducers.fold import State
 from tests.support import (
+    E1,
     EVTX,
+    L1,
+    L2,
     LINES,
+    NOW,
     any_command,
+    cancel,
     code,
+    commit,
     decide,
     deploy,
     deploy_own,
+    dispatch,
     enqueue,
+    fail,
     given,
+    join,
     plan,
+    planned_run,
+    promoted,
     record,
+    release,
+    resume,
     revoke,
+    shape_failure,
     start,
+    started,
     take,
     trust,
     types,
@@ -109,7 +127,7 @@ def test_a_revoked_parser_runs_no_more() -> None:
 
 
 def test_a_parser_that_is_revoked_during_its_run_gets_no_further_jobs() -> None:
-    state = given(trust(), deploy_own(), start("lines"), record(1), plan(1, 1), revoke())
+    state = given(trust(), deploy_own(), start("lines"), record(1), plan(1, 1, artifact="1" * 64), revoke())
     assert code(decide(enqueue(1), state)) == "untrusted_parser"
     assert RunId(1) in state.runs
 
@@ -161,3 +179,61 @@ def _with_component(command: DeployParser, name: str) -> DeployParser:
         now=command.now,
         file=command.file,
     )
+
+
+def failures(count: int, *, first: int = 1, kind: str = "schema_mismatch") -> list[Command]:
+    """Return the commands by which jobs fail, one after another."""
+    told: list[Command] = []
+    for job in range(first, first + count):
+        lease = LeaseId(f"lease-of-{job}")
+        told += [dispatch(job, lease), structs.replace(fail(job, lease), kind=kind)]
+    return told
+
+
+def test_the_fifth_failure_in_a_row_that_speaks_against_the_parser_pauses_it() -> None:
+    state = given(*planned_run(*range(1, 8)), join(), *failures(PAUSE_FAILURES - 1), dispatch(5, L1))
+    decision = decide(shape_failure(5), state)
+    assert types(decision) == ["JobFailed", "ParserPaused"]
+    pause = decision[-1]  # type: ignore[index]
+    assert isinstance(pause, ParserPaused)
+    assert (pause.parser, pause.job, pause.failures) == (EVTX, 5, PAUSE_FAILURES)
+    take(state, decision)  # type: ignore[arg-type]
+    assert code(decide(dispatch(6, L2), state)) == "parser_paused"
+    assert code(decide(start(), state)) == "parser_paused"
+
+
+def test_any_number_of_damaged_files_pauses_nothing() -> None:
+    for kind, failure in (("not_evtx", "permanent"), ("out_of_memory", "transient"), ("time_limit", "permanent")):
+        failed: list[Command] = [structs.replace(each, failure=failure) if isinstance(each, FailJob) else each
+                  for each in failures(20, kind=kind)]  # fmt: skip
+        state = given(*planned_run(*range(1, 21)), join(), *failed)
+        assert state.parsers[EVTX].failures == 0
+
+
+def test_a_success_between_failures_counts_them_anew() -> None:
+    well: list[Command] = [dispatch(5), started(5), commit(5), promoted(5)]
+    state = given(*planned_run(*range(1, 12)), join(), *failures(4), *well, *failures(4, first=6))
+    assert (state.parsers[EVTX].failures, state.parsers[EVTX].paused) == (4, None)
+
+
+def test_a_cancelled_job_and_a_lost_executor_count_for_nothing() -> None:
+    state = given(*planned_run(*range(1, 12)), join(), *failures(4), dispatch(5), cancel(5), release(5))
+    assert state.parsers[EVTX].failures == 4
+    lost = LoseExecutor(executor=E1, reason="killed by signal 9", charged=True, now=NOW)
+    state = given(*planned_run(*range(1, 12)), join(), *failures(4), dispatch(5), lost)
+    assert (state.parsers[EVTX].failures, state.parsers[EVTX].paused) == (4, None)
+
+
+def test_a_paused_parser_goes_on_by_a_person_s_word_and_is_counted_anew() -> None:
+    paused: list[Command] = [*planned_run(*range(1, 8)), join(), *failures(PAUSE_FAILURES)]
+    state = given(*paused, resume())
+    assert (state.parsers[EVTX].failures, state.parsers[EVTX].paused) == (0, None)
+    assert decide(resume(), state) == []
+    assert types(decide(dispatch(6), state)) == ["JobDispatched"]
+    assert code(decide(resume("nobody"), state)) == "not_found"
+
+
+def test_another_artifact_of_a_paused_parser_is_not_paused() -> None:
+    state = given(*planned_run(*range(1, 8)), join(), *failures(PAUSE_FAILURES), deploy("b" * 64))
+    assert state.parsers[EVTX].paused is None
+    assert types(decide(start(), state)) == ["RunStarted"]

@@ -9,7 +9,8 @@ import pytest
 from commands.epoch import BeginEpoch
 from commands.run import exit_code
 from eventlog.events import OutputsLost, OutputsReused, RunFinished, RunPlanned
-from eventlog.ids import JobId, RunId
+from eventlog.ids import JobId, MaterializationKey, RunId, Seq
+from reducers.output import RECORDED_KEYS_MAX
 from tests.support import (
     NOW,
     code,
@@ -19,6 +20,7 @@ from tests.support import (
     fail,
     finish,
     given,
+    keys,
     lose,
     plan,
     planned_run,
@@ -80,11 +82,26 @@ def test_a_plan_carries_the_parser_that_the_state_knows() -> None:
     assert event.artifact_hash == "a" * 64
 
 
-def test_a_plan_made_before_the_newest_output_is_refused() -> None:
-    history = [*running_job(), commit(), promoted(), start(), record(2, run=2)]
-    state = given(*history)
-    assert code(decide(plan(1, 1, run=2, at_seq=state.changed["output"] - 1), state)) == "stale_plan"
-    assert types(decide(plan(1, 1, run=2, at_seq=state.changed["output"]), state)) == ["RunPlanned"]
+def test_a_plan_behind_which_something_was_recorded_that_it_would_make_is_refused() -> None:
+    state = given(*running_job(), commit(), promoted(), start(), record(1, run=2))
+    recorded = state.changed["output"]
+    made = [key.materialization_key for key in keys(1)]
+    assert code(decide(plan(1, 1, run=2, at_seq=recorded - 1, made=made), state)) == "stale_plan"
+    assert types(decide(plan(1, 1, run=2, at_seq=recorded, made=made), state)) == ["RunPlanned"]
+
+
+def test_what_others_record_meanwhile_does_not_overtake_a_plan() -> None:
+    state = given(*running_job(), commit(), promoted(), start(), record(2, run=2))
+    made = [key.materialization_key for key in keys(2)]
+    assert types(decide(plan(1, 1, run=2, at_seq=1, made=made), state)) == ["RunPlanned"]
+
+
+def test_a_plan_older_than_what_is_remembered_is_refused() -> None:
+    state = given(deploy(), start(), record(1))
+    for number in range(RECORDED_KEYS_MAX + 1):
+        state.recorded.put(Seq(100 + number), MaterializationKey(f"key {number}"))
+    assert code(decide(plan(1, 1, at_seq=99), state)) == "stale_plan"
+    assert types(decide(plan(1, 1, at_seq=100), state)) == ["RunPlanned"]
 
 
 def test_a_plan_that_forgets_a_file_is_refused() -> None:

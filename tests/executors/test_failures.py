@@ -4,15 +4,20 @@ import ast
 from pathlib import Path
 
 import executors
-from executors.failures import TRANSIENT_KINDS, TransientKind, failure_class
+from executors.failures import TRANSIENT_KINDS, UNKNOWN_KINDS, TransientKind, failure_class
 
 FOLDER = Path(executors.__file__).parent
 
 
 def test_only_the_listed_kinds_are_transient() -> None:
     assert {kind: failure_class(kind) for kind in TRANSIENT_KINDS} == dict.fromkeys(TRANSIENT_KINDS, "transient")
-    for kind in ("parser_error", "guest_died", "guest_silent", "time_limit", "schema_mismatch", "bad_sink", ""):
+    for kind in ("parser_error", "guest_silent", "time_limit", "schema_mismatch", "bad_sink", ""):
         assert failure_class(kind) == "permanent"
+
+
+def test_a_process_that_just_died_tells_nothing_of_its_cause() -> None:
+    assert {failure_class(kind) for kind in UNKNOWN_KINDS} == {"unknown"}
+    assert not UNKNOWN_KINDS & TRANSIENT_KINDS
 
 
 def test_no_other_place_of_the_host_says_transient_but_the_decoder_of_a_parser_s_own_word() -> None:

@@ -187,7 +187,7 @@ def test_unreadable_ranges_are_kept_up_to_their_bound(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("mode", "failure", "kind", "words"),
     [
-        ("error", "permanent", "parser_error", "KeyError"),
+        ("error", "unknown", "parser_error", "KeyError"),
         ("permanent", "permanent", "not_lines", "holds no lines"),
         ("transient", "transient", "parser_error", "busy"),
         ("oom", "transient", "out_of_memory", "MemoryError"),

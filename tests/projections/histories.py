@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from random import Random
+from typing import Literal
 
 from hypothesis import strategies as st
 
@@ -18,9 +19,12 @@ from eventlog.events import (
     CommitRefused,
     DeletedEvidence,
     DeleteQuarantine,
+    DrainExecutor,
     Event,
+    ExecutorDraining,
     ExecutorJoined,
     ExecutorLost,
+    FailureClass,
     FilesRefused,
     FilesSeen,
     JobAborted,
@@ -29,6 +33,7 @@ from eventlog.events import (
     JobDispatched,
     JobFailed,
     JobKey,
+    JobPrioritySet,
     JobQueued,
     JobRequeued,
     JobStarted,
@@ -41,6 +46,8 @@ from eventlog.events import (
     OutputsLost,
     OutputsReused,
     ParserDeployed,
+    ParserPaused,
+    ParserResumed,
     ParserRevoked,
     ParserTrusted,
     PromotionAbandoned,
@@ -48,6 +55,9 @@ from eventlog.events import (
     QuarantineRecorded,
     Record,
     RefusedFile,
+    ResumeParser,
+    RetriedJob,
+    RetryJobs,
     RevokeParser,
     RunFinished,
     RunInterrupted,
@@ -56,6 +66,7 @@ from eventlog.events import (
     SchemaMismatch,
     SchemaMismatchFound,
     SeenFile,
+    SetJobPriority,
     StartRun,
     TrustParser,
     TypeDifference,
@@ -174,6 +185,28 @@ def revoked(parser: str = "lines", *, version: str = "1") -> ParserRevoked:
     )
 
 
+def paused(parser: str = "evtx", *, version: str = "1", job: int = 1) -> ParserPaused:
+    return ParserPaused(
+        parser=ParserName(parser),
+        version=version,
+        artifact_hash=ArtifactHash(f"artifact-{parser}-{version}"),
+        job=JobId(job),
+        failures=5,
+        reason="KeyError: 'no such field'",
+        paused_at=now(8),
+    )
+
+
+def resumed(parser: str = "evtx", *, version: str = "1") -> ParserResumed:
+    return ParserResumed(
+        parser=ParserName(parser),
+        artifact_hash=ArtifactHash(f"artifact-{parser}-{version}"),
+        by="cli:ada",
+        reason="mended",
+        resumed_at=now(9),
+    )
+
+
 def output(name: str = "evtx_events", columns: Sequence[Column] = EVTX_COLUMNS) -> OutputSchema:
     return OutputSchema(output=OutputName(name), columns=tuple(columns))
 
@@ -256,6 +289,10 @@ def joined(executor: str = "exec-1") -> ExecutorJoined:
     return ExecutorJoined(executor=ExecutorId(executor), pid=7, host="h", version="0", capacity=1, joined_at=now())
 
 
+def draining(executor: str = "exec-1") -> ExecutorDraining:
+    return ExecutorDraining(executor=ExecutorId(executor), reason="drained by cli:ada", draining_at=now(8))
+
+
 def lost(executor: str = "exec-1") -> ExecutorLost:
     return ExecutorLost(executor=ExecutorId(executor), reason="it ended", lost_at=now(9))
 
@@ -302,10 +339,15 @@ def declined(job: int) -> JobDeclined:
     return JobDeclined(job=JobId(job), attempt=1, lease=LeaseId("lease"), reason="no room", declined_at=now(3))
 
 
-def requeued(job: int) -> JobRequeued:
+def requeued(job: int, *, failure: Literal["", "transient", "unknown"] = "unknown") -> JobRequeued:
     return JobRequeued(
-        job=JobId(job), attempt=1, reason="the guest died", charged=True, not_before=now(5), requeued_at=now(4)
-    )
+        job=JobId(job), attempt=1, reason="the guest died", charged=True, not_before=now(5), requeued_at=now(4),
+        kind="guest_died", failure=failure,
+    )  # fmt: skip
+
+
+def priority_set(job: int, *, priority: int = 7) -> JobPrioritySet:
+    return JobPrioritySet(job=JobId(job), priority=priority, by="cli:ada", set_at=now(3))
 
 
 def sheet(*, unreadable: int = 0) -> BalanceSheet:
@@ -387,12 +429,12 @@ def completed(job: int, *, run: int = 1, unreadable: int = 0) -> JobCompleted:
     )  # fmt: skip
 
 
-def failed(job: int, *, run: int = 1) -> JobFailed:
+def failed(job: int, *, run: int = 1, failure: FailureClass = "permanent") -> JobFailed:
     return JobFailed(
         job=JobId(job),
         run=RunId(run),
         attempt=1,
-        failure="permanent",
+        failure=failure,
         kind="not_evtx",
         reason="the file is empty",
         hint="look at it",
@@ -489,7 +531,7 @@ class _Walk:
         self._trusted: set[tuple[str, str]] = set()
 
     def step(self) -> None:
-        actions = [self._see, self._refuse, self._run, self._executor, self._deploy, self._trust]
+        actions = [self._see, self._refuse, self._run, self._executor, self._deploy, self._trust, self._pause]
         if self._open_runs:
             actions += [self._queue] * 3 + [self._end_run, self._look_back]
         if self._jobs:
@@ -538,6 +580,11 @@ class _Walk:
         say = revoked if known and self._random.random() < 0.5 else trusted
         self.events.append(say(parser, version=version))
 
+    def _pause(self) -> None:
+        parser, version = self._random.choice(["evtx", "fix"]), self._random.choice("12")
+        goes_on = self._random.random() < 0.5
+        self.events.append(resumed(parser, version=version) if goes_on else paused(parser, version=version))
+
     def _deploy(self) -> None:
         self.events.append(deployed(self._random.choice(["evtx", "fix"]), version=self._random.choice("12")))
 
@@ -572,14 +619,15 @@ def _job_event(kind: type[Record], spec: JobQueued, random: Random) -> Event:
         JobDispatched: dispatched(job, attempt=random.randrange(1, 4)),
         JobStarted: started(job),
         JobDeclined: declined(job),
-        JobRequeued: requeued(job),
+        JobRequeued: requeued(job, failure=random.choice(["transient", "unknown"])),
+        JobPrioritySet: priority_set(job, priority=random.randrange(-2, 3)),
         CommitRefused: commit_refused(job),
         OutputsCommitted: committed(job, unreadable=unreadable),
         MaterializationRecorded: recorded(
             job, run=run, content=spec.source_hash[0], version=spec.parser_version, file=random.choice([None, ""])
         ),
         JobCompleted: completed(job, run=run, unreadable=unreadable),
-        JobFailed: failed(job, run=run),
+        JobFailed: failed(job, run=run, failure=random.choice(["permanent", "unknown"])),
         CancelAccepted: cancel_accepted(job),
         JobAborted: aborted(job, run=run),
         PromotionAbandoned: abandoned(job),
@@ -641,6 +689,8 @@ def one_of_each() -> list[Event | LoggedCommand]:
         deployed(),
         trusted(),
         revoked(),
+        paused(),
+        resumed(),
         run_started(),
         run_planned(),
         reused(1, 2),
@@ -650,12 +700,14 @@ def one_of_each() -> list[Event | LoggedCommand]:
         files_seen(seen("/case/a.evtx")),
         files_refused("/case/b.evtx"),
         joined(),
+        draining(),
         lost(),
         queued(1),
         dispatched(1),
         started(1),
         declined(1),
         requeued(1),
+        priority_set(1),
         commit_refused(1),
         committed(1),
         recorded(1),
@@ -699,4 +751,15 @@ def one_of_each() -> list[Event | LoggedCommand]:
             now=now(),
         ),
         RevokeParser(parser=ParserName("lines"), by="cli:ada", reason="loses the last line", now=now()),
+        DrainExecutor(executor=ExecutorId("exec-1"), reason="its memory is wanted", by="cli:ada", now=now()),
+        RetryJobs(
+            jobs=(RetriedJob(spec=queued(1), stood="failed", recorded=False),),
+            at_seq=Seq(9),
+            next_job=JobId(2),
+            by="cli:ada",
+            reason="the disk is back",
+            now=now(),
+        ),
+        SetJobPriority(job=JobId(1), priority=7, by="cli:ada", now=now()),
+        ResumeParser(parser=ParserName("evtx"), by="cli:ada", reason="mended", now=now()),
     ]

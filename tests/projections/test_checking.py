@@ -69,7 +69,7 @@ def test_a_changed_instant_is_found(home: Path) -> None:
 
 def test_rows_that_are_missing_or_too_many_or_twice_are_found(home: Path) -> None:
     change(home, "DELETE FROM cf_job_events WHERE job_id = 1 AND job_seq = 3")
-    change(home, "INSERT INTO cf_job_events VALUES (7, 1, 1, 'JobQueued')")
+    change(home, "INSERT INTO cf_job_events VALUES (7, 1, 1, 'JobQueued', NULL)")
     change(home, "INSERT INTO cf_runs SELECT * FROM cf_runs")
     found = {(each.table, tuple(each.key.values())): each for each in compared(home).differences}
     assert found.keys() == {("cf_job_events", (1, 3)), ("cf_job_events", (7, 1)), ("cf_runs", (1,))}

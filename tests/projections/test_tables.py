@@ -118,7 +118,7 @@ def test_job_events_are_numbered_without_gaps_across_batches() -> None:
     events = h.whole_job(1)
     first = fold(Work(), list(enumerate_from(events[:3], 1)))
     second = fold(Work(jobs=dict(first.jobs)), list(enumerate_from(events[3:], 4)))
-    assert [job_seq for _job, job_seq, _seq, _type in first.events + second.events] == [1, 2, 3, 4, 5, 6]
+    assert [job_seq for _job, job_seq, *_ in first.events + second.events] == [1, 2, 3, 4, 5, 6]
 
 
 def enumerate_from(events: list[Event], first: int) -> list[tuple[Seq, Event]]:

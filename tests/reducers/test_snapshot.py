@@ -73,7 +73,15 @@ def test_a_state_that_was_lived_and_one_that_was_read_are_frozen_alike(history: 
 
 def test_a_new_field_of_the_state_cannot_be_forgotten() -> None:
     assert set(_Frozen.__struct_fields__) == set(vars(State()))
-    derived = {"_jobs", "queued", "leased", "promoting", "rowless", "_index"}  # what `jobs` and `indexed` say
+    derived = {
+        "_jobs",
+        "queued",
+        "leased",
+        "promoting",
+        "rowless",
+        "waiting",
+        "_index",
+    }  # what `jobs` and `indexed` say
     assert set(_Jobs.__struct_fields__) - {"jobs", "indexed"} == set(vars(JobTable())) - derived
 
 

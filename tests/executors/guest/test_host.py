@@ -132,13 +132,13 @@ def test_a_row_above_the_frame_bound_fails_with_advice(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("mode", "failure", "kind", "words"),
     [
-        ("error", "permanent", "parser_error", "KeyError: 'no such field'"),
+        ("error", "unknown", "parser_error", "KeyError: 'no such field'"),
         ("permanent", "permanent", "not_lines", "the file holds no lines"),
         ("transient", "transient", "parser_error", "the helper was busy"),
         ("oom", "transient", "out_of_memory", "MemoryError"),
         ("disk", "transient", "io_error", "Input/output error"),
-        ("leaves", "permanent", "parser_error", "SystemExit: I give up"),
-        ("vanish", "permanent", "guest_died", "left with code 3 before the end of its stream"),
+        ("leaves", "unknown", "parser_error", "SystemExit: I give up"),
+        ("vanish", "unknown", "guest_died", "left with code 3 before the end of its stream"),
         ("unknown_output", "permanent", "unknown_output", "'surprise'"),
         ("bad_yield", "permanent", "bad_output", "yielded (str, list)"),
         ("senseless_statement", "permanent", "bad_statement", "$.statements[0].found"),
@@ -174,8 +174,8 @@ def test_a_parser_that_does_not_compile_fails_with_its_line(tmp_path: Path) -> N
     ("number", "failure", "kind", "word"),
     [
         (signal.SIGKILL, "transient", "guest_killed", "SIGKILL"),
-        (signal.SIGSEGV, "permanent", "guest_died", "SIGSEGV"),
-        (signal.SIGABRT, "permanent", "guest_died", "SIGABRT"),
+        (signal.SIGSEGV, "unknown", "guest_died", "SIGSEGV"),
+        (signal.SIGABRT, "unknown", "guest_died", "SIGABRT"),
     ],
 )
 def test_a_death_is_told_by_its_signal(

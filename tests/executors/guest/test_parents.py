@@ -106,7 +106,7 @@ def test_a_module_that_cannot_be_loaded_fails_its_job_with_the_trace(parents: Gu
     frames, log = finished(parents, parser_of(tmp_path, before="raise RuntimeError('no such table')"))
     (failure,) = frames
     assert isinstance(failure, GuestFailure)
-    assert (failure.failure, failure.kind) == ("permanent", "parser_error")
+    assert (failure.failure, failure.kind) == ("unknown", "parser_error")
     assert "no such table" in failure.reason
     assert "raise RuntimeError('no such table')" in log
     assert "forker.py" not in log and "shim.py" not in log

@@ -1,0 +1,207 @@
+"""The verbs of executors: `executor`, which is one, and `executors ls|drain|rm`."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli import clock
+from cli.errors import CliError
+from cli.home import Home, find_home
+from cli.options import HomeOption, JsonOption, ReasonOption
+from cli.plain import PlainCommand, PlainGroup
+from cli.render import out, out_json, printable, table, talk
+
+if TYPE_CHECKING:
+    from cli.messages import Reply, Request
+    from executors.worker import Worker
+
+RECONNECT_SECONDS = 60.0  # how long a sentinel may be away before its executor gives up
+RECONNECT_SECONDS_MAX = 86400.0
+RETRY_SECONDS = 1.0
+NO_REASON = "no reason given"
+
+app = typer.Typer(cls=PlainGroup, no_args_is_help=True, help="Executors that work for the sentinel of a home.")
+
+ExecutorArgument = Annotated[
+    str, typer.Argument(metavar="EXECUTOR", help="Its name, as `casparian executors ls` lists it.")
+]
+
+
+def executor(
+    connect: Annotated[
+        str | None,
+        typer.Option("--connect", metavar="ADDRESS", help="Where the sentinel listens. Default: that of the home."),
+    ] = None,
+    wait: Annotated[
+        float,
+        typer.Option(
+            "--wait", min=0, max=RECONNECT_SECONDS_MAX, metavar="SECONDS", help="How long a sentinel may be away."
+        ),
+    ] = RECONNECT_SECONDS,
+    home: HomeOption = None,
+) -> None:
+    """Be an executor of one slot for a sentinel on this machine, until told to leave.
+
+    Example: `casparian executor --home ./case-home`
+
+    It comes back by itself to a sentinel that is started again. Ctrl-C ends it: the job that it is on is given back.
+
+    Exit codes: 0 it left as told, 1 there was no sentinel for so long, or the sentinel does not want it.
+    """
+    from executors.transport import socket_address
+
+    address = connect or socket_address(find_home(home).root)
+    if not address.startswith("ipc:///"):
+        why = f"connect to {address}: executors on other machines are not supported yet"
+        raise CliError("bad_address", why, "name a socket of this machine: --connect ipc:///path, or --home")
+    talk(f"executor: looking for the sentinel at {printable(address)}")
+    _Visiting(address, wait).work()
+
+
+class _Visiting:
+    """Works for whoever is the sentinel at an address; each time under a new name, because old leases are dead."""
+
+    def __init__(self, address: str, wait_seconds: float) -> None:
+        self._address = address
+        self._wait_seconds = wait_seconds
+        self._told = threading.Event()
+        self._worker: Worker | None = None
+
+    def work(self) -> None:
+        """Return when told to leave. Raises CliError if no sentinel was there for too long, or refuses us."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._leave)
+        served_at = time.monotonic()
+        while not self._told.is_set():
+            if self._visit():
+                served_at = time.monotonic()
+            if time.monotonic() - served_at > self._wait_seconds:
+                why = f"work for the sentinel at {self._address}: nobody was there for {self._wait_seconds:g} s"
+                raise CliError("no_sentinel", why, "casparian start")
+            self._told.wait(RETRY_SECONDS)
+
+    def _visit(self) -> bool:
+        """Work until told to leave or until the sentinel is gone; whether there was one."""
+        from executors.errors import ExecutorRefusedError, ServerGoneError
+        from executors.protocol import ProtocolError
+        from executors.transport import TransportError
+        from executors.worker import make_worker
+
+        worker = self._worker = make_worker(clock.new_executor(0), self._address)
+        try:
+            reason = worker.run()
+        except (ServerGoneError, TransportError) as error:
+            if worker.was_welcome:
+                talk(f"the sentinel has gone: {error}")
+            return worker.was_welcome
+        except (ExecutorRefusedError, ProtocolError) as error:
+            raise CliError("executor_refused", str(error), "use the same version of casparian on both sides") from error
+        talk(f"left: {printable(reason)}")
+        if not worker.wanted_again:
+            self._told.set()
+        return True
+
+    def _leave(self, _number: int, _frame: FrameType | None) -> None:
+        self._told.set()
+        if self._worker is not None:
+            threading.Thread(target=self._worker.leave, args=("it was told to leave by a signal",), daemon=True).start()
+
+
+@app.callback()
+def main() -> None:
+    """Group the verbs that speak of executors."""
+
+
+@app.command("ls", cls=PlainCommand)
+def ls(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """List the executors that work here now, and what each is on.
+
+    Example: `casparian executors ls`
+    """
+    from cli.asking import ask_running
+    from cli.messages import ExecutorsSeen, ListExecutors, ask
+
+    place = find_home(home)
+    reply = ask_running(place, ask(ListExecutors()))
+    seen = reply.executors if isinstance(reply, ExecutorsSeen) else ()
+    if as_json:
+        out_json({"sentinel": reply is not None, "executors": seen})
+        return
+    if reply is None:
+        out(f"no sentinel is running for {place.root}, so nobody works there")
+        return
+    rows = [
+        (
+            each.executor,
+            each.pid,
+            each.host,
+            "draining" if each.draining else "busy" if each.jobs else "idle",
+            "the sentinel's" if each.ours else "started by hand",
+            " ".join(map(str, each.jobs)),
+            each.joined_at,
+        )
+        for each in seen
+    ]
+    for line in table(("executor", "pid", "host", "state", "whose", "jobs", "since"), rows, right=(1,)):
+        out(line)
+    if not seen:
+        out("no executors: they are started when there is work")
+
+
+@app.command("drain", cls=PlainCommand)
+def drain(
+    name: ExecutorArgument, reason: ReasonOption = NO_REASON, home: HomeOption = None, as_json: JsonOption = False
+) -> None:
+    """Give an executor nothing more; it leaves when what it has is done.
+
+    Example: `casparian executors drain executor-1-0a1b2c3d`
+
+    Exit codes: 0 it is draining, 1 there is no such executor, or no sentinel.
+    """
+    from cli.messages import DrainExecutor
+
+    _ask(find_home(home), DrainExecutor(executor=name, reason=reason))
+    _tell(f"{name} gets nothing more and leaves when it is done", name, as_json=as_json)
+
+
+@app.command("rm", cls=PlainCommand)
+def rm(
+    name: ExecutorArgument, reason: ReasonOption = NO_REASON, home: HomeOption = None, as_json: JsonOption = False
+) -> None:
+    """Part with an executor now: its jobs wait again, uncharged, and nothing that it says counts any more.
+
+    Example: `casparian executors rm executor-1-0a1b2c3d --reason "its host is gone"`
+
+    Exit codes: 0 it is gone, 1 there is no such executor, or no sentinel.
+    """
+    from cli.messages import RemoveExecutor
+
+    _ask(find_home(home), RemoveExecutor(executor=name, reason=reason))
+    _tell(f"{name} is gone; what it was on waits again", name, as_json=as_json)
+
+
+def _ask(place: Home, request: Request) -> Reply:
+    """Ask the sentinel that runs: executors live with it. Raises CliError without one, and for a refusal."""
+    from cli.asking import ask_running, refusal
+    from cli.messages import Refusal, ask
+
+    reply = ask_running(place, ask(request))
+    if reply is None:
+        why = f"speak of executors of {place.root}: no sentinel is running there, so there are none"
+        raise CliError("no_sentinel", why, "casparian start")
+    if isinstance(reply, Refusal):
+        raise refusal(reply)
+    return reply
+
+
+def _tell(sentence: str, name: str, *, as_json: bool) -> None:
+    if as_json:
+        out_json({"executor": name, "done": sentence})
+        return
+    out(sentence)

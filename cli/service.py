@@ -1,0 +1,194 @@
+"""The verbs of the sentinel that lasts: `sentinel`, `start`, `stop`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.errors import CliError
+from cli.home import Home, find_home, prepare_home
+from cli.options import HomeOption, JsonOption, ReasonOption
+from cli.render import count, out, out_json, talk
+
+if TYPE_CHECKING:
+    from cli.messages import Pong
+
+WORKERS_MAX = 64
+TICK_SECONDS = 0.2
+OPEN_SECONDS_MAX = 600.0  # a big log is walked after a crash
+TELL_SECONDS = 5.0  # between two words about a start that takes long
+LEAVE_SECONDS_MAX = 90.0  # half a minute for what runs, and the closing of the log
+LOG_BYTES_MAX = 4 * 1024 * 1024  # of the sentinel's own log, before a start puts it aside
+LOG_TAIL_BYTES = 2000
+NO_REASON = "no reason given"
+ABSENT = "no sentinel is running"
+
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", min=0, max=WORKERS_MAX, help="Executors that it starts as they are needed. Default: the cores."
+    ),
+]
+
+
+def sentinel(workers: WorkersOption = None, home: HomeOption = None) -> None:
+    """Hold the log of a home and work on what is open, in the foreground, until told to stop.
+
+    Example: `casparian sentinel --workers 4`
+
+    Ctrl-C or `casparian stop` ends it in order: what runs is given back and what waits stays for the next start. A
+    second Ctrl-C kills what runs at once; nothing that was acknowledged is lost. With --workers 0 only executors work
+    that others have started: `casparian executor`.
+
+    Exit codes: 0 it was stopped, 1 the home is in use or cannot be used, 70 the log could not be written.
+    """
+    from cli.sentinel import Sentinel
+    from cli.stopping import Stopping
+
+    place = find_home(home)
+    prepare_home(place)
+    authority = Sentinel(place, purpose="sentinel", workers=_cores() if workers is None else workers, lasting=True)
+    with Stopping(leave=authority.leave_at_once) as stopping, authority as serving:
+        for sentence in serving.recovery.sentences():
+            talk(sentence)
+        talk(f"sentinel {os.getpid()} holds {place.root}, epoch {serving.log.epoch}; {place.hint('casparian stop')}")
+        serving.serve(lambda: stopping.asked)
+        waiting = serving.give_back(serving.stop_reason)
+        talk(f"{serving.stop_reason}; {count(waiting, 'job')} waiting for the next start")
+
+
+def start(workers: WorkersOption = None, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Start a sentinel of this home in the background; runs are handed over to it from then on.
+
+    Example: `casparian start --workers 4`
+
+    It goes on when the terminal is closed. What it has to say is in tmp/sentinel.log of the home.
+
+    Exit codes: 0 it runs (or ran already), 1 it could not be started.
+    """
+    place = find_home(home)
+    prepare_home(place)
+    running = _ping(place)
+    already = running is not None
+    if running is None:
+        running = _started(place, _cores() if workers is None else workers)
+    if not running.lasting:
+        why = f"start a sentinel: another terminal is one for its own command ({running.purpose}, pid {running.pid})"
+        raise CliError("home_in_use", why, "wait until it is done, then try again")
+    log = place.scratch / "sentinel.log"
+    if as_json:
+        out_json({"pid": running.pid, "already": already, "log": str(log), "home": str(place.root)})
+        return
+    out(f"sentinel {running.pid} {'was running already' if already else 'runs'}; what it says: {log}")
+    for step in ("casparian status", "casparian run evtx ./case", "casparian stop"):
+        out(f"next: {place.hint(step)}")
+
+
+def stop(reason: ReasonOption = NO_REASON, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Stop the sentinel of this home in order: what runs is given back, what waits stays for the next start.
+
+    Example: `casparian stop`
+
+    Exit codes: 0 it has ended (or none was running), 1 it did not end in time, 4 it is another terminal's command.
+    """
+    from cli.asking import ask_running, refusal
+    from cli.messages import Refusal, Stop, ask
+
+    place = find_home(home)
+    running = _ping(place)
+    if running is None:
+        out_json({"pid": None, "stopped": False}) if as_json else out(ABSENT)
+        return
+    reply = ask_running(place, ask(Stop(reason=reason)))
+    if isinstance(reply, Refusal):
+        raise refusal(reply)
+    _await_leaving(place, running.pid)
+    if as_json:
+        out_json({"pid": running.pid, "stopped": True})
+        return
+    out(f"sentinel {running.pid} has ended; the log is closed")
+    out(f"next: {place.hint('casparian start')}")
+
+
+def _ping(place: Home) -> Pong | None:
+    """Return who holds the home's log and answers; None if nobody does."""
+    from cli.asking import ask_running
+    from cli.messages import Ping, Pong, ask
+    from executors.transport import PeerGoneError
+
+    try:
+        reply = ask_running(place, ask(Ping()))
+    except PeerGoneError:  # it left between the two
+        return None
+    return reply if isinstance(reply, Pong) else None
+
+
+def _started(place: Home, workers: int) -> Pong:
+    """Start the process and wait until it can be asked. Raises CliError with its own words if it ends before."""
+    log = _sentinel_log(place)
+    words = ["sentinel", "--home", os.fsdecode(place.root), "--workers", str(workers)]
+    with log.open("ab") as said:
+        begin = said.tell()
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-m", "casparian", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            start_new_session=True,
+            cwd="/",  # whatever folder we are in must be free to be removed or unmounted
+        )
+    began = told = time.monotonic()
+    while (running := _ping(place)) is None or (running.lasting and running.pid != child.pid):
+        now = time.monotonic()
+        if child.poll() is not None or now - began > OPEN_SECONDS_MAX:
+            raise _not_started(log, begin, child)
+        if now - told > TELL_SECONDS:
+            told = now
+            talk(f"the sentinel is opening the log ({now - began:.0f} s)")
+        time.sleep(TICK_SECONDS / 4)
+    child.returncode = 0  # it is nobody's child from now on: it outlives us
+    return running
+
+
+def _not_started(log: Path, begin: int, child: subprocess.Popen[bytes]) -> CliError:
+    with log.open("rb") as said:
+        said.seek(begin)
+        words = said.read()[-LOG_TAIL_BYTES:].decode(errors="replace").strip()
+    ending = f"it ended with exit code {child.returncode}" if child.returncode is not None else "it does not answer"
+    why = f"start a sentinel: {ending}: {' '.join(words.split()) or 'it said nothing'}"
+    return CliError("not_started", why, f"look at {log}, or run `casparian sentinel` to see it")
+
+
+def _sentinel_log(place: Home) -> Path:
+    """Return where a sentinel in the background speaks; a long one of earlier starts is put aside."""
+    place.scratch.mkdir(mode=0o700, exist_ok=True)
+    log = place.scratch / "sentinel.log"
+    if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
+        log.replace(log.with_suffix(".log.1"))
+    return log
+
+
+def _await_leaving(place: Home, pid: int) -> None:
+    from executors.processes import is_alive
+
+    deadline = time.monotonic() + LEAVE_SECONDS_MAX
+    told = time.monotonic()
+    while is_alive(pid):
+        now = time.monotonic()
+        if now > deadline:
+            why = f"stop the sentinel {pid} of {place.root}: it has not ended after {LEAVE_SECONDS_MAX:.0f} s"
+            raise CliError("not_stopped", why, f"look at {place.scratch / 'sentinel.log'}; kill {pid} loses nothing")
+        if now - told > TELL_SECONDS:
+            told = now
+            talk("waiting for what runs to be given back")
+        time.sleep(TICK_SECONDS / 4)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
