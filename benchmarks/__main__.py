@@ -6,6 +6,7 @@ import sys
 
 from benchmarks import (
     bench_append,
+    bench_control,
     bench_evtx,
     bench_fix,
     bench_job,
@@ -17,6 +18,7 @@ from benchmarks import (
 
 ALL = {
     "append": bench_append.run,
+    "control": bench_control.run,
     "job": bench_job.run,
     "log": bench_log.run,
     "replay": bench_replay.run,

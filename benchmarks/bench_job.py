@@ -188,7 +188,7 @@ class Jobs:
 def run() -> Iterator[Ratio | Each]:
     """Measure JOBS empty jobs a round, the sentinel and its executor warm; then FILES small files on WORKERS."""
     with _scratch() as folder, _bare(folder / "raw") as bare:
-        empty = [_written(folder / "source.txt", "nothing\n")] * JOBS
+        empty = [written(folder / "source.txt", "nothing\n")] * JOBS
         with _warm(folder, "nothing", PARSER, empty, workers=1) as jobs:
 
             def theirs() -> None:
@@ -202,7 +202,7 @@ def run() -> Iterator[Ratio | Each]:
             name = f"{JOBS} empty jobs over fork + round trip + 2 appends"
             yield cost_ratio(name, ours=jobs.work, theirs=theirs, rounds=ROUNDS, bar=BAR)
     with _scratch() as folder:
-        small = [_written(folder / f"{number}.csv", f"{number},small\n" * 5) for number in range(FILES)]
+        small = [written(folder / f"{number}.csv", f"{number},small\n" * 5) for number in range(FILES)]
         with _warm(folder, "lines", PARSER_OF_LINES, small, workers=WORKERS) as jobs:
             yield Each(
                 name=f"{FILES:,} small files on {WORKERS} workers, each a core",
@@ -244,7 +244,7 @@ def _add_parser(sentinel: Sentinel, folder: Path, name: str, source: str) -> Non
     sentinel.packages[package.name] = package
 
 
-def _written(path: Path, text: str) -> SeenFile:
+def written(path: Path, text: str) -> SeenFile:
     path.write_text(text)
     facts = path.stat()
     return SeenFile(
