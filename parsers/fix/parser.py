@@ -1367,14 +1367,14 @@ def _by_value(column: Column, told: Callable[[Any], Any], type_: pa.DataType) ->
 
 def _together(columns: Sequence[Column]) -> tuple[Column, list[int]]:
     """Number the different rows of some columns; return the number of each row, and where each number is first met."""
-    codes = _pa.repeat(_whole_number(0, pa.int64()), len(columns[0]))
-    for column in columns:
+    codes = columns[0].dictionary_encode(null_encoding="encode").indices
+    for column in columns[1:]:
         encoded = column.dictionary_encode(null_encoding="encode")
         room = _whole_number(len(encoded.dictionary), pa.int64())
-        codes = _pc.add(_pc.multiply(codes, room), encoded.indices.cast(pa.int64()))
-        codes = codes.dictionary_encode().indices.cast(pa.int64())  # or they would grow with each column
+        both = _pc.add(_pc.multiply(codes.cast(pa.int64()), room), encoded.indices.cast(pa.int64()))
+        codes = both.dictionary_encode().indices  # or they would grow with each column
     different = _pc.max(codes).as_py() + 1 if len(codes) else 0
-    return codes, _pc.index_in(_pa.arange(0, different), value_set=codes).to_pylist()
+    return codes, _pc.index_in(_count_up(different), value_set=codes).to_pylist()
 
 
 def _cuts(data: bytes | pa.Buffer, *bounds: Column) -> list[Column]:
@@ -1401,11 +1401,11 @@ class _Texts:
 
     def __init__(self, data: bytes, delimiter: str) -> None:
         separators = b"=\n" + delimiter.encode("latin-1")
-        marks = _marks(separators)
+        marked = _pc.equal(_bytes_of(data.translate(_marks(separators))), _whole_number(1, pa.uint8()))
         self.data = data
         self.bytes = _bytes_of(data)
-        self.ends = _pc.indices_nonzero(_bytes_of(data.translate(marks))).cast(_INT32)
-        self.kinds = data.translate(None, bytes(byte for byte in range(256) if not marks[byte]))  # the separators alone
+        self.ends = _pc.indices_nonzero(marked).cast(_INT32)
+        self.kinds = self.bytes.take(self.ends)  # the separators alone
         offsets = _with_zero(_pc.subtract(self.ends, _count_up(len(self.ends))))
         self._texts = _strings(offsets, data.translate(None, separators))
 
@@ -1415,7 +1415,7 @@ class _Texts:
 
     def kind(self, sign: str) -> Column:
         """Return for each separator whether it is this one."""
-        return _pc.equal(_bytes_of(self.kinds), _whole_number(ord(sign), pa.uint8()))
+        return _pc.equal(self.kinds, _whole_number(ord(sign), pa.uint8()))
 
     def tags(self) -> Column:
         """Return what ends with an equals sign, with it."""
@@ -1477,7 +1477,7 @@ class _Scan:
         between = re.escape(self._delimiter.text.encode("latin-1"))
         form = re.compile(rb"((?:%b)*)(?:=%b){4,}\n" % (between, between))
         bounds = _with_zero(_plus(rows["last"], 1))
-        kinds = _strings(bounds, self._texts.kinds).cast(pa.binary())
+        kinds = _strings(bounds, self._texts.kinds.buffers()[1]).cast(pa.binary())
         leading = _by_value(kinds, lambda signs: len(found[1]) if (found := form.fullmatch(signs)) else None, _INT32)
         rows = rows.set_column(rows.schema.get_field_index("first"), "first", _pc.add(rows["first"], leading))
         data, empty = self._block.data, self._delimiter.empty.encode("latin-1")
@@ -1566,8 +1566,10 @@ class _Scan:
             return {}
         rows = self._within(stretches)
         made = {output: self._of_messages(output, rows) for output in _MESSAGE_TABLES}
-        made["fix_groups"] = self._of_fields("fix_groups", rows, lambda known: known.layout.groups, value_at=4)
-        made["fix_tags"] = self._of_fields("fix_tags", rows, self._wanted, value_at=1)
+        groups = [each.layout.groups for each in self._known]
+        made["fix_groups"] = self._of_fields("fix_groups", rows, groups, value_at=4)
+        tags = [self._wanted(each) for each in self._known]
+        made["fix_tags"] = self._of_fields("fix_tags", rows, tags, value_at=1)
         return {output: batch for output, batch in made.items() if batch is not None}
 
     def _within(self, stretches: Sequence[tuple[int, int]]) -> Rows:
@@ -1577,14 +1579,12 @@ class _Scan:
         chosen = (range(bisect_left(lines, begin), bisect_left(lines, stop)) for begin, stop in stretches)
         return self.rows.take(_pa.array(chain.from_iterable(chosen), _INT32))
 
-    def _chosen(self, rows: Rows, wanted: Callable[[_Known], bool]) -> tuple[Rows, list[_Known], Column]:
-        """Return the rows with certain layouts, these layouts, and which of them each row has."""
-        rows = rows.filter(_looked_up(map(wanted, self._known), pa.bool_(), rows["known"]))
-        codes, met = _together([rows["known"]])
-        return rows, [self._known[code] for code in rows["known"].take(_pa.array(met, _INT32)).to_pylist()], codes
+    def _chosen(self, rows: Rows, wanted: Iterable[Any]) -> Rows:
+        """Return the rows with layouts that are wanted, of all that were met."""
+        return rows.filter(_looked_up(map(bool, wanted), pa.bool_(), rows["known"]))
 
     def _fields(self, rows: Rows, places: Iterable[int | None], codes: Column) -> Column:
-        """Return values of fields, by their place in a message for each code."""
+        """Return values of fields, by their place in messages of each code."""
         steps = [None if place is None else 2 * place + 1 for place in places]
         if steps.count(None) == len(steps):
             return _pa.nulls(rows.num_rows, pa.string())
@@ -1597,49 +1597,57 @@ class _Scan:
         return [numbers, _pa.repeat(_whole_number(0, pa.int64()), rows.num_rows), offsets, rows["hash"]]
 
     def _of_messages(self, output: str, rows: Rows) -> pa.RecordBatch | None:
-        rows, known, codes = self._chosen(rows, lambda each: each.layout.output == output)
-        if not known:
+        names = _COLUMN_NAMES[output]
+        layouts = [each.layout if each.layout.output == output else None for each in self._known]
+        rows = self._chosen(rows, layouts)
+        if not rows.num_rows:
             return None
-        places = zip(*(each.layout.places for each in known), strict=True)
-        fields = [self._fields(rows, each, codes) for each in places]
-        columns = dict(zip(_COLUMN_NAMES[output], fields, strict=True))
+        nowhere = (None,) * len(names)
+        places = zip(*(layout.places if layout else nowhere for layout in layouts), strict=True)
+        columns = {name: self._fields(rows, each, rows["known"]) for name, each in zip(names, places, strict=True)}
         for name in _TIMES & columns.keys():
             columns[name] = _utc_times(columns[name])
         events = [_lifecycle_events(columns)] if output == "fix_order_lifecycle" else []
-        return _record_batch(output, [*events, *columns.values(), *self._found(rows, known, codes)])
+        return _record_batch(output, [*events, *columns.values(), *self._found(rows)])
 
-    def _found(self, rows: Rows, known: list[_Known], codes: Column) -> list[Column]:
+    def _found(self, rows: Rows) -> list[Column]:
         """Return what is said of messages beside their fields, as many as FOUND_COLUMNS."""
         stops = _plus(self._texts.ends.take(_plus(rows["last"], -1)), 1)
         prefixes, messages = _cuts(self._block.data, rows["begin"], rows["message"], stops)
         right = _pa.repeat(pa.scalar(True, pa.bool_()), rows.num_rows)
         suffixes = _pa.nulls(rows.num_rows, pa.string())
         delimiters = _pa.repeat(pa.scalar(self._delimiter.name, pa.string()), rows.num_rows)
-        around = self._around(prefixes, known, codes)
+        around = self._around(prefixes, rows["known"])
         return [right, right, *around, suffixes, delimiters, messages, *self._places(rows)]
 
-    def _around(self, prefixes: Column, known: list[_Known], codes: Column) -> list[Column]:
+    def _around(self, prefixes: Column, codes: Column) -> list[Column]:
         """Return the notes on messages, the text before them, and its time as text and as an instant."""
-        said = _looked_up([_joined(each.layout.notes) for each in known], pa.string(), codes)
+        said = _looked_up([_joined(each.layout.notes) for each in self._known], pa.string(), codes)
         some = _pc.greater(_pc.binary_length(prefixes), _whole_number(0))
         rows = _pc.indices_nonzero(some).to_pylist()
         if not rows:
             return [said, *(_pa.nulls(len(codes), type_) for type_ in (pa.string(), pa.string(), _TIMESTAMP))]
         texts = prefixes.filter(some)
-        times = []
-        noted: dict[int, list[str]] = {}
-        for row, text in zip(rows, texts.to_pylist(), strict=True):  # what a line of its own asks of each prefix
-            notes: list[str] = []
-            times.append(_prefix_time(text, self._options.prefix_zone, notes))
-            if notes:
-                noted[row] = [*known[codes[row].as_py()].layout.notes, *notes]
+        clocks, instants, noted = self._times(texts.to_pylist())
         if noted:
-            words = [_joined(noted[row]) if row in noted else text for row, text in enumerate(said.to_pylist())]
+            words = said.to_pylist()
+            for at, notes in noted.items():
+                words[rows[at]] = _joined([*self._known[codes[rows[at]].as_py()].layout.notes, *notes])
             said = pa.array(words, pa.string())
         place = _pc.if_else(some, _plus(_pc.cumulative_sum(some.cast(_INT32)), -1), pa.scalar(None, _INT32))
-        clocks, instants = zip(*times, strict=True)
-        found = (texts, _pa.array(clocks, pa.string()), _pa.array(instants, _TIMESTAMP))
-        return [said, *(column.take(place) for column in found)]
+        return [said, *(found.take(place) for found in (texts, clocks, instants))]
+
+    def _times(self, prefixes: list[str]) -> tuple[Column, Column, dict[int, list[str]]]:
+        """Return the times in prefixes as text and as instants, and the notes on some of them."""
+        zone = self._options.prefix_zone
+        if zone is None:  # as `_prefix_time` has it, in half the time
+            clocks = [found[0] if (found := _PREFIX_TIME.search(prefix)) else None for prefix in prefixes]
+            return _pa.array(clocks, pa.string()), _pa.nulls(len(prefixes), _TIMESTAMP), {}
+        notes: list[list[str]] = [[] for _ in prefixes]
+        times = [_prefix_time(prefix, zone, said) for prefix, said in zip(prefixes, notes, strict=True)]
+        texts, instants = zip(*times, strict=True)
+        noted = {at: said for at, said in enumerate(notes) if said}
+        return _pa.array(texts, pa.string()), _pa.array(instants, _TIMESTAMP), noted
 
     def _wanted(self, known: _Known) -> list[GroupRow]:
         """Return the rows of fix_tags of a message."""
@@ -1648,16 +1656,15 @@ class _Scan:
         return [(place, (tag, place + 1)) for place, tag in tags if wanted is None or tag in wanted]
 
     def _of_fields(
-        self, output: str, rows: Rows, listed: Callable[[_Known], list[GroupRow]], *, value_at: int
+        self, output: str, rows: Rows, lists: Sequence[Sequence[GroupRow]], *, value_at: int
     ) -> pa.RecordBatch | None:
-        """Return a row for each field that is listed for a message. Its value stands among what else is said of it."""
-        rows, known, codes = self._chosen(rows, lambda each: bool(listed(each)))
-        if not known:
+        """Return a row for each field that is listed for its message. The value stands among what is said of it."""
+        rows = self._chosen(rows, lists)
+        if not rows.num_rows:
             return None
-        lists = [listed(each) for each in known]
-        message, field = _spread(codes, lists)
+        message, field = _spread(rows["known"], lists)
         columns = [each.take(message) for each in self._places(rows)]
-        columns.append(_looked_up([each.kind for each in known], pa.string(), codes.take(message)))
+        columns.append(_looked_up([each.kind for each in self._known], pa.string(), rows["known"].take(message)))
         places, told = zip(*chain.from_iterable(lists), strict=True)
         types = [each.type for each in _SCHEMAS[output]][len(columns) :]
         del types[value_at]
