@@ -829,7 +829,7 @@ class _Lines:
     def _read(self) -> Iterator[_Block]:
         lines: list[bytes] = []  # whole ones, up to BLOCK_BYTES
         waiting: list[bytes] = []  # the beginning of the line behind them
-        held = piece = 0  # bytes that wait; pieces of their line that were given already
+        gathered = held = piece = 0  # bytes of both; pieces of the last line that were given already
         for read in self._reads():
             rest = read
             if piece and (end := read.find(b"\n") + 1):
@@ -837,12 +837,13 @@ class _Lines:
                 waiting, held, piece, rest = [], 0, 0, read[end:]
             if end := rest.rfind(b"\n") + 1:
                 lines += (*waiting, rest[:end])
+                gathered += held + end
                 waiting, held = [], 0
             waiting.append(rest[end:])
             held += len(rest) - end
-            if lines and (sum(map(len, lines)) >= BLOCK_BYTES or held >= LINE_BYTES_MAX):
+            if lines and (gathered >= BLOCK_BYTES or held >= LINE_BYTES_MAX):
                 yield self._whole(b"".join(lines))
-                lines = []
+                lines, gathered = [], 0
             if not end and held >= LINE_BYTES_MAX:
                 piece += 1
                 cut, kept = _cut(b"".join(waiting))
