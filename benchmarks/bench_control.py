@@ -24,6 +24,7 @@ import pynng
 
 from benchmarks.bench_evtx import COMMAND
 from benchmarks.bench_job import written
+from benchmarks.bench_rerun import ENVIRONMENT
 from benchmarks.pairs import Difference, Each, Ratio, Size, cost_difference, speed_ratio
 from cli import clock
 from cli.client import ControlClient, connect
@@ -261,4 +262,4 @@ def _resident(pid: int) -> int:
 
 
 def _run(words: list[str | Path]) -> None:
-    subprocess.run(words, capture_output=True, check=True)
+    subprocess.run(words, capture_output=True, check=True, env=ENVIRONMENT)
