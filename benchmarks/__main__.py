@@ -6,6 +6,7 @@ import sys
 
 from benchmarks import (
     bench_append,
+    bench_control,
     bench_evtx,
     bench_fix,
     bench_job,
@@ -18,6 +19,7 @@ from benchmarks import (
 
 ALL = {
     "append": bench_append.run,
+    "control": bench_control.run,
     "job": bench_job.run,
     "leases": bench_leases.run,
     "log": bench_log.run,

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from cli.errors import EXIT_USAGE, CliError
-from eventlog.checkpoint import anchor_witness
 from eventlog.ids import LogId
-from eventlog.keyfiles import PRIVATE_NAME, PUBLIC_NAME
-from eventlog.recovery import Witness
+
+if TYPE_CHECKING:  # every verb imports this file, and only those that hold the log need to read it
+    from eventlog.recovery import Witness
 
 HOME_VARIABLE = "CASPARIAN_HOME"
 DEFAULT_HOME = "~/.casparian_flow"
@@ -59,10 +60,14 @@ class Home(Struct, frozen=True):
 
     @property
     def private_key(self) -> Path:
+        from eventlog.keyfiles import PRIVATE_NAME
+
         return self.root / "keys" / PRIVATE_NAME
 
     @property
     def public_key(self) -> Path:
+        from eventlog.keyfiles import PUBLIC_NAME
+
         return self.root / "keys" / PUBLIC_NAME
 
     @property
@@ -78,12 +83,15 @@ def find_home(option: str | None) -> Home:
 
 def newest_witness(home: Home, log_id: LogId) -> Witness | None:
     """Return who has seen the most of the log: its read model or its ANCHOR; what fits the later one fits the other."""
+    from eventlog.checkpoint import anchor_witness
+
     seen = [witness for witness in (read_model_witness(home, log_id), anchor_witness(home.log, log_id)) if witness]
     return max(seen, key=lambda witness: witness.seq, default=None)
 
 
 def read_model_witness(home: Home, log_id: LogId) -> Witness | None:
     """Return what the home's read model has seen: a log that ends before it has lost records, or was exchanged."""
+    from eventlog.recovery import Witness
     from projections.witness import peek_checkpoint
 
     at = peek_checkpoint(home.root)

@@ -7,14 +7,16 @@ parser's own declaration, the command line.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 from msgspec import Struct
 
 from commands.outcome import Decision, Refused
 from eventlog.events import DeleteQuarantine, QuarantineDeleted, QuarantinePolicy
-from reducers.fold import State
+
+if TYPE_CHECKING:  # front doors that speak of a policy have no state
+    from reducers.fold import State
 
 DELETED_MAX: Final = 1000  # files of one command, so that a frame stays far below its bounds
 PPM_OF_PERCENT: Final = 10_000

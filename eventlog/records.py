@@ -98,6 +98,14 @@ _opened_decoder = msgspec.json.Decoder(type=_OpenedLine)
 _OPENED: Final = re.compile(rb'^\{"seq":[0-9]+,"type":"WriterOpened[".][^\n]*$', re.ASCII | re.MULTILINE)
 
 
+class _Proofs(dict[type[Struct], Proof]):
+    """The proof of each shape that is written, compiled when it is written first: most processes write none."""
+
+    def __missing__(self, shape: type[Struct]) -> Proof:
+        proof = self[shape] = proof_of(shape)
+        return proof
+
+
 class Codec:
     """Writes and reads the records of one set of shapes. There is one for the log; tests make others."""
 
@@ -114,7 +122,7 @@ class Codec:
         # By type, not by name: a class of ours that only has an event's name has no tag.
         self._event_tags: dict[type, str] = {shape: tags[name] for name, shape in events.items()}
         self._command_tags: dict[type, str] = {shape: tags[name] for name, shape in commands.items()}
-        self._proofs: dict[type, Proof] = {shape: proof_of(shape) for shape in shapes.values()}
+        self._proofs = _Proofs()
         lines = tuple(_line_shape(tags[name], shape, name in commands) for name, shape in shapes.items())
         self._line: Any = Union[lines]  # noqa: UP007 - built at run time
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(type=self._line)

@@ -74,9 +74,8 @@ def _put(table: dict[Any, Any], key: object, new: object | None) -> None:
         table[key] = new
 
 
-_ENDS: frozenset[type[Record]] = frozenset(
-    {OutputsCommitted, JobCompleted, JobFailed}
-)  # what a parser's job may come to
+# What a job may come to that says something of its parser.
+_ENDS: frozenset[type[Record]] = frozenset({OutputsCommitted, JobCompleted, JobFailed})
 
 
 # Any below is what TABLE promises: a noun only ever sees the events that it handles.

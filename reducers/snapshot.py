@@ -6,10 +6,12 @@ The bytes are deterministic: the same history gives the same ones, however often
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from eventlog.ids import ArtifactHash, ExecutorId, JobId, MaterializationKey, ParserName, RunId, Seq, TargetKey
 from reducers.executor import Executor
@@ -26,7 +28,7 @@ from reducers.trust import Trust
 class _Jobs(Struct, frozen=True, kw_only=True):
     """The open jobs in the order of their table; `indexed` are their ids in the order of each index, by state."""
 
-    jobs: tuple[Job, ...]
+    jobs: tuple[msgspec.Raw, ...]  # each a Job, read one by one: what they have in common is kept once
     indexed: tuple[JobId, ...]
     by_key: tuple[tuple[MaterializationKey, JobId], ...]
     next_id: JobId
@@ -55,8 +57,12 @@ class _Frozen(Struct, frozen=True, kw_only=True):
     receipts: tuple[tuple[RequestKey, Receipt], ...]
 
 
+# What the jobs of a run have in common, beside their settings.
+SHARED: Final = ("parser", "parser_version", "artifact_hash", "sink_uri", "sink_mode", "quarantine")
+
 _encoder: Final = msgspec.msgpack.Encoder(order="deterministic")
 _decoder: Final = msgspec.msgpack.Decoder(_Frozen)
+_job_decoder: Final[msgspec.msgpack.Decoder[Job]] = msgspec.msgpack.Decoder(Job)
 
 
 def freeze(state: State) -> bytes:
@@ -94,7 +100,7 @@ def thaw(body: bytes) -> State:
     state.next_run = frozen.next_run
     state.files = dict(frozen.files)
     state.executors = dict(frozen.executors)
-    state.jobs = JobTable.of(jobs.jobs, indexed=jobs.indexed, by_key=dict(jobs.by_key), next_id=jobs.next_id)
+    state.jobs = JobTable.of(_sharing(jobs.jobs), indexed=jobs.indexed, by_key=dict(jobs.by_key), next_id=jobs.next_id)
     state.outputs = dict(frozen.outputs)
     state.recorded = Recorded(frozen.recorded.keys, forgotten=frozen.recorded.forgotten)
     for key, receipt in frozen.receipts:
@@ -102,9 +108,28 @@ def thaw(body: bytes) -> State:
     return state
 
 
+def _sharing(jobs: Iterable[msgspec.Raw]) -> Iterator[Job]:
+    """Return the jobs, those of a run having its settings and names in common, as when they were queued.
+
+    Read back, each has copies of its own: a kilobyte and a half of a long queue's every job.
+    """
+    seen: dict[Any, Any] = {}
+
+    def share(value: Any) -> Any:
+        return seen.setdefault(value, value)
+
+    for raw in jobs:
+        job = _job_decoder.decode(raw)
+        spec = job.spec
+        keys = tuple(replace(key, output=share(key.output), target_key=share(key.target_key)) for key in spec.keys)
+        shared = {name: share(getattr(spec, name)) for name in SHARED}
+        settings = seen.setdefault(tuple(spec.settings.items()), spec.settings)
+        yield replace(job, spec=replace(spec, keys=keys, settings=settings, **shared))
+
+
 def _frozen_jobs(table: JobTable) -> _Jobs:
     return _Jobs(
-        jobs=tuple(table.open_jobs()),
+        jobs=tuple(msgspec.Raw(_encoder.encode(job)) for job in table.open_jobs()),
         indexed=(*table.queued, *table.leased, *table.promoting),
         by_key=tuple(table.by_key.items()),
         next_id=table.next_id,

@@ -5,24 +5,29 @@ is set). docs/FIX.md says what every column and every note means.
 
 A log is read as lines of bytes. Each line is looked at as Latin-1 text, in which a character is a byte: places and
 lengths are those of the file, and nothing fails to decode. Where a message begins and ends, and what separates its
-fields, is found message by message. What a value means is left to the host: numbers, decimals and times are handed over
-as they were sent, with a declared type, so that what does not fit is quarantined and never changed.
+fields, is found message by message; lines that are plain in every way are read together, a block at a time, with the
+same result. What a value means is left to the host: numbers, decimals and times are handed over as they were sent, with
+a declared type, so that what does not fit is quarantined and never changed.
 """
 
 import gzip
 import hashlib
 import re
 import zlib
+from array import array
+from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
-from functools import lru_cache
+from functools import cached_property, lru_cache, reduce
+from itertools import accumulate, chain, zip_longest
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple, TypeAlias
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 outputs = {
     "fix_order_lifecycle": {
@@ -277,9 +282,11 @@ DEFAULTS: Final = {
     "tags": "false",
 }  # the same as [settings] in casparian.toml
 
-BATCH_ROWS: Final = 2_000  # messages that wait at most
-BATCH_TEXT_MAX: Final = 8 * 1024 * 1024  # characters of messages that wait at most, with one message more
+BATCH_ROWS: Final = 2_000  # messages that wait at most, beside the plain ones of a block
+BATCH_TEXT_MAX: Final = 8 * 1024 * 1024  # and their characters, with one message more
 READ_BYTES: Final = 1024 * 1024
+BLOCK_BYTES: Final = 2 * 1024 * 1024  # whole lines of so many bytes, with one read more, are looked at as one
+SCANNED_BYTES_MIN: Final = 64 * 1024  # below, it takes less time to read a block line by line
 LINE_BYTES_MAX: Final = 16 * 1024 * 1024  # a longer line is read in pieces
 MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024  # a longer one is unreadable: its row would be too large to send
 TEXT_AROUND_BYTES_MAX: Final = 64 * 1024  # of the text before a message, and behind it, that goes into its row
@@ -299,6 +306,8 @@ SHAPE_TAGS_MAX: Final = 200  # tags in one of them
 SHAPE_CHARACTERS_MAX: Final = 1_000  # of all its tags
 SHAPE_LAYOUTS_MAX: Final = 8  # of one of them
 LAYOUT_CHARACTERS_MAX: Final = 100  # of the type and the counts that make it a layout of its own
+SCANNED_COUNTERS_MAX: Final = 16  # groups of a message that is read with its whole block
+DELIMITER_TRIES_MAX: Final = 10  # beginnings of messages that are looked at for what separates the fields of a block
 SIDE_ROW_CHARACTERS: Final = 100  # what a row of groups, tags or errors counts in BATCH_TEXT_MAX beside its value
 
 _SOH: Final = "\x01"
@@ -311,15 +320,16 @@ _ARROW_TYPES: Final = {
 }
 
 _pa: Any = pa  # what the stubs of pyarrow lack
+_pc: Any = pc
 
 Batch = tuple[str, pa.RecordBatch]
 Statement = dict[str, Any]
 Pair: TypeAlias = tuple[str, str]
 Place: TypeAlias = tuple[int, int, int, str]  # line_number, message_index, byte_offset, raw_line_hash
 Values: TypeAlias = Sequence[Any]
-RawLine: TypeAlias = tuple[int, int, bytes, int]  # see _Line
 GroupRow: TypeAlias = tuple[int, tuple[Any, ...]]  # position of a value, and what is to be said of it
-Column: TypeAlias = "pa.Array[Any]"  # quoted: Array takes no parameter at run time
+Column: TypeAlias = Any  # an array of Arrow, of which the stubs lack most
+Rows: TypeAlias = Any  # a record batch, likewise
 
 
 def _schema(output: str) -> pa.Schema:
@@ -336,6 +346,11 @@ def _schema(output: str) -> pa.Schema:
 
 
 _SCHEMAS: Final = {output: _schema(output) for output in outputs}
+_INT32: Final = pa.int32()
+_ZERO: Final[Any] = pa.array([0], _INT32)
+_DIGITS: Final = pa.array(list("0123456789"))
+_ENDS_OF_LINE: Final = pa.array(["", "\r"])
+_PART_OR_WHOLE: Final = pa.array(["1", "2"])  # of OrdStatus
 _ROW_ID: Final = pa.field("__cf_row_id", pa.int64())  # the host's: the source row of what it quarantines
 
 # --- what the protocol says ------------------------------------------------------------------------------------------
@@ -648,6 +663,7 @@ _ORDINARY: Final = frozenset(map(str, range(1, 2000))) - _GROUPS.keys() - _DATA_
 _START: Final = re.compile(
     r"8=(FIXT?\.\d{1,2}\.\d{1,2})(?:(\^A|<SOH>|\\u0001|\\x01|[^0-9A-Za-z=]{1,4}?)(?:9=(\d{1,9})\2)?(?=\d{1,7}=))?"
 )
+_VERSION: Final = re.compile(r"FIXT?\.\d{1,2}\.\d{1,2}")
 _TAG: Final = re.compile(r"[1-9]\d{0,9}")
 _FIELD: Final = re.compile(r"([1-9]\d{0,9})=")
 _CHECKSUM_FIELD: Final = re.compile(rb"10=\d{1,3}(?!\d)")
@@ -682,9 +698,9 @@ def parse(path: str, settings: dict[str, str]) -> Generator[Batch, None, list[St
     """Yield the batches of all outputs in file order and return the statements of messages and of lines.
 
     found = rows of the three message tables + unreadable, in messages; and each line holds a message, or is skipped
-    with a reason, or is unreadable. Ranges are bytes of the log as it was before gzip. Memory holds one line of at most
-    LINE_BYTES_MAX and one batch of each output. Raises PermanentError if a setting is unknown, OSError if the file
-    cannot be read.
+    with a reason, or is unreadable. Ranges are bytes of the log as it was before gzip. Memory holds lines of
+    BLOCK_BYTES, or one line of at most LINE_BYTES_MAX, and one batch of each output. Raises PermanentError if a setting
+    is unknown, OSError if the file cannot be read.
     """
     options = _Options.read(settings)
     with Path(path).open("rb") as stream:
@@ -739,6 +755,27 @@ class _Line(NamedTuple):
     piece: int  # 0 of a whole line; else which piece of a longer one, from 1
 
 
+class _Block:
+    """Lines that follow each other, or one piece of a line that is too long. The first `taken` are done with."""
+
+    def __init__(self, number: int, offset: int, data: bytes, piece: int = 0) -> None:
+        self.number = number  # of its first line
+        self.offset = offset
+        self.data = data  # each line with its newline, a piece without one
+        self.piece = piece
+        self.lines = [data] if piece else data.split(b"\n")[:-1]
+        self.taken = 0
+
+    @cached_property
+    def _begins(self) -> list[int]:
+        return list(accumulate((len(line) + 1 for line in self.lines), initial=0))
+
+    def take(self, at: int) -> _Line:
+        """Return a line of the block; it and all before it are done with."""
+        self.taken = at + 1
+        return _Line(self.number + at, self.offset + self._begins[at], self.lines[at], self.piece)
+
+
 class _Lines:
     """The lines of a log, unpacked where it is gzip. `fault` says why it ended early; `position` where it did."""
 
@@ -746,68 +783,96 @@ class _Lines:
         packed = stream.read(2) == b"\x1f\x8b"
         stream.seek(0)
         self._stream: Any = gzip.GzipFile(fileobj=stream) if packed else stream
-        self._ahead: deque[RawLine] = deque()
         self._source = self._read()
+        self._held: deque[_Block] = deque()  # the block that is being read, and those looked into ahead of their turn
         self.position = 0
         self.count = 0
         self.fault = ""
 
-    def __iter__(self) -> Iterator[RawLine]:
-        """Yield lines in order, as tuples: those that are plain never become a _Line."""
-        for line in self._source:
-            yield line
-            while self._ahead:  # what was put back while that line was read
-                yield self._ahead.popleft()
+    def __iter__(self) -> Iterator[_Block]:
+        """Yield the blocks in order. Of one that was looked into before, some lines may be done with."""
+        while self._held or self._load():
+            yield self._held[0]
+            self._held.popleft()
 
-    def following(self) -> "_Line | None":
-        """Take the next line out of its turn."""
-        line = self._ahead.popleft() if self._ahead else next(self._source, None)
-        return None if line is None else _Line(*line)
+    def following(self) -> _Line | None:
+        """Take the line behind those that are done with, out of its turn."""
+        for block in self._held:
+            if block.taken < len(block.lines):
+                return block.take(block.taken)
+        return self._held[-1].take(0) if self._load() else None
 
-    def put_back(self, lines: Iterable["_Line"]) -> None:
-        self._ahead.extendleft(reversed(list(lines)))
+    def put_back(self, count: int) -> None:
+        """Give back the last lines that `following` gave."""
+        for block in reversed(self._held):
+            given = min(count, block.taken)
+            block.taken -= given
+            count -= given
 
-    def _blocks(self) -> Iterator[bytes]:
+    def _load(self) -> bool:
+        block = next(self._source, None)
+        if block is not None:
+            self._held.append(block)
+        return block is not None
+
+    def _reads(self) -> Iterator[bytes]:
         while True:  # bounded by the size of the log
             try:
-                block: bytes = self._stream.read1(READ_BYTES)  # `read` would keep the last bytes of a cut log to itself
+                read: bytes = self._stream.read1(READ_BYTES)  # `read` would keep the last bytes of a cut log to itself
             except (EOFError, zlib.error, gzip.BadGzipFile) as error:
                 self.fault = " ".join(str(error).split())
                 return
-            if not block:
+            if not read:
                 return
-            yield block
+            yield read
 
-    def _read(self) -> Iterator[RawLine]:
-        waiting: list[bytes] = []
-        held = 0
-        piece = 0
-        for block in self._blocks():
-            first, *others = block.split(b"\n")
-            waiting.append(first)
-            held += len(first)
-            if others:
-                yield self._line(b"".join(waiting), piece + 1 if piece else 0, newline=True)
-                last = others.pop()
-                for data in others:
-                    offset = self.position
-                    self.position += len(data) + 1
-                    self.count += 1
-                    yield self.count, offset, data, 0
-                waiting, held, piece = [last], len(last), 0
-            elif held >= LINE_BYTES_MAX:
+    def _read(self) -> Iterator[_Block]:
+        lines: list[bytes] = []  # whole ones, up to BLOCK_BYTES
+        waiting: list[bytes] = []  # the beginning of the line behind them
+        gathered = held = piece = 0  # bytes of both; pieces of the last line that were given already
+        for read in self._reads():
+            rest = read
+            if piece and (end := read.find(b"\n") + 1):
+                yield self._piece(b"".join((*waiting, read[: end - 1])), piece + 1, newline=True)
+                waiting, held, piece, rest = [], 0, 0, read[end:]
+            if end := rest.rfind(b"\n") + 1:
+                lines += (*waiting, rest[:end])
+                gathered += held + end
+                waiting, held = [], 0
+            waiting.append(rest[end:])
+            held += len(rest) - end
+            if lines and (gathered >= BLOCK_BYTES or held >= LINE_BYTES_MAX):
+                yield self._whole(b"".join(lines))
+                lines, gathered = [], 0
+            if not end and held >= LINE_BYTES_MAX:
                 piece += 1
                 cut, kept = _cut(b"".join(waiting))
-                yield self._line(cut, piece, newline=False)
+                yield self._piece(cut, piece, newline=False)
                 waiting, held = [kept], len(kept)
-        if held or piece:
-            yield self._line(b"".join(waiting), piece + 1 if piece else 0, newline=False)
+        if piece:
+            yield self._piece(b"".join(waiting), piece + 1, newline=False)
+        elif rest := b"".join((*lines, *waiting)):
+            yield self._last(rest)
 
-    def _line(self, data: bytes, piece: int, newline: bool) -> RawLine:
+    def _last(self, data: bytes) -> _Block:
+        """Return the last lines; the very last may lack its newline."""
+        if data.endswith(b"\n"):
+            return self._whole(data)
+        block = self._whole(data + b"\n")
+        self.position -= 1
+        return block
+
+    def _whole(self, data: bytes) -> _Block:
+        block = _Block(self.count + 1, self.position, data)
+        self.count += len(block.lines)
+        self.position += len(data)
+        return block
+
+    def _piece(self, data: bytes, piece: int, newline: bool) -> _Block:
         self.count += piece < 2
         offset = self.position
         self.position += len(data) + newline
-        return self.count, offset, data, piece
+        return _Block(self.count, offset, data, piece)
 
 
 def _cut(data: bytes) -> tuple[bytes, bytes]:
@@ -1059,7 +1124,7 @@ def _short(text: str) -> str:
 class _Layout:
     """Where everything stands in messages with the same tags in the same order, of one type, with the same counts."""
 
-    __slots__ = ("groups", "notes", "output", "row", "sum_at", "typed")
+    __slots__ = ("groups", "notes", "output", "places", "row", "sum_at", "typed")
 
     def __init__(self, tags: tuple[str, ...], told: Mapping[int, str], kind: str) -> None:
         notes: list[str] = []
@@ -1067,7 +1132,8 @@ class _Layout:
         self.notes = tuple(notes)
         self.output = _TABLE_OF.get(kind, _OTHER)
         nothing = len(tags)  # the place behind the values, which holds None; behind it stands what was found out
-        fields = (body.get(tag, nothing) for tag in _COLUMN_TAGS[self.output])
+        self.places = tuple(map(body.get, _COLUMN_TAGS[self.output]))  # of the fields of each column, None without
+        fields = (nothing if place is None else place for place in self.places)
         self.row = itemgetter(*fields, *range(nothing + 1, nothing + 1 + FOUND_COLUMNS))
         self.sum_at = body.get("10", nothing)
         self.typed = tuple(position for tag, position in body.items() if tag in _TYPED_TAGS)
@@ -1102,7 +1168,7 @@ class _Shapes:
                 self.known[tags] = shape
         return shape
 
-    def layout(self, shape: _Shape, kind: str, values: Sequence[str]) -> _Layout:
+    def layout(self, shape: _Shape, kind: str, values: Sequence[str] | Mapping[int, str]) -> _Layout:
         counters = shape.counters
         key: Any = (kind, *[values[position] for position in counters]) if counters else kind
         layout = shape.layouts.get(key)
@@ -1189,7 +1255,10 @@ def _body_length(span: _Span, delimiter: _Delimiter, fields: int, notes: list[st
     return False
 
 
-def _joined(notes: list[str]) -> str:
+def _joined(notes: Sequence[str]) -> str | None:
+    """Return notes as they stand in a row: each once, so many, and none where there is nothing to say."""
+    if not notes:
+        return None
     different = list(dict.fromkeys(notes))
     more = len(different) - NOTES_MAX
     return "; ".join(different if more <= 0 else [*different[:NOTES_MAX], f"more_notes:{more}"])
@@ -1250,6 +1319,429 @@ def _shown(text: str) -> str:
         return text
 
 
+# --- whole blocks ----------------------------------------------------------------------------------------------------
+#
+# Most lines of most logs are plain: text without an equals sign, then one message that is whole, right and ASCII, then
+# the end of the line. They are read together, each step for all lines of a block. Whatever is not plain in every way is
+# left to `_Log._line`, which reads anything; of a plain line it would make the same rows.
+
+
+def _bytes_of(data: bytes) -> Column:
+    return _pa.Array.from_buffers(pa.uint8(), len(data), [None, pa.py_buffer(data)])
+
+
+def _strings(offsets: Column, data: bytes | pa.Buffer) -> Column:
+    """Return pieces of text that follow each other, by where the first begins and where each ends."""
+    return _pa.Array.from_buffers(pa.string(), len(offsets) - 1, [None, offsets.buffers()[1], pa.py_buffer(data)])
+
+
+def _count_up(count: int) -> Column:
+    return _pa.arange(0, count).cast(_INT32)
+
+
+def _whole_number(number: int, type_: pa.DataType = _INT32) -> Any:
+    """Return a number for Arrow to reckon with. It would guess the type of a plain one, which takes 0.1 ms."""
+    return pa.scalar(number, type_)
+
+
+def _plus(places: Column, number: int) -> Column:
+    return _pc.add(places, _whole_number(number))
+
+
+def _with_zero(ends: Column) -> Column:
+    return _pa.concat_arrays([_ZERO, ends])
+
+
+def _all(masks: Sequence[Column]) -> Column:
+    return reduce(_pc.and_, masks)
+
+
+def _looked_up(values: Iterable[Any], type_: pa.DataType, codes: Column) -> Column:
+    return _pa.array(values, type_).take(codes)
+
+
+def _by_value(column: Column, told: Callable[[Any], Any], type_: pa.DataType) -> Column:
+    """Return what is told of each value, asking once for each different one."""
+    encoded = column.dictionary_encode()
+    return _looked_up(map(told, encoded.dictionary.to_pylist()), type_, encoded.indices)
+
+
+def _together(columns: Sequence[Column]) -> tuple[Column, list[int]]:
+    """Number the different rows of some columns; return the number of each row, and where each number is first met."""
+    codes = columns[0].dictionary_encode(null_encoding="encode").indices
+    for column in columns[1:]:
+        encoded = column.dictionary_encode(null_encoding="encode")
+        room = _whole_number(len(encoded.dictionary), pa.int64())
+        both = _pc.add(_pc.multiply(codes.cast(pa.int64()), room), encoded.indices.cast(pa.int64()))
+        codes = both.dictionary_encode().indices  # or they would grow with each column
+    different = _pc.max(codes).as_py() + 1 if len(codes) else 0
+    return codes, _pc.index_in(_count_up(different), value_set=codes).to_pylist()
+
+
+def _cuts(data: bytes | pa.Buffer, *bounds: Column) -> list[Column]:
+    """Return the texts between the first and the second bounds, between the second and the third, and so on.
+
+    The bounds of a row are in order, and not before those of the row before.
+    """
+    rows, width = len(bounds[0]), len(bounds)
+    offsets = array("i", bytes(4 * rows * width))
+    for at, column in enumerate(bounds):
+        begin = 4 * column.offset
+        offsets[at::width] = array("i", memoryview(column.buffers()[1])[begin : begin + 4 * rows].tobytes())
+    texts = _strings(_pa.Array.from_buffers(_INT32, len(offsets), [None, pa.py_buffer(offsets)]), data)
+    return [texts.take(_pa.arange(at, rows * width - width + 1 + at, width)) for at in range(width - 1)]
+
+
+@lru_cache(maxsize=64)
+def _marks(separators: bytes) -> bytes:
+    return bytes(byte in separators for byte in range(256))
+
+
+class _Texts:
+    """What stands between the separators of a block: equals signs, delimiters and ends of lines."""
+
+    def __init__(self, data: bytes, delimiter: str) -> None:
+        separators = b"=\n" + delimiter.encode("latin-1")
+        marked = _pc.equal(_bytes_of(data.translate(_marks(separators))), _whole_number(1, pa.uint8()))
+        self.data = data
+        self.bytes = _bytes_of(data)
+        self.ends = _pc.indices_nonzero(marked).cast(_INT32)
+        self.kinds = self.bytes.take(self.ends)  # the separators alone
+        offsets = _with_zero(_pc.subtract(self.ends, _count_up(len(self.ends))))
+        self._texts = _strings(offsets, data.translate(None, separators))
+
+    def take(self, places: Column) -> Column:
+        """Return the texts that end at these separators, by their numbers; none where there is none."""
+        return self._texts.take(places)
+
+    def kind(self, sign: str) -> Column:
+        """Return for each separator whether it is this one."""
+        return _pc.equal(self.kinds, _whole_number(ord(sign), pa.uint8()))
+
+    def tags(self) -> Column:
+        """Return what ends with an equals sign, with it."""
+        return _strings(_with_zero(_plus(self.ends, 1)), self.data).filter(self.kind("="))
+
+
+class _Known(NamedTuple):
+    """What messages of a block have in common."""
+
+    shape: _Shape
+    kind: str
+    layout: _Layout
+
+
+class _Scan:
+    """The plain lines of a block. `others` are the indexes of those that are not.
+
+    `rows` has a row for each plain line: its index; where it, its message and its end are; its separators by their
+    numbers, the equals sign of BeginString and the end of the line; and which of the layouts that were met it has.
+    """
+
+    def __init__(self, block: _Block, delimiter: _Delimiter, shapes: _Shapes, options: _Options) -> None:
+        self._block = block
+        self._delimiter = delimiter
+        self._shapes = shapes
+        self._options = options
+        self._texts = _Texts(block.data, delimiter.text)
+        self._met: list[_Shape | None] = []
+        self._known: list[_Known] = []
+        self.rows: Rows = self._lines()
+        for step in (self._formed, self._framed, self._shaped, self._laid_out, self._tried, self._hashed):
+            if self.rows.num_rows:
+                self.rows = step(self.rows)
+
+    @property
+    def others(self) -> list[int]:
+        plain = set(self.rows["line"].to_pylist())
+        return [line for line in range(len(self._block.lines)) if line not in plain]
+
+    # Which lines are plain: each step leaves out those that are not.
+
+    def _lines(self) -> Rows:
+        texts = self._texts
+        last = _pc.indices_nonzero(texts.kind("\n")).cast(_INT32)
+        stop = texts.ends.take(last)
+        count = len(last)
+        return _pa.RecordBatch.from_pydict(
+            {
+                "line": _count_up(count),
+                "begin": _with_zero(_plus(stop, 1)).slice(0, count),
+                "stop": stop,
+                "first": _with_zero(_plus(last, 1)).slice(0, count),
+                "last": last,
+            }
+        )
+
+    def _formed(self, rows: Rows) -> Rows:
+        """Keep lines whose separators are those of one message, behind delimiters that may stand in a prefix."""
+        between = re.escape(self._delimiter.text.encode("latin-1"))
+        form = re.compile(rb"((?:%b)*)(?:=%b){4,}\n" % (between, between))
+        bounds = _with_zero(_plus(rows["last"], 1))
+        kinds = _strings(bounds, self._texts.kinds.buffers()[1]).cast(pa.binary())
+        leading = _by_value(kinds, lambda signs: len(found[1]) if (found := form.fullmatch(signs)) else None, _INT32)
+        rows = rows.set_column(rows.schema.get_field_index("first"), "first", _pc.add(rows["first"], leading))
+        data, empty = self._block.data, self._delimiter.empty.encode("latin-1")
+        if not data.isascii() or empty in data:
+            usual = [line.isascii() and empty not in line for line in self._block.lines]
+            rows = rows.filter(pa.array(usual, pa.bool_()))
+        return rows.filter(_pc.is_valid(rows["first"]))
+
+    def _framed(self, rows: Rows) -> Rows:
+        """Keep lines with a BeginString behind a prefix that is not too long, and nothing behind the message."""
+        texts = self._texts
+        message = _plus(texts.ends.take(rows["first"]), -1)
+        version = texts.take(_plus(rows["first"], 1))
+        fine = (
+            _pc.equal(texts.bytes.take(_pc.max_element_wise(message, _ZERO[0])), _whole_number(ord("8"), pa.uint8())),
+            _pc.less_equal(_pc.subtract(message, rows["begin"]), _whole_number(TEXT_AROUND_BYTES_MAX)),
+            _pc.less_equal(_pc.subtract(rows["stop"], rows["begin"]), _whole_number(MESSAGE_BYTES_MAX)),
+            _pc.is_in(texts.take(rows["last"]), value_set=_ENDS_OF_LINE),
+            _by_value(version, lambda text: _VERSION.fullmatch(text) is not None, pa.bool_()),
+        )
+        return rows.append_column("message", message).filter(_all(fine))
+
+    def _shaped(self, rows: Rows) -> Rows:
+        """Keep lines with tags by which a message can be taken apart, whatever its values are."""
+        tags = self._texts.tags()
+        _, offsets, data = tags.buffers()
+        bounds = _pa.Array.from_buffers(_INT32, len(tags) + 1, [None, offsets])
+        count = _pc.cumulative_sum(self._texts.kind("=").cast(_INT32))  # of the tags up to a separator
+        (told,) = _cuts(data, bounds.take(count.take(rows["first"])), bounds.take(count.take(rows["last"])))
+        encoded = told.dictionary_encode()
+        self._met = [self._shape(text) for text in encoded.dictionary.to_pylist()]
+        fine = _looked_up([shape is not None for shape in self._met], pa.bool_(), encoded.indices)
+        return rows.append_column("shape", encoded.indices).filter(fine)
+
+    def _shape(self, told: str) -> _Shape | None:
+        """Return the shape of a message by its tags behind the first; None if the message is to be read on its own."""
+        tags = ("8", *told[:-1].split("="))
+        shape = self._shapes.shape(tags)
+        framed = tags[1] == "9" and tags[-1] == "10" and len(tags[2]) <= 7  # as `_START` has it
+        return shape if shape.plain and framed and len(shape.counters) <= SCANNED_COUNTERS_MAX else None
+
+    def _laid_out(self, rows: Rows) -> Rows:
+        """Keep lines whose last field is the CheckSum of the message itself."""
+        deciding = [(shape.kind_at, *shape.counters) if shape else () for shape in self._met]
+        values = [self._fields(rows, places, rows["shape"]) for places in zip_longest(*deciding)]
+        codes, met = _together([rows["shape"], *values])
+        for row in met:
+            kind, *told = (column[row].as_py() for column in values)
+            self._know(self._met[rows["shape"][row].as_py()], kind, told)
+        fine = [known.layout.sum_at == len(known.shape.tags) - 1 for known in self._known]
+        return rows.append_column("known", codes).filter(_looked_up(fine, pa.bool_(), codes))
+
+    def _know(self, shape: _Shape | None, kind: str, told: list[str]) -> None:
+        assert shape is not None
+        layout = self._shapes.layout(shape, kind, dict(zip(shape.counters, told, strict=False)))
+        self._known.append(_Known(shape, kind, layout))
+
+    def _tried(self, rows: Rows) -> Rows:
+        """Keep lines whose BodyLength and CheckSum are right."""
+        texts = self._texts
+        trailer = texts.ends.take(_plus(rows["last"], -3))  # the delimiter before CheckSum
+        counted = _pc.subtract(trailer, texts.ends.take(_plus(rows["first"], 3)))
+        sums = _pc.cumulative_sum(texts.bytes)  # of 8 bits, as CheckSum is
+        printed = _pc.subtract(sums.take(trailer), sums.take(rows["message"])).cast(_INT32)
+        fields = _plus(_pc.divide(_pc.subtract(rows["last"], rows["first"]), _whole_number(2)), -1)  # before CheckSum
+        excess = _pc.multiply(fields, _whole_number(self._delimiter.excess))
+        sent = _pc.bit_wise_and(_plus(_pc.subtract(printed, excess), ord("8")), _whole_number(0xFF))
+        fine = (
+            _pc.equal(counted.cast(pa.string()), texts.take(_plus(rows["first"], 3))),
+            _pc.equal(_looked_up(_THREE_DIGITS, pa.string(), sent), texts.take(_plus(rows["last"], -1))),
+        )
+        return rows.filter(_all(fine))
+
+    def _hashed(self, rows: Rows) -> Rows:
+        lines: Iterable[bytes] = map(self._block.lines.__getitem__, rows["line"].to_pylist())
+        if b"\r" in self._block.data:
+            lines = (line.removesuffix(b"\r") for line in lines)
+        digits = b"".join([hashlib.sha256(line).digest() for line in lines]).hex().encode()
+        return rows.append_column("hash", _strings(_pa.arange(0, len(digits) + 1, 64).cast(_INT32), digits))
+
+    # What stands in them.
+
+    def batches(self, stretches: Sequence[tuple[int, int]]) -> dict[str, pa.RecordBatch]:
+        """Return the rows of the plain lines in some stretches of lines, by output, those that there are."""
+        if not self.rows.num_rows:
+            return {}
+        rows = self._within(stretches)
+        made = {output: self._of_messages(output, rows) for output in _MESSAGE_TABLES}
+        groups = [each.layout.groups for each in self._known]
+        made["fix_groups"] = self._of_fields("fix_groups", rows, groups, value_at=4)
+        tags = [self._wanted(each) for each in self._known]
+        made["fix_tags"] = self._of_fields("fix_tags", rows, tags, value_at=1)
+        return {output: batch for output, batch in made.items() if batch is not None}
+
+    def _within(self, stretches: Sequence[tuple[int, int]]) -> Rows:
+        if stretches == [(0, len(self._block.lines))]:
+            return self.rows
+        lines = self.rows["line"].to_pylist()
+        chosen = (range(bisect_left(lines, begin), bisect_left(lines, stop)) for begin, stop in stretches)
+        return self.rows.take(_pa.array(chain.from_iterable(chosen), _INT32))
+
+    def _chosen(self, rows: Rows, wanted: Iterable[Any]) -> Rows:
+        """Return the rows with layouts that are wanted, of all that were met."""
+        return rows.filter(_looked_up(map(bool, wanted), pa.bool_(), rows["known"]))
+
+    def _fields(self, rows: Rows, places: Iterable[int | None], codes: Column) -> Column:
+        """Return values of fields, by their place in messages of each code."""
+        steps = [None if place is None else 2 * place + 1 for place in places]
+        if steps.count(None) == len(steps):
+            return _pa.nulls(rows.num_rows, pa.string())
+        return self._texts.take(_pc.add(rows["first"], _looked_up(steps, _INT32, codes)))
+
+    def _places(self, rows: Rows) -> list[Column]:
+        """Return line_number, message_index, byte_offset and raw_line_hash."""
+        numbers = _pc.add(rows["line"].cast(pa.int64()), _whole_number(self._block.number, pa.int64()))
+        offsets = _pc.add(rows["message"].cast(pa.int64()), _whole_number(self._block.offset, pa.int64()))
+        return [numbers, _pa.repeat(_whole_number(0, pa.int64()), rows.num_rows), offsets, rows["hash"]]
+
+    def _of_messages(self, output: str, rows: Rows) -> pa.RecordBatch | None:
+        names = _COLUMN_NAMES[output]
+        layouts = [each.layout if each.layout.output == output else None for each in self._known]
+        rows = self._chosen(rows, layouts)
+        if not rows.num_rows:
+            return None
+        nowhere = (None,) * len(names)
+        places = zip(*(layout.places if layout else nowhere for layout in layouts), strict=True)
+        columns = {name: self._fields(rows, each, rows["known"]) for name, each in zip(names, places, strict=True)}
+        for name in _TIMES & columns.keys():
+            columns[name] = _utc_times(columns[name])
+        events = [_lifecycle_events(columns)] if output == "fix_order_lifecycle" else []
+        return _record_batch(output, [*events, *columns.values(), *self._found(rows)])
+
+    def _found(self, rows: Rows) -> list[Column]:
+        """Return what is said of messages beside their fields, as many as FOUND_COLUMNS."""
+        stops = _plus(self._texts.ends.take(_plus(rows["last"], -1)), 1)
+        prefixes, messages = _cuts(self._block.data, rows["begin"], rows["message"], stops)
+        right = _pa.repeat(pa.scalar(True, pa.bool_()), rows.num_rows)
+        suffixes = _pa.nulls(rows.num_rows, pa.string())
+        delimiters = _pa.repeat(pa.scalar(self._delimiter.name, pa.string()), rows.num_rows)
+        around = self._around(prefixes, rows["known"])
+        return [right, right, *around, suffixes, delimiters, messages, *self._places(rows)]
+
+    def _around(self, prefixes: Column, codes: Column) -> list[Column]:
+        """Return the notes on messages, the text before them, and its time as text and as an instant."""
+        said = _looked_up([_joined(each.layout.notes) for each in self._known], pa.string(), codes)
+        some = _pc.greater(_pc.binary_length(prefixes), _whole_number(0))
+        rows = _pc.indices_nonzero(some).to_pylist()
+        if not rows:
+            return [said, *(_pa.nulls(len(codes), type_) for type_ in (pa.string(), pa.string(), _TIMESTAMP))]
+        texts = prefixes.filter(some)
+        clocks, instants, noted = self._times(texts.to_pylist())
+        if noted:
+            words = said.to_pylist()
+            for at, notes in noted.items():
+                words[rows[at]] = _joined([*self._known[codes[rows[at]].as_py()].layout.notes, *notes])
+            said = pa.array(words, pa.string())
+        place = _pc.if_else(some, _plus(_pc.cumulative_sum(some.cast(_INT32)), -1), pa.scalar(None, _INT32))
+        return [said, *(found.take(place) for found in (texts, clocks, instants))]
+
+    def _times(self, prefixes: list[str]) -> tuple[Column, Column, dict[int, list[str]]]:
+        """Return the times in prefixes as text and as instants, and the notes on some of them."""
+        zone = self._options.prefix_zone
+        if zone is None:  # as `_prefix_time` has it, in half the time
+            clocks = [found[0] if (found := _PREFIX_TIME.search(prefix)) else None for prefix in prefixes]
+            return _pa.array(clocks, pa.string()), _pa.nulls(len(prefixes), _TIMESTAMP), {}
+        notes: list[list[str]] = [[] for _ in prefixes]
+        times = [_prefix_time(prefix, zone, said) for prefix, said in zip(prefixes, notes, strict=True)]
+        texts, instants = zip(*times, strict=True)
+        noted = {at: said for at, said in enumerate(notes) if said}
+        return _pa.array(texts, pa.string()), _pa.array(instants, _TIMESTAMP), noted
+
+    def _wanted(self, known: _Known) -> list[GroupRow]:
+        """Return the rows of fix_tags of a message."""
+        wanted = self._options.tags
+        tags = enumerate(known.shape.tags) if wanted != _NO_TAGS else ()
+        return [(place, (tag, place + 1)) for place, tag in tags if wanted is None or tag in wanted]
+
+    def _of_fields(
+        self, output: str, rows: Rows, lists: Sequence[Sequence[GroupRow]], *, value_at: int
+    ) -> pa.RecordBatch | None:
+        """Return a row for each field that is listed for its message. The value stands among what is said of it."""
+        rows = self._chosen(rows, lists)
+        if not rows.num_rows:
+            return None
+        message, field = _spread(rows["known"], lists)
+        columns = [each.take(message) for each in self._places(rows)]
+        columns.append(_looked_up([each.kind for each in self._known], pa.string(), rows["known"].take(message)))
+        places, told = zip(*chain.from_iterable(lists), strict=True)
+        types = [each.type for each in _SCHEMAS[output]][len(columns) :]
+        del types[value_at]
+        said = [_looked_up(each, type_, field) for each, type_ in zip(zip(*told, strict=True), types, strict=True)]
+        said.insert(value_at, self._fields(rows.select(["first"]).take(message), places, field))
+        return _record_batch(output, [*columns, *said])
+
+
+def _spread(codes: Column, lists: Sequence[Sequence[Any]]) -> tuple[Column, Column]:
+    """Give each row the list of its code; return for each item of these its row and its number among all items."""
+    bounds = _pa.array(accumulate(map(len, lists), initial=0), _INT32)
+    spread = _pa.ListArray.from_arrays(bounds, _count_up(bounds[-1].as_py())).take(codes)
+    return _pc.list_parent_indices(spread), spread.flatten()
+
+
+def _utc_times(texts: Column) -> Column:
+    """Return times of the protocol as `_utc` does, at once if all are of the usual form."""
+    digits = _pc.is_in(_pc.utf8_slice_codeunits(texts, -1), value_set=_DIGITS)
+    usual = _pc.and_(digits, _pc.less_equal(_pc.binary_length(texts), _whole_number(24)))
+    if _pc.all(_pc.or_(_pc.is_null(texts), usual)).as_py():
+        return _pc.binary_join_element_wise(texts, pa.scalar("Z", pa.string()), pa.scalar("", pa.string()))
+    return _by_value(texts, _utc, pa.string())
+
+
+def _lifecycle_events(columns: Mapping[str, Column]) -> Column:
+    """Return the word for each order message, asking once for all that look the same to `lifecycle_event`."""
+    *states, leaves = (columns[name] for name in _EVENT_COLUMNS)
+    execution, status = states[2:]
+    matters = _pc.and_(
+        _pc.equal(execution, pa.scalar("F", pa.string())), _pc.invert(_pc.is_in(status, value_set=_PART_OR_WHOLE))
+    )
+    told = [*states, _pc.if_else(matters, leaves, pa.scalar(None, pa.string()))]
+    codes, met = _together(told)
+    words = [lifecycle_event(*(column[row].as_py() for column in told)) for row in met]
+    return _looked_up(words, pa.string(), codes)
+
+
+def _scan(block: _Block, shapes: _Shapes, options: _Options) -> _Scan | None:
+    """Look at a block as a whole; None if that is not worth while or no one character separates its fields."""
+    if block.piece or len(block.data) < SCANNED_BYTES_MIN:
+        return None
+    delimiter = _usual_delimiter(block.data)
+    return None if delimiter is None else _Scan(block, delimiter, shapes, options)
+
+
+def _usual_delimiter(data: bytes) -> _Delimiter | None:
+    """Return what separates the fields of the first message with a BodyLength where one character does."""
+    at = -1
+    for _ in range(DELIMITER_TRIES_MAX):
+        at = data.find(b"8=FIX", at + 1)
+        found = _START.match(data[at : at + 64].decode("latin-1")) if at >= 0 else None
+        if found is not None and found[3] and len(found[2]) == 1 and found[2].isascii() and found[2] not in "\r\n":
+            return _delimiter(found[2])
+    return None
+
+
+class _Stretches:
+    """The lines of a block whose plain rows wait: all from `begin` up to `stop`, and in stretches before."""
+
+    def __init__(self, begin: int) -> None:
+        self.stop = begin
+        self._begin = begin
+        self._before: list[tuple[int, int]] = []
+
+    def skip(self, stop: int) -> None:
+        """Leave out the lines up to `stop`: a message that began before goes on there."""
+        self._before.append((self._begin, self.stop))
+        self._begin = self.stop = stop
+
+    def take(self) -> list[tuple[int, int]]:
+        """Return the stretches; none of their lines waits any more."""
+        taken = [*self._before, (self._begin, self.stop)]
+        self._before, self._begin = [], self.stop
+        return [(begin, stop) for begin, stop in taken if begin < stop]
+
+
 # --- one log being read ----------------------------------------------------------------------------------------------
 
 
@@ -1262,6 +1754,8 @@ class _Log:
         self._rows: dict[str, list[tuple[Any, ...]]] = {output: [] for output in outputs}
         self._ready: list[Batch] = []
         self._shapes = _Shapes()
+        self._scan: _Scan | None = None  # of the block that is being read
+        self._stretches = _Stretches(0)
         self._text = 0  # characters of messages that wait
         self._waiting = 0  # rows of messages that wait
         self.messages = 0
@@ -1279,18 +1773,34 @@ class _Log:
 
     def batches(self) -> Iterator[Batch]:
         """Read all lines; yield batches as they fill, then what is left."""
-        for line in self._lines:
-            if line[3] or not self._plain_line(line):
-                self._line(_Line(*line))
-            if self._waiting >= BATCH_ROWS or self._text >= BATCH_TEXT_MAX:
-                self._take()
-            if self._ready:
-                yield from self._ready
-                self._ready = []
+        for block in self._lines:
+            yield from self._block(block)
         if self._lines.fault:
             self._note_fault()
+            self._take()
+        yield from self._given()
+
+    def _block(self, block: _Block) -> Iterator[Batch]:
+        """Read the lines of a block that an earlier message did not take: the plain ones together, the others each."""
+        self._scan = _scan(block, self._shapes, self._options)
+        self._stretches = _Stretches(block.taken)
+        for at in range(len(block.lines)) if self._scan is None else self._scan.others:
+            if at < block.taken:
+                continue
+            self._stretches.stop = at
+            self._line(block.take(at))
+            if block.taken > at + 1:
+                self._stretches.skip(block.taken)
+            if self._waiting >= BATCH_ROWS or self._text >= BATCH_TEXT_MAX:
+                self._take()
+            yield from self._given()
+        block.taken = self._stretches.stop = len(block.lines)
         self._take()
-        yield from self._ready
+        yield from self._given()
+
+    def _given(self) -> Iterator[Batch]:
+        ready, self._ready = self._ready, []
+        return iter(ready)
 
     def statements(self) -> list[Statement]:
         """Return the account of the messages, then that of the lines."""
@@ -1337,58 +1847,6 @@ class _Log:
             self._foreign(line)
         else:
             self._messages(line, text, start)
-
-    def _plain_line(self, raw: RawLine) -> bool:
-        """Take in a line that ends with one whole and right message, or leave it: then return False.
-
-        Most lines are so. It does what `_messages` does without what they do not need, for two thirds of the time.
-        """
-        number, offset, data, _ = raw
-        if data.endswith(b"\r"):
-            data = data[:-1]
-        text = data.decode("latin-1")
-        start = _START.search(text)
-        if start is None:
-            return False
-        between, told = start.group(2, 3)
-        if told is None or len(between) != 1:
-            return False
-        begin, stop = start.span()
-        stop += int(told)
-        size = len(text)
-        if stop + 7 != size or text[stop - 1 : stop + 3] != between + "10=" or text[-1] != between:
-            return False
-        if begin > TEXT_AROUND_BYTES_MAX or size > MESSAGE_BYTES_MAX:
-            return False
-        message = text[begin:]
-        parts = message.replace(between, "=").split("=")
-        tags = tuple(parts[:-1:2])
-        shape = self._shapes.known.get(tags) or self._shapes.shape(tags)
-        delimiter = _delimiter(between)
-        if (
-            not shape.plain
-            or data[begin:].translate(None, delimiter.others) != delimiter.shape * len(tags)
-            or not message.isascii()
-            or delimiter.empty in message
-        ):
-            return False
-        values: list[Any] = parts[1::2]
-        kind = values[shape.kind_at]
-        layout = self._shapes.layout(shape, kind, values) if shape.counters else shape.layouts.get(kind)
-        if layout is None:
-            layout = self._shapes.layout(shape, kind, values)
-        summed = (_sum(data[begin:stop]) - (len(tags) - 1) * delimiter.excess) & 0xFF
-        if layout.notes or values[layout.sum_at] != _THREE_DIGITS[summed]:
-            return False
-        notes: list[str] = []
-        found = (*self._prefix(text[:begin], notes), None) if begin else _NOTHING_FOUND
-        place = (number, 0, offset + begin, hashlib.sha256(data).hexdigest())
-        said = notes[0] if notes else None
-        values += (None, True, True, said, *found, delimiter.name, message, *place)
-        self._rows[layout.output].append(layout.row(values))
-        self._count(place, kind, layout, shape, values, size)
-        self.accepted_lines += 1
-        return True
 
     def _foreign(self, line: _Line) -> None:
         data = line.data.removesuffix(b"\r")
@@ -1451,7 +1909,7 @@ class _Log:
             self.accepted_lines += len(taken) - 1
             self._joined = True
             return line._replace(data=data)
-        self._lines.put_back(taken[1:])
+        self._lines.put_back(len(taken) - 1)
         self._joins_in_vain += held - len(line.data)
         return None
 
@@ -1516,8 +1974,7 @@ class _Log:
         number = self._number(line, message, begin, notes) if self._joined or line.piece else line.number
         found = self._around(line, begin, end, around, notes) if around != _NOTHING_AROUND else _NOTHING_FOUND
         place = (number, self._index, line.offset + begin, self._digest)
-        said = _joined(notes) if notes else None
-        values += (*checks, said, *found, delimiter.name, message, *place)
+        values += (*checks, _joined(notes), *found, delimiter.name, message, *place)
         self._rows[layout.output].append(layout.row(values))
         self._count(place, kind, layout, shape, values, end - begin)
         return 1
@@ -1596,12 +2053,30 @@ class _Log:
     # Batches.
 
     def _take(self) -> None:
-        """Make a batch of each output that has rows."""
+        """Make a batch of each output that has rows, those of plain lines and the others in the order of the log."""
         rows, self._rows = self._rows, {output: [] for output in outputs}
         self._waiting = self._text = 0
+        plain = {} if self._scan is None else self._scan.batches(self._stretches.take())
         for output, waiting in rows.items():
+            made = [plain[output]] if output in plain else []
+            self._book(output, made)
             if waiting:
-                self._ready.append((output, _batch(output, _columns(output, waiting))))
+                made.append(_batch(output, _columns(output, waiting)))
+            if made:
+                self._ready.append((output, made[0] if len(made) == 1 else _in_order(made)))
+
+    def _book(self, output: str, plain: list[pa.RecordBatch]) -> None:
+        """Count the plain lines, each of which is a message."""
+        if output in _MESSAGE_TABLES:
+            count = sum(batch.num_rows for batch in plain)
+            self.messages += count
+            self.accepted_lines += count
+
+
+def _in_order(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    """Return all rows in the order of the log. The sort is stable: the fields of a message stay in theirs."""
+    rows: pa.RecordBatch = _pa.concat_batches(batches)
+    return rows.take(_pc.sort_indices(rows["byte_offset"]))
 
 
 def _columns(output: str, rows: list[tuple[Any, ...]]) -> list[Values]:
@@ -1627,11 +2102,16 @@ def _split_at(columns: list[Values], at: int) -> tuple[list[Values], list[Values
 
 
 def _batch(output: str, columns: list[Values]) -> pa.RecordBatch:
+    return _record_batch(
+        output, [_array(values, field.type) for field, values in zip(_SCHEMAS[output], columns, strict=True)]
+    )
+
+
+def _record_batch(output: str, columns: list[Column]) -> pa.RecordBatch:
     """Return the columns as a batch with the host's helper column: the line that a row came from."""
     schema = _SCHEMAS[output]
-    arrays = [_array(values, field.type) for field, values in zip(schema, columns, strict=True)]
-    lines = arrays[schema.get_field_index("line_number")]
-    return pa.RecordBatch.from_arrays([*arrays, lines], schema=schema.append(_ROW_ID))
+    lines = columns[schema.get_field_index("line_number")]
+    return pa.RecordBatch.from_arrays([*columns, lines], schema=schema.append(_ROW_ID))
 
 
 def _array(values: Values, type_: pa.DataType) -> Column:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
+import pytest
 
 ROOT: Final = Path(__file__).parents[3]
 FOLDER: Final = ROOT / "parsers" / "fix"
@@ -66,6 +67,15 @@ class Read:
         return [row for name, batch in self.batches if name == output for row in batch.to_pylist()]
 
     @property
+    def tables(self) -> dict[str, pa.Table]:
+        """Return all rows of each output that has some, in the order in which they were given."""
+        outputs = dict.fromkeys(name for name, _ in self.batches)
+        return {
+            output: pa.Table.from_batches([batch for name, batch in self.batches if name == output]).combine_chunks()
+            for output in outputs
+        }
+
+    @property
     def messages(self) -> list[dict[str, Any]]:
         """Return the rows of all messages, in the order of the log."""
         rows = [row for output in MESSAGES for row in self.rows(output)]
@@ -101,3 +111,12 @@ def read(data: bytes, folder: Path, **settings: str) -> Read:
     done = Read(path, **settings)
     done.check_balance()
     return done
+
+
+def read_both_ways(path: Path, **settings: str) -> tuple[Read, Read]:
+    """Read a log with its plain lines together, and again line by line."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parser, "SCANNED_BYTES_MIN", 0)
+        together = Read(path, **settings)
+        patch.setattr(parser, "_scan", lambda *_: None)
+        return together, Read(path, **settings)

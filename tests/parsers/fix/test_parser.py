@@ -36,7 +36,8 @@ def test_the_parser_needs_only_the_standard_library_and_pyarrow() -> None:
     tree = ast.parse((FOLDER / "parser.py").read_text())
     names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    own = {"gzip", "hashlib", "re", "zlib", "collections", "datetime", "functools", "operator", "pathlib", "typing"}
+    own = {"array", "bisect", "gzip", "hashlib", "re", "zlib", "collections", "datetime", "functools", "itertools"}
+    own |= {"operator", "pathlib", "typing"}
     assert {name.split(".")[0] for name in names} == own | {"zoneinfo", "pyarrow"}
     assert tomllib.loads((FOLDER / "casparian.toml").read_text())["packages"] == ["tzdata"]
 
@@ -566,10 +567,40 @@ def test_lines_that_announce_more_than_they_hold_are_read_in_time(tmp_path: Path
     assert time.process_time() - begin < 30
 
 
-def test_batches_are_bounded(tmp_path: Path) -> None:
-    done = read(sent(*(order(number) for number in range(5_000))), tmp_path)
+def test_batches_of_messages_read_one_by_one_are_bounded(tmp_path: Path) -> None:
+    done = read(sent(*(order(number) for number in range(5_000)), delimiter="^A"), tmp_path)
     assert len(done.messages) == 5_000
     assert max(batch.num_rows for _, batch in done.batches) <= parser.BATCH_ROWS
+
+
+def test_batches_of_plain_lines_are_bounded_by_the_bytes_of_a_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parser, "READ_BYTES", 10_000)
+    monkeypatch.setattr(parser, "BLOCK_BYTES", 100_000)
+    lines = [message(order(number)) + b"\n" for number in range(5_000)]
+    done = read(b"".join(lines), tmp_path)
+    assert len(done.messages) == 5_000
+    assert max(batch.num_rows for _, batch in done.batches) <= 110_000 / min(map(len, lines))
+
+
+def test_plain_lines_are_not_read_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[int] = []
+    one_by_one = parser._Log._line
+
+    def noted(log: Any, line: Any) -> None:
+        taken.append(line.number)
+        one_by_one(log, line)
+
+    monkeypatch.setattr(parser._Log, "_line", noted)
+    lines = [message(order(number), delimiter="|") + b"\r\n" for number in range(2_000)]
+    lines[7] = b"2026 | in | " + lines[7]
+    lines[8] = lines[8].replace(b"55=", b"55=M=")
+    lines[1_000] = b"nothing\n"
+    done = read(b"".join(lines), tmp_path)
+    assert taken == [9, 1_001]
+    assert [row["line_number"] for row in done.messages] == [*range(1, 1_001), *range(1_002, 2_001)]
+    assert done.messages[7]["prefix"] == "2026 | in | "
 
 
 def test_more_shapes_than_are_remembered_are_read_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

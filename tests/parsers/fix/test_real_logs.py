@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.parsers.fix.reading import REAL_DATA, Read
+from tests.parsers.fix.reading import REAL_DATA, Read, read_both_ways
 
 TRUTH: Final = REAL_DATA / "fix.truth.ndjson"
 # Where the truth speaks of something else: two lines whose SOH were lost are no messages there and unreadable ones
@@ -67,6 +67,15 @@ def test_every_public_log_gives_what_its_truth_says(truth: dict[str, Any]) -> No
             assert all(mine[name][key] >= count for key, count in truth[name].items())
             del mine[name], expected[name]
     assert mine == expected
+
+
+@pytest.mark.parametrize("truth", truths(), ids=lambda truth: truth["file"])
+def test_every_public_log_gives_the_same_with_its_plain_lines_read_together_or_one_by_one(
+    truth: dict[str, Any],
+) -> None:
+    together, alone = read_both_ways(REAL_DATA / truth["file"], tags="true", log_prefix_tz="Europe/Berlin")
+    assert together.tables == alone.tables
+    assert together.statements == alone.statements
 
 
 def test_the_times_of_the_public_logs_are_kept_as_they_were_sent() -> None:
