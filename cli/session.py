@@ -163,8 +163,10 @@ class RunSession:
         self._cause = 0
         self._refused: list[RefusedFile] = []
         self._passed_over = 0
+        self._is_idleness_told = False
         self._began = time.monotonic()
-        self._also: set[JobId] = set()  # jobs of earlier runs
+        self._jobs: set[JobId] = set()  # that it waits for
+        self._also: set[JobId] = set()  # those of them that are of earlier runs
         self._held: dict[JobId, str] = {}  # jobs that a paused parser holds back, with why
 
     def execute(self) -> RunReport:
@@ -425,6 +427,7 @@ class RunSession:
             self._watch.expect(others)
             jobs.extend(others)
         self._sentinel.hire()
+        self._jobs.update(jobs)
         self._watch.settle(self._sentinel.handler.inspect(lambda state: {job for job in jobs if state.jobs.get(job)}))
 
     # --- wait ---------------------------------------------------------------------------------------------------------
@@ -444,8 +447,16 @@ class RunSession:
                 return
             self._halt.heed()
             self._sentinel.hire()
+            self._tell_idleness()
             if self._sentinel.fleet.exhausted and not self._sentinel.handler.inspect(_executors):
                 raise ExhaustedFleetError(self._sentinel.fleet.exhausted)
+
+    def _tell_idleness(self) -> None:
+        """Say once that nobody works here, where the sentinel starts no executors itself."""
+        if not self._sentinel.workers and not self._is_idleness_told and not self._sentinel.handler.inspect(_executors):
+            self._is_idleness_told = True
+            step = self._sentinel.home.hint("casparian executor")
+            self._talk.note(f"no executor is here, and the sentinel starts none (--workers 0); next: {step}")
 
     def _tell_setbacks(self) -> None:
         def sink_of(job: JobId) -> str:
@@ -476,7 +487,7 @@ class RunSession:
 
     def _finish(self, started: RunStarted, plan: Plan, package: ParserPackage) -> RunReport:
         report = self._report(started, plan, package)
-        if self._sentinel.promoter.stuck:
+        if self._jobs & self._sentinel.promoter.stuck.keys():
             reason = "its outputs wait for a target that cannot be reached"
             self._close(started, reason)
         elif self._held:
