@@ -169,6 +169,7 @@ def _source(path: PathText) -> tuple[str, Any] | None:
 
 def _differences(place: Home, found: Found) -> dict[str, tuple[Any, Any]]:
     """Return the columns whose value now is another than the published one: (published, now)."""
+    from cli.guest_errors import not_started
     from eventlog.ids import OutputName
     from executors.again import AgainError, row_again
     from executors.declared_schema import resolve_outputs
@@ -188,7 +189,9 @@ def _differences(place: Home, found: Found) -> dict[str, tuple[Any, Any]]:
     try:
         package = resolve_outputs(package, settings)
         again = row_again(package, job.path, settings, output=OutputName(found.table), row=found.row)
-    except (AgainError, GuestStartError) as error:
+    except GuestStartError as error:
+        raise not_started(error, doing=f"make row {found.row} of {found.table} again") from error
+    except AgainError as error:
         raise CliError("not_again", f"make row {found.row} of {found.table} again: {error}", "") from error
     pairs = {name: (found.values.column(name)[0].as_py(), again.column(name)[0].as_py()) for name in again.schema.names}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}

@@ -29,6 +29,7 @@ def row_again(
     """
     orders = GuestOrders(
         parser_file=package.file,
+        parser_digests=package.digests,
         source=path_bytes(path),
         settings=settings,
         outputs=tuple(schema.output for schema in package.outputs),

@@ -37,13 +37,13 @@ from eventlog.schema import (
     schema_hash,
 )
 from executors.formats import format_fault
+from executors.guest.code import SOURCE_BYTES_MAX
 from executors.parser_literals import fail, literal_named, literals_named
 
 MANIFEST: Final = "casparian.toml"
 GUEST_PROTOCOL_VERSION: Final = "0.1"  # of the contract between a parser and its guest process
 SOURCE_FILES_MAX: Final = 1000
 DEV_HASH_CHARACTERS: Final = 8  # of the artifact hash, in the version of a run under development
-SOURCE_BYTES_MAX: Final = 4 * 1024 * 1024  # of one file
 OUTPUTS_MAX: Final = 256  # each job names them all, in one line of the log
 DECLARED_BYTES_MAX: Final = 512 * 1024  # of what a deployment says of a parser, as JSON: one line of the log
 HOST_PACKAGES: Final = ("pyarrow",)  # every parser's rows pass through it
@@ -61,11 +61,15 @@ class DeclaredPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class ParserPackage(Struct, frozen=True, kw_only=True):
-    """A parser as it would run here. `file` is the absolute path of its entrypoint."""
+    """A parser as it would run here. `file` is the absolute path of its entrypoint.
+
+    `digests` has the BLAKE3 of each Python file that can be loaded, by its path from the entrypoint's folder.
+    """
 
     name: ParserName
     version: str
     file: str
+    digests: dict[str, str]
     patterns: tuple[str, ...]
     outputs: tuple[OutputSchema, ...]
     settings: dict[str, str]  # declared settings with their defaults
@@ -179,7 +183,8 @@ def _load_folder(root: Path) -> ParserPackage:
     sources = dict(_sources(root))
     manifest = _manifest(root / MANIFEST, sources.get(MANIFEST))
     entrypoint = _entrypoint(root, manifest.entrypoint, sources)
-    return _package(manifest, root / MANIFEST, entrypoint, sources, source=sources[manifest.entrypoint])
+    loadable = _from(PurePosixPath(manifest.entrypoint).parent, sources)
+    return _package(manifest, root / MANIFEST, entrypoint, sources, loadable=loadable)
 
 
 def _load_file(file: Path) -> ParserPackage:
@@ -198,13 +203,13 @@ def _load_file(file: Path) -> ParserPackage:
         quarantine=header.quarantine,
     )
     _check_manifest(manifest, doing=f"read {file}")
-    return _package(manifest, file, file, {_own_name(header): source}, source=source)
+    return _package(manifest, file, file, {_own_name(header): source}, loadable={file.name: source})
 
 
 def _package(
-    manifest: _Manifest, told_in: Path, entrypoint: Path, sources: dict[str, bytes], *, source: bytes
+    manifest: _Manifest, told_in: Path, entrypoint: Path, sources: dict[str, bytes], *, loadable: dict[str, bytes]
 ) -> ParserPackage:
-    outputs, columns_from = _outputs(entrypoint, source)
+    outputs, columns_from = _outputs(entrypoint, loadable[entrypoint.name])
     if unset := sorted(set(columns_from.values()) - manifest.settings.keys()):
         fail(f"read {told_in}", f'columns come from {unset[0]!r}; declare that setting, {unset[0]} = ""')
     environment = _environment(told_in, manifest.packages)
@@ -214,6 +219,7 @@ def _package(
         name=ParserName(manifest.name),
         version=manifest.version,
         file=str(entrypoint),
+        digests={name: _digest(content) for name, content in loadable.items()},
         patterns=manifest.patterns,
         outputs=outputs,
         settings=manifest.settings,
@@ -343,6 +349,12 @@ def _names(root: Path) -> Iterator[str]:
             yield Path(folder, name).relative_to(root).as_posix()
 
 
+def _from(folder: PurePosixPath, sources: dict[str, bytes]) -> dict[str, bytes]:
+    """Return the Python files below a folder, by their paths from there."""
+    paths = {PurePosixPath(name): content for name, content in sources.items() if name.endswith(".py")}
+    return {str(p.relative_to(folder)): content for p, content in paths.items() if p.is_relative_to(folder)}
+
+
 def _unlistable(error: OSError) -> NoReturn:
     fail(f"read the parser's folder {error.filename}", f"{error.strerror}; check its permissions", error)
 
@@ -455,6 +467,10 @@ def _environment(manifest: Path, packages: tuple[str, ...]) -> dict[str, str]:
 def _components(
     sources: dict[str, bytes], outputs: tuple[OutputSchema, ...], environment: dict[str, str]
 ) -> dict[str, str]:
-    files = {f"file {name}": blake3.blake3(content).hexdigest() for name, content in sources.items()}
+    files = {f"file {name}": _digest(content) for name, content in sources.items()}
     schemas = {f"schema {schema.output}": schema_hash(schema) for schema in outputs}
     return {**files, **schemas, **environment}
+
+
+def _digest(content: bytes) -> str:
+    return blake3.blake3(content).hexdigest()
