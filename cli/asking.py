@@ -5,7 +5,20 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 
-from cli.control import Accepted, Asked, GetJob, JobSeen, ParserTold, Refusal, Reply, Request, ask, connect, job_seen
+from cli.control import (
+    Accepted,
+    Asked,
+    GetJob,
+    JobSeen,
+    KeyTold,
+    ParserTold,
+    Refusal,
+    Reply,
+    Request,
+    ask,
+    connect,
+    job_seen,
+)
 from cli.errors import EXIT_ERROR, EXIT_REFUSED, CliError
 from cli.home import Home
 from cli.reading import nothing_here, reading
@@ -36,6 +49,13 @@ def give_of_parser(home: Home, request: Request, *, purpose: str, made_anew: boo
         raise nothing_here(home)
     reply = _give(home, request, purpose, None)
     assert isinstance(reply, ParserTold), reply
+    return reply
+
+
+def give_of_key(home: Home, request: Request, *, purpose: str) -> KeyTold:
+    """Return how a command about a key was taken, durably, in a new home too. Raises as `give` does."""
+    reply = _give(home, request, purpose, None)
+    assert isinstance(reply, KeyTold), reply
     return reply
 
 

@@ -49,6 +49,7 @@ logger = logging.getLogger("casparian.control")
 
 Words = Annotated[str, Meta(max_length=REASON_CHARACTERS_MAX)]
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
+KeyText = Annotated[str, Meta(min_length=1, max_length=300)]  # a name of 200, an id, 33 bytes in base64
 RequestId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:@+-]{1,100}$")]
 Number = Annotated[int, Meta(ge=1, le=2**53)]
 
@@ -92,7 +93,21 @@ class RevokeParser(Struct, frozen=True, kw_only=True, tag=True):
     reason: Words
 
 
-Request = Ping | GetJob | CancelJob | AbandonJob | TrustParser | RevokeParser
+class TrustKey(Struct, frozen=True, kw_only=True, tag=True):
+    """Let all parsers run that this key has signed."""
+
+    key: KeyText
+    reason: Words
+
+
+class RevokeKey(Struct, frozen=True, kw_only=True, tag=True):
+    """Let nothing run any more because of this key's signature; open jobs of what did end."""
+
+    key: KeyText
+    reason: Words
+
+
+Request = Ping | GetJob | CancelJob | AbandonJob | TrustParser | RevokeParser | TrustKey | RevokeKey
 
 
 class Asked(Struct, frozen=True, kw_only=True):
@@ -134,6 +149,13 @@ class ParserTold(Struct, frozen=True, kw_only=True, tag=True):
     artifacts: tuple[str, ...]
 
 
+class KeyTold(Struct, frozen=True, kw_only=True, tag=True):
+    """The command about a key is durable. `changed` is false where it was so already; `artifacts` run no more."""
+
+    changed: bool
+    artifacts: tuple[str, ...] = ()
+
+
 class Refusal(Struct, frozen=True, kw_only=True, tag=True):
     """The one error shape: `code` is for programs, `message` for people, `next_step` says what to do."""
 
@@ -142,7 +164,7 @@ class Refusal(Struct, frozen=True, kw_only=True, tag=True):
     next_step: str = ""
 
 
-Reply = Pong | JobSeen | Accepted | ParserTold | Refusal
+Reply = Pong | JobSeen | Accepted | ParserTold | KeyTold | Refusal
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -228,6 +250,24 @@ def _revoke(authority: Authority, asked: Asked) -> Reply:
     return _told(outcome) or ParserTold(parser=request.parser, artifacts=artifacts)
 
 
+def _trust_key(authority: Authority, asked: Asked) -> Reply:
+    request = asked.request
+    assert isinstance(request, TrustKey)
+    command = events.TrustKey(key=request.key, by=asked.actor, reason=request.reason, now=clock.now())
+    outcome = authority.handler.submit(command, actor=asked.actor, stamp=_stamp(asked)).result(ANSWER_SECONDS)
+    return _told(outcome) or KeyTold(changed=bool(outcome.events))
+
+
+def _revoke_key(authority: Authority, asked: Asked) -> Reply:
+    request = asked.request
+    assert isinstance(request, RevokeKey)
+    command = events.RevokeKey(key=request.key, by=asked.actor, reason=request.reason, now=clock.now())
+    outcome = authority.handler.submit(command, actor=asked.actor, stamp=_stamp(asked)).result(ANSWER_SECONDS)
+    artifacts = _artifacts(outcome)
+    authority.end_revoked(frozenset(artifacts), actor=asked.actor)
+    return _told(outcome) or KeyTold(changed=bool(outcome.events), artifacts=artifacts)
+
+
 def _artifacts(outcome: Outcome) -> tuple[ArtifactHash, ...]:
     changed = (events.ParserTrusted, events.ParserRevoked)
     return tuple(event.artifact_hash for event in outcome.events if isinstance(event, changed))
@@ -240,6 +280,8 @@ ROUTES: Final[dict[type[Request], Route]] = {
     AbandonJob: _abandon,
     TrustParser: _trust,
     RevokeParser: _revoke,
+    TrustKey: _trust_key,
+    RevokeKey: _revoke_key,
 }
 
 

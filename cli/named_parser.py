@@ -54,7 +54,7 @@ def parser_to_run(home: Home, word: str, *, dev: bool) -> ParserPackage:
         return read_own(word, dev=True).package
     package = named_parser(home, word)
     builtin = parser_catalog.builtin_parsers().get(package.name)
-    if builtin == package or package.artifact_hash in trusted_artifacts(home):
+    if builtin == package or package.artifact_hash in trusted_artifacts(home) or _signed(home, word, package):
         return package
     raise CliError(
         "untrusted_parser",
@@ -63,6 +63,22 @@ def parser_to_run(home: Home, word: str, *, dev: bool) -> ParserPackage:
         f'add --dev to try it out, or: casparian parser trust {shlex.quote(word)} --reason "..."',
         exit_code=EXIT_REFUSED,
     )
+
+
+def _signed(home: Home, word: str, package: ParserPackage) -> bool:
+    """Say whether a run would let this parser in by its signature. Raises CliError for one that is not right."""
+    if not is_path(word) or not has_log(home):
+        return False
+    from cli.parser_signature import read_signature, signer
+    from eventlog.note import parse_verifying_key
+
+    own = read_own(word)
+    note = read_signature(package, own.path)
+    if note is None:
+        return False
+    with reading(home) as reader:
+        keys = [row.key for row in queries.keys_trusted_for(reader.connection, package.name)]
+    return signer(note, map(parse_verifying_key, keys), own.path) is not None
 
 
 def with_columns(package: ParserPackage, files: Sequence[str], given: dict[str, str]) -> Prepared:

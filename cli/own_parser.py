@@ -69,15 +69,30 @@ def admit(sentinel: Sentinel, own: OwnParser) -> None:
         _trust(sentinel, own, how="dev", reason="run --dev")
     refused = sentinel.adopt(own)
     if refused is not None and refused.code == "untrusted_parser":
-        _ask(own)
-        _trust(sentinel, own, how="asked", reason="asked by a run on a terminal, and answered yes")
+        _admit_untrusted(sentinel, own)
         refused = sentinel.adopt(own)
     if refused is not None:
         step = refused.next_step.replace("FILE", shlex.quote(own.word))
         raise CliError(refused.code, f"run {own.word}: {refused.why}", step, exit_code=EXIT_REFUSED)
 
 
-def trust_command(own: OwnParser, *, how: TrustedHow, reason: str) -> TrustParser:
+def _admit_untrusted(sentinel: Sentinel, own: OwnParser) -> None:
+    """Have the parser trusted by its signature, else by the person at the terminal. Raises CliError."""
+    from cli.parser_signature import key_word, read_signature, signer, signer_words
+    from eventlog.note import parse_verifying_key
+
+    note = read_signature(own.package, own.path)
+    trusted = sentinel.handler.inspect(lambda state: list(state.keys))
+    key = None if note is None else signer(note, map(parse_verifying_key, trusted), own.path)
+    if key is not None:
+        _trust(sentinel, own, how="signed", reason=f"signed by {key_word(key)}", key=key.text)
+        talk(f"{own.package.name} {own.package.version} runs by the signature of {printable(key_word(key))}")
+        return
+    _ask(own, signed_by="" if note is None else signer_words(note))
+    _trust(sentinel, own, how="asked", reason="asked by a run on a terminal, and answered yes")
+
+
+def trust_command(own: OwnParser, *, how: TrustedHow, reason: str, key: str = "") -> TrustParser:
     """Return the command that trusts this artifact, in the name of this process's user."""
     package = own.package
     return TrustParser(
@@ -88,28 +103,44 @@ def trust_command(own: OwnParser, *, how: TrustedHow, reason: str) -> TrustParse
         by=clock.actor(),
         reason=reason,
         now=clock.now(),
+        key=key,
     )
 
 
-def _trust(sentinel: Sentinel, own: OwnParser, *, how: TrustedHow, reason: str) -> None:
-    outcome = sentinel.handler.call(trust_command(own, how=how, reason=reason), actor=clock.actor())
+def _trust(sentinel: Sentinel, own: OwnParser, *, how: TrustedHow, reason: str, key: str = "") -> None:
+    command = trust_command(own, how=how, reason=reason, key=key)
+    outcome = sentinel.handler.call(command, actor=clock.actor())
     if (refused := outcome.refused) is not None:
-        raise CliError(refused.code, f"run {own.word}: {refused.why}", refused.next_step, exit_code=EXIT_REFUSED)
+        step = refused.next_step.replace("FILE", shlex.quote(own.word), 1)
+        raise CliError(refused.code, f"run {own.word}: {refused.why}", step, exit_code=EXIT_REFUSED)
 
 
-def _ask(own: OwnParser) -> None:
-    """Return if the person at the terminal answers yes. Raises CliError for another answer, and without a terminal."""
+def _ask(own: OwnParser, *, signed_by: str) -> None:
+    """Return if the person at the terminal answers yes. Raises CliError for another answer, and without a terminal.
+
+    `signed_by` names the keys that have signed it and that nobody trusts here, "" where it is not signed.
+    """
     package = own.package
     what = f"the code of {printable(own.word)} ({package.name} {package.version}, artifact {package.artifact_hash})"
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise _refusal(own, f"run {what}: nobody has said in this home that it may, and there is no terminal to ask on")
+        why = f"run {what}: {_nobody(signed_by)}, and there is no terminal to ask on"
+        raise _refusal(own, why, signed_by=signed_by)
+    if signed_by:
+        talk(f"It is signed by {signed_by}, a key that nobody trusts in this home.")
     talk(f"It runs with all your rights. What it is: {printable(str(own.path))}")
     sys.stderr.write(f"Run {what}? [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in YES:
-        raise _refusal(own, f"run {what}: the answer was not yes")
+        raise _refusal(own, f"run {what}: the answer was not yes", signed_by=signed_by)
 
 
-def _refusal(own: OwnParser, why: str) -> CliError:
-    step = f'casparian parser trust {shlex.quote(own.word)} --reason "..."'
+def _nobody(signed_by: str) -> str:
+    if signed_by:
+        return f"it is signed by {signed_by}, a key that nobody trusts in this home"
+    return "nobody has said in this home that it may"
+
+
+def _refusal(own: OwnParser, why: str, *, signed_by: str) -> CliError:
+    key = " --key PUBLIC_KEY_FILE" if signed_by else ""
+    step = f'casparian parser trust {shlex.quote(own.word)}{key} --reason "..."'
     return CliError("untrusted_parser", why, step, exit_code=EXIT_REFUSED)

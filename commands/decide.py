@@ -6,13 +6,24 @@ from typing import assert_never
 
 from commands import epoch, executor, file, job, parser, quarantine, run
 from commands.outcome import Decision
-from eventlog.events import AbandonJob, CancelJob, DeleteQuarantine, RevokeParser, StartRun, TrustParser
+from eventlog.events import (
+    AbandonJob,
+    CancelJob,
+    DeleteQuarantine,
+    RevokeKey,
+    RevokeParser,
+    StartRun,
+    TrustKey,
+    TrustParser,
+)
 from reducers.fold import State
 
 Command = (
     parser.DeployParser
     | TrustParser
     | RevokeParser
+    | TrustKey
+    | RevokeKey
     | file.RecordFiles
     | StartRun
     | run.PlanRun
@@ -41,7 +52,7 @@ Command = (
 def decide(command: Command, state: State) -> Decision:
     """Return the events that the command brings about, or why it is refused. Reads nothing but its arguments."""
     match command:
-        case parser.DeployParser() | TrustParser() | RevokeParser():
+        case parser.DeployParser() | TrustParser() | RevokeParser() | TrustKey() | RevokeKey():
             return parser.decide(command, state)
         case file.RecordFiles():
             return file.decide(command, state)

@@ -37,6 +37,7 @@ from projections.rows import (
     QuarantineRow,
     RunRow,
     SchemaMismatchRow,
+    TrustedKeyRow,
     TrustRow,
 )
 from projections.sql_blocks import sql_blocks
@@ -245,6 +246,16 @@ def parsers(connection: Connection) -> list[ParserRow]:
 def trusted_parsers(connection: Connection) -> list[TrustRow]:
     """Return every artifact of a parser that a person trusts now, by parser, the newest last."""
     return _ask(connection, "trusted_parsers", TrustRow)
+
+
+def trusted_keys(connection: Connection) -> list[TrustedKeyRow]:
+    """Return every key whose signature a person trusts now, the newest last."""
+    return _ask(connection, "trusted_keys", TrustedKeyRow)
+
+
+def keys_trusted_for(connection: Connection, parser: ParserName) -> list[TrustedKeyRow]:
+    """Return every key whose signature lets a parser of this name run."""
+    return _ask(connection, "keys_trusted_for", TrustedKeyRow, {"parser": parser})
 
 
 def executors(connection: Connection, *, limit: int = EXECUTORS_SHOWN) -> list[ExecutorRow]:

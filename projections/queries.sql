@@ -63,6 +63,18 @@ SELECT * FROM cf_plugin_manifest WHERE current ORDER BY parser
 -- Every artifact of a parser that a person trusts, by parser, the newest last.
 SELECT * FROM cf_parser_trust WHERE revoked_at IS NULL ORDER BY parser, trusted_seq
 
+-- name: keys_trusted_for
+-- The keys whose signature counts for a parser: trusted, and not since then revoked by a person for that name.
+SELECT * FROM cf_trusted_keys k
+WHERE revoked_at IS NULL AND NOT EXISTS (
+    SELECT 1 FROM cf_parser_trust t WHERE t.key = k.key AND t.parser = $parser AND t.revoked_at >= k.trusted_at
+)
+ORDER BY trusted_seq
+
+-- name: trusted_keys
+-- Every key whose signature a person trusts, the newest last.
+SELECT * FROM cf_trusted_keys WHERE revoked_at IS NULL ORDER BY trusted_seq
+
 -- name: executors
 -- Executors, those alive first, then the newest.
 SELECT * FROM cf_executors ORDER BY status, joined_at DESC, executor LIMIT $limit

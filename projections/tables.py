@@ -36,6 +36,8 @@ from eventlog.events import (
     JobQueued,
     JobRequeued,
     JobStarted,
+    KeyRevoked,
+    KeyTrusted,
     LogForked,
     LoggedCommand,
     LogRecovered,
@@ -52,6 +54,7 @@ from eventlog.events import (
     QuarantineRecorded,
     Record,
     RefusedFile,
+    RevokeKey,
     RevokeParser,
     RunFinished,
     RunInterrupted,
@@ -60,6 +63,7 @@ from eventlog.events import (
     SchemaMismatchFound,
     SeenFile,
     StartRun,
+    TrustKey,
     TrustParser,
     UnreadableRange,
     WriterOpened,
@@ -78,6 +82,7 @@ from projections.rows import (
     QuarantineRow,
     RunRow,
     SchemaMismatchRow,
+    TrustedKeyRow,
     TrustRow,
 )
 
@@ -101,6 +106,7 @@ class Touched(Struct, kw_only=True):
     executors: set[ExecutorId] = msgspec.field(default_factory=set)
     parsers: set[ParserName] = msgspec.field(default_factory=set)
     trust: set[ArtifactHash] = msgspec.field(default_factory=set)
+    keys: set[str] = msgspec.field(default_factory=set)
 
 
 class Work(Struct, kw_only=True):
@@ -114,6 +120,7 @@ class Work(Struct, kw_only=True):
     parsers: dict[ParserKey, ParserRow] = msgspec.field(default_factory=dict)
     expected: dict[ExpectedKey, ExpectedOutputRow] = msgspec.field(default_factory=dict)
     trust: dict[ArtifactHash, TrustRow] = msgspec.field(default_factory=dict)
+    keys: dict[str, TrustedKeyRow] = msgspec.field(default_factory=dict)
     ranges: dict[JobId, tuple[UnreadableRange, ...]] = msgspec.field(default_factory=dict)  # all of a job, replaced
     events: list[JobEventValues] = msgspec.field(default_factory=list)
     materializations: list[MaterializationRow] = msgspec.field(default_factory=list)
@@ -156,6 +163,8 @@ _TOUCHES: dict[type[Record], Callable[[Touched, Any], None]] = {
     ParserDeployed: lambda found, event: found.parsers.add(event.parser),
     ParserTrusted: lambda found, event: found.trust.add(event.artifact_hash),
     ParserRevoked: lambda found, event: found.trust.add(event.artifact_hash),
+    KeyTrusted: lambda found, event: found.keys.add(event.key),
+    KeyRevoked: lambda found, event: found.keys.add(event.key),
 }
 
 
@@ -274,6 +283,7 @@ def parser_trusted(work: Work, seq: Seq, event: ParserTrusted) -> None:
         version=event.version,
         artifact_hash=event.artifact_hash,
         how=event.how,
+        key=event.key,
         trusted_by=event.by,
         reason=event.reason,
         trusted_seq=seq,
@@ -289,6 +299,21 @@ def parser_revoked(work: Work, _seq: Seq, event: ParserRevoked) -> None:
     work.trust[event.artifact_hash] = replace(
         known, revoked_by=event.by, revoked_reason=event.reason, revoked_at=event.revoked_at
     )
+
+
+def key_trusted(work: Work, seq: Seq, event: KeyTrusted) -> None:
+    """Note who trusts the key; an earlier end of that trust is in the log alone."""
+    work.keys[event.key] = TrustedKeyRow(
+        key=event.key, trusted_by=event.by, reason=event.reason, trusted_seq=seq, trusted_at=event.trusted_at
+    )
+
+
+def key_revoked(work: Work, _seq: Seq, event: KeyRevoked) -> None:
+    """Note who ended the trust in the key, and why."""
+    known = work.keys.get(event.key)
+    if known is None:
+        raise UnknownSubjectError(f"fold the end of trust in key {event.key}: no event before it trusts it")
+    work.keys[event.key] = replace(known, revoked_by=event.by, revoked_reason=event.reason, revoked_at=event.revoked_at)
 
 
 # --- run ------------------------------------------------------------------------------------------------------------
@@ -665,6 +690,8 @@ HANDLED: dict[type[Record], Callable[[Work, Seq, Any], None]] = {
     ParserDeployed: parser_deployed,
     ParserTrusted: parser_trusted,
     ParserRevoked: parser_revoked,
+    KeyTrusted: key_trusted,
+    KeyRevoked: key_revoked,
     RunStarted: run_started,
     RunPlanned: run_planned,
     OutputsReused: outputs_reused,
@@ -704,6 +731,8 @@ IGNORED: frozenset[type[Record]] = frozenset(
         DeleteQuarantine,
         TrustParser,
         RevokeParser,
+        TrustKey,
+        RevokeKey,
     }
 )
 

@@ -22,6 +22,8 @@ from eventlog.events import (
     JobQueued,
     JobRequeued,
     JobStarted,
+    KeyRevoked,
+    KeyTrusted,
     LogForked,
     LogRecovered,
     LogRepaired,
@@ -63,6 +65,8 @@ HANDLES: frozenset[type[Record]] = frozenset({ParserDeployed})
 IGNORES: frozenset[type[Record]] = frozenset(
     {
         WriterOpened,
+        KeyTrusted,
+        KeyRevoked,
         ParserTrusted,
         ParserRevoked,
         LogForked,

@@ -32,6 +32,8 @@ from eventlog.events import (
     JobQueued,
     JobRequeued,
     JobStarted,
+    KeyRevoked,
+    KeyTrusted,
     LogEvent,
     LogForked,
     LoggedCommand,
@@ -48,6 +50,7 @@ from eventlog.events import (
     PromotionAbandoned,
     QuarantineDeleted,
     QuarantineRecorded,
+    RevokeKey,
     RevokeParser,
     RunEvent,
     RunFinished,
@@ -58,6 +61,7 @@ from eventlog.events import (
     SchemaMismatchFound,
     StartRun,
     TrustedHow,
+    TrustKey,
     TrustParser,
     WriterOpened,
 )
@@ -71,7 +75,7 @@ def say(record: Event | LoggedCommand) -> str:
     match record:
         case WriterOpened() | LogRecovered() | LogRepaired() | LogForked() | CommandRefused():
             return _log(record)
-        case ParserDeployed() | ParserTrusted() | ParserRevoked():
+        case ParserDeployed() | ParserTrusted() | ParserRevoked() | KeyTrusted() | KeyRevoked():
             return _parser(record)
         case RunStarted() | RunPlanned() | OutputsReused() | OutputsLost() | RunFinished() | RunInterrupted():
             return _run(record)
@@ -79,8 +83,10 @@ def say(record: Event | LoggedCommand) -> str:
             return _files(record)
         case ExecutorJoined() | ExecutorLost():
             return _executor(record)
-        case StartRun() | CancelJob() | AbandonJob() | DeleteQuarantine() | TrustParser() | RevokeParser():
+        case StartRun() | CancelJob() | AbandonJob() | DeleteQuarantine():
             return _command(record)
+        case TrustParser() | RevokeParser() | TrustKey() | RevokeKey():
+            return _wish_of_trust(record)
         case QuarantineDeleted():
             return f"the rejected rows of {record.output} of job {record.job} were deleted: {record.reason}"
         case _:
@@ -127,7 +133,7 @@ def _settings(settings: dict[str, str]) -> str:
     return ", ".join(f"{name}={value}" for name, value in sorted(settings.items())) or "none"
 
 
-def _command(command: LoggedCommand) -> str:
+def _command(command: StartRun | CancelJob | AbandonJob | DeleteQuarantine) -> str:
     match command:
         case StartRun():
             inputs = ", ".join(command.inputs)
@@ -142,6 +148,12 @@ def _command(command: LoggedCommand) -> str:
         case DeleteQuarantine():
             files = "1 file" if len(command.files) == 1 else f"{len(command.files)} files"
             return f"asked to delete {files} of rejected rows: {command.reason}"
+        case _:
+            assert_never(command)
+
+
+def _wish_of_trust(command: TrustParser | RevokeParser | TrustKey | RevokeKey) -> str:
+    match command:
         case TrustParser():
             return (
                 f"asked to trust parser {command.parser} {command.version} ({_HOW[command.how]}), "
@@ -149,6 +161,10 @@ def _command(command: LoggedCommand) -> str:
             )
         case RevokeParser():
             return f"asked to trust parser {command.parser} no more: {command.reason}"
+        case TrustKey():
+            return f"asked to trust what key {command.key} signs: {command.reason}"
+        case RevokeKey():
+            return f"asked to trust key {command.key} no more: {command.reason}"
         case _:
             assert_never(command)
 
@@ -157,6 +173,7 @@ _HOW: dict[TrustedHow, str] = {
     "asked": "a run asked for it",
     "command": "by command",
     "dev": "for runs under development",
+    "signed": "by the signature of a trusted key",
 }
 
 
@@ -178,6 +195,10 @@ def _parser(event: ParserEvent) -> str:
                 f"parser {event.parser} {event.version} is not trusted any more, by {event.by}, "
                 f"artifact {event.artifact_hash}: {event.reason}"
             )
+        case KeyTrusted():
+            return f"what key {event.key} signs is trusted by {event.by}: {event.reason}"
+        case KeyRevoked():
+            return f"key {event.key} is not trusted any more, by {event.by}: {event.reason}"
         case _:
             assert_never(event)
 

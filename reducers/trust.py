@@ -22,6 +22,8 @@ from eventlog.events import (
     JobQueued,
     JobRequeued,
     JobStarted,
+    KeyRevoked,
+    KeyTrusted,
     LogForked,
     LogRecovered,
     LogRepaired,
@@ -57,6 +59,8 @@ HANDLES: frozenset[type[Record]] = frozenset({ParserTrusted, ParserRevoked})
 IGNORES: frozenset[type[Record]] = frozenset(
     {
         WriterOpened,
+        KeyTrusted,
+        KeyRevoked,
         ParserDeployed,
         QuarantineDeleted,
         QuarantineRecorded,
@@ -88,9 +92,6 @@ IGNORES: frozenset[type[Record]] = frozenset(
         CancelAccepted,
         JobAborted,
         PromotionAbandoned,
-        QuarantineDeleted,
-        QuarantineRecorded,
-        SchemaMismatchFound,
     }
 )
 

@@ -32,6 +32,8 @@ from eventlog.events import (
     JobQueued,
     JobRequeued,
     JobStarted,
+    KeyRevoked,
+    KeyTrusted,
     LogForked,
     LoggedCommand,
     LogRecovered,
@@ -48,6 +50,7 @@ from eventlog.events import (
     QuarantineRecorded,
     Record,
     RefusedFile,
+    RevokeKey,
     RevokeParser,
     RunFinished,
     RunInterrupted,
@@ -57,6 +60,7 @@ from eventlog.events import (
     SchemaMismatchFound,
     SeenFile,
     StartRun,
+    TrustKey,
     TrustParser,
     TypeDifference,
     UnreadableRange,
@@ -172,6 +176,14 @@ def revoked(parser: str = "lines", *, version: str = "1") -> ParserRevoked:
         reason="loses the last line",
         revoked_at=now(1),
     )
+
+
+def key_trusted(key: str = "ada+11111111+AQ==") -> KeyTrusted:
+    return KeyTrusted(key=key, by="cli:ada", reason="met her", trusted_at=now())
+
+
+def key_revoked(key: str = "ada+11111111+AQ==") -> KeyRevoked:
+    return KeyRevoked(key=key, by="cli:ada", reason="it was stolen", revoked_at=now(1))
 
 
 def output(name: str = "evtx_events", columns: Sequence[Column] = EVTX_COLUMNS) -> OutputSchema:
@@ -639,6 +651,8 @@ def one_of_each() -> list[Event | LoggedCommand]:
         deployed(),
         trusted(),
         revoked(),
+        key_trusted(),
+        key_revoked(),
         run_started(),
         run_planned(),
         reused(1, 2),
@@ -697,4 +711,6 @@ def one_of_each() -> list[Event | LoggedCommand]:
             now=now(),
         ),
         RevokeParser(parser=ParserName("lines"), by="cli:ada", reason="loses the last line", now=now()),
+        TrustKey(key="ada+11111111+AQ==", by="cli:ada", reason="met her", now=now()),
+        RevokeKey(key="ada+11111111+AQ==", by="cli:ada", reason="it was stolen", now=now()),
     ]
