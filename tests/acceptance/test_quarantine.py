@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -221,6 +222,38 @@ def test_rejected_rows_are_listed_shown_sampled_and_exported(terminal: Terminal,
     assert (again.code, again.json["error"]["code"]) == (2, "exists")
     nothing = terminal.casparian("quarantine", "show", "--output", "buyers", "--json")
     assert (nothing.code, nothing.json["error"]["code"]) == (1, "not_found")
+
+
+def test_a_copied_home_deletes_nothing_of_the_one_that_it_was_copied_from(terminal: Terminal, trades: Path) -> None:
+    (kept,) = run(terminal, trades).json["quarantine"]
+    assert "one of the two is a copy" not in run(terminal, trades).err
+    copy = terminal.home.with_name("copied-home")
+    shutil.copytree(terminal.home, copy)
+    words = ("quarantine", "purge", "--older-than", "0", "--reason", "closed", "--json", "--home", str(copy))
+    refused = terminal.casparian(*words)
+    assert (refused.code, refused.json["error"]["code"]) == (4, "target_of_another_home")
+    assert str(terminal.home) in refused.json["error"]["message"]
+    assert "--take-over" in refused.json["error"]["next_step"]
+    assert Path(kept["path"]).exists()
+    told = run(terminal, trades, options=("--home", str(copy)))
+    assert "one of the two is a copy" in told.err
+    assert len(terminal.casparian(*words, "--take-over").json["deleted"]) >= 1
+    assert not Path(kept["path"]).exists()
+    ours = terminal.casparian("quarantine", "purge", "--older-than", "0", "--reason", "closed", "--json")
+    assert ours.json["error"]["code"] == "target_of_another_home", "it is told who has the folder now"
+
+
+def test_a_file_with_other_bytes_and_a_folder_without_its_mark_are_left(terminal: Terminal, trades: Path) -> None:
+    (kept,) = run(terminal, trades).json["quarantine"]
+    words = ("quarantine", "purge", "--older-than", "0", "--reason", "closed", "--json")
+    (terminal.out / ".casparian").rename(terminal.out / "mark")
+    refused = terminal.casparian(*words)
+    assert (refused.code, refused.json["error"]["code"]) == (1, "target_without_mark")
+    (terminal.out / "mark").rename(terminal.out / ".casparian")
+    Path(kept["path"]).write_bytes(b"somebody's")
+    done = terminal.casparian(*words)
+    assert "it has other bytes than were recorded" in done.err
+    assert Path(kept["path"]).read_bytes() == b"somebody's"
 
 
 def test_rejected_rows_are_deleted_on_a_persons_word_only_and_the_log_says_so(terminal: Terminal, trades: Path) -> None:
