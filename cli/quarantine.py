@@ -17,6 +17,7 @@ from cli.errors import EXIT_REFUSED, EXIT_USAGE, CliError
 from cli.home import Home, find_home, prepare_home
 from cli.job import ReasonOption
 from cli.options import HomeOption, JsonOption, LimitOption
+from cli.outputs import blake3_of
 from cli.plain import PlainCommand, PlainGroup
 from cli.reading import reading
 from cli.render import count, fitted, out, out_json, printable, size, table, talk
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from projections.queries import Connection, KeptRows
 
 KEPT_MAX = 1_000_000
-READ_BYTES = 1024 * 1024
 FORMATS = {".csv": "FORMAT csv, HEADER", ".parquet": "FORMAT parquet"}
 
 app = typer.Typer(
@@ -388,19 +388,9 @@ def _remove(kept: KeptRows) -> None:
 
     path = Path(open_sink(kept.sink_uri).locate(kept.file))
     try:
-        if path.exists() and _digest(path) != kept.digest:
+        if path.exists() and blake3_of(path) != kept.digest:
             talk(f"remove {path}: it has other bytes than were recorded, so it is left; look at it, remove it by hand")
             return
         path.unlink(missing_ok=True)
     except OSError as error:
         talk(f"remove {path}: {error.strerror}; its deletion is recorded, remove it by hand")
-
-
-def _digest(path: Path) -> str:
-    import blake3
-
-    hasher = blake3.blake3()
-    with path.open("rb") as file:
-        while piece := file.read(READ_BYTES):
-            hasher.update(piece)
-    return hasher.hexdigest()

@@ -224,6 +224,63 @@ def test_rejected_rows_are_listed_shown_sampled_and_exported(terminal: Terminal,
     assert (nothing.code, nothing.json["error"]["code"]) == (1, "not_found")
 
 
+def test_a_rejected_row_leads_to_its_file_its_bytes_and_the_rules_that_it_broke(
+    terminal: Terminal, trades: Path
+) -> None:
+    run(terminal, trades)
+    ((job, place),) = terminal.sql("select _cf_job_id, _source_row from trades_quarantine_all")
+    name = f"{job}:{place}"
+    explained = terminal.casparian("explain", "row", "trades_quarantine", name, "--json")
+    assert explained.code == 0, explained.err
+    answer = explained.json["answer"]
+    assert f"line {place} of {trades}" in answer
+    assert "broke number.format_invalid" in answer
+    assert any("rejected" in line["said"] for line in explained.json["lines"])
+    done = terminal.casparian("record", "trades_quarantine", name, "--json")
+    assert (done.code, done.json["same_again"], done.json["source_unchanged"]) == (0, True, True)
+    data = trades.read_bytes()
+    offset = data.index(BAD.encode())
+    assert (done.json["offset"], done.json["length"]) == (offset, len(BAD) + 1)
+    assert bytes.fromhex(done.json["bytes_hex"]) == BAD.encode() + b"\n"
+    (row,) = done.json["rows"]
+    assert (row["number"], row["price"], row["buyer"]) == ("x20", "1O.25", None)
+    assert row["_error_msg"].count(";") == 3, "all four rules that it broke"
+    shown = terminal.casparian("record", "trades_quarantine", name).out
+    assert "rejected for the same reasons" in shown
+    assert f"at byte {offset:,}, {len(BAD) + 1} bytes" in shown
+    trades.write_bytes(data.replace(b"x20", b"y20"))
+    changed = terminal.casparian("record", "trades_quarantine", name)
+    assert (changed.code, "HAS OTHER BYTES NOW" in changed.out) == (5, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "error"),
+    [("1:1", 1, "not_found"), ("9:21", 1, "not_found"), ("21", 2, "usage"), ("1:-1", 2, "usage")],
+)
+def test_a_rejected_row_that_is_not_there_is_told(
+    terminal: Terminal, trades: Path, name: str, code: int, error: str
+) -> None:
+    run(terminal, trades)
+    for verb in (["record"], ["explain", "row"]):
+        done = terminal.casparian(*verb, "trades_quarantine", name, "--json")
+        assert (done.code, done.json["error"]["code"]) == (code, error)
+    done = terminal.casparian("record", "buyers_quarantine", "1:21", "--json")
+    assert (done.code, done.json["error"]["code"]) == (1, "not_found")
+
+
+def test_evidence_that_was_deleted_or_changed_proves_nothing(terminal: Terminal, trades: Path) -> None:
+    (kept,) = run(terminal, trades).json["quarantine"]
+    whole = Path(kept["path"]).read_bytes()
+    Path(kept["path"]).write_bytes(whole[:-1] + b"x")
+    done = terminal.casparian("record", "trades_quarantine", "1:21", "--json")
+    assert (done.code, done.json["error"]["code"]) == (5, "output_damaged")
+    Path(kept["path"]).write_bytes(whole)
+    terminal.casparian("quarantine", "purge", "--older-than", "0", "--reason", "the case is closed")
+    done = terminal.casparian("explain", "row", "trades_quarantine", "1:21", "--json")
+    assert (done.code, done.json["error"]["code"]) == (1, "evidence_deleted")
+    assert "the case is closed" in done.json["error"]["message"]
+
+
 def test_a_copied_home_deletes_nothing_of_the_one_that_it_was_copied_from(terminal: Terminal, trades: Path) -> None:
     (kept,) = run(terminal, trades).json["quarantine"]
     assert "one of the two is a copy" not in run(terminal, trades).err
