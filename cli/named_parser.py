@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from cli.errors import EXIT_REFUSED, EXIT_USAGE, CliError
+from cli.given_settings import refuse_wrong
 from cli.home import Home
 from cli.kept_parsers import load_kept
 from cli.own_parser import is_path, read_own
@@ -104,13 +105,8 @@ def with_columns(package: ParserPackage, files: Sequence[str], given: dict[str, 
 
 def _all_settings(package: ParserPackage, given: dict[str, str]) -> dict[str, str]:
     """Return every setting of the parser with its value. Raises CliError for one that it does not have."""
-    from commands.outcome import Refused
-    from commands.run import settings_of
-
-    settings = settings_of(given, package.settings)
-    if isinstance(settings, Refused):
-        raise CliError(settings.code, settings.why, settings.next_step, exit_code=EXIT_USAGE)
-    return settings
+    refuse_wrong(package, given)
+    return {**package.settings, **given}
 
 
 def _kept(home: Home, name: str) -> ParserPackage | None:

@@ -168,7 +168,9 @@ def _carry_out(
             talk(sentence)
         report = _report(sentinel, request, watch, stopping)
         if as_json:  # told before the home is closed: a disk that fails then must not cost the summary
-            out_json(report)
+            from cli.evidence import with_examples
+
+            out_json(with_examples(report))
         else:
             from cli.summary import show_summary
 
@@ -181,8 +183,11 @@ def _with_columns(sentinel: Sentinel, request: Request) -> Request:
     from msgspec.structs import replace
 
     from cli import inferring
+    from cli.given_settings import refuse_wrong
 
     package = sentinel.packages.get(request.parser)
+    if package is not None:
+        refuse_wrong(package, request.settings)
     wanting = (
         [] if package is None else [name for name in package.columns_from.values() if name not in request.settings]
     )

@@ -78,6 +78,7 @@ class ParserPackage(Struct, frozen=True, kw_only=True):
     components: dict[str, str]  # what the artifact hash covers, under readable names
     description: str
     quarantine: DeclaredPolicy = DeclaredPolicy()
+    setting_values: dict[str, tuple[str, ...]] = {}  # of a setting that takes some values only: which
     columns_from: dict[OutputName, str] = {}  # outputs whose columns a run declares, and the setting that it does it in
 
 
@@ -91,6 +92,7 @@ class _Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     description: str = ""
     packages: tuple[str, ...] = ()
     settings: dict[str, str] = {}
+    setting_values: dict[str, tuple[str, ...]] = {}
     quarantine: DeclaredPolicy = DeclaredPolicy()
 
 
@@ -103,6 +105,7 @@ class _Header(Struct, frozen=True, kw_only=True):
     description: str = ""
     packages: tuple[str, ...] = ()
     settings: dict[str, str] = {}
+    setting_values: dict[str, tuple[str, ...]] = {}
     quarantine: DeclaredPolicy = DeclaredPolicy()
 
 
@@ -200,6 +203,7 @@ def _load_file(file: Path) -> ParserPackage:
         description=header.description,
         packages=header.packages,
         settings=header.settings,
+        setting_values=header.setting_values,
         quarantine=header.quarantine,
     )
     _check_manifest(manifest, doing=f"read {file}")
@@ -223,6 +227,7 @@ def _package(
         patterns=manifest.patterns,
         outputs=outputs,
         settings=manifest.settings,
+        setting_values=manifest.setting_values,
         artifact_hash=ArtifactHash(canonical_hash(components)),
         env_hash=EnvHash(canonical_hash(environment)),
         components=components,
@@ -298,6 +303,9 @@ def _check_manifest(manifest: _Manifest, *, doing: str) -> None:
         fail(doing, 'patterns names no files; write the globs of file names it reads, ["*"] for all')
     if any("/" in pattern for pattern in manifest.patterns):
         fail(doing, "patterns has a slash; patterns are matched against the name of a file, not its path")
+    for name, values in manifest.setting_values.items():
+        if manifest.settings.get(name) not in values:
+            fail(doing, f"setting_values of {name!r} have to hold its default; declare the setting, and add that value")
 
 
 _NAME_RULE: Final = "use a lowercase letter, then lowercase letters, digits and underscores, 63 in all"

@@ -93,14 +93,20 @@ def say(record: Event | LoggedCommand) -> str:
             return _job(record)
 
 
+def units(number: int, unit: str) -> str:
+    """Return the word for so many of a unit, which a parser names in the plural: `record` for 1, else `records`."""
+    return unit.removesuffix("s") if number == 1 else unit
+
+
 def say_sheet(sheet: BalanceSheet) -> str:
     """Return the balance of one job's input."""
     if not sheet.unit:
         return "the parser states no units, so its input is unaccounted"
     skips = "".join(f"; {skip.count} skipped: {skip.reason}" for skip in sheet.skips)
     places = f"; {sheet.ranges_total} places could not be read" if sheet.ranges_total else ""
+    unit = units(sheet.found, sheet.unit)
     return (
-        f"{sheet.found} {sheet.unit} found = {sheet.written} written + {sheet.quarantined} quarantined "
+        f"{sheet.found} {unit} found = {sheet.written} written + {sheet.quarantined} quarantined "
         f"+ {sheet.skipped} skipped + {sheet.unreadable} unreadable{skips}{places}"
     )
 
@@ -358,6 +364,7 @@ def _materialization(event: MaterializationRecorded) -> str:
     if not event.file:
         return f"output {event.output} of job {event.job} has no rows, so there is no file"
     return (
-        f"output {event.output} of job {event.job} exists: {event.rows} rows, {event.bytes} bytes, "
+        f"output {event.output} of job {event.job} exists: {event.rows} {units(event.rows, 'rows')}, "
+        f"{event.bytes} bytes, "
         f"{event.sink_uri}/{event.file}, blake3 {event.digest}"
     )

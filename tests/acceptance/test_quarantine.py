@@ -281,6 +281,35 @@ def test_evidence_that_was_deleted_or_changed_proves_nothing(terminal: Terminal,
     assert "the case is closed" in done.json["error"]["message"]
 
 
+def test_a_query_that_fails_names_a_table_of_this_home(terminal: Terminal, trades: Path) -> None:
+    run(terminal, trades, options=("--allow-quarantine",))
+    for query in ("select nothing from nowhere", "drop table trades"):
+        done = terminal.casparian("sql", query, "--json")
+        assert (done.code, done.json["error"]["next_step"]) == (2, 'casparian sql "describe buyers"')
+    assert terminal.casparian("sql", "describe buyers").code == 0
+
+
+def test_a_wrong_setting_is_told_before_anything_is_queued(terminal: Terminal, trades: Path) -> None:
+    done = terminal.casparian("run", "csv", trades, "--set", "delimiter=;", "--json")
+    assert (done.code, done.json["error"]["code"]) == (2, "bad_setting")
+    assert "it takes auto, comma, semicolon, tab, pipe" in done.json["error"]["message"]
+    assert terminal.sql("select count(*) from cf_jobs") == [[0]]
+    query = terminal.casparian("sql", "select nothing", "--json")
+    assert query.json["error"]["next_step"] == 'casparian sql "describe cf_jobs"'
+
+
+def test_json_has_three_examples_of_each_rule_with_file_and_line(terminal: Terminal, trades: Path) -> None:
+    more = write(terminal, "more.trades", [*GOOD[:2], *[f"{n}|1.5|2024-01-02 09:30:00.1Z|" for n in range(30, 36)]])
+    report = run(terminal, trades, more).json
+    told = [(each["rule"], Path(each["file"]).name, each["line"], each["value"]) for each in report["examples"]]
+    assert told == [
+        ("number.format_invalid", "day.trades", 21, "x20"),
+        *[("buyer.null_not_allowed", "more.trades", line, None) for line in (3, 4, 5)],
+    ]
+    assert {each["output"] for each in report["examples"]} == {"trades"}
+    assert run(terminal, write(terminal, "good.trades", GOOD)).json["examples"] == []
+
+
 def test_a_copied_home_deletes_nothing_of_the_one_that_it_was_copied_from(terminal: Terminal, trades: Path) -> None:
     (kept,) = run(terminal, trades).json["quarantine"]
     assert "one of the two is a copy" not in run(terminal, trades).err
