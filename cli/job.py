@@ -339,13 +339,13 @@ def _show_sheet(detail: JobDetail) -> None:
     import msgspec
 
     from cli.report import skips_of
-    from reducers.say import say_sheet
+    from reducers.say import say_sheet, units
 
     job = detail.job
     if job.found is not None:
-        unit = job.unit or "units"
+        what = units(job.found, job.unit or "units")
         out(
-            f"  balance   {job.found} {unit} found = {job.written} written + {job.quarantined} quarantined"
+            f"  balance   {job.found} {what} found = {job.written} written + {job.quarantined} quarantined"
             f" + {job.skipped} skipped + {job.unreadable} unreadable"
         )
     for skip in skips_of(job.skips):
@@ -359,7 +359,7 @@ def _show_sheet(detail: JobDetail) -> None:
     for kept in detail.quarantine:
         gone = f"; deleted: {kept.deleted_reason}" if kept.deleted_seq is not None else ""
         place = f"{kept.sink_uri}/{kept.file}{gone}"
-        out(f"  rejected  {kept.output_name}: {kept.rows:,} rows beside {kept.accepted:,}, {printable(place)}")
+        out(f"  rejected  {kept.output_name}: {count(kept.rows, 'row')} beside {kept.accepted:,}, {printable(place)}")
     for found in detail.mismatches:
         out(
             f"  columns   {found.output_name}: missing {found.missing}, not declared {found.extra}, "
@@ -367,7 +367,7 @@ def _show_sheet(detail: JobDetail) -> None:
         )
     for output in detail.outputs:
         place = f"{output.sink_uri}/{output.file}" if output.file else "no rows, so no file"
-        out(f"  output    {output.output_name}: {output.rows:,} rows, {size(output.bytes)}, {printable(place)}")
+        out(f"  output    {output.output_name}: {count(output.rows, 'row')}, {size(output.bytes)}, {printable(place)}")
 
 
 def _further(text: str | None) -> tuple[BalanceSheet, ...]:

@@ -35,6 +35,7 @@ from cli.promoter import Promoter
 from cli.report import Recovery
 from cli.sealer import Sealer
 from cli.snapshots import Snapshots
+from cli.target_claims import other_claim
 from cli.watch import Watches
 from commands.dispatch import plan_records
 from commands.epoch import BeginEpoch
@@ -445,6 +446,9 @@ class Sentinel:
         for uri in self._sink_uris:
             sink = open_sink(uri)
             try:
+                other = other_claim(sink, self.home, self.log.log_id)
+                if other is not None and other.there:
+                    continue  # what is staged may be of a run of the home that this one is a copy of
                 for staged in set(sink.staged_names(self.log.log_id)) - kept:
                     sink.discard(staged)
                     swept += 1

@@ -24,6 +24,7 @@ from cli.planning import Plan, Wanted, compare, keys_of, targets_of, wanted_of
 from cli.render import count
 from cli.report import RunReport
 from cli.results import Results, gather
+from cli.target_claims import claim
 from commands.decide import Command
 from commands.file import FILES_MAX, RecordFiles
 from commands.handle import Outcome
@@ -59,6 +60,7 @@ from projections import queries
 from projections.catalog import lost_reason
 from reducers.fold import State
 from reducers.job import Queued
+from sinks.sink import Sink
 from sinks.uri import open_sink
 
 if TYPE_CHECKING:
@@ -208,13 +210,19 @@ class RunSession:
     # --- the target ---------------------------------------------------------------------------------------------------
 
     def _claim_target(self) -> None:
-        """Mark a target that is new to us. Raises CliError for one that has lost its mark and all that is known of it:
-        where a disk is not mounted, its mount point is an empty folder, and nothing may be written or concluded there.
+        """Mark a target that is new to us, and claim it for this home; tell of another home of this log that has it."""
+        sink = open_sink(self._request.sink_uri)
+        if not sink.is_marked():
+            self._mark_target(sink)
+        other = claim(sink, self._sentinel.home, self._sentinel.log.log_id)
+        if other is not None:
+            self._talk.note(other.sentence() if other.there else f"{other.sentence()}; it is this home's from now on")
+
+    def _mark_target(self, sink: Sink) -> None:
+        """Mark the target. Raises CliError for one that has lost its mark and all that is known of it: where a disk is
+        not mounted, its mount point is an empty folder, and nothing may be written or concluded there.
         """
         uri = self._request.sink_uri
-        sink = open_sink(uri)
-        if sink.is_marked():
-            return
         published = self._sentinel.projection.ask(queries.recorded_files)
         known = [each for each in published if each.sink_uri == uri]
         waiting = self._sentinel.handler.inspect(

@@ -13,9 +13,11 @@ from eventlog.events import (
     DrainExecutor,
     ResumeParser,
     RetryJobs,
+    RevokeKey,
     RevokeParser,
     SetJobPriority,
     StartRun,
+    TrustKey,
     TrustParser,
 )
 from reducers.fold import State
@@ -25,6 +27,8 @@ Command = (
     | TrustParser
     | RevokeParser
     | ResumeParser
+    | TrustKey
+    | RevokeKey
     | file.RecordFiles
     | StartRun
     | run.PlanRun
@@ -56,7 +60,7 @@ Command = (
 def decide(command: Command, state: State) -> Decision:
     """Return the events that the command brings about, or why it is refused. Reads nothing but its arguments."""
     match command:
-        case parser.DeployParser() | TrustParser() | RevokeParser() | ResumeParser():
+        case parser.DeployParser() | TrustParser() | RevokeParser() | ResumeParser() | TrustKey() | RevokeKey():
             return parser.decide(command, state)
         case file.RecordFiles():
             return file.decide(command, state)

@@ -1,4 +1,4 @@
-"""Decides what parsers may run: whom a person trusts, and deploying an artifact under a name and version."""
+"""Decides what parsers may run: whom a person trusts, whose key, and deploying an artifact under a name and version."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from commands.outcome import Decision, Refused
 from eventlog.events import (
     JobFailed,
     JobQueued,
+    KeyRevoked,
+    KeyTrusted,
     ParserDeployed,
     ParserPaused,
     ParserResumed,
     ParserRevoked,
     ParserTrusted,
     ResumeParser,
+    RevokeKey,
     RevokeParser,
+    TrustKey,
     TrustParser,
 )
 from eventlog.ids import ArtifactHash, EnvHash, Instant, ParserName, PathText
@@ -43,7 +47,7 @@ class DeployParser(Struct, frozen=True, kw_only=True):
     file: PathText = PathText("")  # where a person named it; "" for a built-in one
 
 
-Command = DeployParser | TrustParser | RevokeParser | ResumeParser
+Command = DeployParser | TrustParser | RevokeParser | ResumeParser | TrustKey | RevokeKey
 
 
 def decide(command: Command, state: State) -> Decision:
@@ -57,6 +61,10 @@ def decide(command: Command, state: State) -> Decision:
             return decide_revoke(command, state)
         case ResumeParser():
             return decide_resume(command, state)
+        case TrustKey():
+            return decide_trust_key(command, state)
+        case RevokeKey():
+            return decide_revoke_key(command, state)
         case _:
             assert_never(command)
 
@@ -130,12 +138,18 @@ def builtin_name(parser: ParserName) -> Refused:
 
 
 def decide_trust(command: TrustParser, state: State) -> Decision:
-    """Trust an artifact, unless it is trusted already. Refuses the name of a built-in parser."""
+    """Trust an artifact, unless it is trusted already. Refuses the name of a built-in parser.
+
+    A person's own word takes the place of a signature's: it outlives the key.
+    """
     known = state.parsers.get(command.parser)
     if known is not None and known.deployed.builtin:
         return builtin_name(command.parser)
-    if command.artifact_hash in state.trust:
+    held = state.trust.get(command.artifact_hash)
+    if held is not None and (not held.trusted.key or command.key):
         return []
+    if command.how == "signed" and (refused := _signature_refused(command, state)) is not None:
+        return refused
     return [
         ParserTrusted(
             parser=command.parser,
@@ -145,8 +159,45 @@ def decide_trust(command: TrustParser, state: State) -> Decision:
             by=command.by,
             reason=command.reason,
             trusted_at=command.now,
+            key=command.key,
         )
     ]
+
+
+def _signature_refused(command: TrustParser, state: State) -> Refused | None:
+    """Return why a signature, though it is right, lets this parser not run."""
+    key = state.keys.get(command.key)
+    if key is None:
+        return Refused(
+            "unknown_key",
+            f"parser {command.parser} {command.version} is signed by a key that nobody trusts in this home",
+            'casparian parser trust FILE --key PUBLIC_KEY_FILE --reason "..."',
+        )
+    if command.parser in key.without:
+        return Refused(
+            "revoked_parser",
+            f"parser {command.parser} was revoked in this home, and a signature does not bring it back",
+            'look at its code, then: casparian parser trust FILE --reason "..."',
+        )
+    return None
+
+
+def decide_trust_key(command: TrustKey, state: State) -> Decision:
+    """Trust a key, unless it is trusted already for all that it signs."""
+    held = state.keys.get(command.key)
+    if held is not None and not held.without:
+        return []
+    return [KeyTrusted(key=command.key, by=command.by, reason=command.reason, trusted_at=command.now)]
+
+
+def decide_revoke_key(command: RevokeKey, state: State) -> Decision:
+    """End the trust in a key and in every artifact that runs by its signature. Refuses a key that nobody trusts."""
+    if command.key not in state.keys:
+        why = "nobody trusts this key in this home, or no more"
+        return Refused("not_found", why, "casparian parser keys")
+    held = [trust.trusted for trust in state.trust.values() if trust.trusted.key == command.key]
+    revoked = KeyRevoked(key=command.key, by=command.by, reason=command.reason, revoked_at=command.now)
+    return [revoked, *(_revoked(trusted, command) for trusted in held)]
 
 
 def decide_revoke(command: RevokeParser, state: State) -> Decision:
@@ -158,17 +209,19 @@ def decide_revoke(command: RevokeParser, state: State) -> Decision:
     held = [trust.trusted for trust in state.trust.values() if trust.trusted.parser == command.parser]
     if known is None and not held:
         return Refused("not_found", f"there is no parser named {command.parser!r} in this home", "casparian parser ls")
-    return [
-        ParserRevoked(
-            parser=trusted.parser,
-            version=trusted.version,
-            artifact_hash=trusted.artifact_hash,
-            by=command.by,
-            reason=command.reason,
-            revoked_at=command.now,
-        )
-        for trusted in held
-    ]
+    return [_revoked(trusted, command) for trusted in held]
+
+
+def _revoked(trusted: ParserTrusted, command: RevokeParser | RevokeKey) -> ParserRevoked:
+    return ParserRevoked(
+        parser=trusted.parser,
+        version=trusted.version,
+        artifact_hash=trusted.artifact_hash,
+        by=command.by,
+        reason=command.reason,
+        revoked_at=command.now,
+        key=trusted.key,
+    )
 
 
 def is_paused(parser: ParserName, state: State) -> bool:

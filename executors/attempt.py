@@ -19,7 +19,7 @@ from msgspec import Struct
 from eventlog.events import SchemaMismatch
 from eventlog.ids import JobId, path_bytes
 from executors.failures import TransientKind, failure_class
-from executors.guest.errors import GuestStartError
+from executors.guest.errors import GuestStartError, ParserChangedError
 from executors.guest.frames import GuestBatch, GuestEnd, GuestFailure, GuestStatement
 from executors.guest.host import Guest, GuestOrders, GuestTimes, start_guest
 from executors.guest.parents import GuestParents
@@ -134,6 +134,8 @@ class Attempt:
         self._stages = Stages(sink, self.job, dispatch)
         try:
             guest = start_guest(_orders(dispatch), parents=self._parents, times=self._times)
+        except ParserChangedError as error:
+            return _refused("parser_changed", str(error.strerror), error.hint)
         except GuestStartError as error:
             return _not_started(error)
         with guest:
@@ -255,6 +257,7 @@ def content_failure(dispatch: Dispatch) -> Failed | None:
 def _orders(dispatch: Dispatch) -> GuestOrders:
     return GuestOrders(
         parser_file=dispatch.parser_file,
+        parser_digests=dispatch.parser_digests,
         source=path_bytes(dispatch.path),
         settings=dispatch.settings,
         outputs=tuple(schema.output for schema in dispatch.outputs),

@@ -30,7 +30,7 @@ from eventlog.schema import OutputSchema
 from executors.guest.limits import MEMORY_BYTES_MAX, SECONDS_MAX
 from sinks.sink import StagedArtifact
 
-PROTOCOL_VERSION: Final = 7
+PROTOCOL_VERSION: Final = 8
 HEADER: Final = struct.Struct("!BBHQI")
 PAYLOAD_BYTES_MAX: Final = 4 * 1024 * 1024
 POLL_SECONDS: Final = 5.0
@@ -97,6 +97,7 @@ class Dispatch(Struct, frozen=True, kw_only=True):
     parser: ParserName
     parser_version: str
     parser_file: str  # the parser's source on this machine
+    parser_digests: dict[str, str]  # what of it may be loaded, see `ParserCode`
     settings: dict[str, str]
     outputs: tuple[OutputSchema, ...]
     sink_uri: str

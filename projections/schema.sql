@@ -196,12 +196,26 @@ CREATE TABLE cf_plugin_manifest (
     current BOOLEAN NOT NULL
 );
 
--- Every artifact of a parser that a person trusted, how and by whom; revoked_at is null while it may run.
+-- Every artifact of a parser that may run or might, how and by whose word; key is whose signature it ran by, or empty;
+-- revoked_at is null while it may run.
 CREATE TABLE cf_parser_trust (
     parser VARCHAR NOT NULL,
     version VARCHAR NOT NULL,
     artifact_hash VARCHAR NOT NULL,
     how VARCHAR NOT NULL,
+    key VARCHAR NOT NULL,
+    trusted_by VARCHAR NOT NULL,
+    reason VARCHAR NOT NULL,
+    trusted_seq BIGINT NOT NULL,
+    trusted_at TIMESTAMPTZ NOT NULL,
+    revoked_by VARCHAR,
+    revoked_reason VARCHAR,
+    revoked_at TIMESTAMPTZ
+);
+
+-- Every key whose signature a person trusted; key is its public half, revoked_at is null while it counts.
+CREATE TABLE cf_trusted_keys (
+    key VARCHAR NOT NULL,
     trusted_by VARCHAR NOT NULL,
     reason VARCHAR NOT NULL,
     trusted_seq BIGINT NOT NULL,

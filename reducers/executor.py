@@ -24,6 +24,8 @@ from eventlog.events import (
     JobQueued,
     JobRequeued,
     JobStarted,
+    KeyRevoked,
+    KeyTrusted,
     LogForked,
     LogRecovered,
     LogRepaired,
@@ -61,6 +63,8 @@ HANDLES: frozenset[type[Record]] = frozenset({ExecutorJoined, ExecutorDraining, 
 IGNORES: frozenset[type[Record]] = frozenset(
     {
         WriterOpened,
+        KeyTrusted,
+        KeyRevoked,
         LogForked,
         LogRecovered,
         LogRepaired,

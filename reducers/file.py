@@ -25,6 +25,8 @@ from eventlog.events import (
     JobQueued,
     JobRequeued,
     JobStarted,
+    KeyRevoked,
+    KeyTrusted,
     LogForked,
     LogRecovered,
     LogRepaired,
@@ -62,6 +64,8 @@ HANDLES: frozenset[type[Record]] = frozenset({FilesSeen, FilesRefused, RunFinish
 IGNORES: frozenset[type[Record]] = frozenset(
     {
         WriterOpened,
+        KeyTrusted,
+        KeyRevoked,
         LogForked,
         LogRecovered,
         LogRepaired,

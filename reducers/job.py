@@ -33,6 +33,8 @@ from eventlog.events import (
     JobQueued,
     JobRequeued,
     JobStarted,
+    KeyRevoked,
+    KeyTrusted,
     LogForked,
     LogRecovered,
     LogRepaired,
@@ -149,6 +151,8 @@ MOVES: dict[type[Job] | None, dict[type[Record], type[Job] | None]] = {
 IGNORES: frozenset[type[Record]] = frozenset(
     {
         WriterOpened,
+        KeyTrusted,
+        KeyRevoked,
         LogForked,
         LogRecovered,
         LogRepaired,

@@ -27,6 +27,8 @@ from eventlog.events import (
     JobQueued,
     JobRequeued,
     JobStarted,
+    KeyRevoked,
+    KeyTrusted,
     LogForked,
     LogRecovered,
     LogRepaired,
@@ -100,6 +102,8 @@ HANDLES: frozenset[type[Record]] = frozenset({MaterializationRecorded})
 IGNORES: frozenset[type[Record]] = frozenset(
     {
         WriterOpened,
+        KeyTrusted,
+        KeyRevoked,
         LogForked,
         LogRecovered,
         LogRepaired,

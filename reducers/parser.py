@@ -34,6 +34,8 @@ from eventlog.events import (
     JobQueued,
     JobRequeued,
     JobStarted,
+    KeyRevoked,
+    KeyTrusted,
     LogForked,
     LogRecovered,
     LogRepaired,
@@ -95,6 +97,8 @@ HANDLES: frozenset[type[Record]] = frozenset({ParserDeployed, ParserPaused, Pars
 IGNORES: frozenset[type[Record]] = frozenset(
     {
         WriterOpened,
+        KeyTrusted,
+        KeyRevoked,
         ParserTrusted,
         ParserRevoked,
         LogForked,

@@ -25,6 +25,8 @@ from eventlog.events import (
     JobQueued,
     JobRequeued,
     JobStarted,
+    KeyRevoked,
+    KeyTrusted,
     LogForked,
     LogRecovered,
     LogRepaired,
@@ -70,6 +72,8 @@ HandledEvent = (
 IGNORES: frozenset[type[Record]] = frozenset(
     {
         WriterOpened,
+        KeyTrusted,
+        KeyRevoked,
         LogForked,
         LogRecovered,
         LogRepaired,

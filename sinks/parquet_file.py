@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Literal, cast
 
 import blake3
+import msgspec
+from msgspec import Struct
 
-from eventlog.ids import Digest, LogId, final_name, stage_name
+from eventlog.ids import Digest, LogId, PathText, final_name, stage_name
 from eventlog.schema import RESERVED_PREFIXES
 from sinks.errors import StageClosedError, StageSchemaError, disk_error, disk_sentence
 from sinks.sink import (
@@ -57,6 +59,7 @@ _MODE: Final = 0o644  # less what the umask takes away
 _CANNOT_LINK: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 _PROBE: Final = re.compile(r"\.probe-[0-9a-f]{16}\.(stage|done)", re.ASCII)
 MARK_NAME: Final = ".casparian"
+MARK_BYTES_MAX: Final = 1024 * 1024  # of its claims, some thousand; what lies behind is not read
 _MARK: Final = b"casparian writes tables into this folder; without this file it takes the disk for not mounted\n"
 _RENAME_NOREPLACE: Final = 1  # linux/fs.h
 
@@ -100,6 +103,24 @@ class ParquetSink:
                 _mark(folder)
         except OSError as error:
             raise disk_error(error, doing=f"mark the folder {shown(self._folder)}") from error
+
+    def claimed_by(self, log_id: LogId) -> PathText | None:
+        """Return what the last line of the mark for this log says. Raises OSError."""
+        try:
+            with _opened(self._folder) as folder:
+                return _claims(folder).get(log_id)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise disk_error(error, doing=f"look at the mark of {shown(self._folder)}") from error
+
+    def claim(self, log_id: LogId, home: PathText) -> None:
+        """Add a line to the mark, in one write: homes of several logs may claim the folder at once. Raises OSError."""
+        try:
+            with _opened_marked(self._folder) as folder:
+                _add_claim(folder, _Claim(log=log_id, home=home))
+        except OSError as error:
+            raise disk_error(error, doing=f"claim the folder {shown(self._folder)}") from error
 
     def open_stage(self, identity: ArtifactIdentity, schema: pa.Schema) -> StageWriter:
         """Create the staged file. Raises OSError; FileExistsError if this attempt has staged the output before."""
@@ -524,6 +545,32 @@ def _mark(folder: int) -> None:
             file.write(_MARK)
             os.fsync(file.fileno())
     os.fsync(folder)
+
+
+class _Claim(Struct, frozen=True):
+    """One line of the mark behind its first: which home of a log uses the folder."""
+
+    log: LogId
+    home: PathText
+
+
+def _claims(folder: int) -> dict[LogId, PathText]:
+    """Return who has claimed the folder, by log; of a log the last line counts, and one that was torn is none."""
+    with open(os.open(MARK_NAME, _READ, dir_fd=folder), "rb", buffering=0) as file:  # noqa: PTH123
+        lines = (file.read(MARK_BYTES_MAX) or b"").split(b"\n")
+    found: dict[LogId, PathText] = {}
+    for line in lines[1:]:
+        with suppress(msgspec.DecodeError):
+            said = msgspec.json.decode(line, type=_Claim)
+            found[said.log] = said.home
+    return found
+
+
+def _add_claim(folder: int, claim: _Claim) -> None:
+    appending = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with open(os.open(MARK_NAME, appending, dir_fd=folder), "wb", buffering=0) as file:  # noqa: PTH123
+        file.write(b"\n" + msgspec.json.encode(claim) + b"\n")  # a line that was torn before stays alone
+        os.fsync(file.fileno())
 
 
 def _make_folder(path: Path) -> None:

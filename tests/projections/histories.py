@@ -37,6 +37,8 @@ from eventlog.events import (
     JobQueued,
     JobRequeued,
     JobStarted,
+    KeyRevoked,
+    KeyTrusted,
     LogForked,
     LoggedCommand,
     LogRecovered,
@@ -58,6 +60,7 @@ from eventlog.events import (
     ResumeParser,
     RetriedJob,
     RetryJobs,
+    RevokeKey,
     RevokeParser,
     RunFinished,
     RunInterrupted,
@@ -68,6 +71,7 @@ from eventlog.events import (
     SeenFile,
     SetJobPriority,
     StartRun,
+    TrustKey,
     TrustParser,
     TypeDifference,
     UnreadableRange,
@@ -205,6 +209,14 @@ def resumed(parser: str = "evtx", *, version: str = "1") -> ParserResumed:
         reason="mended",
         resumed_at=now(9),
     )
+
+
+def key_trusted(key: str = "ada+11111111+AQ==") -> KeyTrusted:
+    return KeyTrusted(key=key, by="cli:ada", reason="met her", trusted_at=now())
+
+
+def key_revoked(key: str = "ada+11111111+AQ==") -> KeyRevoked:
+    return KeyRevoked(key=key, by="cli:ada", reason="it was stolen", revoked_at=now(1))
 
 
 def output(name: str = "evtx_events", columns: Sequence[Column] = EVTX_COLUMNS) -> OutputSchema:
@@ -689,6 +701,8 @@ def one_of_each() -> list[Event | LoggedCommand]:
         revoked(),
         paused(),
         resumed(),
+        key_trusted(),
+        key_revoked(),
         run_started(),
         run_planned(),
         reused(1, 2),
@@ -760,4 +774,6 @@ def one_of_each() -> list[Event | LoggedCommand]:
         ),
         SetJobPriority(job=JobId(1), priority=7, by="cli:ada", now=now()),
         ResumeParser(parser=ParserName("evtx"), by="cli:ada", reason="mended", now=now()),
+        TrustKey(key="ada+11111111+AQ==", by="cli:ada", reason="met her", now=now()),
+        RevokeKey(key="ada+11111111+AQ==", by="cli:ada", reason="it was stolen", now=now()),
     ]

@@ -32,7 +32,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eventlog.column_types import DecimalType, duckdb_type
-from eventlog.ids import Digest, LogId
+from eventlog.ids import Digest, LogId, PathText
 from eventlog.schema import LINEAGE_COLUMNS, Column
 from sinks import parquet_file
 from sinks.arrow_schema import arrow_schema
@@ -40,7 +40,7 @@ from sinks.errors import StageClosedError
 from sinks.parquet_file import MARK_NAME, ParquetSink
 from sinks.sink import AlreadyPromoted, Conflict, Missing, Promoted, StagedArtifact, Unavailable
 from sinks.uri import open_sink, parse_sink_uri, target_folder
-from tests.sinks.artifacts import LOG_ID, SCHEMA, identity, rows, stage
+from tests.sinks.artifacts import LOG_ID, OTHER_LOG_ID, SCHEMA, identity, rows, stage
 
 ROOT = Path(__file__).parents[2]
 EVERY_TYPE = (
@@ -828,6 +828,29 @@ def test_any_folder_name_works_from_stage_to_promote(tmp_path: Path, name: bytes
     assert sink.promote(artifact, verify_staged=True) == Promoted()
     assert Path(sink.locate(artifact.final)) == folder / "out" / artifact.final
     assert (folder / "out" / artifact.final).is_file()
+
+
+def test_a_claim_that_was_torn_hides_no_other(sink: ParquetSink, folder: Path) -> None:
+    mark = folder / MARK_NAME
+    first = mark.read_bytes()
+    sink.claim(LOG_ID, PathText("/one"))
+    whole = mark.read_bytes()
+    assert whole.startswith(first)
+    for end in range(len(first), len(whole)):
+        mark.write_bytes(whole[:end])
+        sink.claim(OTHER_LOG_ID, PathText("/two"))
+        assert sink.claimed_by(OTHER_LOG_ID) == "/two"
+        assert sink.claimed_by(LOG_ID) in (None, "/one")
+    assert sink.is_marked()
+
+
+def test_a_folder_without_its_mark_is_nobodys_and_cannot_be_claimed(sink: ParquetSink, folder: Path) -> None:
+    (folder / MARK_NAME).unlink()
+    assert sink.claimed_by(LOG_ID) is None
+    with pytest.raises(OSError, match=r"does not hold \.casparian"):
+        sink.claim(LOG_ID, PathText("/one"))
+    folder.rmdir()
+    assert sink.claimed_by(LOG_ID) is None
 
 
 def test_nothing_is_concluded_about_an_empty_folder_without_its_mark(sink: ParquetSink, folder: Path) -> None:
