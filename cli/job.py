@@ -151,7 +151,7 @@ def retry(
 ) -> None:
     """Make a job again that failed or was stopped: its file is queued under a new number, with the same settings.
 
-    Without a run going on it waits for the next one. A job whose outputs exist, or that has not ended, is left alone.
+    Where nobody is at work it waits for the next run. A job whose outputs exist, or that has not ended, is left alone.
 
     Example: `casparian job retry 17 --reason "the disk is back"`
 
@@ -176,7 +176,7 @@ def retry(
         out_json({**facts, "next_step": next_step, "exit": EXIT_OK})
         return
     out(f"job {job_id} is made again as job {made.new_job}")
-    out("  a run is going on and takes it up" if running else "  no run is going on: it waits for the next one")
+    out("  it is taken up now" if running else "  nobody is at work: it waits for the next run, whichever that is")
     out(f"next: {next_step}")
 
 
@@ -254,7 +254,7 @@ def _tell_all(queued: list[RetriedAs], passed_over: int, *, running: bool, next_
         why = "their outputs exist, or their parser is not the one that they were queued for"
         out(f"{count(passed_over, 'job')} left alone: {why}")
     if queued:
-        out("a run is going on and takes them up" if running else "no run is going on: they wait for the next one")
+        out("they are taken up now" if running else "nobody is at work: they wait for the next run, whichever that is")
     if next_step:
         out(f"next: {next_step}")
 

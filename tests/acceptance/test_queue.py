@@ -59,7 +59,7 @@ def test_a_job_is_made_again_by_the_next_run_whatever_that_is_for(terminal: Fixt
     told = terminal.casparian("job", "retry", "1", "--reason", "mended")
     assert told.code == 0
     assert "job 1 is made again as job 2" in told.out
-    assert "it waits for the next one" in told.out
+    assert "it waits for the next run" in told.out
     assert "casparian run" in told.out
     again = json.loads(terminal.casparian("job", "retry", "1", "--json").out)
     assert (again["answer"], again["exit"]) == ("already_queued", 0)
