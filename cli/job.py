@@ -434,6 +434,8 @@ def _show_error(detail: JobDetail) -> None:
 
 def _show_events(detail: JobDetail) -> None:
     out("  events, by their position in the log:")
-    lines = [(event.job_seq, event.seq, event.type, printable(event.reason or "")) for event in detail.events]
-    for line in table(("", "seq", "event", "why"), lines, right=(0, 1)):
+    with_reasons = any(event.reason for event in detail.events)
+    titles = ("seq", "event", "why")[: 3 if with_reasons else 2]
+    lines = [(event.seq, event.type, printable(event.reason or ""))[: len(titles)] for event in detail.events]
+    for line in table(titles, lines, right=(0,)):
         out(f"    {line}")
