@@ -176,7 +176,11 @@ def retry(
         out_json({**facts, "next_step": next_step, "exit": EXIT_OK})
         return
     out(f"job {job_id} is made again as job {made.new_job}")
-    out("  it is taken up now" if running else "  nobody is at work: it waits for the next run, whichever that is")
+    out(
+        "  it is taken up now"
+        if running
+        else "  nobody is at work: it waits for the next run, or for `casparian start`"
+    )
     out(f"next: {next_step}")
 
 
@@ -254,7 +258,11 @@ def _tell_all(queued: list[RetriedAs], passed_over: int, *, running: bool, next_
         why = "their outputs exist, or their parser is not the one that they were queued for"
         out(f"{count(passed_over, 'job')} left alone: {why}")
     if queued:
-        out("they are taken up now" if running else "nobody is at work: they wait for the next run, whichever that is")
+        out(
+            "they are taken up now"
+            if running
+            else "nobody is at work: they wait for the next run, or for `casparian start`"
+        )
     if next_step:
         out(f"next: {next_step}")
 
