@@ -1,10 +1,21 @@
-"""Decides what parsers may run: whom a person trusts, whose key, and deploying an artifact under a name and version."""
+"""Decides what parsers may run: whom and whose key a person trusts, what stands under a name, when one is paused.
+
+A parser that fails again and again is paused, so that a thousand jobs do not fail for one mistake. But a case may hold
+hundreds of damaged files in a row, each of which fails, rightly, because of its own bytes; pausing a parser for those
+would keep the sound ones from being read. So a failure counts that is a fault of the parser whatever the file is like:
+a cause that neither it nor the host knows, twice (it crashed, or raised what it does not declare); other columns,
+frames or outputs than declared; a sheet that does not add up. What it says of a file on purpose (PermanentError) does
+not count, nor a file of which it says nothing, nor what is the doing of the machine (memory, time, disks, executors),
+of a policy, a target or a person. Such a failure does not end a series either: that takes a success, another artifact,
+or a person's word. And a content counts once: a rerun, which reuses all that went well, meets the old failures one
+after another.
+"""
 
 from __future__ import annotations
 
-from typing import assert_never
+from typing import Final, assert_never
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from commands.outcome import Decision, Refused
 from eventlog.events import (
@@ -26,9 +37,22 @@ from eventlog.events import (
 from eventlog.ids import ArtifactHash, EnvHash, Instant, ParserName, PathText
 from eventlog.schema import OutputSchema
 from reducers.fold import State
-from reducers.parser import Parser, code_of, speaks_against
+from reducers.parser import Parser, code_of
 
 PAUSE_FAILURES = 5  # that speak against a parser, one after another
+
+# What a parser does wrong whatever the file is like, in the words of executors/ and commands/job.py.
+BROKEN_PROMISES: Final = frozenset(
+    {
+        "bad_frame",
+        "bad_output",
+        "bad_statement",
+        "outputs_differ",
+        "reserved_column",
+        "schema_mismatch",
+        "unknown_output",
+    }
+)
 
 
 class DeployParser(Struct, frozen=True, kw_only=True):
@@ -240,25 +264,34 @@ def paused_refusal(paused: ParserPaused) -> Refused:
     )
 
 
-def pause_after(job: JobQueued, failed: JobFailed, state: State) -> list[ParserPaused]:
-    """Return the pause that a failure brings about: the last of PAUSE_FAILURES that speak against the parser."""
+def judged(job: JobQueued, failed: JobFailed, state: State) -> list[JobFailed | ParserPaused]:
+    """Return a failure with what it says of the parser, and the pause that it may bring about."""
     known = state.parsers.get(job.parser)
-    if known is None or known.paused is not None or known.deployed.artifact_hash != job.artifact_hash:
-        return []
+    if known is None or known.deployed.artifact_hash != job.artifact_hash or job.source_hash in known.failed:
+        return [failed]
+    if not speaks_against_parser(failed):
+        return [failed]
     failures = known.failures + 1
-    if failures < PAUSE_FAILURES or not speaks_against(failed):
-        return []
-    return [
-        ParserPaused(
-            parser=job.parser,
-            version=job.parser_version,
-            artifact_hash=job.artifact_hash,
-            job=job.job,
-            failures=failures,
-            reason=failed.reason,
-            paused_at=failed.failed_at,
-        )
-    ]
+    counted = structs.replace(failed, against_parser=failures)
+    if failures < PAUSE_FAILURES or known.paused is not None:
+        return [counted]
+    paused = ParserPaused(
+        parser=job.parser,
+        version=job.parser_version,
+        artifact_hash=job.artifact_hash,
+        job=job.job,
+        failures=failures,
+        reason=failed.reason,
+        paused_at=failed.failed_at,
+    )
+    return [counted, paused]
+
+
+def speaks_against_parser(failed: JobFailed) -> bool:
+    """Say whether a job failed in a way that is its parser's fault whatever its file is like."""
+    if failed.failure == "accounting":
+        return failed.kind != "nothing_said"  # the file may be empty
+    return failed.failure == "unknown" or failed.kind in BROKEN_PROMISES
 
 
 def decide_resume(command: ResumeParser, state: State) -> Decision:

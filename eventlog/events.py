@@ -664,6 +664,7 @@ class JobFailed(Record, frozen=True, kw_only=True):
     log_tail: Omitted[str]
     sheet: ByPart[BalanceSheet | None]
     failed_at: Public[Instant]
+    against_parser: Public[int] = 0  # how many failures in a row speak against its parser, with this; 0: it does not
 
 
 class CancelAccepted(Record, frozen=True, kw_only=True):

@@ -94,7 +94,6 @@ from projections.rows import (
     TrustedKeyRow,
     TrustRow,
 )
-from reducers.parser import speaks_against
 
 _json = msgspec.json.Encoder(order="deterministic")
 
@@ -344,14 +343,14 @@ def parser_resumed(work: Work, _seq: Seq, event: ParserResumed) -> None:
 
 
 def _count_for_parser(work: Work, event: JobCompleted | JobFailed) -> None:
-    """Let the parser's row know how a job of its current artifact ended, as reducers/parser.py counts it."""
+    """Let the parser's row know how a job of its current artifact ended."""
     job = work.jobs[event.job]
     known = work.health.get(job.parser)
     if known is None or known.artifact_hash != job.artifact_hash:
         return
     if isinstance(event, JobFailed):
-        if speaks_against(event):
-            work.health[job.parser] = replace(known, failures=known.failures + 1)
+        if event.against_parser:
+            work.health[job.parser] = replace(known, failures=event.against_parser)
     elif known.failures:
         work.health[job.parser] = replace(known, failures=0)
 

@@ -97,7 +97,7 @@ def _parser_of_job(state: State, event: JobCompleted | JobFailed) -> None:
     ended = state.jobs.get(event.job)
     known = state.parsers.get(ended.spec.parser) if ended is not None else None
     if ended is not None and known is not None and known.deployed.artifact_hash == ended.spec.artifact_hash:
-        state.parsers[ended.spec.parser] = parser.after_job(known, event)
+        state.parsers[ended.spec.parser] = parser.after_job(known, event, ended.spec.source_hash)
 
 
 def _trust(state: State, event: Any) -> None:

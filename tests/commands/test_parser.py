@@ -12,9 +12,18 @@ from commands.executor import LoseExecutor
 from commands.job import FailJob
 from commands.outcome import Refused
 from commands.parser import PAUSE_FAILURES, DeployParser, may_run
-from eventlog.events import KeyTrusted, ParserDeployed, ParserPaused, ParserRevoked, ParserTrusted, TrustParser
-from eventlog.ids import ArtifactHash, LeaseId, ParserName, RunId
+from eventlog.events import (
+    JobFailed,
+    KeyTrusted,
+    ParserDeployed,
+    ParserPaused,
+    ParserRevoked,
+    ParserTrusted,
+    TrustParser,
+)
+from eventlog.ids import ArtifactHash, LeaseId, ParserName, RunId, SourceHash
 from reducers.fold import State
+from reducers.parser import FAILED_KEPT_MAX, after_job
 from tests.support import (
     E1,
     EVTX,
@@ -43,6 +52,7 @@ from tests.support import (
     resume,
     revoke,
     revoke_key,
+    running_job,
     shape_failure,
     start,
     started,
@@ -276,6 +286,27 @@ def test_any_number_of_damaged_files_pauses_nothing() -> None:
                   for each in failures(20, kind=kind)]  # fmt: skip
         state = given(*planned_run(*range(1, 21)), join(), *failed)
         assert state.parsers[EVTX].failures == 0
+
+
+def test_a_content_speaks_against_its_parser_once_however_often_it_is_tried() -> None:
+    again = [each for run in range(4) for each in (enqueue(1, 2), *failures(2, first=3 + 2 * run))]
+    state = given(*planned_run(1, 2), join(), *failures(2), *again)
+    assert (state.parsers[EVTX].failures, state.parsers[EVTX].paused) == (2, None)
+    assert len(state.parsers[EVTX].failed) == 2
+
+
+def test_no_more_contents_are_kept_than_a_bound() -> None:
+    parser = given(deploy()).parsers[EVTX]
+    for number in range(FAILED_KEPT_MAX + 5):
+        event = structs.replace(failed_event(), against_parser=number + 1)
+        parser = after_job(parser, event, SourceHash(str(number)))
+    assert (len(parser.failed), parser.failed[0], parser.failures) == (FAILED_KEPT_MAX, "5", FAILED_KEPT_MAX + 5)
+
+
+def failed_event() -> JobFailed:
+    event = decide(fail(), given(*running_job()))[0]  # type: ignore[index]  # a refusal fails the test too
+    assert isinstance(event, JobFailed)
+    return event
 
 
 def test_a_success_between_failures_counts_them_anew() -> None:

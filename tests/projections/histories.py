@@ -439,7 +439,7 @@ def completed(job: int, *, run: int = 1, unreadable: int = 0) -> JobCompleted:
     )  # fmt: skip
 
 
-def failed(job: int, *, run: int = 1, failure: FailureClass = "permanent") -> JobFailed:
+def failed(job: int, *, run: int = 1, failure: FailureClass = "permanent", against: int = 0) -> JobFailed:
     return JobFailed(
         job=JobId(job),
         run=RunId(run),
@@ -451,6 +451,7 @@ def failed(job: int, *, run: int = 1, failure: FailureClass = "permanent") -> Jo
         log_tail=HOSTILE_TEXT,
         sheet=None,
         failed_at=now(7),
+        against_parser=against,
     )
 
 
@@ -637,7 +638,7 @@ def _job_event(kind: type[Record], spec: JobQueued, random: Random) -> Event:
             job, run=run, content=spec.source_hash[0], version=spec.parser_version, file=random.choice([None, ""])
         ),
         JobCompleted: completed(job, run=run, unreadable=unreadable),
-        JobFailed: failed(job, run=run, failure=random.choice(["permanent", "unknown"])),
+        JobFailed: failed(job, run=run, failure=random.choice(["permanent", "unknown"]), against=random.randrange(3)),
         CancelAccepted: cancel_accepted(job),
         JobAborted: aborted(job, run=run),
         PromotionAbandoned: abandoned(job),
