@@ -230,8 +230,8 @@ MUTANTS: Final = (
         name="witness-unheard",
         fault="a log that is behind its witness opens",
         file=RECOVERY,
-        text="self._hash_there == witness.hash:",
-        instead="self._hash_there != '-':",
+        text="self.hash_there == witness.hash:",
+        instead="self.hash_there != '-':",
         killer="tests/eventlog/test_witness.py::test_a_log_that_ends_before_its_witness_is_refused_and_not_changed",
     ),
     Mutant(
@@ -402,8 +402,8 @@ MUTANTS: Final = (
         name="who-and-when-unseen",
         fault="a checkpoint is compared by its records alone",
         file="eventlog/checkpoint.py",
-        text="        if line is None or (line.hash, line.last) != (checkpoint.hash, checkpoint.size):",
-        instead="        if line is None or line.last != checkpoint.size:",
+        text="        if self._hashes.get(checkpoint.commit) != (checkpoint.hash, checkpoint.size):",
+        instead='        if self._hashes.get(checkpoint.commit, ("", 0))[1] != checkpoint.size:',
         killer="tests/eventlog/test_checkpoint.py::test_the_same_records_by_another_actor_are_found_too",
     ),
     Mutant(
@@ -582,5 +582,21 @@ MUTANTS: Final = (
         text="option.raw_bytes >= ours.size",
         instead="option.raw_bytes >= 0",
         killer="tests/eventlog/test_repair.py::test_a_log_is_not_cut_where_the_copy_ends_although_the_damage_goes_on_there",
+    ),
+    Mutant(
+        name="piece-unproven",
+        fault="a piece counts although the chain does not stand where it begins",
+        file="eventlog/verify.py",
+        text="                if not self._begins_here(piece):\n",
+        instead="                if False:\n",
+        killer="tests/eventlog/test_pieces.py::test_a_piece_counts_only_where_the_chain_stands",
+    ),
+    Mutant(
+        name="piece-forgets-cancel",
+        fault="a cancel in one piece is not held against the commits of the next",
+        file="eventlog/frame_audit.py",
+        text="        if not self.cancelled.isdisjoint(report.committed):\n",
+        instead="        if False:\n",
+        killer="tests/eventlog/test_pieces.py::test_a_commit_after_a_cancel_in_an_earlier_piece_is_found",
     ),
 )
