@@ -300,7 +300,7 @@ def recover(
     judgement = judge(scan, closed)
     _refuse(folder, judgement)
     _refuse(folder, hearing.verdict(scan) or judgement)
-    _remove_leftovers(folder, fs)
+    remove_leftovers(folder, fs=fs)
     epoch = scan.link.epoch + 1
     if judgement.verdict == "TORN":
         _set_aside(folder, scan, epoch=epoch)
@@ -378,8 +378,11 @@ def refusal(folder: Path, verdict: Verdict, finding: Finding) -> LogError:
     )
 
 
-def _remove_leftovers(folder: Path, fs: FsPort) -> None:
-    """Remove files that a crash left before their rename; no name without the suffix ever led to them."""
+def remove_leftovers(folder: Path, *, fs: FsPort) -> None:
+    """Remove files that a crash left before their rename; no name without the suffix ever led to them.
+
+    The caller holds the lock of the folder.
+    """
     for name in sorted(fs.names(folder)):
         if name.endswith(TEMPORARY_SUFFIX):
             fs.unlink(folder / name)
