@@ -180,9 +180,13 @@ class Comparison:
             if wrong is not None:
                 yield _judged(each, scan, *wrong)
 
-    def agreed_size(self, scan: ChainScan) -> int:
-        """Return the seq up to which a checkpoint of checked signature agrees with the log, 0 if none does."""
-        seen = [each for each in self._expected if each.verified and each.checkpoint.size <= scan.link.seq]
+    def agreed_size(self, scan: ChainScan, *, verified: bool = True) -> int:
+        """Return the seq up to which a checkpoint agrees with the log, 0 if none does.
+
+        Only those of checked signature count, unless all are asked for.
+        """
+        known = [each for each in self._expected if each.verified or not verified]
+        seen = [each for each in known if each.checkpoint.size <= scan.link.seq]
         agreed = [each for each in seen if self._wrong(each, scan) is None]
         return max((each.checkpoint.size for each in agreed), default=0)
 

@@ -44,7 +44,9 @@ class Verification(Struct, frozen=True, kw_only=True):
     """The result of an audit. Counts, head and durable mark are those of the part whose chain holds.
 
     `signed` is the seq up to which a signed head agrees whose signature was verified, `unchecked` that of signed heads
-    whose signature nobody looked at, because no key was given; 0 if there is none.
+    whose signature nobody looked at, because no key was given; 0 if there is none. `witnessed` is the seq up to which
+    something beside the frames says that they were there: CLOSED, a signed head, or who has seen the log from outside.
+    What was behind it in a log that was not closed may have been cut off, or made zeros, and nothing here would tell.
     """
 
     verdict: Verdict
@@ -60,6 +62,7 @@ class Verification(Struct, frozen=True, kw_only=True):
     sealed: int  # the seq up to which segments are sealed
     signed: int
     unchecked: int
+    witnessed: int
     epochs: int
     clean_close: bool
     writer_active: bool
@@ -112,6 +115,7 @@ class _Audit:
         self.sealed = 0
         self.signed = 0
         self.unchecked = 0
+        self.witnessed = 0
         self.clean_close = False
         self.writer_active = False
 
@@ -139,6 +143,7 @@ class _Audit:
         for judgement in comparison.verdicts(scan):
             self.findings.add(judgement)
         self.signed = comparison.agreed_size(scan)
+        self.witnessed = comparison.agreed_size(scan, verified=False)
         self._judge_end(scan, closed, hearing)
         return self._result(lineage, segments, scan.link)
 
@@ -175,6 +180,8 @@ class _Audit:
         contradicted = hearing.verdict(scan)
         if contradicted is not None:
             self.findings.add(contradicted)
+        else:
+            self.witnessed = max(self.witnessed, hearing.witness_seq)
         judgement = judge(scan, closed)
         if closed is not None and judgement.verdict == "CORRUPT" and self._reopened_meanwhile(closed):
             judgement = judge(scan, None)
@@ -214,6 +221,7 @@ class _Audit:
             sealed=self.sealed,
             signed=self.signed,
             unchecked=self.unchecked,
+            witnessed=link.seq if self.clean_close else self.witnessed,
             epochs=link.epoch,
             clean_close=self.clean_close,
             writer_active=self.writer_active,
