@@ -19,6 +19,7 @@ from types import TracebackType
 
 from casparian import __version__
 from cli import clock
+from cli.clock_watch import ClockWatch
 from cli.control import MESSAGE_BYTES_MAX as CONTROL_BYTES_MAX
 from cli.control import REQUESTS_MAX, ControlServer
 from cli.dispatching import Dispatcher, JobLimits
@@ -37,6 +38,7 @@ from commands.handle import Handler, Outcome, Subscriber
 from commands.job import DispatchJob, RecordPromotion, WithdrawJob
 from commands.outcome import Refused
 from commands.parser import DeployParser
+from commands.wall_clock import NoteClockStep
 from eventlog.blobs import FolderBlobStore
 from eventlog.events import CancelJob, ParserDeployed
 from eventlog.frames import Stamp
@@ -144,6 +146,7 @@ class Sentinel:
         stack.callback(self.log.close)
         scratch_removed = self._clear_scratch()
         stack.callback(self._clear_scratch)
+        self._clock_watch = ClockWatch(wall=clock.now, steady_us=clock.steady_us)
         self.handler = Handler(self.log, manager=self._manage, actor=ACTOR)
         self.projection = self._open_read_model()
         self.projection.start()
@@ -250,8 +253,8 @@ class Sentinel:
         if state is not None:
             self.snapshots.leave(self.log, state)
 
-    def _manage(self, state: State) -> list[DispatchJob | RecordPromotion]:
-        return [*plan_records(state, now=clock.now()), *self.dispatcher.plan(state)]
+    def _manage(self, state: State) -> list[NoteClockStep | DispatchJob | RecordPromotion]:
+        return [*self._clock_watch.steps(), *plan_records(state, now=clock.now()), *self.dispatcher.plan(state)]
 
     def _resume(self) -> None:
         """Put back what the last epoch held, promote what it committed, end jobs whose parser is not here any more."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from commands import epoch, executor, file, job, parser, quarantine, run
+from commands import epoch, executor, file, job, parser, quarantine, run, wall_clock
 from commands.outcome import Decision
 from eventlog.events import AbandonJob, CancelJob, DeleteQuarantine, RevokeParser, StartRun, TrustParser
 from reducers.fold import State
@@ -23,6 +23,7 @@ Command = (
     | executor.JoinExecutor
     | executor.LoseExecutor
     | epoch.BeginEpoch
+    | wall_clock.NoteClockStep
     | job.EnqueueJobs
     | job.DispatchJob
     | job.StartJob
@@ -53,6 +54,8 @@ def decide(command: Command, state: State) -> Decision:
             return executor.decide_lose(command, state)
         case epoch.BeginEpoch():
             return epoch.decide(command, state)
+        case wall_clock.NoteClockStep():
+            return wall_clock.decide(command)
         case (
             job.EnqueueJobs()
             | job.DispatchJob()

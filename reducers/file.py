@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from eventlog.events import (
     CancelAccepted,
+    ClockStepped,
     CommandRefused,
     CommitRefused,
     ExecutorJoined,
@@ -61,6 +62,7 @@ IGNORES: frozenset[type[Record]] = frozenset(
         LogForked,
         LogRecovered,
         LogRepaired,
+        ClockStepped,
         CommandRefused,
         ParserDeployed,
         ParserTrusted,

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from eventlog.events import (
     CancelAccepted,
+    ClockStepped,
     CommandRefused,
     CommitRefused,
     ExecutorJoined,
@@ -141,6 +142,7 @@ IGNORES: frozenset[type[Record]] = frozenset(
         LogForked,
         LogRecovered,
         LogRepaired,
+        ClockStepped,
         CommandRefused,
         ParserDeployed,
         ParserTrusted,

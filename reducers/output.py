@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from eventlog.events import (
     CancelAccepted,
+    ClockStepped,
     CommandRefused,
     CommitRefused,
     ExecutorJoined,
@@ -60,6 +61,7 @@ IGNORES: frozenset[type[Record]] = frozenset(
         LogForked,
         LogRecovered,
         LogRepaired,
+        ClockStepped,
         CommandRefused,
         ParserDeployed,
         ParserTrusted,

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from eventlog.events import (
     CancelAccepted,
+    ClockStepped,
     CommandRefused,
     CommitRefused,
     ExecutorJoined,
@@ -64,6 +65,7 @@ IGNORES: frozenset[type[Record]] = frozenset(
         LogForked,
         LogRecovered,
         LogRepaired,
+        ClockStepped,
         CommandRefused,
         OutputsReused,
         OutputsLost,
