@@ -26,7 +26,7 @@ from tests.eventlog.test_verify import outputs_committed
 
 SEEDS = 400
 SEEDS_LONG = 10_000
-SEEDS_WITH_A_PROCESS = 25
+SEEDS_WITH_A_PROCESS = 8
 
 
 class Helper:
