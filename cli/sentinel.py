@@ -20,6 +20,7 @@ from types import TracebackType
 
 from casparian import __version__
 from cli import clock
+from cli.clock_watch import ClockWatch
 from cli.control import REQUESTS_MAX, ControlServer
 from cli.dispatching import Dispatcher
 from cli.fleet import Fleet
@@ -43,6 +44,7 @@ from commands.handle import Handler, Outcome
 from commands.job import DispatchJob, RecordPromotion, WithdrawJob
 from commands.outcome import Refused
 from commands.parser import DeployParser
+from commands.wall_clock import NoteClockStep
 from eventlog.blobs import FolderBlobStore
 from eventlog.events import CancelJob, ParserDeployed
 from eventlog.frames import Stamp
@@ -163,6 +165,7 @@ class Sentinel:
         stack.callback(self.log.close)
         scratch_removed = self._clear_scratch()
         stack.callback(self._clear_scratch)
+        self._clock_watch = ClockWatch(wall=clock.now, steady_us=clock.steady_us)
         self.handler = Handler(self.log, manager=self._manage, actor=ACTOR)
         self.projection = self._open_read_model()
         self.projection.start()
@@ -369,8 +372,8 @@ class Sentinel:
         if state is not None:
             self.snapshots.leave(self.log, state)
 
-    def _manage(self, state: State) -> list[DispatchJob | RecordPromotion]:
-        return [*plan_records(state, now=clock.now()), *self.dispatcher.plan(state)]
+    def _manage(self, state: State) -> list[NoteClockStep | DispatchJob | RecordPromotion]:
+        return [*self._clock_watch.steps(), *plan_records(state, now=clock.now()), *self.dispatcher.plan(state)]
 
     def _resume(self) -> None:
         """Put back what the last epoch held, promote what it committed, end jobs whose parser is not here any more."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from commands import epoch, executor, file, job, parser, quarantine, retry, run
+from commands import epoch, executor, file, job, parser, quarantine, retry, run, wall_clock
 from commands.outcome import Decision
 from eventlog.events import (
     AbandonJob,
@@ -40,6 +40,7 @@ Command = (
     | executor.LoseExecutor
     | DrainExecutor
     | epoch.BeginEpoch
+    | wall_clock.NoteClockStep
     | job.EnqueueJobs
     | job.DispatchJob
     | job.StartJob
@@ -74,6 +75,8 @@ def decide(command: Command, state: State) -> Decision:
             return executor.decide_drain(command, state)
         case epoch.BeginEpoch():
             return epoch.decide(command, state)
+        case wall_clock.NoteClockStep():
+            return wall_clock.decide(command)
         case (
             job.EnqueueJobs()
             | job.DispatchJob()

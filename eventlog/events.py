@@ -254,6 +254,16 @@ class LogForked(Record, frozen=True, kw_only=True):
     reason: Hashed[str]
 
 
+class ClockStepped(Record, frozen=True, kw_only=True):
+    """The wall clock was set while the log was open: since it was last looked at, it has moved `delta_us` more than a
+    clock that nobody sets. Times before and after this record are not to be compared; the order is that of positions.
+    """
+
+    delta_us: Public[int]  # below 0 if it was set back
+    expected_at: Public[Instant]  # what it would show
+    stepped_at: Public[Instant]  # what it shows
+
+
 class CommandRefused(Record, frozen=True, kw_only=True, omit_defaults=True):
     """The command that opens this frame changed nothing: `code` is for programs, the rest is for people."""
 
@@ -832,7 +842,7 @@ class DrainExecutor(Record, frozen=True, kw_only=True):
     now: Public[Instant]
 
 
-LogEvent = WriterOpened | LogRecovered | LogRepaired | LogForked | CommandRefused
+LogEvent = WriterOpened | LogRecovered | LogRepaired | LogForked | ClockStepped | CommandRefused
 ParserEvent = ParserDeployed | ParserTrusted | ParserRevoked | ParserPaused | ParserResumed | KeyTrusted | KeyRevoked
 RunEvent = RunStarted | RunPlanned | OutputsReused | OutputsLost | RunFinished | RunInterrupted
 FileEvent = FilesSeen | FilesRefused

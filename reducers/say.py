@@ -14,6 +14,7 @@ from eventlog.events import (
     BrokenRule,
     CancelAccepted,
     CancelJob,
+    ClockStepped,
     CommandRefused,
     CommitRefused,
     DeleteQuarantine,
@@ -83,7 +84,7 @@ COLUMNS_SAID_MAX = 20  # of each kind of difference
 def say(record: Event | LoggedCommand) -> str:
     """Return what happened, as one sentence without its position."""
     match record:
-        case WriterOpened() | LogRecovered() | LogRepaired() | LogForked() | CommandRefused():
+        case WriterOpened() | LogRecovered() | LogRepaired() | LogForked() | ClockStepped() | CommandRefused():
             return _log(record)
         case (
             ParserDeployed()
@@ -155,6 +156,13 @@ def _log(event: LogEvent) -> str:
             return (
                 f"the log goes on from record {event.seq} of log {event.old_log_id}, whose records "
                 f"{event.seq + 1} to {event.abandoned_seq} are kept aside: {event.reason}"
+            )
+        case ClockStepped():
+            seconds, micros = divmod(abs(event.delta_us), 1_000_000)
+            direction = "back" if event.delta_us < 0 else "ahead"
+            return (
+                f"the wall clock was set {direction} by {seconds}.{micros:06d} s: "
+                f"it would show {event.expected_at} and shows {event.stepped_at}"
             )
         case CommandRefused():
             return f"the command was refused ({event.code}): {event.why}"

@@ -51,6 +51,7 @@ ZSTD_LEVEL: Final = 1
 READ_BYTES: Final = 1024 * 1024
 WRITE_BYTES: Final = 1024 * 1024  # gathered before they are hashed and written: pyarrow gives a page at a time
 LONG_VALUE_BYTES: Final = 256  # of a value, on the average of its column
+PROBE_TRIES_MAX: Final = 10
 
 _CREATE: Final = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO in the way must not hang us
@@ -590,25 +591,37 @@ def _probe(folder: int) -> None:
     what a killed process left is known by its free lock, and removed.
     """
     _sweep_probes(folder)
-    token = secrets.token_hex(8)
+    for _ in range(PROBE_TRIES_MAX):
+        if _probed(folder, secrets.token_hex(8)):
+            return
+    raise OSError(errno.EBUSY, f"{PROBE_TRIES_MAX} probes were removed by somebody else before they were locked")
+
+
+def _probed(folder: int, token: str) -> bool:
+    """Probe once; False if another process swept the probe in the moment between its creation and its lock."""
     staged, final = f".probe-{token}.stage", f".probe-{token}.done"
     try:
         with open(os.open(staged, _CREATE, _MODE, dir_fd=folder), "wb", buffering=0) as file:  # noqa: PTH123
             with suppress(OSError):  # where nothing can be locked, nothing is swept either
                 fcntl.flock(file, fcntl.LOCK_EX)
+            if not _exists(folder, staged):
+                return False
             file.write(b"probe")
             os.fsync(file.fileno())
             _publish(folder, staged, final)
     finally:
         _remove(folder, staged)
         _remove(folder, final)
+    return True
 
 
 def _sweep_probes(folder: int) -> None:
-    """Remove the probes of processes that were killed; those that cannot be are hidden and in nobody's way."""
+    """Remove the probes of processes that were killed; those that cannot be are hidden and in nobody's way.
+
+    Whatever is free is removed, empty or not: its process may have been killed before it locked it. One that lives and
+    was just about to lock it finds that its name is gone, and makes another.
+    """
     for name in filter(_PROBE.fullmatch, os.listdir(folder)):
         with suppress(OSError), open(os.open(name, _READ, dir_fd=folder), "rb", buffering=0) as file:  # noqa: PTH123
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # An empty one may be a moment old and not locked yet; what was written was locked before.
-            if os.fstat(file.fileno()).st_size > 0:
-                _remove(folder, name)
+            _remove(folder, name)

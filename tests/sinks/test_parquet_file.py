@@ -20,6 +20,7 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from io import FileIO
 from pathlib import Path
 
 import blake3
@@ -768,6 +769,51 @@ def test_a_probe_that_a_killed_process_left_is_removed_by_the_next_check(sink: P
     (folder / ".probe-0123456789abcdef.done").write_bytes(b"probe")
     assert sink.check() is None
     assert listed(folder) == []
+
+
+def test_a_probe_of_a_process_that_was_killed_before_it_locked_it_is_removed_by_the_next_check(
+    sink: ParquetSink, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed_at_its_lock(sink, monkeypatch)
+    assert [path.name for path in listed(folder) if path.stat().st_size == 0] != [], "an empty probe is left"
+    assert sink.check() is None
+    assert listed(folder) == []
+
+
+def killed_at_its_lock(sink: ParquetSink, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check in a child that ends without any cleanup where it would lock its probe."""
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", lambda *_: os._exit(9))
+        child = os.fork()
+        if child == 0:
+            sink.check()
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+
+
+def test_a_check_whose_probe_is_swept_before_it_is_locked_makes_another(
+    sink: ParquetSink, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others_left = [2]
+    real = fcntl.flock
+
+    def lock(file: FileIO, operation: int) -> None:
+        if others_left[0]:
+            others_left[0] -= 1
+            next(folder.glob(".probe-*.stage")).unlink()
+        real(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", lock)
+    assert sink.check() is None
+    assert others_left == [0]
+    assert listed(folder) == []
+
+
+def test_a_folder_in_which_every_probe_is_taken_away_is_refused(
+    sink: ParquetSink, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fcntl, "flock", lambda *_: next(folder.glob(".probe-*.stage")).unlink())
+    assert "removed by somebody else" in str(sink.check())
 
 
 def test_the_probe_of_a_living_process_and_what_is_no_probe_stay(sink: ParquetSink, folder: Path) -> None:
