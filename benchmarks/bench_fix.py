@@ -174,6 +174,7 @@ def _dispatch(log: Path) -> Dispatch:
         parser=package.name,
         parser_version=package.version,
         parser_file=package.file,
+        parser_digests=package.digests,
         settings=package.settings,
         outputs=package.outputs,
         sink_uri="parquet:///",

@@ -27,6 +27,7 @@ from cli import (
     log_tail,
     outputs,
     parser,
+    parser_keys,
     parser_new,
     preview,
     quarantine,
@@ -101,6 +102,9 @@ schema.app.command("show", cls=PlainCommand)(schema_show.show)
 schema.app.command("diff", cls=PlainCommand)(schema_show.diff)
 app.add_typer(schema.app, name="schema")
 parser.app.command("new", cls=PlainCommand)(parser_new.new)
+parser.app.command("keygen", cls=PlainCommand)(parser_keys.keygen)
+parser.app.command("sign", cls=PlainCommand)(parser_keys.sign)
+parser.app.command("keys", cls=PlainCommand)(parser_keys.keys)
 app.add_typer(parser.app, name="parser")
 app.add_typer(explain.app, name="explain")
 app.add_typer(explain.app, name="why", hidden=True)

@@ -15,6 +15,7 @@ from cli.messages import (
     GetJob,
     JobSeen,
     JobsRetried,
+    KeyTold,
     ParserTold,
     Refusal,
     Reply,
@@ -47,6 +48,13 @@ def give_of_parser(home: Home, request: Request, *, purpose: str, made_anew: boo
         raise nothing_here(home)
     reply = _give(home, request, purpose, None)
     assert isinstance(reply, ParserTold), reply
+    return reply
+
+
+def give_of_key(home: Home, request: Request, *, purpose: str) -> KeyTold:
+    """Return how a command about a key was taken, durably, in a new home too. Raises as `give` does."""
+    reply = _give(home, request, purpose, None)
+    assert isinstance(reply, KeyTold), reply
     return reply
 
 

@@ -71,6 +71,7 @@ class Balance(Struct, frozen=True, kw_only=True):
     places: int  # that could not be read, each content once
     place_bytes: int  # of those places whose length is known
     totals: tuple[UnitTotal, ...]
+    not_in_totals: int  # files that failed, were refused or are not accounted for: no sum counts them
     files: tuple[FileBalance, ...]
 
 
@@ -126,6 +127,7 @@ def _report(connection: Connection, rows: Sequence[BalanceRow]) -> Balance:
         places=sum(file.places_total for file in counted),
         place_bytes=sum(place.length for file in counted for place in file.places if place.length > 0),
         totals=_totals(files),
+        not_in_totals=sum(file.accounting != "balanced" for file in files),
         files=files,
     )
 
@@ -228,12 +230,17 @@ def _show(report: Balance, *, limit: int, places: int | None) -> None:
 
 
 def _show_totals(report: Balance) -> None:
+    from reducers.say import units
+
     copies = sum(file.accounting == "balanced" and not file.counted for file in report.files)
     for total in report.totals:
+        unit = units(total.found, total.unit)
         out(
-            f"{total.found:,} {total.unit} found = {total.written:,} written + {total.quarantined:,} quarantined"
+            f"{total.found:,} {unit} found = {total.written:,} written + {total.quarantined:,} quarantined"
             f" + {total.skipped:,} skipped + {total.unreadable:,} unreadable"
         )
+    if report.totals and report.not_in_totals:
+        out(f"not in these sums: {count(report.not_in_totals, 'file')}, for the reasons below")
     if report.places:
         out(
             f"{count(report.places, 'place')} of {report.place_bytes:,} bytes could not be read; "

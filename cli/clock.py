@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import secrets
+import time
 from datetime import UTC, datetime
 
 from eventlog.ids import ExecutorId, Instant, LeaseId, LogId, instant
@@ -12,6 +13,11 @@ from eventlog.ids import ExecutorId, Instant, LeaseId, LogId, instant
 def now() -> Instant:
     """Return the wall clock in UTC."""
     return instant(datetime.now(UTC))
+
+
+def steady_us() -> int:
+    """Return the microseconds of a clock that nobody sets; where the system has one, sleep of the machine counts."""
+    return time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)) // 1000
 
 
 def new_log_id() -> LogId:

@@ -294,6 +294,7 @@ class Dispatcher:
             parser=spec.parser,
             parser_version=spec.parser_version,
             parser_file=package.file,
+            parser_digests=package.digests,
             settings=spec.settings,
             outputs=resolve_outputs(package, spec.settings).outputs,
             sink_uri=spec.sink_uri,

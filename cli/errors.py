@@ -32,7 +32,7 @@ def as_cli_error(error: Exception) -> CliError | None:
     """Return the error of a lower layer in the one shape; None for what is nobody's mistake but ours."""
     from eventlog import errors as log
     from executors.parser_literals import ParserManifestError
-    from executors.transport import TransportError
+    from executors.transport import RequestTimedOutError, TransportError
     from projections.errors import ProjectorFailedError, ProjectorRacedError, ReadModelUnavailableError
 
     match error:
@@ -40,6 +40,8 @@ def as_cli_error(error: Exception) -> CliError | None:
             return error
         case log.LogError():
             return _log_error(error)
+        case RequestTimedOutError():
+            return CliError("sentinel_silent", str(error), "casparian status; if it was stopped: kill -CONT")
         case TransportError():
             return CliError("no_socket", str(error), "set TMPDIR to a folder of your own with a short name")
         case ReadModelUnavailableError() | ProjectorFailedError() | ProjectorRacedError():

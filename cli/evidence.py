@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from cli.errors import CliError
-from cli.render import count, fitted, out, printable
-from cli.report import QuarantineReport, RuleReport
+from cli.render import count, fitted, out, printable, talk
+from cli.report import QuarantineReport, RejectedExample, RuleReport, RunReport
 
 EXAMPLES: Final = 3
 VALUE_CHARACTERS_MAX: Final = 80
@@ -89,6 +89,21 @@ def _example(row: dict[str, object], kept: QuarantineReport, broken: str) -> Exa
         value=None if value is None else str(value),
         error=str(row["_error_msg"]),
     )
+
+
+def with_examples(report: RunReport) -> RunReport:
+    """Return the report with the first EXAMPLES rows of each output and rule. Evidence that cannot be read has none."""
+    made: list[RejectedExample] = []
+    for output, rule in dict.fromkeys(
+        (each.output, rule_id(rule)) for each in report.quarantine for rule in each.rules
+    ):
+        try:
+            found = _first([each for each in report.quarantine if each.output == output], rule)
+        except CliError as error:
+            talk(f"no examples of {output}, {rule}: {error.message}")
+            continue
+        made += [RejectedExample(output=output, **structs.asdict(example)) for example in found]
+    return structs.replace(report, examples=tuple(made))
 
 
 def show_quarantine(kept: Sequence[QuarantineReport], *, written: Mapping[str, int] | None = None) -> None:

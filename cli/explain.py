@@ -15,6 +15,7 @@ from cli.home import Home, find_home
 from cli.options import HomeOption, JsonOption
 from cli.reading import pass_facts, read_facts, reading
 from cli.record import RowArgument, TableArgument, find_row
+from cli.rejected_row import find_rejected, is_rejected
 from cli.render import count, fitted, out, out_json, place_text, printable
 
 if TYPE_CHECKING:
@@ -121,19 +122,25 @@ def decision(path: PathArgument, home: HomeOption = None, as_json: JsonOption = 
 def row(table: TableArgument, name: RowArgument, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Explain one row: the file, the bytes and the job that it came from, and what led to that job.
 
+    Of a rejected row (a table whose name ends in _quarantine) also the rules that it broke.
+
     Example: `casparian explain row evtx_events 17:4211`
     """
     from reducers.explain import Interest
 
     place = find_home(home)
     with reading(place) as reader:
-        found = find_row(reader.connection, table, name)
-    job = found.job
-    place_in_file = f", {place_text(found.offset, found.length)}" if found.offset >= 0 else ""
-    answer = f"row {found.row} of {table} was made by job {job.job_id} from {job.path}{place_in_file}"
+        if is_rejected(table):
+            rejected = find_rejected(reader.connection, table, name)
+            job, row_of, answer = rejected.job, rejected.place, rejected.sentence()
+        else:
+            found = find_row(reader.connection, table, name)
+            job, row_of = found.job, found.row
+            place_in_file = f", {place_text(found.offset, found.length)}" if found.offset >= 0 else ""
+            answer = f"row {found.row} of {table} was made by job {job.job_id} from {job.path}{place_in_file}"
     facts = read_facts(place, Interest(jobs=[job.job_id]))
     next_step = f"casparian record {table} {name}"
-    _tell(place, f"row {found.row}", answer, facts, next_step=next_step, as_json=as_json)
+    _tell(place, f"row {row_of}", answer, facts, next_step=next_step, as_json=as_json)
 
 
 @app.command("output")

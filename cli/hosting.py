@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from cli.sentinel import Sentinel
 
 RUNS_MAX: Final = 16  # that go on at once
-ENDED_RUNS_MAX: Final = 64  # whose reports are kept for those who have not asked yet
+ENDED_RUNS_MAX: Final = 4  # whose reports are kept although nobody waits for them any more
 NOTES_MAX: Final = 1000  # of one run
 WATCH_SECONDS: Final = 0.4  # how long a question waits for something new
 REPORT_PART_BYTES: Final = 2 * 1024 * 1024
@@ -204,7 +204,8 @@ class RunHost:
     def _begin(self, asked: Asked, wanted: StartRun) -> None:
         run = HostedRun(asked.id)
         run.name = f"{wanted.parser} of {asked.actor}"
-        for ticket in [each for each, ended in self._runs.items() if ended.is_over][:-ENDED_RUNS_MAX]:
+        done = [ticket for ticket, ended in self._runs.items() if ended.is_over and not ended.is_awaited]
+        for ticket in done[:-ENDED_RUNS_MAX]:
             del self._runs[ticket]
         self._runs[run.ticket] = run
         thread = threading.Thread(

@@ -60,6 +60,8 @@ def settings_with_schema(words: Sequence[str], schema_file: str | None) -> dict[
 
 def infer(package: ParserPackage, inputs: Sequence[bytes], settings: dict[str, str]) -> Inference:
     """Look at the files of the inputs that the parser claims. Raises CliError where they have no columns in common."""
+    from cli.guest_errors import not_started
+    from executors.guest.errors import GuestStartError
     from executors.look import infer_columns
     from executors.scanner import claimed
 
@@ -69,7 +71,10 @@ def infer(package: ParserPackage, inputs: Sequence[bytes], settings: dict[str, s
     paths = claimed(inputs, patterns=package.patterns)
     if not 0 < len(paths) <= FILES_MAX:
         raise _no_number_of_files(package, len(paths))
-    found = infer_columns(package, paths, settings)
+    try:
+        found = infer_columns(package, paths, settings)
+    except GuestStartError as error:
+        raise not_started(error, doing=f"infer columns by {package.name}") from error
     if len(found.groups) > 1:
         raise _different_headers(package, found.groups)
     if not found.findings:

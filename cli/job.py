@@ -135,7 +135,7 @@ def retry(
 ) -> None:
     """Make a job again that failed or was stopped: its file is queued under a new number, with the same settings.
 
-    Without a run going on it waits for the next one. A job whose outputs exist, or that has not ended, is left alone.
+    Where nobody is at work it waits for the next run. A job whose outputs exist, or that has not ended, is left alone.
 
     Example: `casparian job retry 17 --reason "the disk is back"`
 
@@ -160,7 +160,11 @@ def retry(
         out_json({**facts, "next_step": next_step, "exit": EXIT_OK})
         return
     out(f"job {job_id} is made again as job {made.new_job}")
-    out("  a run is going on and takes it up" if running else "  no run is going on: it waits for the next one")
+    out(
+        "  it is taken up now"
+        if running
+        else "  nobody is at work: it waits for the next run, or for `casparian start`"
+    )
     out(f"next: {next_step}")
 
 
@@ -238,7 +242,11 @@ def _tell_all(queued: list[RetriedAs], passed_over: int, *, running: bool, next_
         why = "their outputs exist, or their parser is not the one that they were queued for"
         out(f"{count(passed_over, 'job')} left alone: {why}")
     if queued:
-        out("a run is going on and takes them up" if running else "no run is going on: they wait for the next one")
+        out(
+            "they are taken up now"
+            if running
+            else "nobody is at work: they wait for the next run, or for `casparian start`"
+        )
     if next_step:
         out(f"next: {next_step}")
 
@@ -339,13 +347,13 @@ def _show_sheet(detail: JobDetail) -> None:
     import msgspec
 
     from cli.report import skips_of
-    from reducers.say import say_sheet
+    from reducers.say import say_sheet, units
 
     job = detail.job
     if job.found is not None:
-        unit = job.unit or "units"
+        what = units(job.found, job.unit or "units")
         out(
-            f"  balance   {job.found} {unit} found = {job.written} written + {job.quarantined} quarantined"
+            f"  balance   {job.found} {what} found = {job.written} written + {job.quarantined} quarantined"
             f" + {job.skipped} skipped + {job.unreadable} unreadable"
         )
     for skip in skips_of(job.skips):
@@ -359,7 +367,7 @@ def _show_sheet(detail: JobDetail) -> None:
     for kept in detail.quarantine:
         gone = f"; deleted: {kept.deleted_reason}" if kept.deleted_seq is not None else ""
         place = f"{kept.sink_uri}/{kept.file}{gone}"
-        out(f"  rejected  {kept.output_name}: {kept.rows:,} rows beside {kept.accepted:,}, {printable(place)}")
+        out(f"  rejected  {kept.output_name}: {count(kept.rows, 'row')} beside {kept.accepted:,}, {printable(place)}")
     for found in detail.mismatches:
         out(
             f"  columns   {found.output_name}: missing {found.missing}, not declared {found.extra}, "
@@ -368,7 +376,7 @@ def _show_sheet(detail: JobDetail) -> None:
     for output in detail.outputs:
         place = f"{output.sink_uri}/{output.file}" if output.file else "no rows, so no file"
         place += f", from its row {output.row_first:,} on" if output.row_first else ""
-        out(f"  output    {output.output_name}: {output.rows:,} rows, {size(output.bytes)}, {printable(place)}")
+        out(f"  output    {output.output_name}: {count(output.rows, 'row')}, {size(output.bytes)}, {printable(place)}")
 
 
 def _further(text: str | None) -> tuple[BalanceSheet, ...]:
@@ -419,6 +427,8 @@ def _show_error(detail: JobDetail) -> None:
 
 def _show_events(detail: JobDetail) -> None:
     out("  events, by their position in the log:")
-    lines = [(event.job_seq, event.seq, event.type, printable(event.reason or "")) for event in detail.events]
-    for line in table(("", "seq", "event", "why"), lines, right=(0, 1)):
+    with_reasons = any(event.reason for event in detail.events)
+    titles = ("seq", "event", "why")[: 3 if with_reasons else 2]
+    lines = [(event.seq, event.type, printable(event.reason or ""))[: len(titles)] for event in detail.events]
+    for line in table(titles, lines, right=(0,)):
         out(f"    {line}")

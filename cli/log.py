@@ -116,6 +116,9 @@ def _show(verification: Verification) -> None:
     if verification.sealed:
         out(f"sealed: records 1 to {verification.sealed}")
     out(f"state: {state}; known durable up to seq {verification.durable}")
+    if not verification.clean_close and not verification.writer_active and verification.log_id:
+        head, seen = verification.head_seq, verification.witnessed
+        out(f"witnessed up to seq {seen}: nothing here proves that there was no more behind seq {head}")
     for finding in verification.findings:
         place = f" {place_text(finding.offset)}, record {finding.seq} and what follows" if finding.seq else ""
         out(f"finding: {finding.check} in {finding.segment}{place}")

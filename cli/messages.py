@@ -31,6 +31,7 @@ REASON_CHARACTERS_MAX: Final = 2000
 
 Words = Annotated[str, Meta(max_length=REASON_CHARACTERS_MAX)]
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
+KeyText = Annotated[str, Meta(min_length=1, max_length=300)]  # a name of 200, an id, 33 bytes in base64
 RequestId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:@+-]{1,100}$")]
 Number = Annotated[int, Meta(ge=1, le=2**53)]
 
@@ -66,12 +67,27 @@ class TrustParser(Struct, frozen=True, kw_only=True, tag=True):
     artifact_hash: Name
     reason: Words
     how: TrustedHow = "command"
+    key: Annotated[str, Meta(max_length=300)] = ""  # whose signature it runs by
 
 
 class RevokeParser(Struct, frozen=True, kw_only=True, tag=True):
     """Let no artifact of this parser run any more; its open jobs end."""
 
     parser: Name
+    reason: Words
+
+
+class TrustKey(Struct, frozen=True, kw_only=True, tag=True):
+    """Let all parsers run that this key has signed."""
+
+    key: KeyText
+    reason: Words
+
+
+class RevokeKey(Struct, frozen=True, kw_only=True, tag=True):
+    """Let nothing run any more because of this key's signature; open jobs of what did end."""
+
+    key: KeyText
     reason: Words
 
 
@@ -197,6 +213,8 @@ Request = (
     | AbandonJob
     | TrustParser
     | RevokeParser
+    | TrustKey
+    | RevokeKey
     | RetryJob
     | RetryAll
     | SetPriority
@@ -254,6 +272,13 @@ class ParserTold(Struct, frozen=True, kw_only=True, tag=True):
 
     parser: str
     artifacts: tuple[str, ...]
+
+
+class KeyTold(Struct, frozen=True, kw_only=True, tag=True):
+    """The command about a key is durable. `changed` is false where it was so already; `artifacts` run no more."""
+
+    changed: bool
+    artifacts: tuple[str, ...] = ()
 
 
 class RetriedAs(Struct, frozen=True, kw_only=True):
@@ -389,6 +414,7 @@ Reply = (
     | JobSeen
     | Accepted
     | ParserTold
+    | KeyTold
     | JobsRetried
     | RunTaken
     | RunSeen

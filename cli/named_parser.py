@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from cli.errors import EXIT_REFUSED, EXIT_USAGE, CliError
+from cli.given_settings import refuse_wrong
 from cli.home import Home
 from cli.kept_parsers import load_kept
 from cli.own_parser import is_path, read_own
@@ -54,7 +55,7 @@ def parser_to_run(home: Home, word: str, *, dev: bool) -> ParserPackage:
         return read_own(word, dev=True).package
     package = named_parser(home, word)
     builtin = parser_catalog.builtin_parsers().get(package.name)
-    if builtin == package or package.artifact_hash in trusted_artifacts(home):
+    if builtin == package or package.artifact_hash in trusted_artifacts(home) or _signed(home, word, package):
         return package
     raise CliError(
         "untrusted_parser",
@@ -63,6 +64,22 @@ def parser_to_run(home: Home, word: str, *, dev: bool) -> ParserPackage:
         f'add --dev to try it out, or: casparian parser trust {shlex.quote(word)} --reason "..."',
         exit_code=EXIT_REFUSED,
     )
+
+
+def _signed(home: Home, word: str, package: ParserPackage) -> bool:
+    """Say whether a run would let this parser in by its signature. Raises CliError for one that is not right."""
+    if not is_path(word) or not has_log(home):
+        return False
+    from cli.parser_signature import read_signature, signer
+    from eventlog.note import parse_verifying_key
+
+    own = read_own(word)
+    note = read_signature(package, own.path)
+    if note is None:
+        return False
+    with reading(home) as reader:
+        keys = [row.key for row in queries.keys_trusted_for(reader.connection, package.name)]
+    return signer(note, map(parse_verifying_key, keys), own.path) is not None
 
 
 def with_columns(package: ParserPackage, files: Sequence[str], given: dict[str, str]) -> Prepared:
@@ -88,13 +105,8 @@ def with_columns(package: ParserPackage, files: Sequence[str], given: dict[str, 
 
 def _all_settings(package: ParserPackage, given: dict[str, str]) -> dict[str, str]:
     """Return every setting of the parser with its value. Raises CliError for one that it does not have."""
-    from commands.outcome import Refused
-    from commands.run import settings_of
-
-    settings = settings_of(given, package.settings)
-    if isinstance(settings, Refused):
-        raise CliError(settings.code, settings.why, settings.next_step, exit_code=EXIT_USAGE)
-    return settings
+    refuse_wrong(package, given)
+    return {**package.settings, **given}
 
 
 def _kept(home: Home, name: str) -> ParserPackage | None:

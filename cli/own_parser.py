@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from cli.errors import EXIT_REFUSED, EXIT_USAGE, CliError
-from cli.messages import AdmitParser, Refusal, TrustParser, ask
+from cli.messages import AdmitParser, Ask, Refusal, Told, TrustParser, ask
 from cli.render import printable, talk
 from eventlog.events import TrustedHow
 from eventlog.ids import path_text
@@ -75,8 +75,7 @@ def admit(front: Front, own: OwnParser) -> None:
         _trust(front, own, how="dev", reason="run --dev")
     refused = _adopt(front, own)
     if refused is not None and refused.code == "untrusted_parser":
-        _ask(own)
-        _trust(front, own, how="asked", reason="asked by a run on a terminal, and answered yes")
+        _admit_untrusted(front, own)
         refused = _adopt(front, own)
     if refused is not None:
         step = refused.next_step.replace("FILE", shlex.quote(own.word))
@@ -89,7 +88,30 @@ def _adopt(front: Front, own: OwnParser) -> Refusal | None:
     return reply if isinstance(reply, Refusal) else None
 
 
-def _trust(front: Front, own: OwnParser, *, how: TrustedHow, reason: str) -> None:
+def _admit_untrusted(front: Front, own: OwnParser) -> None:
+    """Have the parser trusted by its signature, else by the person at the terminal. Raises CliError."""
+    from cli.parser_signature import key_word, read_signature, signer, signer_words
+    from eventlog.note import parse_verifying_key
+
+    note = read_signature(own.package, own.path)
+    key = None if note is None else signer(note, map(parse_verifying_key, _trusted_keys(front)), own.path)
+    if key is not None:
+        _trust(front, own, how="signed", reason=f"signed by {key_word(key)}", key=key.text)
+        talk(f"{own.package.name} {own.package.version} runs by the signature of {printable(key_word(key))}")
+        return
+    _ask(own, signed_by="" if note is None else signer_words(note))
+    _trust(front, own, how="asked", reason="asked by a run on a terminal, and answered yes")
+
+
+def _trusted_keys(front: Front) -> list[str]:
+    from projections import queries
+    from projections.questions import read_answer
+
+    told = front.ask(ask(Ask(question=queries.trusted_keys.__name__, arguments={})))
+    return [row.key for row in read_answer(queries.trusted_keys, told.data)] if isinstance(told, Told) else []
+
+
+def _trust(front: Front, own: OwnParser, *, how: TrustedHow, reason: str, key: str = "") -> None:
     package = own.package
     command = TrustParser(
         parser=package.name,
@@ -97,25 +119,40 @@ def _trust(front: Front, own: OwnParser, *, how: TrustedHow, reason: str) -> Non
         artifact_hash=package.artifact_hash,
         how=how,
         reason=reason,
+        key=key,
     )
     reply = front.ask(ask(command))
     if isinstance(reply, Refusal):
-        raise CliError(reply.code, f"run {own.word}: {reply.message}", reply.next_step, exit_code=EXIT_REFUSED)
+        step = reply.next_step.replace("FILE", shlex.quote(own.word), 1)
+        raise CliError(reply.code, f"run {own.word}: {reply.message}", step, exit_code=EXIT_REFUSED)
 
 
-def _ask(own: OwnParser) -> None:
-    """Return if the person at the terminal answers yes. Raises CliError for another answer, and without a terminal."""
+def _ask(own: OwnParser, *, signed_by: str) -> None:
+    """Return if the person at the terminal answers yes. Raises CliError for another answer, and without a terminal.
+
+    `signed_by` names the keys that have signed it and that nobody trusts here, "" where it is not signed.
+    """
     package = own.package
     what = f"the code of {printable(own.word)} ({package.name} {package.version}, artifact {package.artifact_hash})"
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise _refusal(own, f"run {what}: nobody has said in this home that it may, and there is no terminal to ask on")
+        why = f"run {what}: {_nobody(signed_by)}, and there is no terminal to ask on"
+        raise _refusal(own, why, signed_by=signed_by)
+    if signed_by:
+        talk(f"It is signed by {signed_by}, a key that nobody trusts in this home.")
     talk(f"It runs with all your rights. What it is: {printable(str(own.path))}")
     sys.stderr.write(f"Run {what}? [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in YES:
-        raise _refusal(own, f"run {what}: the answer was not yes")
+        raise _refusal(own, f"run {what}: the answer was not yes", signed_by=signed_by)
 
 
-def _refusal(own: OwnParser, why: str) -> CliError:
-    step = f'casparian parser trust {shlex.quote(own.word)} --reason "..."'
+def _nobody(signed_by: str) -> str:
+    if signed_by:
+        return f"it is signed by {signed_by}, a key that nobody trusts in this home"
+    return "nobody has said in this home that it may"
+
+
+def _refusal(own: OwnParser, why: str, *, signed_by: str) -> CliError:
+    key = " --key PUBLIC_KEY_FILE" if signed_by else ""
+    step = f'casparian parser trust {shlex.quote(own.word)}{key} --reason "..."'
     return CliError("untrusted_parser", why, step, exit_code=EXIT_REFUSED)

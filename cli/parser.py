@@ -1,4 +1,4 @@
-"""The verbs of parsers: `parser ls`, `show`, `trust`, `revoke`, `health`, `resume`."""
+"""The verbs of parsers: `parser ls`, `show`, `trust`, `revoke`, `health`, `resume`; keys are in parser_keys.py."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.errors import EXIT_OK, EXIT_REFUSED
-from cli.home import find_home, prepare_home
+from cli.errors import EXIT_OK, EXIT_REFUSED, EXIT_USAGE, CliError
+from cli.home import Home, find_home, prepare_home
 from cli.options import HomeOption, JsonOption, ReasonOption
 from cli.plain import PlainCommand, PlainGroup
 from cli.render import count, out, out_json, printable, table
@@ -25,8 +25,14 @@ app = typer.Typer(
 NamedParser = Annotated[
     str, typer.Argument(metavar="PARSER", help="A parser's name, or the file or folder of your own.")
 ]
-ParserPath = Annotated[str, typer.Argument(metavar="PATH", help="The parser's file or folder.")]
+ParserPath = Annotated[str | None, typer.Argument(metavar="PATH", help="The parser's file or folder.")]
+RevokedWord = Annotated[
+    str | None, typer.Argument(metavar="NAME", help="The parser's name, as `casparian parser ls` has it.")
+]
 ParserWord = Annotated[str, typer.Argument(metavar="NAME", help="The parser's name, as `casparian parser ls` has it.")]
+KeyOption = Annotated[
+    str | None, typer.Option("--key", metavar="KEY", help="Of a public key: its file, or its name in `parser keys`.")
+]
 
 
 @app.callback()
@@ -89,20 +95,59 @@ def _show(report: ParserReport) -> None:
 
 
 @app.command("trust", cls=PlainCommand)
-def trust(parser: ParserPath, reason: ReasonOption, home: HomeOption = None, as_json: JsonOption = False) -> None:
+def trust(
+    reason: ReasonOption,
+    parser: ParserPath = None,
+    key: KeyOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Let a parser of your own run in this home, as it is now: a changed byte makes it another one.
 
-    Look at its code first: it runs with all your rights.
+    Look at its code first: it runs with all your rights. With --key all that the key has signed may run, now and later,
+    unseen; PATH, if given, has to be signed by it.
 
     Example: `casparian parser trust ./access_log.py --reason "wrote it, read it again"`
 
-    Exit codes: 0 it is trusted, 1 it is no parser, 4 refused.
+    Exit codes: 0 it is trusted, 1 it is no parser or no key, 2 neither was named, 4 refused.
     """
+    if key is not None:
+        _trust_key(parser, key, reason, find_home(home), as_json=as_json)
+    elif parser is not None:
+        _trust_parser(parser, reason, find_home(home), as_json=as_json)
+    else:
+        raise _nothing_named("trust", "./my_parser.py")
+
+
+def _nothing_named(verb: str, example: str) -> CliError:
+    why = f"{verb}: neither a parser nor a key was named"
+    return CliError("usage", why, f'casparian parser {verb} {example} --reason "..."', exit_code=EXIT_USAGE)
+
+
+def _trust_key(parser: str | None, word: str, reason: str, place: Home, *, as_json: bool) -> None:
+    from cli.asking import give_of_key
+    from cli.messages import TrustKey
+    from cli.parser_keys import named_key, require_signed
+    from cli.parser_signature import key_word
+
+    key = named_key(place, word)
+    if parser is not None:
+        require_signed(parser, key)
+    prepare_home(place)
+    told = give_of_key(place, TrustKey(key=key.text, reason=reason), purpose="parser trust --key")
+    if as_json:
+        out_json({"key": key_word(key), "fingerprint": key.fingerprint, "already": not told.changed})
+        return
+    out(f"what {printable(key_word(key))} signs is {'' if told.changed else 'already '}trusted")
+    out(f"  fingerprint  sha256 {key.fingerprint}")
+
+
+def _trust_parser(parser: str, reason: str, place: Home, *, as_json: bool) -> None:
     from cli.asking import give_of_parser
     from cli.messages import TrustParser
     from cli.own_parser import read_own
 
-    place, package = find_home(home), read_own(parser).package
+    package = read_own(parser).package
     prepare_home(place)
     wish = TrustParser(parser=package.name, version=package.version, artifact_hash=package.artifact_hash, reason=reason)
     told = give_of_parser(place, wish, purpose=f"parser trust {package.name}")
@@ -114,21 +159,51 @@ def trust(parser: ParserPath, reason: ReasonOption, home: HomeOption = None, as_
 
 
 @app.command("revoke", cls=PlainCommand)
-def revoke(parser: ParserWord, reason: ReasonOption, home: HomeOption = None, as_json: JsonOption = False) -> None:
+def revoke(
+    reason: ReasonOption,
+    parser: RevokedWord = None,
+    key: KeyOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Let a parser of your own run no more, in none of its versions; also during a run, whose jobs of it end.
 
-    What it has made stays.
+    What it has made stays. With --key instead of a name, nothing runs any more because that key has signed it.
 
     Example: `casparian parser revoke access_log --reason "it loses the last line"`
 
-    Exit codes: 0 it is trusted no more, 1 there is no such parser, 4 refused: it is built in.
+    Exit codes: 0 it is trusted no more, 1 there is no such parser or key, 2 not one of them was named, 4 refused: it is
+    built in.
     """
+    if (parser is None) == (key is None):
+        raise _nothing_named("revoke", "my_parser")
+    if parser is not None:
+        _revoke_parser(parser, reason, find_home(home), as_json=as_json)
+    elif key is not None:
+        _revoke_key(key, reason, find_home(home), as_json=as_json)
+
+
+def _revoke_key(word: str, reason: str, place: Home, *, as_json: bool) -> None:
+    from cli.asking import give_of_key
+    from cli.messages import RevokeKey
+    from cli.parser_keys import named_key
+    from cli.parser_signature import key_word
+    from cli.reading import require_folder
+
+    require_folder(place)
+    key = named_key(place, word)
+    told = give_of_key(place, RevokeKey(key=key.text, reason=reason), purpose="parser revoke --key")
+    if as_json:
+        out_json({"key": key_word(key), "fingerprint": key.fingerprint, "artifacts": told.artifacts})
+        return
+    out(f"what {printable(key_word(key))} signs is trusted no more: {count(len(told.artifacts), 'artifact')}")
+
+
+def _revoke_parser(parser: str, reason: str, place: Home, *, as_json: bool) -> None:
     from cli.asking import give_of_parser
     from cli.messages import RevokeParser
 
-    told = give_of_parser(
-        find_home(home), RevokeParser(parser=parser, reason=reason), purpose="parser revoke", made_anew=False
-    )
+    told = give_of_parser(place, RevokeParser(parser=parser, reason=reason), purpose="parser revoke", made_anew=False)
     if as_json:
         out_json({"parser": told.parser, "artifacts": told.artifacts, "already": not told.artifacts})
         return

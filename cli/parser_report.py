@@ -42,7 +42,8 @@ class ParserReport(Struct, frozen=True, kw_only=True):
     version: str
     artifact_hash: str
     builtin: bool
-    trusted: Literal["builtin", "asked", "command", "dev"] | None
+    trusted: Literal["builtin", "asked", "command", "dev", "signed"] | None
+    signed_by: str | None = None  # the key by whose signature it runs
     trusted_by: str | None = None
     trusted_at: str | None = None
     reason: str | None = None
@@ -58,7 +59,9 @@ class ParserReport(Struct, frozen=True, kw_only=True):
             return "built in"
         if self.trusted is None:
             return "not trusted"
-        word = "for runs with --dev" if self.trusted == "dev" else self.trusted
+        word: str = "for runs with --dev" if self.trusted == "dev" else self.trusted
+        if self.signed_by is not None:
+            word = f"signed by {self.signed_by}"
         return f"{word}, {self.trusted_by}, {self.trusted_at}"
 
 
@@ -139,8 +142,20 @@ def _of_trust(trust: TrustRow) -> ParserReport:
 
 def _trusted(report: ParserReport, trust: TrustRow) -> ParserReport:
     return msgspec.structs.replace(
-        report, trusted=trust.how, trusted_by=trust.trusted_by, trusted_at=trust.trusted_at, reason=trust.reason
+        report,
+        trusted=trust.how,
+        signed_by=_signer(trust),
+        trusted_by=trust.trusted_by,
+        trusted_at=trust.trusted_at,
+        reason=trust.reason,
     )
+
+
+def _signer(trust: TrustRow) -> str | None:
+    from cli.parser_signature import key_word
+    from eventlog.note import parse_verifying_key
+
+    return key_word(parse_verifying_key(trust.key)) if trust.key else None
 
 
 def _declared(outputs: tuple[OutputSchema, ...]) -> tuple[OutputDeclared, ...]:

@@ -90,6 +90,7 @@ def preview(
 
 def tried(prepared: Prepared, file: str, *, rows_shown: int) -> Trial:
     """Run a parser on a file and keep nothing. Raises CliError where no process can be had."""
+    from cli.guest_errors import not_started
     from executors.guest.errors import GuestStartError
     from executors.trial import try_parser
 
@@ -97,8 +98,7 @@ def tried(prepared: Prepared, file: str, *, rows_shown: int) -> Trial:
     try:
         return try_parser(package, source, prepared.settings, rows_shown=rows_shown)
     except GuestStartError as error:
-        why = f"try {package.name} on {file}: {error.strerror}"
-        raise CliError("guest_not_started", why, "check the temporary folder, then try again") from error
+        raise not_started(error, doing=f"try {package.name} on {file}") from error
 
 
 def check_file(file: str) -> None:

@@ -13,15 +13,17 @@ import typer
 from msgspec import Struct
 
 from cli.config import DAYS_MAX
-from cli.errors import EXIT_USAGE, CliError
+from cli.errors import EXIT_REFUSED, EXIT_USAGE, CliError
 from cli.home import Home, find_home, prepare_home
 from cli.options import HomeOption, JsonOption, LimitOption, ReasonOption
+from cli.outputs import blake3_of
 from cli.plain import PlainCommand, PlainGroup
 from cli.reading import reading
 from cli.render import count, fitted, out, out_json, printable, size, table, talk
 
 if TYPE_CHECKING:
     from cli.report import QuarantineReport
+    from eventlog.ids import LogId
     from projections.queries import Connection, KeptRows
 
 KEPT_MAX = 1_000_000
@@ -175,18 +177,30 @@ def purge(
         ),
     ] = None,
     job: Annotated[int | None, typer.Option("--job", min=1, help="Only those of this job.")] = None,
+    take_over: Annotated[
+        bool,
+        typer.Option("--take-over", help="Also in a folder of another home of this log: this one takes its place."),
+    ] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Delete kept rejected rows that are old enough. That it was done, by whom and why, stays in the log.
 
+    Nothing is deleted in a folder that another home of the same log uses: one of them is a copy, and the other would
+    miss what is gone. A file with other bytes than were recorded is left, and told.
+
     Example: `casparian quarantine purge --older-than 90 --reason "the case is closed"`
+
+    Exit codes: 0 they are deleted, 1 a folder is not there, 2 nothing says how old, 4 a folder is another home's.
     """
     place = find_home(home)
     days = _days(place, older_than)
     doomed, left = _old(place, days=days, job=job)
+    for uri in dict.fromkeys(each.sink_uri for each in doomed):
+        _require_ours(place, uri, take_over=take_over)
     for each in left:
-        _remove(each)
+        if _is_ours(place, each.sink_uri):
+            _remove(each)
     if doomed:
         _delete(place, doomed, reason)
     if as_json:
@@ -330,12 +344,52 @@ def _delete(home: Home, doomed: Sequence[KeptRows], reason: str) -> None:
                 _remove(each)
 
 
+def _require_ours(home: Home, uri: str, *, take_over: bool) -> None:
+    """Return if this home may delete in a target. Raises CliError, before a deletion is recorded."""
+    from cli.target_claims import other_claim, take
+    from sinks.uri import open_sink
+
+    sink, log_id = open_sink(uri), _log_id(home)
+    if not sink.is_marked():
+        why = f"delete rejected rows in {uri}: it does not carry its mark, so its disk may not be mounted"
+        raise CliError("target_without_mark", why, "mount it, then type the same again")
+    other = other_claim(sink, home, log_id)
+    if other is not None and not take_over:
+        raise CliError(
+            "target_of_another_home",
+            f"delete rejected rows: {other.sentence()}",
+            "delete them in that home; if this one takes its place, type the same with --take-over",
+            exit_code=EXIT_REFUSED,
+        )
+    take(sink, home, log_id)
+
+
+def _is_ours(home: Home, uri: str) -> bool:
+    from cli.target_claims import other_claim
+    from sinks.uri import open_sink
+
+    sink = open_sink(uri)
+    return sink.is_marked() and other_claim(sink, home, _log_id(home)) is None
+
+
+def _log_id(home: Home) -> LogId:
+    from eventlog.recovery import require_genesis
+
+    return require_genesis(home.log)[0].log_id
+
+
 def _remove(kept: KeptRows) -> None:
-    """Remove a file whose deletion is recorded; a deletion that was cut short is finished by the next one."""
+    """Remove a file whose deletion is recorded; a deletion that was cut short is finished by the next one.
+
+    Not one with other bytes: a copy of this home gives its jobs the same numbers, and so its files the same names.
+    """
     from sinks.uri import open_sink
 
     path = Path(open_sink(kept.sink_uri).locate(kept.file))
     try:
+        if path.exists() and blake3_of(path) != kept.digest:
+            talk(f"remove {path}: it has other bytes than were recorded, so it is left; look at it, remove it by hand")
+            return
         path.unlink(missing_ok=True)
     except OSError as error:
         talk(f"remove {path}: {error.strerror}; its deletion is recorded, remove it by hand")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from msgspec import Struct
@@ -15,12 +15,14 @@ from cli.home import Home, find_home
 from cli.options import HomeOption, JsonOption
 from cli.outputs import blake3_of
 from cli.reading import read_facts, reading
+from cli.rejected_row import RejectedRows, find_rejected, is_rejected, line_place, show_rejected
 from cli.render import out, out_json, place_text, printable
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from eventlog.ids import PathText
+    from executors.parser_catalog import ParserPackage
     from projections.queries import Connection
     from projections.rows import JobRow, MaterializationRow
 
@@ -30,7 +32,9 @@ CUT_BYTES_MAX = 64 * 1024**2  # a record that is longer is shown as far as that
 ROW_NAME = re.compile(r"([1-9][0-9]{0,17}):([0-9]{1,18})")
 
 TableArgument = Annotated[str, typer.Argument(metavar="TABLE", help="The table, e.g. evtx_events.")]
-RowArgument = Annotated[str, typer.Argument(metavar="JOB:ROW", help="The row: its _cf_job_id and _cf_row_seq.")]
+RowArgument = Annotated[
+    str, typer.Argument(metavar="JOB:ROW", help="The row: its _cf_job_id and _cf_row_seq (rejected: _source_row).")
+]
 
 
 class Found(Struct, frozen=True, kw_only=True):
@@ -47,12 +51,17 @@ class Found(Struct, frozen=True, kw_only=True):
 def record(table: TableArgument, row: RowArgument, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Cut the bytes of one row's record out of its source, and make the row from them again.
 
+    A rejected row, of a table whose name ends in _quarantine, is named by its _cf_job_id and its _source_row (or, where
+    that is null, its _output_row_index).
+
     Example: `casparian record evtx_events 17:4211`
 
     Exit codes: 0 the row made now equals the published one, 5 it does not, or the source has changed, 1 it cannot be
     made again.
     """
     place = find_home(home)
+    if is_rejected(table):
+        _record_rejected(place, table, row, as_json=as_json)
     with reading(place) as reader:
         found = find_row(reader.connection, table, row)
     source = _source(found.job.path)
@@ -65,6 +74,73 @@ def record(table: TableArgument, row: RowArgument, home: HomeOption = None, as_j
     else:
         _show(found, piece, missing=source is None, unchanged=unchanged, differences=differences)
     raise typer.Exit(code)
+
+
+def _record_rejected(place: Home, table: str, row: str, *, as_json: bool) -> NoReturn:
+    """Show a rejected row with its bytes, and whether it is rejected again. Raises CliError."""
+    from eventlog.ids import path_bytes
+
+    with reading(place) as reader:
+        found = find_rejected(reader.connection, table, row)
+    source = _source(found.job.path)
+    unchanged = source is not None and source[0] == found.job.source_hash
+    again = _rejected_again(place, found) if unchanged else None
+    at = found.bytes_place()
+    if at is None and found.by_source and source is not None:
+        at = line_place(path_bytes(found.job.path), found.place)
+    piece = source[1](*at) if source is not None and at is not None else b""
+    code = EXIT_OK if again == found.values() else EXIT_VERIFICATION
+    if as_json:
+        out_json(_rejected_json(found, piece, at, again=again, code=code))
+    else:
+        record_lines = _bytes_lines(piece, *at) if at is not None and piece else []
+        show_rejected(found, state=_state(source is None, unchanged=unchanged), hex_of_record=record_lines, again=again)
+    raise typer.Exit(code)
+
+
+def _rejected_again(place: Home, found: RejectedRows) -> list[dict[str, str | None]]:
+    from cli.guest_errors import not_started
+    from eventlog.ids import OutputName
+    from executors.again import AgainError, rejected_again
+    from executors.declared_schema import resolve_outputs
+    from executors.guest.errors import GuestStartError
+
+    job, doing = found.job, f"make row {found.place} of {found.table} again"
+    settings = _settings(place, job)
+    try:
+        package = resolve_outputs(_package(place, job, doing=doing), settings)
+        output = OutputName(found.output)
+        return rejected_again(package, job.path, settings, output=output, place=found.place, by_source=found.by_source)
+    except GuestStartError as error:
+        raise not_started(error, doing=doing) from error
+    except AgainError as error:
+        raise CliError("not_again", f"{doing}: {error}", "") from error
+
+
+def _rejected_json(
+    found: RejectedRows,
+    piece: bytes,
+    at: tuple[int, int] | None,
+    *,
+    again: list[dict[str, str | None]] | None,
+    code: int,
+) -> dict[str, Any]:
+    offset, length = at or (-1, -1)
+    return {
+        "table": found.table,
+        "job": found.job.job_id,
+        "place": found.place,
+        "place_of": "source" if found.by_source else "output",
+        "path": found.job.path,
+        "source_hash": found.job.source_hash,
+        "source_unchanged": again is not None,
+        "offset": offset,
+        "length": length,
+        "bytes_hex": piece.hex(),
+        "rows": found.rows,
+        "same_again": None if again is None else again == found.values(),
+        "exit": code,
+    }
 
 
 def find_row(connection: Connection, table: str, name: str) -> Found:
@@ -169,29 +245,42 @@ def _source(path: PathText) -> tuple[str, Any] | None:
 
 def _differences(place: Home, found: Found) -> dict[str, tuple[Any, Any]]:
     """Return the columns whose value now is another than the published one: (published, now)."""
+    from cli.guest_errors import not_started
     from eventlog.ids import OutputName
     from executors.again import AgainError, row_again
     from executors.declared_schema import resolve_outputs
     from executors.guest.errors import GuestStartError
+
+    job, doing = found.job, f"make row {found.row} of {found.table} again"
+    settings = _settings(place, job)
+    try:
+        package = resolve_outputs(_package(place, job, doing=doing), settings)
+        again = row_again(package, job.path, settings, output=OutputName(found.table), row=found.row)
+    except GuestStartError as error:
+        raise not_started(error, doing=doing) from error
+    except AgainError as error:
+        raise CliError("not_again", f"{doing}: {error}", "") from error
+    pairs = {name: (found.values.column(name)[0].as_py(), again.column(name)[0].as_py()) for name in again.schema.names}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _package(place: Home, job: JobRow, *, doing: str) -> ParserPackage:
+    """Return the very parser that a job ran: built in, or one that the home keeps and trusts. Raises CliError."""
+    from cli.kept_parsers import load_kept
+    from cli.parser_report import trusted_artifacts
     from executors.parser_catalog import builtin_parsers
 
-    job = found.job
     package = builtin_parsers().get(job.parser)
+    if package is None and job.artifact_hash in trusted_artifacts(place):
+        package = load_kept(place, job.parser, job.artifact_hash)
     if package is None or package.artifact_hash != job.artifact_hash:
         raise CliError(
             "other_parser",
-            f"make row {found.row} of {found.table} again: it was made by {job.parser} {job.parser_version}, artifact "
-            f"{job.artifact_hash}, which is not the one installed here",
+            f"{doing}: it was made by {job.parser} {job.parser_version}, artifact {job.artifact_hash}, which is not "
+            "the one installed here",
             place.hint(f"casparian explain job {job.job_id}"),
         )
-    settings = _settings(place, job)
-    try:
-        package = resolve_outputs(package, settings)
-        again = row_again(package, job.path, settings, output=OutputName(found.table), row=found.row)
-    except (AgainError, GuestStartError) as error:
-        raise CliError("not_again", f"make row {found.row} of {found.table} again: {error}", "") from error
-    pairs = {name: (found.values.column(name)[0].as_py(), again.column(name)[0].as_py()) for name in again.schema.names}
-    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+    return package
 
 
 # --- telling --------------------------------------------------------------------------------------------------------
@@ -230,14 +319,9 @@ def _show(
 ) -> None:
     job = found.job
     out(f"row {found.row} of {found.table}, made by job {job.job_id} from {printable(job.path)}")
-    state = "is not there any more" if missing else "is unchanged" if unchanged else "HAS OTHER BYTES NOW"
-    out(f"  source {state}; when it was read: blake3 {job.source_hash}")
-    if piece:
-        out(f"  {place_text(found.offset, found.length)}:")
-        for line in hex_lines(piece[:BYTES_SHOWN_MAX], found.offset):
-            out(f"    {line}")
-        if len(piece) > BYTES_SHOWN_MAX:
-            out(f"    … {len(piece) - BYTES_SHOWN_MAX:,} bytes more: --json has them all")
+    out(f"  source {_state(missing, unchanged=unchanged)}; when it was read: blake3 {job.source_hash}")
+    for line in _bytes_lines(piece, found.offset, found.length) if piece else ():
+        out(f"  {line}")
     out()
     width = max(map(len, found.values.schema.names))
     for name in found.values.schema.names:
@@ -251,6 +335,18 @@ def _show(
         out(f"made again by {job.parser} {job.parser_version}: {len(found.values.schema.names)} columns, all equal")
     for name, (before, now) in differences.items():
         out(f"DIFFERS: {name}: published {printable(str(before))}, now {printable(str(now))}")
+
+
+def _state(missing: bool, *, unchanged: bool) -> str:
+    return "is not there any more" if missing else "is unchanged" if unchanged else "HAS OTHER BYTES NOW"
+
+
+def _bytes_lines(piece: bytes, offset: int, length: int) -> list[str]:
+    lines = [f"{place_text(offset, length)}:"]
+    lines += [f"  {line}" for line in hex_lines(piece[:BYTES_SHOWN_MAX], offset)]
+    if len(piece) > BYTES_SHOWN_MAX:
+        lines.append(f"  … {len(piece) - BYTES_SHOWN_MAX:,} bytes more: --json has them all")
+    return lines
 
 
 def hex_lines(data: bytes, offset: int) -> list[str]:

@@ -61,6 +61,19 @@ class QuarantineReport(Struct, frozen=True, kw_only=True):
     deleted: str = ""  # why a person had that file deleted, if one did
 
 
+class RejectedExample(Struct, frozen=True, kw_only=True):
+    """One rejected row, the first rule that it broke, and where it stood: `line` if the parser says it, else `row`."""
+
+    output: str
+    rule: str
+    file: str
+    line: int | None
+    row: int | None
+    column: str
+    value: str | None
+    error: str
+
+
 class FileReport(Struct, frozen=True, kw_only=True):
     """How one file ended. Counts are null where nothing was counted (a file that failed before it was read)."""
 
@@ -175,3 +188,4 @@ class RunReport(Struct, frozen=True, kw_only=True):
     recovery: Recovery
     main_output: str  # the one that the parser declares first
     quarantine: tuple[QuarantineReport, ...] = ()
+    examples: tuple[RejectedExample, ...] = ()  # up to three of each output and rule; with --json only

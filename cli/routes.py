@@ -25,6 +25,7 @@ from cli.messages import (
     HaltRun,
     JobSeen,
     JobsRetried,
+    KeyTold,
     ListExecutors,
     ParserTold,
     Ping,
@@ -38,12 +39,14 @@ from cli.messages import (
     RetriedAs,
     RetryAll,
     RetryJob,
+    RevokeKey,
     RevokeParser,
     SetPriority,
     StartRun,
     StatusSeen,
     Stop,
     Told,
+    TrustKey,
     TrustParser,
     WatchRun,
 )
@@ -132,6 +135,7 @@ def _trust(authority: Authority, asked: Asked) -> Reply:
         version=request.version,
         artifact_hash=ArtifactHash(request.artifact_hash),
         how=request.how,
+        key=request.key,
         by=asked.actor,
         reason=request.reason,
         now=clock.now(),
@@ -253,6 +257,24 @@ def _stop(authority: Authority, asked: Asked) -> Reply:
     return Accepted()
 
 
+def _trust_key(authority: Authority, asked: Asked) -> Reply:
+    request = asked.request
+    assert isinstance(request, TrustKey)
+    command = events.TrustKey(key=request.key, by=asked.actor, reason=request.reason, now=clock.now())
+    outcome = authority.handler.submit(command, actor=asked.actor, stamp=_stamp(asked)).result(ANSWER_SECONDS)
+    return _told(outcome) or KeyTold(changed=bool(outcome.events))
+
+
+def _revoke_key(authority: Authority, asked: Asked) -> Reply:
+    request = asked.request
+    assert isinstance(request, RevokeKey)
+    command = events.RevokeKey(key=request.key, by=asked.actor, reason=request.reason, now=clock.now())
+    outcome = authority.handler.submit(command, actor=asked.actor, stamp=_stamp(asked)).result(ANSWER_SECONDS)
+    artifacts = _artifacts(outcome)
+    authority.end_revoked(frozenset(artifacts), actor=asked.actor)
+    return _told(outcome) or KeyTold(changed=bool(outcome.events), artifacts=artifacts)
+
+
 def _artifacts(outcome: Outcome) -> tuple[ArtifactHash, ...]:
     changed = (events.ParserTrusted, events.ParserRevoked, events.ParserResumed)
     return tuple(event.artifact_hash for event in outcome.events if isinstance(event, changed))
@@ -336,6 +358,8 @@ ROUTES: Final[dict[type[Request], Route]] = {
     AbandonJob: _abandon,
     TrustParser: _trust,
     RevokeParser: _revoke,
+    TrustKey: _trust_key,
+    RevokeKey: _revoke_key,
     RetryJob: _retry_job,
     RetryAll: _retry_all,
     SetPriority: _set_priority,

@@ -191,10 +191,13 @@ def _with_columns(wanted: StartRun, own: OwnParser | None) -> StartRun:
     from msgspec.structs import replace
 
     from cli import inferring
+    from cli.given_settings import refuse_wrong
     from eventlog.ids import ParserName, path_bytes
     from executors.parser_catalog import builtin_parsers
 
     package = own.package if own is not None else builtin_parsers().get(ParserName(wanted.parser))
+    if package is not None:
+        refuse_wrong(package, wanted.settings)
     wanting = [] if package is None else [name for name in package.columns_from.values() if name not in wanted.settings]
     if package is None or not wanting:
         return wanted

@@ -51,6 +51,7 @@ def infer(
     Exit codes: 0 inferred, also with questions left, 1 a file cannot be looked at, 2 wrong usage.
     """
     from cli import inferring
+    from cli.given_settings import refuse_wrong
     from executors.infer import schema_file
 
     package = _package(parser, files)
@@ -60,6 +61,7 @@ def infer(
         raise CliError("exists", why, "name another file, or add --force", exit_code=EXIT_USAGE)
     given = parse_settings(settings or [])
     _refuse_unknown(package, given)
+    refuse_wrong(package, given)
     found = inferring.infer(package, [os.fsencode(name) for name in files], given)
     text = inferring.schema_text(found, output=table)
     _check(text, table)

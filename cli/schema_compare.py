@@ -14,6 +14,7 @@ from msgspec import Struct
 from cli.errors import CliError
 from cli.home import Home
 from cli.named_parser import Prepared, named_parser, parser_to_run, with_columns
+from cli.parser_report import has_log
 from cli.preview import check_file, tried
 from cli.reading import reading
 from eventlog.events import TypeDifference
@@ -84,13 +85,14 @@ def compare_recorded(home: Home, word: str) -> Compared:
     if package.columns_from:
         why = f"compare {package.name} with what is recorded: each run declares the columns of its tables"
         raise CliError("columns_declared", why, f"casparian schema diff {word} FILE --schema my.schema.json")
+    if not has_log(home):
+        raise _nothing_recorded(package.name, word)
     with reading(home) as reader:
         recorded = [each for each in queries.recorded_files(reader.connection) if each.parser == package.name]
         refused = queries.standing_mismatches(reader.connection, package.name, limit=REFUSALS_READ_MAX)
     tables = [each for each in recorded if each.current and not each.output_name.endswith(QUARANTINE_SUFFIX)]
     if not tables and not refused:
-        why = f"compare {package.name} with what is recorded: in this home nothing is recorded of it"
-        raise CliError("not_found", why, f"name a file: casparian schema diff {word} FILE")
+        raise _nothing_recorded(package.name, word)
     declared = {schema.output: schema for schema in package.outputs}
     found = [*_of_tables(declared, tables), *_of_refusals(declared, refused)]
     return Compared(
@@ -101,6 +103,11 @@ def compare_recorded(home: Home, word: str) -> Compared:
         jobs=len(refused),
         differences=tuple(found),
     )
+
+
+def _nothing_recorded(parser: str, word: str) -> CliError:
+    why = f"compare {parser} with what is recorded: in this home nothing is recorded of it"
+    return CliError("not_found", why, f"name a file: casparian schema diff {word} FILE")
 
 
 def _of_tables(declared: dict[OutputName, OutputSchema], tables: list[RecordedFile]) -> Iterator[ColumnDifference]:

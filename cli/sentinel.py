@@ -20,6 +20,7 @@ from types import TracebackType
 
 from casparian import __version__
 from cli import clock
+from cli.clock_watch import ClockWatch
 from cli.control import REQUESTS_MAX, ControlServer
 from cli.dispatching import Dispatcher
 from cli.fleet import Fleet
@@ -35,6 +36,7 @@ from cli.promoter import Promoter, promoting_bundles
 from cli.report import Recovery
 from cli.sealer import Sealer
 from cli.snapshots import Snapshots
+from cli.target_claims import other_claim
 from cli.watch import Watches
 from commands.decide import Command
 from commands.dispatch import plan_records
@@ -163,6 +165,7 @@ class Sentinel:
         stack.callback(self.log.close)
         scratch_removed = self._clear_scratch()
         stack.callback(self._clear_scratch)
+        self._clock_watch = ClockWatch(wall=clock.now, steady_us=clock.steady_us)
         self.handler = Handler(self.log, manager=self._manage, actor=ACTOR)
         self.projection = self._open_read_model()
         self.projection.start()
@@ -371,7 +374,7 @@ class Sentinel:
             self.snapshots.leave(self.log, state)
 
     def _manage(self, state: State) -> list[Command]:
-        return [*plan_records(state, now=clock.now()), *self.dispatcher.plan(state)]
+        return [*self._clock_watch.steps(), *plan_records(state, now=clock.now()), *self.dispatcher.plan(state)]
 
     def _resume(self) -> None:
         """Put back what the last epoch held, promote what it committed, end jobs whose parser is not here any more."""
@@ -447,6 +450,9 @@ class Sentinel:
         for uri in self._sink_uris:
             sink = open_sink(uri)
             try:
+                other = other_claim(sink, self.home, self.log.log_id)
+                if other is not None and other.there:
+                    continue  # what is staged may be of a run of the home that this one is a copy of
                 for staged in set(sink.staged_names(self.log.log_id)) - kept:
                     sink.discard(staged)
                     swept += 1

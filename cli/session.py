@@ -24,6 +24,7 @@ from cli.planning import Plan, Wanted, compare, keys_of, targets_of, wanted_of
 from cli.render import count
 from cli.report import RunReport
 from cli.results import Results, gather
+from cli.target_claims import claim
 from commands.decide import Command
 from commands.file import FILES_MAX, RecordFiles
 from commands.handle import Outcome
@@ -59,6 +60,7 @@ from projections import queries
 from projections.catalog import lost_reason
 from reducers.fold import State
 from reducers.job import Queued
+from sinks.sink import Sink
 from sinks.uri import open_sink
 
 if TYPE_CHECKING:
@@ -163,8 +165,10 @@ class RunSession:
         self._cause = 0
         self._refused: list[RefusedFile] = []
         self._passed_over = 0
+        self._is_idleness_told = False
         self._began = time.monotonic()
-        self._also: set[JobId] = set()  # jobs of earlier runs
+        self._jobs: set[JobId] = set()  # that it waits for
+        self._also: set[JobId] = set()  # those of them that are of earlier runs
         self._held: dict[JobId, str] = {}  # jobs that a paused parser holds back, with why
 
     def execute(self) -> RunReport:
@@ -206,13 +210,19 @@ class RunSession:
     # --- the target ---------------------------------------------------------------------------------------------------
 
     def _claim_target(self) -> None:
-        """Mark a target that is new to us. Raises CliError for one that has lost its mark and all that is known of it:
-        where a disk is not mounted, its mount point is an empty folder, and nothing may be written or concluded there.
+        """Mark a target that is new to us, and claim it for this home; tell of another home of this log that has it."""
+        sink = open_sink(self._request.sink_uri)
+        if not sink.is_marked():
+            self._mark_target(sink)
+        other = claim(sink, self._sentinel.home, self._sentinel.log.log_id)
+        if other is not None:
+            self._talk.note(other.sentence() if other.there else f"{other.sentence()}; it is this home's from now on")
+
+    def _mark_target(self, sink: Sink) -> None:
+        """Mark the target. Raises CliError for one that has lost its mark and all that is known of it: where a disk is
+        not mounted, its mount point is an empty folder, and nothing may be written or concluded there.
         """
         uri = self._request.sink_uri
-        sink = open_sink(uri)
-        if sink.is_marked():
-            return
         published = self._sentinel.projection.ask(queries.recorded_files)
         known = [each for each in published if each.sink_uri == uri]
         waiting = self._sentinel.handler.inspect(
@@ -425,6 +435,7 @@ class RunSession:
             self._watch.expect(others)
             jobs.extend(others)
         self._sentinel.hire()
+        self._jobs.update(jobs)
         self._watch.settle(self._sentinel.handler.inspect(lambda state: {job for job in jobs if state.jobs.get(job)}))
 
     # --- wait ---------------------------------------------------------------------------------------------------------
@@ -444,8 +455,16 @@ class RunSession:
                 return
             self._halt.heed()
             self._sentinel.hire()
+            self._tell_idleness()
             if self._sentinel.fleet.exhausted and not self._sentinel.handler.inspect(_executors):
                 raise ExhaustedFleetError(self._sentinel.fleet.exhausted)
+
+    def _tell_idleness(self) -> None:
+        """Say once that nobody works here, where the sentinel starts no executors itself."""
+        if not self._sentinel.workers and not self._is_idleness_told and not self._sentinel.handler.inspect(_executors):
+            self._is_idleness_told = True
+            step = self._sentinel.home.hint("casparian executor")
+            self._talk.note(f"no executor is here, and the sentinel starts none (--workers 0); next: {step}")
 
     def _tell_setbacks(self) -> None:
         def sink_of(job: JobId) -> str:
@@ -476,7 +495,7 @@ class RunSession:
 
     def _finish(self, started: RunStarted, plan: Plan, package: ParserPackage) -> RunReport:
         report = self._report(started, plan, package)
-        if self._sentinel.promoter.stuck:
+        if self._jobs & self._sentinel.promoter.stuck.keys():
             reason = "its outputs wait for a target that cannot be reached"
             self._close(started, reason)
         elif self._held:

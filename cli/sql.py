@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,11 +12,14 @@ from cli.home import find_home
 from cli.options import HomeOption, JsonOption
 from cli.reading import reading
 from cli.render import fitted, out, out_json, table, talk
+from eventlog.schema import QUARANTINE_SUFFIX
+
+if TYPE_CHECKING:
+    from projections.queries import Connection
 
 SHOWN_ROWS_MAX = 1000
 CELL_CHARACTERS_MAX = 120
 NUMBER_TYPES = ("BIGINT", "INTEGER", "SMALLINT", "TINYINT", "HUGEINT", "UBIGINT", "DOUBLE", "FLOAT", "DECIMAL")
-EXAMPLE = 'casparian sql "describe evtx_events"'
 
 
 def sql(
@@ -40,11 +43,13 @@ def sql(
             rows = list(result.rows())
             notes = reader.catalog.remarks() if reader.catalog else []
         except SqlRefusedError as error:
-            raise CliError("sql_refused", str(error), home_folder.hint(EXAMPLE), exit_code=EXIT_USAGE) from error
+            hint = home_folder.hint(_example(reader.connection))
+            raise CliError("sql_refused", str(error), hint, exit_code=EXIT_USAGE) from error
         except (MissingFileError, UnreachableFileError) as error:
             raise CliError("output_lost", str(error)) from error
         except SqlError as error:
-            raise CliError("sql_failed", str(error), home_folder.hint(EXAMPLE), exit_code=EXIT_USAGE) from error
+            hint = home_folder.hint(_example(reader.connection))
+            raise CliError("sql_failed", str(error), hint, exit_code=EXIT_USAGE) from error
     if as_json:
         out_json(
             {
@@ -63,6 +68,15 @@ def sql(
         talk(f"note: {note}")
     if result.truncated:
         talk(f"only the first {limit} rows are shown; --limit shows more")
+
+
+def _example(connection: Connection) -> str:
+    """Return a command that works in this home: one of its tables that has rows, else one of the read model's own."""
+    from projections.queries import recorded_files
+
+    tables = {each.output_name for each in recorded_files(connection) if each.current}
+    names = [name for name in tables if not name.endswith(QUARANTINE_SUFFIX)]
+    return f'casparian sql "describe {min(names, default="cf_jobs")}"'
 
 
 def _shown(cell: object) -> str:

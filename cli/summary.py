@@ -66,7 +66,11 @@ def _show_headline(report: RunReport, base: str, *, failed: int, stopped: int) -
 
 def _passed_over(report: RunReport) -> str:
     names = " or ".join(report.patterns)
-    return f"{count(report.passed_over, 'other')} not named {names} (a file that is named itself is always read)"
+    said = f"{count(report.passed_over, 'other')} not named {names}"
+    return f"{said} (casparian files --passed-over {report.parser} FOLDER; a file that is named itself is always read)"
+
+
+_SKIPPED = {True: "record or other unit was", False: "records or other units were"}
 
 
 def _remarks(report: RunReport) -> list[str]:
@@ -78,7 +82,7 @@ def _remarks(report: RunReport) -> list[str]:
     remarks = (
         (again, f"{count(again, 'file')} reused an earlier reading, which the tables show now in place of the later "
                 f"one; both are in {report.main_output}_all, told apart by _cf_job_id"),
-        (skipped, f"{skipped:,} records or other units were skipped by {report.parser}; for the reasons: "
+        (skipped, f"{skipped:,} {_SKIPPED[skipped == 1]} skipped by {report.parser}; for the reasons: "
                   "casparian balance"),
         (unaccounted, f"{count(unaccounted, 'file')} unaccounted: {report.parser} states no units, so rows may be "
                       "missing unseen"),

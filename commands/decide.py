@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from commands import epoch, executor, file, job, lease, parser, quarantine, retry, run
+from commands import epoch, executor, file, job, lease, parser, quarantine, retry, run, wall_clock
 from commands.outcome import Decision
 from eventlog.events import (
     AbandonJob,
@@ -13,9 +13,11 @@ from eventlog.events import (
     DrainExecutor,
     ResumeParser,
     RetryJobs,
+    RevokeKey,
     RevokeParser,
     SetJobPriority,
     StartRun,
+    TrustKey,
     TrustParser,
 )
 from reducers.fold import State
@@ -25,6 +27,8 @@ Command = (
     | TrustParser
     | RevokeParser
     | ResumeParser
+    | TrustKey
+    | RevokeKey
     | file.RecordFiles
     | StartRun
     | run.PlanRun
@@ -36,6 +40,7 @@ Command = (
     | executor.LoseExecutor
     | DrainExecutor
     | epoch.BeginEpoch
+    | wall_clock.NoteClockStep
     | job.EnqueueJobs
     | job.DispatchJob
     | job.StartJob
@@ -59,20 +64,18 @@ Command = (
 def decide(command: Command, state: State) -> Decision:
     """Return the events that the command brings about, or why it is refused. Reads nothing but its arguments."""
     match command:
-        case parser.DeployParser() | TrustParser() | RevokeParser() | ResumeParser():
+        case parser.DeployParser() | TrustParser() | RevokeParser() | ResumeParser() | TrustKey() | RevokeKey():
             return parser.decide(command, state)
         case file.RecordFiles():
             return file.decide(command, state)
         case StartRun() | run.PlanRun() | run.ReuseOutputs() | run.LoseOutputs() | run.FinishRun() | run.InterruptRun():
             return run.decide(command, state)
-        case executor.JoinExecutor():
-            return executor.decide_join(command, state)
-        case executor.LoseExecutor():
-            return executor.decide_lose(command, state)
-        case DrainExecutor():
-            return executor.decide_drain(command, state)
+        case executor.JoinExecutor() | executor.LoseExecutor() | DrainExecutor():
+            return executor.decide(command, state)
         case epoch.BeginEpoch():
             return epoch.decide(command, state)
+        case wall_clock.NoteClockStep():
+            return wall_clock.decide(command)
         case (
             job.EnqueueJobs()
             | job.DispatchJob()

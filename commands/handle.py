@@ -13,6 +13,7 @@ import contextlib
 import gc
 import queue
 import threading
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -58,6 +59,7 @@ class Handler:
         self._state = State()
         self._fault: BaseException | None = None
         self._full: LogFullError | None = None
+        self._committed_at: float | None = None  # since which nothing was marked or committed
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Have durable frames told, in order, on the deciding thread: a subscriber only hands on. Before `start`."""
@@ -215,7 +217,14 @@ class Handler:
         self._decide(pending)
         for look in looks:
             look(self._state)
+        self._mark_when_quiet()
         return going_on
+
+    def _mark_when_quiet(self) -> None:
+        """Write the idle mark although somebody looks all the time: readers would not see the last commit otherwise."""
+        if self._committed_at is not None and time.monotonic() - self._committed_at >= IDLE_SECONDS:
+            self._log.mark()
+            self._committed_at = None
 
     def _drain(self) -> list[list[Request] | Look | None]:
         """Return what waits, not much over BATCH_COMMANDS_MAX; after IDLE_SECONDS of nothing, write the idle mark."""
@@ -223,6 +232,7 @@ class Handler:
             items = [self._inbox.get(timeout=IDLE_SECONDS)]
         except queue.Empty:
             self._log.mark()
+            self._committed_at = None
             return []
         commands = 0
         while commands < BATCH_COMMANDS_MAX:
@@ -247,6 +257,7 @@ class Handler:
         answers += self._speculate_all(wanted, drafts)
         if drafts:
             frames = self._log.commit(drafts)
+            self._committed_at = time.monotonic()
             assert frames[-1].last == self._state.seq
             for subscriber in self._subscribers:
                 subscriber(frames)

@@ -8,7 +8,7 @@ from typing import assert_never
 from msgspec import Struct, structs
 
 from commands.outcome import Decision, Refused
-from commands.parser import is_paused, may_run, pause_after, untrusted
+from commands.parser import is_paused, judged, may_run, untrusted
 from commands.quarantine import forbidden
 from eventlog.events import (
     AbandonJob,
@@ -340,7 +340,7 @@ def _commit(command: CommitJob, state: State) -> Decision:
                 failure, code, why = fault
                 hint = f"casparian job show {command.job}"
                 failed = _failed(job, failure, kind=code, reason=why, hint=hint, now=command.now, sheet=command.sheet)
-                return [_refusal(command, job, code, why), failed, *pause_after(job.spec, failed, state)]
+                return [_refusal(command, job, code, why), *judged(job.spec, failed, state)]
             return [_committed(command, job)]
         case _:
             assert_never(job)
@@ -484,7 +484,7 @@ def _fail(command: FailJob, state: State) -> Decision:
                 sheet=command.sheet,
             )
             mismatch = [] if command.mismatch is None else [_mismatch(job, command.mismatch)]
-            return [*mismatch, failed, *pause_after(job.spec, failed, state)]
+            return [*mismatch, *judged(job.spec, failed, state)]
         case _:
             assert_never(job)
 

@@ -10,17 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import assert_never
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from commands import job
 from commands.job import CommitJob, DispatchJob, FailJob, RecordPromotion, ReleaseJob, StagedReport, StartJob
 from commands.outcome import Decision, Refused
-from commands.parser import pause_after
+from commands.parser import judged
 from eventlog.events import CommitRefused, Event, JobFailed, JobRequeued, OutputsCommitted, ParserPaused
 from eventlog.ids import ExecutorId, Instant, JobId, LeaseId
 from reducers.fold import State
 from reducers.job import Leased
-from reducers.parser import speaks_against
 
 JOBS_MAX = 200  # of one lease
 SHARED = "shared_artifact"
@@ -97,22 +96,32 @@ def _conclude(command: ConcludeLease, state: State) -> Decision:
         return everything[0]
     begun = [event for each in command.starts for event in _events(job.decide(each, state))]
     ended = [event for each in others for event in _events(each)]
-    return _paused_once([*begun, *ended, *_commits(decided, command, state)], state)
+    return _judged_together([*begun, *ended, *_commits(decided, command, state)], state)
 
 
-def _paused_once(events: Sequence[Event], state: State) -> Sequence[Event]:
-    """Have the failures of a lease counted together: each was decided as if it were the first of them.
+def _judged_together(events: Sequence[Event], state: State) -> Sequence[Event]:
+    """Have the failures of a lease counted one after the other: each was decided as if it were the first of them.
 
     Where any job of the lease may publish its outputs, its parser works: then none of them is a reason to pause it.
     """
-    kept = [event for event in events if not isinstance(event, ParserPaused)]
-    works = any(isinstance(event, OutputsCommitted) for event in kept)
-    against = [event for event in kept if isinstance(event, JobFailed) and speaks_against(event)]
-    for before, failed in enumerate([] if works else against):
-        failing = state.jobs.get(failed.job)
-        if failing is not None and (paused := pause_after(failing.spec, failed, state, before=before)):
-            return [*kept, *paused]
-    return kept
+    may_pause = not any(isinstance(event, OutputsCommitted) for event in events)
+    told: list[Event] = []
+    before = 0
+    for event in events:
+        if isinstance(event, ParserPaused):
+            continue
+        failing = state.jobs.get(event.job) if isinstance(event, JobFailed) else None
+        if not isinstance(event, JobFailed) or failing is None:
+            told.append(event)
+            continue
+        for each in judged(failing.spec, structs.replace(event, against_parser=0), state, before=before):
+            if isinstance(each, JobFailed):
+                before += int(each.against_parser > 0)
+                told.append(each)
+            elif may_pause:
+                may_pause = False
+                told.append(each)
+    return told
 
 
 def _commits(decided: Sequence[tuple[CommitJob, Decision]], command: ConcludeLease, state: State) -> Sequence[Event]:

@@ -1,30 +1,58 @@
-"""Decides what parsers may run: whom a person trusts, and deploying an artifact under a name and version."""
+"""Decides what parsers may run: whom and whose key a person trusts, what stands under a name, when one is paused.
+
+A parser that fails again and again is paused, so that a thousand jobs do not fail for one mistake. But a case may hold
+hundreds of damaged files in a row, each of which fails, rightly, because of its own bytes; pausing a parser for those
+would keep the sound ones from being read. So a failure counts that is a fault of the parser whatever the file is like:
+a cause that neither it nor the host knows, twice (it crashed, or raised what it does not declare); other columns,
+frames or outputs than declared; a sheet that does not add up. What it says of a file on purpose (PermanentError) does
+not count, nor a file of which it says nothing, nor what is the doing of the machine (memory, time, disks, executors),
+of a policy, a target or a person. Such a failure does not end a series either: that takes a success, another artifact,
+or a person's word. And a content counts once: a rerun, which reuses all that went well, meets the old failures one
+after another.
+"""
 
 from __future__ import annotations
 
-from typing import assert_never
+from typing import Final, assert_never
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from commands.outcome import Decision, Refused
 from eventlog.events import (
     JobFailed,
     JobQueued,
+    KeyRevoked,
+    KeyTrusted,
     ParserDeployed,
     ParserPaused,
     ParserResumed,
     ParserRevoked,
     ParserTrusted,
     ResumeParser,
+    RevokeKey,
     RevokeParser,
+    TrustKey,
     TrustParser,
 )
 from eventlog.ids import ArtifactHash, EnvHash, Instant, ParserName, PathText
 from eventlog.schema import OutputSchema
 from reducers.fold import State
-from reducers.parser import Parser, code_of, speaks_against
+from reducers.parser import Parser, code_of
 
 PAUSE_FAILURES = 5  # that speak against a parser, one after another
+
+# What a parser does wrong whatever the file is like, in the words of executors/ and commands/job.py.
+BROKEN_PROMISES: Final = frozenset(
+    {
+        "bad_frame",
+        "bad_output",
+        "bad_statement",
+        "outputs_differ",
+        "reserved_column",
+        "schema_mismatch",
+        "unknown_output",
+    }
+)
 
 
 class DeployParser(Struct, frozen=True, kw_only=True):
@@ -43,7 +71,7 @@ class DeployParser(Struct, frozen=True, kw_only=True):
     file: PathText = PathText("")  # where a person named it; "" for a built-in one
 
 
-Command = DeployParser | TrustParser | RevokeParser | ResumeParser
+Command = DeployParser | TrustParser | RevokeParser | ResumeParser | TrustKey | RevokeKey
 
 
 def decide(command: Command, state: State) -> Decision:
@@ -57,6 +85,10 @@ def decide(command: Command, state: State) -> Decision:
             return decide_revoke(command, state)
         case ResumeParser():
             return decide_resume(command, state)
+        case TrustKey():
+            return decide_trust_key(command, state)
+        case RevokeKey():
+            return decide_revoke_key(command, state)
         case _:
             assert_never(command)
 
@@ -130,12 +162,18 @@ def builtin_name(parser: ParserName) -> Refused:
 
 
 def decide_trust(command: TrustParser, state: State) -> Decision:
-    """Trust an artifact, unless it is trusted already. Refuses the name of a built-in parser."""
+    """Trust an artifact, unless it is trusted already. Refuses the name of a built-in parser.
+
+    A person's own word takes the place of a signature's: it outlives the key.
+    """
     known = state.parsers.get(command.parser)
     if known is not None and known.deployed.builtin:
         return builtin_name(command.parser)
-    if command.artifact_hash in state.trust:
+    held = state.trust.get(command.artifact_hash)
+    if held is not None and (not held.trusted.key or command.key):
         return []
+    if command.how == "signed" and (refused := _signature_refused(command, state)) is not None:
+        return refused
     return [
         ParserTrusted(
             parser=command.parser,
@@ -145,8 +183,45 @@ def decide_trust(command: TrustParser, state: State) -> Decision:
             by=command.by,
             reason=command.reason,
             trusted_at=command.now,
+            key=command.key,
         )
     ]
+
+
+def _signature_refused(command: TrustParser, state: State) -> Refused | None:
+    """Return why a signature, though it is right, lets this parser not run."""
+    key = state.keys.get(command.key)
+    if key is None:
+        return Refused(
+            "unknown_key",
+            f"parser {command.parser} {command.version} is signed by a key that nobody trusts in this home",
+            'casparian parser trust FILE --key PUBLIC_KEY_FILE --reason "..."',
+        )
+    if command.parser in key.without:
+        return Refused(
+            "revoked_parser",
+            f"parser {command.parser} was revoked in this home, and a signature does not bring it back",
+            'look at its code, then: casparian parser trust FILE --reason "..."',
+        )
+    return None
+
+
+def decide_trust_key(command: TrustKey, state: State) -> Decision:
+    """Trust a key, unless it is trusted already for all that it signs."""
+    held = state.keys.get(command.key)
+    if held is not None and not held.without:
+        return []
+    return [KeyTrusted(key=command.key, by=command.by, reason=command.reason, trusted_at=command.now)]
+
+
+def decide_revoke_key(command: RevokeKey, state: State) -> Decision:
+    """End the trust in a key and in every artifact that runs by its signature. Refuses a key that nobody trusts."""
+    if command.key not in state.keys:
+        why = "nobody trusts this key in this home, or no more"
+        return Refused("not_found", why, "casparian parser keys")
+    held = [trust.trusted for trust in state.trust.values() if trust.trusted.key == command.key]
+    revoked = KeyRevoked(key=command.key, by=command.by, reason=command.reason, revoked_at=command.now)
+    return [revoked, *(_revoked(trusted, command) for trusted in held)]
 
 
 def decide_revoke(command: RevokeParser, state: State) -> Decision:
@@ -158,17 +233,19 @@ def decide_revoke(command: RevokeParser, state: State) -> Decision:
     held = [trust.trusted for trust in state.trust.values() if trust.trusted.parser == command.parser]
     if known is None and not held:
         return Refused("not_found", f"there is no parser named {command.parser!r} in this home", "casparian parser ls")
-    return [
-        ParserRevoked(
-            parser=trusted.parser,
-            version=trusted.version,
-            artifact_hash=trusted.artifact_hash,
-            by=command.by,
-            reason=command.reason,
-            revoked_at=command.now,
-        )
-        for trusted in held
-    ]
+    return [_revoked(trusted, command) for trusted in held]
+
+
+def _revoked(trusted: ParserTrusted, command: RevokeParser | RevokeKey) -> ParserRevoked:
+    return ParserRevoked(
+        parser=trusted.parser,
+        version=trusted.version,
+        artifact_hash=trusted.artifact_hash,
+        by=command.by,
+        reason=command.reason,
+        revoked_at=command.now,
+        key=trusted.key,
+    )
 
 
 def is_paused(parser: ParserName, state: State) -> bool:
@@ -187,28 +264,37 @@ def paused_refusal(paused: ParserPaused) -> Refused:
     )
 
 
-def pause_after(job: JobQueued, failed: JobFailed, state: State, *, before: int = 0) -> list[ParserPaused]:
-    """Return the pause that a failure brings about: the last of PAUSE_FAILURES that speak against the parser.
+def judged(job: JobQueued, failed: JobFailed, state: State, *, before: int = 0) -> list[JobFailed | ParserPaused]:
+    """Return a failure with what it says of the parser, and the pause that it may bring about.
 
-    `before` it there were so many in the same frame, which the state does not know of yet.
+    `before` it there were so many in the same frame that speak against the parser, and the state does not know of them.
     """
     known = state.parsers.get(job.parser)
-    if known is None or known.paused is not None or known.deployed.artifact_hash != job.artifact_hash:
-        return []
+    if known is None or known.deployed.artifact_hash != job.artifact_hash or job.source_hash in known.failed:
+        return [failed]
+    if not speaks_against_parser(failed):
+        return [failed]
     failures = known.failures + before + 1
-    if failures < PAUSE_FAILURES or not speaks_against(failed):
-        return []
-    return [
-        ParserPaused(
-            parser=job.parser,
-            version=job.parser_version,
-            artifact_hash=job.artifact_hash,
-            job=job.job,
-            failures=failures,
-            reason=failed.reason,
-            paused_at=failed.failed_at,
-        )
-    ]
+    counted = structs.replace(failed, against_parser=failures)
+    if failures < PAUSE_FAILURES or known.paused is not None:
+        return [counted]
+    paused = ParserPaused(
+        parser=job.parser,
+        version=job.parser_version,
+        artifact_hash=job.artifact_hash,
+        job=job.job,
+        failures=failures,
+        reason=failed.reason,
+        paused_at=failed.failed_at,
+    )
+    return [counted, paused]
+
+
+def speaks_against_parser(failed: JobFailed) -> bool:
+    """Say whether a job failed in a way that is its parser's fault whatever its file is like."""
+    if failed.failure == "accounting":
+        return failed.kind != "nothing_said"  # the file may be empty
+    return failed.failure == "unknown" or failed.kind in BROKEN_PROMISES
 
 
 def decide_resume(command: ResumeParser, state: State) -> Decision:

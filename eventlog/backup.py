@@ -41,7 +41,7 @@ from eventlog.fsport import OS_FS, FsPort
 from eventlog.keyfiles import PUBLIC_NAME, read_verifying_key
 from eventlog.lock import LOCK_NAME, LockHolder, LogLock
 from eventlog.reader import durable_end
-from eventlog.recovery import require_genesis, require_lineage
+from eventlog.recovery import remove_leftovers, require_genesis, require_lineage
 from eventlog.sealed import CLOSED_NAME, GENESIS_NAME, Closed, ancestor_name, read_closed, write_closed
 from eventlog.verify import Verification, verify
 
@@ -125,6 +125,7 @@ class _Transfer:
             read_checkpoint(anchor, None)  # a damaged one is refused before anything is copied
         segments, end = durable_end(self.source, fs=self.fs)
         self._require_no_loss(end)
+        remove_leftovers(self.target, fs=self.fs)
         sync_ancestors(self.target, fs=self.fs)
         self._require_same_log(genesis, self.target)
         self._small(GENESIS_NAME, genesis)
@@ -200,6 +201,11 @@ class _Transfer:
 
     def _full(self, listed: Segment) -> None:
         segment = find_segment(self.source, first=listed.first, fs=self.fs)
+        if segment.problem:  # a seal that cannot be read now: its compressed bytes are no raw ones
+            raise LogCorruptError(
+                f"Back up {segment.path}: {segment.problem}",
+                next_step="Run `casparian log verify`. If it finds nothing, the disk could not be read: back up again.",
+            )
         if segment.manifest is not None:
             self._sealed(segment)
         else:

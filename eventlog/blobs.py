@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import Protocol
 
@@ -39,7 +40,7 @@ class FolderBlobStore:
         if path.exists():
             return digest
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        beside = path.with_name(f".{digest}.{os.getpid()}.tmp")
+        beside = path.with_name(f".{digest}.{os.getpid()}.{threading.get_ident()}.tmp")
         with beside.open("wb") as file:
             file.write(content)
             file.flush()

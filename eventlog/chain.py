@@ -194,8 +194,12 @@ def opened_segment(segment: Segment, *, fs: FsPort) -> Iterator[Read]:
 class ChainScan:
     """Walks segments from a waypoint on; `link`, `index`, `offset` say where it is, `gap` why it goes no further."""
 
-    def __init__(self, *, lineage: Lineage, segments: Sequence[Segment], start: Waypoint, fs: FsPort) -> None:
+    def __init__(
+        self, *, lineage: Lineage, segments: Sequence[Segment], start: Waypoint, fs: FsPort, part: bool = False
+    ) -> None:
+        """Take a place to begin at; `part`: the log may go on behind these segments, so nothing is missed there."""
         self.fs = fs
+        self._part = part
         self.lineage = lineage
         self.log_id = lineage.log_id
         self.segments = segments
@@ -248,7 +252,9 @@ class ChainScan:
                 self.gap = _contradiction(segment.manifest, self.link)
             if self.gap is not None:
                 return
-        if self.segments and (self.segments[-1].manifest is not None or self.commit_max < _COMMITS_MAX):
+        if self._part or not self.segments:
+            return
+        if self.segments[-1].manifest is not None or self.commit_max < _COMMITS_MAX:
             expected = segment_path(self.segment.path.parent, first=self.link.seq + 1).name
             after = "a sealed segment" if self.commit_max == _COMMITS_MAX else f"the fork of log {self.life.log_id}"
             check = "fork" if self.lineage.unfinished else "segment"
@@ -293,10 +299,15 @@ class ChainScan:
                     check="bytes", expected=f"{line.bytes} bytes before the commit line", actual=str(middle - at)
                 )
                 return
-            self.gap = _misfit(line, self.link, self.hasher.of(view[at : hashed_end(match)]))
-            if line.commit > self.commit_max and self.gap is None:
-                self.gap = Gap(check="lineage", expected="the segment of the fork", actual=f"commit {line.commit}")
-            if self.gap is not None:
+            hash_, link = self.hasher.of(view[at : hashed_end(match)]), self.link
+            if not (
+                line.hash == hash_
+                and line.prev == link.hash
+                and line.commit == link.commit + 1
+                and line.first == link.seq + 1 <= line.last + 1
+                and line.commit <= self.commit_max
+            ):
+                self.gap = _misfit(line, link, hash_, commit_max=self.commit_max)
                 return
             offset, size = self.offset, match.end() - at
             self.link = Link(line.commit, line.last, line.hash, line.epoch, line.durable)
@@ -317,8 +328,8 @@ def _contradiction(manifest: Manifest, link: Link) -> Gap | None:
     return Gap(check="manifest", expected=says, actual=found) if says != found else None
 
 
-def _misfit(line: CommitLine, link: Link, actual_hash: str) -> Gap | None:
-    """Return why a whole frame does not continue the chain, None if it does."""
+def _misfit(line: CommitLine, link: Link, actual_hash: str, *, commit_max: int) -> Gap:
+    """Return why a whole frame does not continue the chain."""
     if line.hash != actual_hash:
         return Gap(check="hash", expected=line.hash, actual=actual_hash)
     if line.prev != link.hash:
@@ -329,4 +340,5 @@ def _misfit(line: CommitLine, link: Link, actual_hash: str) -> Gap | None:
         return Gap(check="seq", expected=str(link.seq + 1), actual=str(line.first))
     if line.last < line.first - 1:
         return Gap(check="seq", expected=f"last of at least {line.first - 1}", actual=str(line.last))
-    return None
+    assert line.commit > commit_max, "one of what makes a frame fit must be wrong"
+    return Gap(check="lineage", expected="the segment of the fork", actual=f"commit {line.commit}")

@@ -21,13 +21,13 @@ from typing import Final
 
 from msgspec import Struct
 
-from eventlog.chain import ChainScan
+from eventlog.chain import ChainScan, Link
 from eventlog.errors import BadNoteError
 from eventlog.files import read_small
-from eventlog.frames import CommitLine, RawFrame
+from eventlog.frames import RawFrame
 from eventlog.fsport import OS_FS, FsPort
 from eventlog.ids import LogId
-from eventlog.merkle import HASH_BYTES, CompactRange
+from eventlog.merkle import HASH_BYTES, CompactRange, Node
 from eventlog.note import VerifyingKey, bad_note, from_base64, parse_note, verify_note
 from eventlog.recovery import Witness
 from eventlog.sealed import Ancestor
@@ -142,15 +142,35 @@ class Comparison:
         self._sizes = sorted({each.checkpoint.size for each in expected})
         self._commits = {each.checkpoint.commit for each in expected}
         self._roots: dict[int, bytes] = {}
-        self._hashes: dict[int, CommitLine] = {}
+        self._hashes: dict[int, tuple[str, int]] = {}
 
     def hear(self, raw: RawFrame) -> None:
         """Take in one frame of the chain; free of charge when nothing is expected of it any more."""
         if raw.line.commit in self._commits:
-            self._hashes[raw.line.commit] = raw.line
+            self._hashes[raw.line.commit] = (raw.line.hash, raw.line.last)
         if self._sizes and self._tree.size < self._sizes[-1]:
             self._tree.extend(raw.lines)
             if self._tree.size in self._sizes:  # our checkpoints end where commits end
+                self._roots[self._tree.size] = self._tree.root()
+
+    @property
+    def tree_size_max(self) -> int:
+        """Return up to which record the tree is asked for, 0 if nothing is expected."""
+        return self._sizes[-1] if self._sizes else 0
+
+    def ends_inside(self, start: Link, behind: Link) -> bool:
+        """Return whether a checkpoint was made between two places of the chain, so that each frame must be heard."""
+        return any(start.seq < size < behind.seq for size in self._sizes) or any(
+            start.commit < commit < behind.commit for commit in self._commits
+        )
+
+    def hear_part(self, nodes: Sequence[Node], behind: Link) -> None:
+        """Take in frames that no checkpoint was made between, as the tree over their records, and where they end."""
+        if behind.commit in self._commits:
+            self._hashes[behind.commit] = (behind.hash, behind.seq)
+        if self._tree.size < self.tree_size_max:
+            self._tree.extend_by(nodes)
+            if self._tree.size in self._sizes:
                 self._roots[self._tree.size] = self._tree.root()
 
     def verdicts(self, scan: ChainScan) -> Iterator[Judgement]:
@@ -160,9 +180,13 @@ class Comparison:
             if wrong is not None:
                 yield _judged(each, scan, *wrong)
 
-    def agreed_size(self, scan: ChainScan) -> int:
-        """Return the seq up to which a checkpoint of checked signature agrees with the log, 0 if none does."""
-        seen = [each for each in self._expected if each.verified and each.checkpoint.size <= scan.link.seq]
+    def agreed_size(self, scan: ChainScan, *, verified: bool = True) -> int:
+        """Return the seq up to which a checkpoint agrees with the log, 0 if none does.
+
+        Only those of checked signature count, unless all are asked for.
+        """
+        known = [each for each in self._expected if each.verified or not verified]
+        seen = [each for each in known if each.checkpoint.size <= scan.link.seq]
         agreed = [each for each in seen if self._wrong(each, scan) is None]
         return max((each.checkpoint.size for each in agreed), default=0)
 
@@ -176,8 +200,7 @@ class Comparison:
         if root != checkpoint.root:
             found = "no commit that ends there" if root is None else f"root {root.hex()}"
             return "CORRUPT", f"{found}: two histories of one log, keep both as evidence"
-        line = self._hashes.get(checkpoint.commit)
-        if line is None or (line.hash, line.last) != (checkpoint.hash, checkpoint.size):
+        if self._hashes.get(checkpoint.commit) != (checkpoint.hash, checkpoint.size):
             return "CORRUPT", "the same records in other commits: who or when was rewritten, keep both as evidence"
         return None
 

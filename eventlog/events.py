@@ -258,6 +258,16 @@ class LogForked(Record, frozen=True, kw_only=True):
     reason: Hashed[str]
 
 
+class ClockStepped(Record, frozen=True, kw_only=True):
+    """The wall clock was set while the log was open: since it was last looked at, it has moved `delta_us` more than a
+    clock that nobody sets. Times before and after this record are not to be compared; the order is that of positions.
+    """
+
+    delta_us: Public[int]  # below 0 if it was set back
+    expected_at: Public[Instant]  # what it would show
+    stepped_at: Public[Instant]  # what it shows
+
+
 class CommandRefused(Record, frozen=True, kw_only=True, omit_defaults=True):
     """The command that opens this frame changed nothing: `code` is for programs, the rest is for people."""
 
@@ -285,11 +295,12 @@ class ParserDeployed(Record, frozen=True, kw_only=True):
     file: Hashed[PathText] = PathText("")  # where a person named it; what runs is the copy that the home keeps of it
 
 
-TrustedHow = Literal["asked", "command", "dev"]
+TrustedHow = Literal["asked", "command", "dev", "signed"]
 
 
-class ParserTrusted(Record, frozen=True, kw_only=True):
-    """A person lets this exact artifact run: asked by a run, by a command, or only for runs under development."""
+class ParserTrusted(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """A person lets this exact artifact run: asked by a run, by a command, only for runs under development, or because
+    a trusted key has signed its source: `key`, as KeyTrusted has it."""
 
     parser: Public[ParserName]
     version: Public[str]
@@ -298,14 +309,34 @@ class ParserTrusted(Record, frozen=True, kw_only=True):
     by: Hashed[str]
     reason: Hashed[str]
     trusted_at: Public[Instant]
+    key: Hashed[str] = ""
 
 
-class ParserRevoked(Record, frozen=True, kw_only=True):
-    """This artifact may not run any more. What it has made stays."""
+class ParserRevoked(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """This artifact may not run any more. What it has made stays. `key` is the one by whose signature it ran."""
 
     parser: Public[ParserName]
     version: Public[str]
     artifact_hash: Public[ArtifactHash]
+    by: Hashed[str]
+    reason: Hashed[str]
+    revoked_at: Public[Instant]
+    key: Hashed[str] = ""
+
+
+class KeyTrusted(Record, frozen=True, kw_only=True):
+    """A person lets all parsers run whose source this key has signed. Said again, it counts for every name again."""
+
+    key: Hashed[str]  # the public key, in the form of a note's
+    by: Hashed[str]
+    reason: Hashed[str]
+    trusted_at: Public[Instant]
+
+
+class KeyRevoked(Record, frozen=True, kw_only=True):
+    """A signature by this key lets nothing run any more; what ran by it is revoked in the same frame."""
+
+    key: Hashed[str]
     by: Hashed[str]
     reason: Hashed[str]
     revoked_at: Public[Instant]
@@ -647,6 +678,7 @@ class JobFailed(Record, frozen=True, kw_only=True):
     log_tail: Omitted[str]
     sheet: ByPart[BalanceSheet | None]
     failed_at: Public[Instant]
+    against_parser: Public[int] = 0  # how many failures in a row speak against its parser, with this; 0: it does not
 
 
 class CancelAccepted(Record, frozen=True, kw_only=True):
@@ -698,7 +730,7 @@ class CancelJob(Record, frozen=True, kw_only=True):
     by: Hashed[str] = ""  # who asks, as the frame's actor names them: a decision does not see the frame
 
 
-class TrustParser(Record, frozen=True, kw_only=True):
+class TrustParser(Record, frozen=True, kw_only=True, omit_defaults=True):
     parser: Public[ParserName]
     version: Public[str]
     artifact_hash: Public[ArtifactHash]
@@ -706,12 +738,29 @@ class TrustParser(Record, frozen=True, kw_only=True):
     by: Hashed[str]
     reason: Hashed[str]
     now: Public[Instant]
+    key: Hashed[str] = ""  # whose signature over its source was found right; the shell checks it
 
 
 class RevokeParser(Record, frozen=True, kw_only=True):
     """Trust no artifact of this name any more."""
 
     parser: Hashed[ParserName]  # as it was typed
+    by: Hashed[str]
+    reason: Hashed[str]
+    now: Public[Instant]
+
+
+class TrustKey(Record, frozen=True, kw_only=True):
+    key: Hashed[str]
+    by: Hashed[str]
+    reason: Hashed[str]
+    now: Public[Instant]
+
+
+class RevokeKey(Record, frozen=True, kw_only=True):
+    """Trust nothing any more because of this key's signature."""
+
+    key: Hashed[str]
     by: Hashed[str]
     reason: Hashed[str]
     now: Public[Instant]
@@ -797,8 +846,8 @@ class DrainExecutor(Record, frozen=True, kw_only=True):
     now: Public[Instant]
 
 
-LogEvent = WriterOpened | LogRecovered | LogRepaired | LogForked | CommandRefused
-ParserEvent = ParserDeployed | ParserTrusted | ParserRevoked | ParserPaused | ParserResumed
+LogEvent = WriterOpened | LogRecovered | LogRepaired | LogForked | ClockStepped | CommandRefused
+ParserEvent = ParserDeployed | ParserTrusted | ParserRevoked | ParserPaused | ParserResumed | KeyTrusted | KeyRevoked
 RunEvent = RunStarted | RunPlanned | OutputsReused | OutputsLost | RunFinished | RunInterrupted
 FileEvent = FilesSeen | FilesRefused
 ExecutorEvent = ExecutorJoined | ExecutorDraining | ExecutorLost
@@ -831,6 +880,8 @@ LoggedCommand = (
     | DeleteQuarantine
     | TrustParser
     | RevokeParser
+    | TrustKey
+    | RevokeKey
     | ResumeParser
     | DrainExecutor
 )

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -53,6 +55,9 @@ class FsPort(Protocol):
     def fstat(self, fd: int) -> os.stat_result: ...
 
     def lstat(self, path: Path | str) -> os.stat_result: ...
+
+    def place(self, path: Path | str) -> tuple[int, int, int]:
+        """Return device, inode and size of what has this name, without asking for its times: see eventlog/statx.py."""
 
     def is_folder(self, path: Path) -> bool:
         """Return whether a folder is there; a link to one counts."""
@@ -124,6 +129,9 @@ class OsFs:
     def lstat(self, path: Path | str) -> os.stat_result:
         return os.lstat(path)
 
+    def place(self, path: Path | str) -> tuple[int, int, int]:
+        return _place_of()(path)
+
     def is_folder(self, path: Path) -> bool:
         return path.is_dir()
 
@@ -145,6 +153,13 @@ class OsFs:
     def space(self, folder: Path) -> tuple[int, int]:
         info = os.statvfs(folder)
         return info.f_bavail * info.f_frsize, info.f_blocks * info.f_frsize
+
+
+@cache
+def _place_of() -> Callable[[Path | str], tuple[int, int, int]]:
+    from eventlog.statx import place_of  # only a writer asks, before each write: nobody else pays for ctypes
+
+    return place_of
 
 
 OS_FS: Final = OsFs()

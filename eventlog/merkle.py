@@ -19,6 +19,7 @@ HASH_BYTES: Final = 32
 PEAKS_MAX: Final = 64
 PROOF_HASHES_MAX: Final = 2 * PEAKS_MAX  # a consistency proof between sizes under 2^64 is shorter
 
+Node = tuple[int, bytes]  # the root of a perfect subtree of 2^level leaves: its level and its hash
 Span = tuple[int, int]  # leaves from the first (counted from 0) up to, not including, the second
 
 
@@ -62,6 +63,18 @@ class CompactRange:
         for line in lines.split(b"\n")[:-1]:
             self.append(sha256(b"\x00" + line).digest())
 
+    def extend_by(self, nodes: Sequence[Node]) -> None:
+        """Add whole subtrees, as `Subtrees` made them of the leaves that follow here."""
+        for level, root in nodes:
+            if self.size & ((1 << level) - 1):
+                raise ValueError(f"a subtree of 2^{level} leaves cannot begin at leaf {self.size}")
+            node, size = root, self.size >> level
+            while size & 1:
+                node = node_hash(self._peaks.pop(), node)
+                size >>= 1
+            self._peaks.append(node)
+            self.size += 1 << level
+
     def root(self) -> bytes:
         """Return the Merkle tree hash of all leaves so far."""
         if not self._peaks:
@@ -70,6 +83,34 @@ class CompactRange:
         for peak in self._peaks[-2::-1]:
             root = node_hash(peak, root)
         return root
+
+
+class Subtrees:
+    """The tree over some leaves in the middle of a log, as far as it can be made without those before them.
+
+    What is left over are the roots of at most two perfect subtrees of each level.
+    """
+
+    def __init__(self, begin: int) -> None:
+        """Begin at a leaf, counted from 0."""
+        self._end = begin
+        self._nodes: list[Node] = []
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """Return the subtrees from left to right."""
+        return tuple(self._nodes)
+
+    def extend(self, lines: bytes) -> None:
+        """Add the record lines of a frame, each with its line break at its end, in order."""
+        nodes = self._nodes
+        for line in lines.split(b"\n")[:-1]:
+            level, node, at = 0, sha256(b"\x00" + line).digest(), self._end
+            while at & 1 and nodes and nodes[-1][0] == level:  # a left neighbour of its own size: at most 64 rounds
+                node = sha256(b"\x01" + nodes.pop()[1] + node).digest()
+                level, at = level + 1, at >> 1
+            nodes.append((level, node))
+            self._end += 1
 
 
 # --- proving --------------------------------------------------------------------------------------------------------

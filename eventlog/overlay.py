@@ -98,6 +98,10 @@ class Overlay:
         content = self._content(Path(path))
         return _facts(content.size) if isinstance(content, Spliced) else self._fs.lstat(content)
 
+    def place(self, path: Path | str) -> tuple[int, int, int]:
+        info = self.lstat(path)
+        return info.st_dev, info.st_ino, info.st_size
+
     def names(self, folder: Path) -> list[str]:
         names = set(self._fs.names(folder))
         if folder == self._folder:

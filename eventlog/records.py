@@ -123,8 +123,9 @@ class Codec:
         self._event_tags: dict[type, str] = {shape: tags[name] for name, shape in events.items()}
         self._command_tags: dict[type, str] = {shape: tags[name] for name, shape in commands.items()}
         self._proofs = _Proofs()
-        lines = tuple(_line_shape(tags[name], shape, name in commands) for name, shape in shapes.items())
-        self._line: Any = Union[lines]  # noqa: UP007 - built at run time
+        # What a line of each shape is decoded to: the type of a record says what its data is.
+        self.line_of = {shape: _line_shape(tags[name], shape, name in commands) for name, shape in shapes.items()}
+        self._line: Any = Union[tuple(self.line_of.values())]  # noqa: UP007 - built at run time
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(type=self._line)
 
     # --- writing ---
@@ -243,12 +244,22 @@ def misplaced_line(lines: bytes, *, first: int, last: int) -> tuple[int, bytes] 
     """Return (expected seq, start of the line) of the first line that is not where its frame says, else None."""
     if first == last and lines.startswith(b'{"seq":%d,"type":"' % first) and lines.find(b"\n") == len(lines) - 1:
         return None
+    at = 0
+    for seq in range(first, last + 1):  # ends with the lines: `last` is a mere claim that may be of any size
+        if not lines.startswith(b'{"seq":%d,"type":"' % seq, at):
+            break
+        at = lines.find(b"\n", at) + 1
+        if not at:
+            break
+    else:
+        if at == len(lines):
+            return None
+    return _first_misplaced(lines, first=first, last=last)
+
+
+def _first_misplaced(lines: bytes, *, first: int, last: int) -> tuple[int, bytes]:
     pieces = lines.split(b"\n")
     count = last - first + 1
-    if len(pieces) == count + 1 and not pieces[-1]:  # by now `last` is no longer a mere claim that may be of any size
-        due = [b'{"seq":%d,"type":"' % seq for seq in range(first, last + 1)]
-        if all(map(bytes.startswith, pieces, due)):
-            return None
     for index in range(count):
         piece = pieces[index] if index < len(pieces) else b""
         if not piece.startswith(b'{"seq":%d,"type":"' % (first + index)):

@@ -77,11 +77,19 @@ class Witness(Struct, frozen=True, kw_only=True):
 
 
 class Hearing:
-    """Compares a log with its witness while the chain is walked: `hear` every frame, then `verdict`."""
+    """Compares a log with its witness while the chain is walked: `hear` every frame, then `verdict`.
+
+    `hash_there` is the hash of the commit that ends where the witness says, "" as long as none was met.
+    """
 
     def __init__(self, witness: Witness | None) -> None:
         self._witness = witness
-        self._hash_there = ""
+        self.hash_there = ""
+
+    @property
+    def witness_seq(self) -> int:
+        """Return the seq that the witness saw, 0 if there is none to compare."""
+        return self._witness.seq if self._witness is not None else 0
 
     def hear(self, line: CommitLine) -> None:
         """Take in one commit of the chain; empty ones end at the seq of the one before them and are passed over."""
@@ -91,12 +99,12 @@ class Hearing:
     def hear_of(self, *, seq: int, hash_: str) -> None:
         """Take in where a commit with records ended."""
         if self._witness is not None and seq == self._witness.seq:
-            self._hash_there = hash_
+            self.hash_there = hash_
 
     def verdict(self, scan: ChainScan) -> Judgement | None:
         """Return REGRESSED if the log that was walked to its end is not the one that the witness saw; else None."""
         witness = self._witness
-        if witness is None or witness.seq == 0 or self._hash_there == witness.hash:
+        if witness is None or witness.seq == 0 or self.hash_there == witness.hash:
             return None
         expected = f"commit {witness.hash[:16]}… with record {witness.seq}, which {witness.name} has seen"
         behind = witness.seq > scan.link.seq
@@ -292,7 +300,7 @@ def recover(
     judgement = judge(scan, closed)
     _refuse(folder, judgement)
     _refuse(folder, hearing.verdict(scan) or judgement)
-    _remove_leftovers(folder, fs)
+    remove_leftovers(folder, fs=fs)
     epoch = scan.link.epoch + 1
     if judgement.verdict == "TORN":
         _set_aside(folder, scan, epoch=epoch)
@@ -370,8 +378,11 @@ def refusal(folder: Path, verdict: Verdict, finding: Finding) -> LogError:
     )
 
 
-def _remove_leftovers(folder: Path, fs: FsPort) -> None:
-    """Remove files that a crash left before their rename; no name without the suffix ever led to them."""
+def remove_leftovers(folder: Path, *, fs: FsPort) -> None:
+    """Remove files that a crash left before their rename; no name without the suffix ever led to them.
+
+    The caller holds the lock of the folder.
+    """
     for name in sorted(fs.names(folder)):
         if name.endswith(TEMPORARY_SUFFIX):
             fs.unlink(folder / name)

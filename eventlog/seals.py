@@ -7,9 +7,10 @@ compressed bytes are those that were sealed. The walk itself proves what they gi
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Struct
 
@@ -17,7 +18,7 @@ from eventlog.chain import ChainScan, Segment
 from eventlog.checkpoint import Checkpoint, Expected, origin
 from eventlog.errors import LogCorruptError, LogError
 from eventlog.files import read_small
-from eventlog.frames import RawFrame
+from eventlog.frames import CommitLine, RawFrame
 from eventlog.fsport import OS_FS, FsPort
 from eventlog.lineage import Lineage
 from eventlog.note import VerifyingKey
@@ -75,13 +76,20 @@ def expected_of_seals(
         yield Expected(name=name, checkpoint=head, verified=ours is not None and signed, signed=signed, inside=True)
 
 
+class SealedPart(Struct, frozen=True):
+    """What some frames of one sealed segment say of what its manifest says: its values, and its records by type."""
+
+    found: dict[str, int | str]
+    types: dict[str, int]
+
+
 class SealAudit:
     """Compares what each manifest says of its segment with the frames that a walk finds: `hear` each, then `finish`."""
 
     def __init__(self, segments: Sequence[Segment]) -> None:
         self._manifests = {index: each.manifest for index, each in enumerate(segments) if each.manifest is not None}
         self._index = -1
-        self._found: dict[str, Any] = {}
+        self._found: dict[str, int | str] = {}
         self._types: dict[str, int] = {}
         self.complaints: list[Complaint] = []
 
@@ -90,16 +98,30 @@ class SealAudit:
         if index not in self._manifests:
             return
         line = raw.line
+        self._take(
+            index, SealedPart(_said(line), Counter(tag.decode("utf-8", "replace") for tag in _TAG.findall(raw.lines)))
+        )
+
+    def hear_part(self, part: SealedPart | None, index: int) -> None:
+        """Take in the frames of a part of a segment that follow those heard so far, from an audit of their own."""
+        if part is not None and index in self._manifests:
+            self._take(index, part)
+
+    def part(self) -> SealedPart | None:
+        """Return what was heard of the segment at hand, None if it is not sealed."""
+        return SealedPart(self._found, self._types) if self._found else None
+
+    def _take(self, index: int, part: SealedPart) -> None:
         if index != self._index:
             self._end()
-            self._index, self._types = index, {}
-            self._found = {"first_commit": line.commit, "prev": line.prev, "ts_min": line.ts, "ts_max": line.ts}
-        for tag in _TAG.findall(raw.lines):
-            name = tag.decode("utf-8", "replace")
-            self._types[name] = self._types.get(name, 0) + 1
-        found = self._found
-        found["ts_min"], found["ts_max"] = min(found["ts_min"], line.ts), max(found["ts_max"], line.ts)
-        found |= {"last": line.last, "last_commit": line.commit, "epoch": line.epoch, "durable": line.durable}
+            self._index, self._found, self._types = index, part.found, dict(part.types)
+            return
+        before, found = self._found, part.found
+        self._found = found | {name: before[name] for name in ("first_commit", "prev")}
+        self._found["ts_min"] = min(str(before["ts_min"]), str(found["ts_min"]))
+        self._found["ts_max"] = max(str(before["ts_max"]), str(found["ts_max"]))
+        for tag, number in part.types.items():
+            self._types[tag] = self._types.get(tag, 0) + number
 
     def finish(self, scan: ChainScan) -> list[Complaint]:
         """Return what manifests say that the frames do not; where the chain broke, the walk says enough."""
@@ -118,6 +140,13 @@ class SealAudit:
             words = ", ".join(f"{name} {says[name]}, and its records say {found[name]}" for name in wrong)
             name = f"{manifest.first:020d}.seal"
             self.complaints.append(Complaint(name, _wrong(name, f"it says {words}")))
+
+
+def _said(line: CommitLine) -> dict[str, int | str]:
+    return {
+        "first_commit": line.commit, "prev": line.prev, "ts_min": line.ts, "ts_max": line.ts, "last": line.last,
+        "last_commit": line.commit, "epoch": line.epoch, "durable": line.durable,
+    }  # fmt: skip
 
 
 def _wrong(name: str, why: str) -> LogCorruptError:

@@ -1,17 +1,19 @@
 """Owns the audit of a log: what is whole, what is not, and what can still be proven. Changes no byte, takes no lock.
 
-It checks all that recovery checks, and what recovery leaves to it for speed: every line is where its frame says, every
-record decodes, epochs and durable marks only go up, and no job commits outputs after its cancel was accepted.
+It checks all that recovery checks, and what recovery leaves to it for speed (frame_audit.py). A long log is audited in
+pieces by two processes; what is said is what one walk from the beginning says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Final, get_args
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from eventlog import split_audit
 from eventlog.chain import ChainScan, Link, Segment, Waypoint, find_segment, genesis_link, list_segments, without_zeros
 from eventlog.checkpoint import ANCHOR_PLACE, Comparison, Expected, read_anchor, read_checkpoint, require_log
 from eventlog.errors import (
@@ -22,36 +24,29 @@ from eventlog.errors import (
     LogFormatError,
     LogMissingError,
     LogStorageError,
-    UnknownEventError,
 )
-from eventlog.events import CancelAccepted, OutputsCommitted, WriterOpened
-from eventlog.frames import RawFrame, WriterVersion
+from eventlog.frame_audit import FINDINGS_MAX, Findings, FrameAudit
 from eventlog.fsport import OS_FS, FsPort
-from eventlog.ids import JobId, LogId
+from eventlog.ids import LogId
 from eventlog.lineage import Lineage, alone
 from eventlog.lock import is_locked
 from eventlog.note import VerifyingKey
-from eventlog.records import COMMAND_TYPES, LogRecord, decode_records, misplaced_line
+from eventlog.pieces import Piece, PieceReport, cut, part_of
 from eventlog.recovery import Hearing, Witness, judge, require_lineage
 from eventlog.sealed import CLOSED_NAME, GENESIS_NAME, Ancestor, Closed, read_closed
 from eventlog.seals import SealAudit, expected_of_seals
-from eventlog.verdict import WHAT_TO_DO, Finding, Judgement, Verdict
+from eventlog.verdict import Finding, Judgement, Verdict
 
-FINDINGS_MAX: Final = 100  # later ones are counted in `findings_total`
-
-_COMMANDS: Final = tuple(COMMAND_TYPES.values())
-_TELLING: Final = frozenset({WriterOpened, CancelAccepted, OutputsCommitted, *_COMMANDS})  # the audit looks into these
-
-# What outweighs what when several things are wrong.
-_WEIGHT: Final[tuple[Verdict, ...]] = ("OK", "TORN", "UNKNOWN-TYPE", "REGRESSED", "CORRUPT")
-assert set(_WEIGHT) == set(get_args(Verdict))
+__all__ = ["FINDINGS_MAX", "Verification", "verify"]
 
 
 class Verification(Struct, frozen=True, kw_only=True):
     """The result of an audit. Counts, head and durable mark are those of the part whose chain holds.
 
     `signed` is the seq up to which a signed head agrees whose signature was verified, `unchecked` that of signed heads
-    whose signature nobody looked at, because no key was given; 0 if there is none.
+    whose signature nobody looked at, because no key was given; 0 if there is none. `witnessed` is the seq up to which
+    something beside the frames says that they were there: CLOSED, a signed head, or who has seen the log from outside.
+    What was behind it in a log that was not closed may have been cut off, or made zeros, and nothing here would tell.
     """
 
     verdict: Verdict
@@ -67,6 +62,7 @@ class Verification(Struct, frozen=True, kw_only=True):
     sealed: int  # the seq up to which segments are sealed
     signed: int
     unchecked: int
+    witnessed: int
     epochs: int
     clean_close: bool
     writer_active: bool
@@ -114,18 +110,14 @@ class _Audit:
         self.witness_of = witness_of
         self.expected = list(expected)
         self.key = key
-        self.verdict: Verdict = "OK"
-        self.findings: list[Finding] = []
-        self.findings_total = 0
-        self.events = 0
-        self.skipped = 0
-        self.cancelled: set[JobId] = set()
+        self.findings = Findings()
+        self.frames = FrameAudit(self.findings)
         self.sealed = 0
         self.signed = 0
         self.unchecked = 0
+        self.witnessed = 0
         self.clean_close = False
         self.writer_active = False
-        self.writer = WriterVersion()
 
     def run(self) -> Verification:
         try:
@@ -141,26 +133,19 @@ class _Audit:
         hearing = Hearing(self.witness_of(lineage.log_id))  # before the sizes: a witness is never ahead of the log
         if not lineage.unfinished:  # else it is still that of the log that was left
             self._expect_anchor(lineage.log_id)
-        scan = self._scan(lineage)
-        self._expect_seals(scan)
-        comparison, seals = Comparison(self.expected), SealAudit(scan.segments)
-        for raw in scan.frames():
-            self._check_frame(raw, scan)
-            hearing.hear(raw.line)
-            comparison.hear(raw)
-            seals.hear(raw, scan.index)
+        segments = list_segments(self.folder, fs=self.fs)
+        self._expect_seals(segments, lineage)
+        comparison, seals = Comparison(self.expected), SealAudit(segments)
+        walk = _Walk(self.folder, segments, lineage, self.frames, hearing, comparison, seals, self.fs)
+        scan = walk.to_end()
         for complaint in seals.finish(scan):
             self._note_file("CORRUPT", complaint.name, complaint.error)
         for judgement in comparison.verdicts(scan):
-            self._note(judgement)
+            self.findings.add(judgement)
         self.signed = comparison.agreed_size(scan)
+        self.witnessed = comparison.agreed_size(scan, verified=False)
         self._judge_end(scan, closed, hearing)
-        return self._result(lineage, scan.segments, scan.link)
-
-    def _scan(self, lineage: Lineage) -> _AuditScan:
-        segments = list_segments(self.folder, fs=self.fs)
-        start = Waypoint(link=lineage.begin, index=0, offset=0)
-        return _AuditScan(lineage=lineage, segments=segments, start=start, fs=self.fs)
+        return self._result(lineage, segments, scan.link)
 
     def _read_closed(self) -> Closed | None:
         try:
@@ -179,8 +164,8 @@ class _Audit:
         except (BadNoteError, BadSignatureError) as error:
             self._note_file("CORRUPT", ANCHOR_PLACE, error)
 
-    def _expect_seals(self, scan: _AuditScan) -> None:
-        for each in expected_of_seals(self.folder, scan.segments, lineage=scan.lineage, key=self.key, fs=self.fs):
+    def _expect_seals(self, segments: Sequence[Segment], lineage: Lineage) -> None:
+        for each in expected_of_seals(self.folder, segments, lineage=lineage, key=self.key, fs=self.fs):
             if isinstance(each, Expected):
                 self.sealed = each.checkpoint.size
                 self.expected.append(each)
@@ -189,69 +174,21 @@ class _Audit:
             else:
                 self._note_file("CORRUPT", each.name, each.error)
 
-    # --- one frame ---
-
-    def _check_frame(self, raw: RawFrame, scan: _AuditScan) -> None:
-        before, line = scan.before, raw.line
-        scan.before = scan.link
-        if line.epoch != self.writer.epoch:
-            self.writer.hear(raw)
-        misplaced = misplaced_line(raw.lines, first=line.first, last=line.last)
-        if misplaced is not None:
-            seq, actual = misplaced
-            self._note_frame("CORRUPT", raw, scan, check="seq", expected=f"record {seq}", actual=f"{actual!r}", seq=seq)
-        if not before.durable <= line.durable <= before.seq:
-            expected = f"{before.durable} to {before.seq}"
-            self._note_frame("CORRUPT", raw, scan, check="durable", expected=expected, actual=str(line.durable))
-        try:
-            records, skipped = decode_records(raw.lines)
-        except UnknownEventError as error:
-            self._note_unknown(self.writer.blame(error), raw, scan)
-            return
-        self.skipped += len(skipped)
-        self.events += len(records)
-        telling = [record for record in records if type(record.data) in _TELLING]
-        if telling or line.epoch != before.epoch:  # most frames say nothing that a rule looks into
-            self._check_telling(telling, before, raw, scan)
-
-    def _check_telling(self, records: Sequence[LogRecord], before: Link, raw: RawFrame, scan: _AuditScan) -> None:
-        self._check_epoch(records, before, raw, scan)
-        for record in records:
-            if isinstance(record.data, _COMMANDS):
-                self.events -= 1
-            else:
-                self._check_cancel(record, raw, scan)
-
-    def _check_epoch(self, records: Sequence[LogRecord], before: Link, raw: RawFrame, scan: _AuditScan) -> None:
-        opened = [record.data.epoch for record in records if isinstance(record.data, WriterOpened)]
-        expected = before.epoch + len(opened)
-        if raw.line.epoch != expected or len(opened) > 1 or any(epoch != expected for epoch in opened):
-            actual = f"{raw.line.epoch}, opened {opened}" if opened else str(raw.line.epoch)
-            self._note_frame("CORRUPT", raw, scan, check="epoch", expected=str(expected), actual=actual)
-
-    def _check_cancel(self, record: LogRecord, raw: RawFrame, scan: _AuditScan) -> None:
-        data = record.data
-        if isinstance(data, CancelAccepted):
-            self.cancelled.add(data.job)
-        elif isinstance(data, OutputsCommitted) and data.job in self.cancelled:
-            expected = f"no outputs of job {data.job} after its cancel was accepted"
-            self._note_frame(
-                "CORRUPT", raw, scan, check="cancel", expected=expected, actual="OutputsCommitted", seq=record.seq
-            )
-
     # --- the end ---
 
     def _judge_end(self, scan: ChainScan, closed: Closed | None, hearing: Hearing) -> None:
         contradicted = hearing.verdict(scan)
         if contradicted is not None:
-            self._note(contradicted)
+            self.findings.add(contradicted)
+        else:
+            self.witnessed = max(self.witnessed, hearing.witness_seq)
         judgement = judge(scan, closed)
         if closed is not None and judgement.verdict == "CORRUPT" and self._reopened_meanwhile(closed):
             judgement = judge(scan, None)
         if judgement.verdict == "TORN" and not scan.lineage.unfinished and self._being_written(scan.segment):
             return
         self.clean_close = judgement.clean
-        self._note(judgement)
+        self.findings.add(judgement)
 
     def _being_written(self, segment: Segment) -> bool:
         """Return whether the bytes past the chain are a write under way."""
@@ -271,57 +208,28 @@ class _Audit:
 
     def _result(self, lineage: Lineage, segments: Sequence[Segment], link: Link) -> Verification:
         return Verification(
-            verdict=self.verdict,
+            verdict=self.findings.verdict,
             log_id=lineage.log_id,
             ancestors=tuple(life.end for life in lineage.lives if life.end is not None),
             segments=len(segments),
             commits=link.commit,
-            events=self.events,
-            skipped=self.skipped,
+            events=self.frames.events,
+            skipped=self.frames.skipped,
             head_seq=link.seq,
             head_hash=link.hash,
             durable=link.seq if self.clean_close else link.durable,
             sealed=self.sealed,
             signed=self.signed,
             unchecked=self.unchecked,
+            witnessed=link.seq if self.clean_close else self.witnessed,
             epochs=link.epoch,
             clean_close=self.clean_close,
             writer_active=self.writer_active,
-            findings=tuple(self.findings),
-            findings_total=self.findings_total,
+            findings=tuple(self.findings.kept),
+            findings_total=self.findings.total,
         )
 
     # --- findings ---
-
-    def _note(self, judgement: Judgement) -> None:
-        if judgement.finding is None:
-            return
-        self.verdict = max(self.verdict, judgement.verdict, key=_WEIGHT.index)
-        self.findings_total += 1
-        if len(self.findings) < FINDINGS_MAX:
-            self.findings.append(judgement.finding)
-
-    def _note_unknown(self, error: UnknownEventError, raw: RawFrame, scan: ChainScan) -> None:
-        self._note_frame(
-            "UNKNOWN-TYPE", raw, scan, check="type", expected="a type and shape of this version", actual=error.message,
-            seq=error.seq, what_to_do=error.next_step,
-        )  # fmt: skip
-
-    def _note_frame(
-        self, verdict: Verdict, raw: RawFrame, scan: ChainScan, *, check: str, expected: str, actual: str, seq: int = 0,
-        what_to_do: str = "",
-    ) -> None:  # fmt: skip
-        finding = Finding(
-            segment=scan.segment.path.name,
-            offset=raw.offset,
-            seq=seq or raw.line.first,
-            check=check,
-            expected=expected,
-            actual=actual,
-            provable="the bytes are what was written: every hash fits",
-            what_to_do=what_to_do or WHAT_TO_DO[verdict],
-        )
-        self._note(Judgement(verdict=verdict, finding=finding))
 
     def _note_file(self, verdict: Verdict, name: str, error: LogError) -> None:
         finding = Finding(
@@ -334,12 +242,82 @@ class _Audit:
             provable="nothing that depends on this file",
             what_to_do=error.next_step,
         )
-        self._note(Judgement(verdict=verdict, finding=finding))
+        self.findings.add(Judgement(verdict=verdict, finding=finding))
 
 
-class _AuditScan(ChainScan):
-    """A scan that also remembers where the chain stood before the frame at hand."""
+class _Walk:
+    """The way along the chain for all who listen to it, by pieces with a second process where the log is long."""
 
-    def __init__(self, *, lineage: Lineage, segments: list[Segment], start: Waypoint, fs: FsPort) -> None:
-        super().__init__(lineage=lineage, segments=segments, start=start, fs=fs)
-        self.before = start.link
+    def __init__(
+        self, folder: Path, segments: Sequence[Segment], lineage: Lineage, frames: FrameAudit, hearing: Hearing,
+        comparison: Comparison, seals: SealAudit, fs: FsPort,
+    ) -> None:  # fmt: skip
+        self._folder = folder
+        self._segments = segments
+        self._lineage = lineage
+        self._frames = frames
+        self._hearing = hearing
+        self._comparison = comparison
+        self._seals = seals
+        self._fs = fs
+        self._place = Waypoint(link=lineage.begin, index=0, offset=0)
+
+    def to_end(self) -> ChainScan:
+        """Walk to the end of the chain and return the scan that stands there."""
+        if self._fs is OS_FS and sum(segment.size for segment in self._segments) >= split_audit.SPLIT_BYTES_MIN:
+            self._by_pieces()
+        scan = self._scan(self._segments)
+        self._listen(scan)
+        return scan
+
+    def _by_pieces(self) -> None:
+        """Go on piece by piece, as long as each begins where the chain stands and the chain holds to its end."""
+        reports = split_audit.reports(self._folder, self._segments, self._lineage, self._pieces())
+        with closing(reports):
+            for piece, report in reports:
+                if not self._begins_here(piece):
+                    return
+                if report is None or not self._take(piece, report):
+                    scan = self._scan(part_of(self._segments, piece), part=True)
+                    self._listen(scan)
+                    self._place = scan.waypoint()
+                    if scan.gap is not None or scan.offset != piece.end:
+                        return
+
+    def _pieces(self) -> Iterator[Piece]:
+        tree_size, witness_seq = self._comparison.tree_size_max, self._hearing.witness_seq
+        for piece in cut(self._segments, self._place.link, fs=self._fs):
+            yield replace(piece, witness_seq=witness_seq, leaves=piece.start.seq < tree_size)
+
+    def _begins_here(self, piece: Piece) -> bool:
+        place = self._place
+        if piece.start != place.link:
+            return False
+        if piece.offset or piece.index == place.index:
+            return (piece.index, piece.offset) == (place.index, place.offset)
+        return piece.index == place.index + 1 and place.offset == self._segments[place.index].size
+
+    def _take(self, piece: Piece, report: PieceReport) -> bool:
+        """Take in a clean piece; False, and nothing done, if its frames must be heard one by one."""
+        if self._comparison.ends_inside(piece.start, piece.behind):
+            return False
+        if not self._frames.take(report):
+            return False
+        if report.witness_hash:
+            self._hearing.hear_of(seq=self._hearing.witness_seq, hash_=report.witness_hash)
+        self._comparison.hear_part(report.nodes, piece.behind)
+        self._seals.hear_part(report.sealed, piece.index)
+        self._place = Waypoint(link=piece.behind, index=piece.index, offset=piece.end)
+        return True
+
+    def _scan(self, segments: Sequence[Segment], *, part: bool = False) -> ChainScan:
+        return ChainScan(lineage=self._lineage, segments=segments, start=self._place, fs=self._fs, part=part)
+
+    def _listen(self, scan: ChainScan) -> None:
+        before = scan.link
+        for raw in scan.frames():
+            self._frames.check(raw, before, scan)
+            before = scan.link
+            self._hearing.hear(raw.line)
+            self._comparison.hear(raw)
+            self._seals.hear(raw, scan.index)

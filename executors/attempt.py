@@ -21,7 +21,7 @@ from eventlog.events import BalanceSheet, SchemaMismatch
 from eventlog.ids import JobId, OutputName, path_bytes
 from eventlog.schema import OutputSchema
 from executors.failures import TransientKind, failure_class
-from executors.guest.errors import GuestStartError
+from executors.guest.errors import GuestStartError, ParserChangedError
 from executors.guest.frames import GuestBatch, GuestEnd, GuestFailure, GuestStatement
 from executors.guest.host import Guest, GuestOrders, GuestTimes, start_guest
 from executors.guest.parents import GuestParents
@@ -164,6 +164,8 @@ class Attempt:
         rows = self._rows_in(sink)
         try:
             lent = self._take_guest()
+        except ParserChangedError as error:
+            return _refused("parser_changed", str(error.strerror), error.hint)
         except GuestStartError as error:
             return _not_started(error)
         with lent as guest:
@@ -316,6 +318,7 @@ def orders_of(dispatch: Dispatch, *, more: bool = False) -> GuestOrders:
     """Return what a guest is told about a job; with `more` it may be told about others later."""
     return GuestOrders(
         parser_file=dispatch.parser_file,
+        parser_digests=dispatch.parser_digests,
         source=path_bytes(dispatch.path),
         settings=dispatch.settings,
         outputs=tuple(schema.output for schema in dispatch.outputs),

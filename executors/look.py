@@ -90,6 +90,7 @@ class _Looking:
         """Look at one file: at its columns, and at its rows as far as more are wanted."""
         orders = GuestOrders(
             parser_file=self._package.file,
+            parser_digests=self._package.digests,
             source=path,
             settings=self._settings,
             outputs=tuple(schema.output for schema in self._package.outputs),

@@ -37,13 +37,13 @@ from eventlog.schema import (
     schema_hash,
 )
 from executors.formats import format_fault
+from executors.guest.code import SOURCE_BYTES_MAX
 from executors.parser_literals import fail, literal_named, literals_named
 
 MANIFEST: Final = "casparian.toml"
 GUEST_PROTOCOL_VERSION: Final = "0.1"  # of the contract between a parser and its guest process
 SOURCE_FILES_MAX: Final = 1000
 DEV_HASH_CHARACTERS: Final = 8  # of the artifact hash, in the version of a run under development
-SOURCE_BYTES_MAX: Final = 4 * 1024 * 1024  # of one file
 OUTPUTS_MAX: Final = 256  # each job names them all, in one line of the log
 DECLARED_BYTES_MAX: Final = 512 * 1024  # of what a deployment says of a parser, as JSON: one line of the log
 HOST_PACKAGES: Final = ("pyarrow",)  # every parser's rows pass through it
@@ -61,11 +61,15 @@ class DeclaredPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class ParserPackage(Struct, frozen=True, kw_only=True):
-    """A parser as it would run here. `file` is the absolute path of its entrypoint."""
+    """A parser as it would run here. `file` is the absolute path of its entrypoint.
+
+    `digests` has the BLAKE3 of each Python file that can be loaded, by its path from the entrypoint's folder.
+    """
 
     name: ParserName
     version: str
     file: str
+    digests: dict[str, str]
     patterns: tuple[str, ...]
     outputs: tuple[OutputSchema, ...]
     settings: dict[str, str]  # declared settings with their defaults
@@ -74,6 +78,7 @@ class ParserPackage(Struct, frozen=True, kw_only=True):
     components: dict[str, str]  # what the artifact hash covers, under readable names
     description: str
     quarantine: DeclaredPolicy = DeclaredPolicy()
+    setting_values: dict[str, tuple[str, ...]] = {}  # of a setting that takes some values only: which
     columns_from: dict[OutputName, str] = {}  # outputs whose columns a run declares, and the setting that it does it in
     fresh_process: bool = False  # each file in a process of its own, small ones too
 
@@ -88,6 +93,7 @@ class _Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     description: str = ""
     packages: tuple[str, ...] = ()
     settings: dict[str, str] = {}
+    setting_values: dict[str, tuple[str, ...]] = {}
     quarantine: DeclaredPolicy = DeclaredPolicy()
     fresh_process: bool = False
 
@@ -101,6 +107,7 @@ class _Header(Struct, frozen=True, kw_only=True):
     description: str = ""
     packages: tuple[str, ...] = ()
     settings: dict[str, str] = {}
+    setting_values: dict[str, tuple[str, ...]] = {}
     quarantine: DeclaredPolicy = DeclaredPolicy()
     fresh_process: bool = False
 
@@ -182,7 +189,8 @@ def _load_folder(root: Path) -> ParserPackage:
     sources = dict(_sources(root))
     manifest = _manifest(root / MANIFEST, sources.get(MANIFEST))
     entrypoint = _entrypoint(root, manifest.entrypoint, sources)
-    return _package(manifest, root / MANIFEST, entrypoint, sources, source=sources[manifest.entrypoint])
+    loadable = _from(PurePosixPath(manifest.entrypoint).parent, sources)
+    return _package(manifest, root / MANIFEST, entrypoint, sources, loadable=loadable)
 
 
 def _load_file(file: Path) -> ParserPackage:
@@ -198,17 +206,18 @@ def _load_file(file: Path) -> ParserPackage:
         description=header.description,
         packages=header.packages,
         settings=header.settings,
+        setting_values=header.setting_values,
         quarantine=header.quarantine,
         fresh_process=header.fresh_process,
     )
     _check_manifest(manifest, doing=f"read {file}")
-    return _package(manifest, file, file, {_own_name(header): source}, source=source)
+    return _package(manifest, file, file, {_own_name(header): source}, loadable={file.name: source})
 
 
 def _package(
-    manifest: _Manifest, told_in: Path, entrypoint: Path, sources: dict[str, bytes], *, source: bytes
+    manifest: _Manifest, told_in: Path, entrypoint: Path, sources: dict[str, bytes], *, loadable: dict[str, bytes]
 ) -> ParserPackage:
-    outputs, columns_from = _outputs(entrypoint, source)
+    outputs, columns_from = _outputs(entrypoint, loadable[entrypoint.name])
     if unset := sorted(set(columns_from.values()) - manifest.settings.keys()):
         fail(f"read {told_in}", f'columns come from {unset[0]!r}; declare that setting, {unset[0]} = ""')
     environment = _environment(told_in, manifest.packages)
@@ -218,9 +227,11 @@ def _package(
         name=ParserName(manifest.name),
         version=manifest.version,
         file=str(entrypoint),
+        digests={name: _digest(content) for name, content in loadable.items()},
         patterns=manifest.patterns,
         outputs=outputs,
         settings=manifest.settings,
+        setting_values=manifest.setting_values,
         artifact_hash=ArtifactHash(canonical_hash(components)),
         env_hash=EnvHash(canonical_hash(environment)),
         components=components,
@@ -297,6 +308,9 @@ def _check_manifest(manifest: _Manifest, *, doing: str) -> None:
         fail(doing, 'patterns names no files; write the globs of file names it reads, ["*"] for all')
     if any("/" in pattern for pattern in manifest.patterns):
         fail(doing, "patterns has a slash; patterns are matched against the name of a file, not its path")
+    for name, values in manifest.setting_values.items():
+        if manifest.settings.get(name) not in values:
+            fail(doing, f"setting_values of {name!r} have to hold its default; declare the setting, and add that value")
 
 
 _NAME_RULE: Final = "use a lowercase letter, then lowercase letters, digits and underscores, 63 in all"
@@ -346,6 +360,12 @@ def _names(root: Path) -> Iterator[str]:
                 fail(f"read {path}", "a symbolic link that leaves the parser's folder; copy the file instead")
         for name in files:
             yield Path(folder, name).relative_to(root).as_posix()
+
+
+def _from(folder: PurePosixPath, sources: dict[str, bytes]) -> dict[str, bytes]:
+    """Return the Python files below a folder, by their paths from there."""
+    paths = {PurePosixPath(name): content for name, content in sources.items() if name.endswith(".py")}
+    return {str(p.relative_to(folder)): content for p, content in paths.items() if p.is_relative_to(folder)}
 
 
 def _unlistable(error: OSError) -> NoReturn:
@@ -460,6 +480,10 @@ def _environment(manifest: Path, packages: tuple[str, ...]) -> dict[str, str]:
 def _components(
     sources: dict[str, bytes], outputs: tuple[OutputSchema, ...], environment: dict[str, str]
 ) -> dict[str, str]:
-    files = {f"file {name}": blake3.blake3(content).hexdigest() for name, content in sources.items()}
+    files = {f"file {name}": _digest(content) for name, content in sources.items()}
     schemas = {f"schema {schema.output}": schema_hash(schema) for schema in outputs}
     return {**files, **schemas, **environment}
+
+
+def _digest(content: bytes) -> str:
+    return blake3.blake3(content).hexdigest()

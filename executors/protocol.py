@@ -116,6 +116,7 @@ class Dispatch(Struct, frozen=True, kw_only=True):
     parser: ParserName
     parser_version: str
     parser_file: str  # the parser's source on this machine
+    parser_digests: dict[str, str]  # what of it may be loaded, see `ParserCode`
     settings: dict[str, str]
     outputs: tuple[OutputSchema, ...]
     sink_uri: str

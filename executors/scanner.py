@@ -80,6 +80,15 @@ def claimed(inputs: Sequence[bytes], *, patterns: Sequence[str]) -> list[bytes]:
     return walker.files
 
 
+def passed_over(inputs: Sequence[bytes], *, patterns: Sequence[str]) -> Iterator[PassedOver]:
+    """Yield the names that `scan` would pass over, in its order, without opening a file."""
+    walker = _Lister(
+        roots=dict.fromkeys(absolute(name) for name in inputs), patterns=patterns, stop=lambda: False, opener=os.open
+    )
+    for root in walker.roots:
+        yield from (found for found in walker.input(root) if isinstance(found, PassedOver))
+
+
 def batches(
     items: Iterable[T],
     *,

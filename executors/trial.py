@@ -105,6 +105,7 @@ def try_parser(
     """
     orders = GuestOrders(
         parser_file=package.file,
+        parser_digests=package.digests,
         source=source,
         settings={**package.settings, **settings},
         outputs=tuple(schema.output for schema in package.outputs),

@@ -38,6 +38,7 @@ from projections.rows import (
     RunRow,
     SchemaMismatchRow,
     Table,
+    TrustedKeyRow,
     TrustRow,
 )
 from projections.sql_blocks import FOLDER, sql_blocks
@@ -142,6 +143,7 @@ class Projector:
         _replace(self.connection, "cf_parser_trust", TrustRow, work.trust.values(), known.trust)
         changed = {name: row for name, row in work.health.items() if row is not health.get(name)}
         _replace(self.connection, "cf_parser_health", ParserHealthRow, changed.values(), changed.keys() & health.keys())
+        _replace(self.connection, "cf_trusted_keys", TrustedKeyRow, work.keys.values(), known.keys)
         _replace(self.connection, "cf_expected_outputs", ExpectedOutputRow, work.expected.values(), known.parsers)
         _replace(
             self.connection, "cf_job_ranges", JobRangeRow, tables.range_rows(work), known.ranges_replaced(work.ranges)
@@ -184,6 +186,7 @@ class _Known:
         self.runs = list(work.runs)
         self.executors = list(work.executors)
         self.trust = list(work.trust)
+        self.keys = list(work.keys)
         self.parsers = sorted({row.parser for row in work.parsers.values()})
 
     def ranges_replaced(self, ranges: dict[JobId, tuple[UnreadableRange, ...]]) -> list[JobId]:
@@ -318,6 +321,7 @@ def _load(connection: duckdb.DuckDBPyConnection, needed: Touched) -> Work:
         parsers={(row.parser, row.version, row.artifact_hash, row.env_hash): row for row in parsers},
         trust={row.artifact_hash: row for row in _wanted(connection, "cf_parser_trust", TrustRow, needed.trust)},
         health={row.parser: row for row in health},
+        keys={row.key: row for row in _wanted(connection, "cf_trusted_keys", TrustedKeyRow, needed.keys)},
         expected={(row.parser, row.version, row.artifact_hash, row.output_name): row for row in expected},
     )
 

@@ -38,6 +38,10 @@ SELECT * FROM cf_plugin_manifest WHERE parser IN (SELECT id FROM wanted)
 -- The trust in the artifacts wanted.
 SELECT * FROM cf_parser_trust WHERE artifact_hash IN (SELECT id FROM wanted)
 
+-- name: load_cf_trusted_keys
+-- The trust in the keys wanted.
+SELECT * FROM cf_trusted_keys WHERE key IN (SELECT id FROM wanted)
+
 -- name: load_cf_expected_outputs
 -- Every declared output of the parsers wanted.
 SELECT * FROM cf_expected_outputs WHERE parser IN (SELECT id FROM wanted)
@@ -77,6 +81,10 @@ DELETE FROM cf_plugin_manifest WHERE parser IN (SELECT id FROM old)
 -- name: delete_cf_parser_trust
 -- Make room for the new rows of these artifacts.
 DELETE FROM cf_parser_trust WHERE artifact_hash IN (SELECT id FROM old)
+
+-- name: delete_cf_trusted_keys
+-- Make room for the new rows of these keys.
+DELETE FROM cf_trusted_keys WHERE key IN (SELECT id FROM old)
 
 -- name: delete_cf_expected_outputs
 -- Make room for the new rows of these parsers' outputs.
@@ -130,6 +138,10 @@ INSERT INTO cf_plugin_manifest BY NAME SELECT * FROM batch
 -- name: insert_cf_parser_trust
 -- The trust in this batch's artifacts as it is now.
 INSERT INTO cf_parser_trust BY NAME SELECT * FROM batch
+
+-- name: insert_cf_trusted_keys
+-- The trust in this batch's keys as it is now.
+INSERT INTO cf_trusted_keys BY NAME SELECT * FROM batch
 
 -- name: insert_cf_expected_outputs
 -- The declared outputs of this batch's parsers as they are now.

@@ -39,6 +39,7 @@ from projections.rows import (
     QuarantineRow,
     RunRow,
     SchemaMismatchRow,
+    TrustedKeyRow,
     TrustRow,
 )
 from projections.sql_blocks import sql_blocks
@@ -283,6 +284,16 @@ def retry_candidates(
     return _ask(
         connection, "retry_candidates", JobRow, {"parser": parser, "dead": dead, "after": after, "limit": limit}
     )
+
+
+def trusted_keys(connection: Connection) -> list[TrustedKeyRow]:
+    """Return every key whose signature a person trusts now, the newest last."""
+    return _ask(connection, "trusted_keys", TrustedKeyRow)
+
+
+def keys_trusted_for(connection: Connection, parser: ParserName) -> list[TrustedKeyRow]:
+    """Return every key whose signature lets a parser of this name run."""
+    return _ask(connection, "keys_trusted_for", TrustedKeyRow, {"parser": parser})
 
 
 def executors(connection: Connection, *, limit: int = EXECUTORS_SHOWN) -> list[ExecutorRow]:

@@ -95,6 +95,18 @@ WHERE job_id > $after AND ($parser::VARCHAR IS NULL OR parser = $parser) AND sta
     )
 ORDER BY job_id LIMIT $limit
 
+-- name: keys_trusted_for
+-- The keys whose signature counts for a parser: trusted, and not since then revoked by a person for that name.
+SELECT * FROM cf_trusted_keys k
+WHERE revoked_at IS NULL AND NOT EXISTS (
+    SELECT 1 FROM cf_parser_trust t WHERE t.key = k.key AND t.parser = $parser AND t.revoked_at >= k.trusted_at
+)
+ORDER BY trusted_seq
+
+-- name: trusted_keys
+-- Every key whose signature a person trusts, the newest last.
+SELECT * FROM cf_trusted_keys WHERE revoked_at IS NULL ORDER BY trusted_seq
+
 -- name: executors
 -- Executors, those alive first, then the newest.
 SELECT * FROM cf_executors ORDER BY status, joined_at DESC, executor LIMIT $limit

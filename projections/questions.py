@@ -34,6 +34,7 @@ QUESTIONS: Final[dict[str, Callable[..., Any]]] = {
         queries.quarantine,
         queries.recorded_files,
         queries.runs,
+        queries.trusted_keys,
         queries.trusted_parsers,
     )
 }

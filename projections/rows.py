@@ -235,6 +235,20 @@ class TrustRow(Row, frozen=True, kw_only=True):
     version: str
     artifact_hash: ArtifactHash
     how: TrustedHow
+    key: str  # whose signature it runs by, "" for none
+    trusted_by: str
+    reason: str
+    trusted_seq: Seq
+    trusted_at: Instant
+    revoked_by: str | None = None
+    revoked_reason: str | None = None
+    revoked_at: Instant | None = None
+
+
+class TrustedKeyRow(Row, frozen=True, kw_only=True):
+    """One key whose signature a person trusted; `revoked_at` says since when no more."""
+
+    key: str
     trusted_by: str
     reason: str
     trusted_seq: Seq
@@ -303,6 +317,7 @@ TABLES: tuple[Table, ...] = (
     Table(name="cf_plugin_manifest", row=ParserRow, key=("parser", "version", "artifact_hash", "env_hash")),
     Table(name="cf_parser_trust", row=TrustRow, key=("artifact_hash",)),
     Table(name="cf_parser_health", row=ParserHealthRow, key=("parser",)),
+    Table(name="cf_trusted_keys", row=TrustedKeyRow, key=("key",)),
     Table(name="cf_expected_outputs", row=ExpectedOutputRow, key=("parser", "version", "artifact_hash", "output_name")),
     Table(name="cf_executors", row=ExecutorRow, key=("executor",)),
 )

@@ -196,12 +196,26 @@ CREATE TABLE cf_plugin_manifest (
     current BOOLEAN NOT NULL
 );
 
--- Every artifact of a parser that a person trusted, how and by whom; revoked_at is null while it may run.
+-- Every artifact of a parser that may run or might, how and by whose word; key is whose signature it ran by, or empty;
+-- revoked_at is null while it may run.
 CREATE TABLE cf_parser_trust (
     parser VARCHAR NOT NULL,
     version VARCHAR NOT NULL,
     artifact_hash VARCHAR NOT NULL,
     how VARCHAR NOT NULL,
+    key VARCHAR NOT NULL,
+    trusted_by VARCHAR NOT NULL,
+    reason VARCHAR NOT NULL,
+    trusted_seq BIGINT NOT NULL,
+    trusted_at TIMESTAMPTZ NOT NULL,
+    revoked_by VARCHAR,
+    revoked_reason VARCHAR,
+    revoked_at TIMESTAMPTZ
+);
+
+-- Every key whose signature a person trusted; key is its public half, revoked_at is null while it counts.
+CREATE TABLE cf_trusted_keys (
+    key VARCHAR NOT NULL,
     trusted_by VARCHAR NOT NULL,
     reason VARCHAR NOT NULL,
     trusted_seq BIGINT NOT NULL,
@@ -254,18 +268,15 @@ CREATE TABLE cf_executors (
 -- Other names under which the same rows are asked for.
 CREATE VIEW cf_materializations AS SELECT * FROM cf_output_materializations;
 
--- The jobs that have not ended, as they wait or are held: in the order of priority, then of their numbers, those that are
--- due are handed out. `attempts` counts the one that is under way.
-CREATE VIEW cf_processing_queue AS
-SELECT job_id, run_id, path, parser, parser_version, status, priority, scheduled_at, attempt AS attempts, retries, retry_of,
+-- The jobs that have not ended, as they wait or are held. Those that are due are handed out by priority, the highest first,
+-- then by number. `attempts` counts the one that is under way.
+CREATE VIEW cf_processing_queue AS SELECT job_id, run_id, path, parser, parser_version, status, priority, scheduled_at, attempt AS attempts, retries, retry_of,
     executor AS lease_owner, dispatched_at AS claim_time, queued_at, error_reason
 FROM cf_jobs
-WHERE status NOT IN ('completed', 'failed', 'aborted')
-ORDER BY priority DESC, job_id;
+WHERE status NOT IN ('completed', 'failed', 'aborted');
 
 -- One row per job in the words of programs that ask for jobs: queued, running, completed, failed, cancelled.
-CREATE VIEW cf_api_jobs AS
-SELECT job_id, 'run' AS job_type,
+CREATE VIEW cf_api_jobs AS SELECT job_id, 'run' AS job_type,
     CASE WHEN status IN ('queued', 'completed', 'failed') THEN status
         WHEN status = 'aborted' THEN 'cancelled' ELSE 'running' END AS status,
     completion_status, parser AS plugin_name, parser_version AS plugin_version, run_id, path AS input, priority, retry_of,
@@ -277,8 +288,7 @@ FROM cf_jobs;
 -- What happened to each job in the words of programs that follow it, numbered 1, 2, 3 ... in each job without gaps. The
 -- payload is JSON text: of `phase` its name and reason, of `output` and `violation` what was recorded, of `job_finished`
 -- the status and the error.
-CREATE VIEW cf_api_events AS
-SELECT event.job_id, job_seq AS event_id,
+CREATE VIEW cf_api_events AS SELECT event.job_id, job_seq AS event_id,
     CASE type
         WHEN 'JobStarted' THEN 'job_started'
         WHEN 'MaterializationRecorded' THEN 'output'
@@ -325,8 +335,7 @@ LEFT JOIN (
 
 -- The failed jobs that are nobody's concern any more until a person looks: none after it has the same content and parser,
 -- but such as were stopped. `reason` says why it was not tried again.
-CREATE VIEW cf_dead_letters AS
-SELECT job_id, run_id, path, source_hash, parser, parser_version, error_reason AS error_message, error_kind,
+CREATE VIEW cf_dead_letters AS SELECT job_id, run_id, path, source_hash, parser, parser_version, error_reason AS error_message, error_kind,
     attempt AS attempts, finished_at AS moved_at,
     CASE error_class
         WHEN 'transient' THEN 'retries used up'

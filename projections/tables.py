@@ -19,6 +19,7 @@ from eventlog.events import (
     BalanceSheet,
     CancelAccepted,
     CancelJob,
+    ClockStepped,
     CommandRefused,
     CommitRefused,
     DeleteQuarantine,
@@ -39,6 +40,8 @@ from eventlog.events import (
     JobQueued,
     JobRequeued,
     JobStarted,
+    KeyRevoked,
+    KeyTrusted,
     LogForked,
     LoggedCommand,
     LogRecovered,
@@ -59,6 +62,7 @@ from eventlog.events import (
     RefusedFile,
     ResumeParser,
     RetryJobs,
+    RevokeKey,
     RevokeParser,
     RunFinished,
     RunInterrupted,
@@ -68,6 +72,7 @@ from eventlog.events import (
     SeenFile,
     SetJobPriority,
     StartRun,
+    TrustKey,
     TrustParser,
     UnreadableRange,
     WriterOpened,
@@ -87,9 +92,9 @@ from projections.rows import (
     QuarantineRow,
     RunRow,
     SchemaMismatchRow,
+    TrustedKeyRow,
     TrustRow,
 )
-from reducers.parser import speaks_against
 
 _json = msgspec.json.Encoder(order="deterministic")
 
@@ -111,6 +116,7 @@ class Touched(Struct, kw_only=True):
     executors: set[ExecutorId] = msgspec.field(default_factory=set)
     parsers: set[ParserName] = msgspec.field(default_factory=set)
     trust: set[ArtifactHash] = msgspec.field(default_factory=set)
+    keys: set[str] = msgspec.field(default_factory=set)
 
 
 class Work(Struct, kw_only=True):
@@ -125,6 +131,7 @@ class Work(Struct, kw_only=True):
     expected: dict[ExpectedKey, ExpectedOutputRow] = msgspec.field(default_factory=dict)
     trust: dict[ArtifactHash, TrustRow] = msgspec.field(default_factory=dict)
     health: dict[ParserName, ParserHealthRow] = msgspec.field(default_factory=dict)  # of every parser
+    keys: dict[str, TrustedKeyRow] = msgspec.field(default_factory=dict)
     ranges: dict[JobId, tuple[UnreadableRange, ...]] = msgspec.field(default_factory=dict)  # all of a job, replaced
     events: list[JobEventValues] = msgspec.field(default_factory=list)
     materializations: list[MaterializationRow] = msgspec.field(default_factory=list)
@@ -168,6 +175,8 @@ _TOUCHES: dict[type[Record], Callable[[Touched, Any], None]] = {
     ParserDeployed: lambda found, event: found.parsers.add(event.parser),
     ParserTrusted: lambda found, event: found.trust.add(event.artifact_hash),
     ParserRevoked: lambda found, event: found.trust.add(event.artifact_hash),
+    KeyTrusted: lambda found, event: found.keys.add(event.key),
+    KeyRevoked: lambda found, event: found.keys.add(event.key),
 }
 
 
@@ -289,6 +298,7 @@ def parser_trusted(work: Work, seq: Seq, event: ParserTrusted) -> None:
         version=event.version,
         artifact_hash=event.artifact_hash,
         how=event.how,
+        key=event.key,
         trusted_by=event.by,
         reason=event.reason,
         trusted_seq=seq,
@@ -334,16 +344,31 @@ def parser_resumed(work: Work, _seq: Seq, event: ParserResumed) -> None:
 
 
 def _count_for_parser(work: Work, event: JobCompleted | JobFailed) -> None:
-    """Let the parser's row know how a job of its current artifact ended, as reducers/parser.py counts it."""
+    """Let the parser's row know how a job of its current artifact ended."""
     job = work.jobs[event.job]
     known = work.health.get(job.parser)
     if known is None or known.artifact_hash != job.artifact_hash:
         return
     if isinstance(event, JobFailed):
-        if speaks_against(event):
-            work.health[job.parser] = replace(known, failures=known.failures + 1)
+        if event.against_parser:
+            work.health[job.parser] = replace(known, failures=event.against_parser)
     elif known.failures:
         work.health[job.parser] = replace(known, failures=0)
+
+
+def key_trusted(work: Work, seq: Seq, event: KeyTrusted) -> None:
+    """Note who trusts the key; an earlier end of that trust is in the log alone."""
+    work.keys[event.key] = TrustedKeyRow(
+        key=event.key, trusted_by=event.by, reason=event.reason, trusted_seq=seq, trusted_at=event.trusted_at
+    )
+
+
+def key_revoked(work: Work, _seq: Seq, event: KeyRevoked) -> None:
+    """Note who ended the trust in the key, and why."""
+    known = work.keys.get(event.key)
+    if known is None:
+        raise UnknownSubjectError(f"fold the end of trust in key {event.key}: no event before it trusts it")
+    work.keys[event.key] = replace(known, revoked_by=event.by, revoked_reason=event.reason, revoked_at=event.revoked_at)
 
 
 # --- run ------------------------------------------------------------------------------------------------------------
@@ -758,6 +783,8 @@ HANDLED: dict[type[Record], Callable[[Work, Seq, Any], None]] = {
     ParserRevoked: parser_revoked,
     ParserPaused: parser_paused,
     ParserResumed: parser_resumed,
+    KeyTrusted: key_trusted,
+    KeyRevoked: key_revoked,
     RunStarted: run_started,
     RunPlanned: run_planned,
     OutputsReused: outputs_reused,
@@ -792,6 +819,7 @@ IGNORED: frozenset[type[Record]] = frozenset(
         LogForked,
         LogRecovered,
         LogRepaired,
+        ClockStepped,
         CommandRefused,
         StartRun,
         CancelJob,
@@ -803,6 +831,8 @@ IGNORED: frozenset[type[Record]] = frozenset(
         RetryJobs,
         SetJobPriority,
         ResumeParser,
+        TrustKey,
+        RevokeKey,
     }
 )
 

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from eventlog.events import (
     CancelAccepted,
+    ClockStepped,
     CommandRefused,
     CommitRefused,
     ExecutorDraining,
@@ -25,6 +26,8 @@ from eventlog.events import (
     JobQueued,
     JobRequeued,
     JobStarted,
+    KeyRevoked,
+    KeyTrusted,
     LogForked,
     LogRecovered,
     LogRepaired,
@@ -62,9 +65,12 @@ HANDLES: frozenset[type[Record]] = frozenset({FilesSeen, FilesRefused, RunFinish
 IGNORES: frozenset[type[Record]] = frozenset(
     {
         WriterOpened,
+        KeyTrusted,
+        KeyRevoked,
         LogForked,
         LogRecovered,
         LogRepaired,
+        ClockStepped,
         CommandRefused,
         ParserDeployed,
         ParserTrusted,

@@ -11,10 +11,19 @@ from typing import Any
 from eventlog.events import JobCompleted, JobFailed, OutputsCommitted, Record, WriterOpened
 from eventlog.ids import ArtifactHash, ExecutorId, ParserName, RunId, Seq, TargetKey
 from eventlog.records import LogRecord
-from reducers import executor, file, job, output, parser, run, trust
+from reducers import executor, file, job, key, output, parser, run, trust
 from reducers.receipts import Receipts
 
-NOUNS = {"parser": parser, "trust": trust, "run": run, "file": file, "executor": executor, "job": job, "output": output}
+NOUNS = {
+    "parser": parser,
+    "trust": trust,
+    "key": key,
+    "run": run,
+    "file": file,
+    "executor": executor,
+    "job": job,
+    "output": output,
+}
 
 # An event type -> the nouns that handle it, in the order above: a job ends after those that look at what it was of.
 # Built once, so that a new event costs one dictionary look-up.
@@ -33,6 +42,7 @@ class State:
         self.changed: dict[str, Seq] = {}
         self.parsers: dict[ParserName, parser.Parser] = {}
         self.trust: dict[ArtifactHash, trust.Trust] = {}
+        self.keys: dict[str, key.Key] = {}
         self.runs: dict[RunId, run.Run] = {}
         self.next_run = RunId(1)
         self.files: dict[RunId, file.RunFiles] = {}
@@ -67,11 +77,11 @@ def fold(state: State, records: Iterable[LogRecord]) -> State:
     return state
 
 
-def _put(table: dict[Any, Any], key: object, new: object | None) -> None:
+def _put(table: dict[Any, Any], which: object, new: object | None) -> None:
     if new is None:
-        table.pop(key, None)
+        table.pop(which, None)
     else:
-        table[key] = new
+        table[which] = new
 
 
 # What a job may come to that says something of its parser.
@@ -91,11 +101,15 @@ def _parser_of_job(state: State, event: parser.JobEnd) -> None:
     ended = state.jobs.get(event.job)
     known = state.parsers.get(ended.spec.parser) if ended is not None else None
     if ended is not None and known is not None and known.deployed.artifact_hash == ended.spec.artifact_hash:
-        state.parsers[ended.spec.parser] = parser.after_job(known, event)
+        state.parsers[ended.spec.parser] = parser.after_job(known, event, ended.spec.source_hash)
 
 
 def _trust(state: State, event: Any) -> None:
     _put(state.trust, event.artifact_hash, trust.evolve(state.trust.get(event.artifact_hash), event))
+
+
+def _key(state: State, event: Any) -> None:
+    _put(state.keys, event.key, key.evolve(state.keys.get(event.key), event))
 
 
 def _run(state: State, event: Any) -> None:
@@ -127,6 +141,7 @@ def _output(state: State, event: Any) -> None:
 _APPLY: dict[str, Callable[[State, Any], None]] = {
     "parser": _parser,
     "trust": _trust,
+    "key": _key,
     "run": _run,
     "file": _file,
     "executor": _executor,

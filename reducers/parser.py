@@ -1,23 +1,17 @@
 """Owns what is known of parsers: the artifact that is current for each name, and whether its jobs go well.
 
-Which failures speak against a parser is here, because the same rule counts them and decides on the pause. A case may
-hold hundreds of damaged files in a row, each of which fails, rightly, because of its own bytes; pausing a parser for
-those would keep the sound ones from being read. So a failure counts that is a fault of the parser whatever the file is
-like: a cause that neither it nor the host knows, twice (it crashed, or raised what it does not declare); other columns,
-frames or outputs than declared; a sheet that does not add up. What it says of a file on purpose (PermanentError) does
-not count, nor a file of which it says nothing, nor what is the doing of the machine (memory, time, disks, executors),
-of a policy, a target or a person. Such a failure does not end a series either: that takes a success, another artifact,
-or a person's word.
+Which failures speak against a parser is a decision (commands/parser.py): JobFailed has it, and it is only counted here.
 """
 
 from __future__ import annotations
 
-from typing import Final, assert_never
+from typing import assert_never
 
 from msgspec import Struct, structs
 
 from eventlog.events import (
     CancelAccepted,
+    ClockStepped,
     CommandRefused,
     CommitRefused,
     ExecutorDraining,
@@ -34,6 +28,8 @@ from eventlog.events import (
     JobQueued,
     JobRequeued,
     JobStarted,
+    KeyRevoked,
+    KeyTrusted,
     LogForked,
     LogRecovered,
     LogRepaired,
@@ -57,7 +53,7 @@ from eventlog.events import (
     SchemaMismatchFound,
     WriterOpened,
 )
-from eventlog.ids import canonical_hash
+from eventlog.ids import SourceHash, canonical_hash
 
 DEVELOPMENT = "development"  # among the components of what runs under development
 
@@ -67,27 +63,18 @@ class Parser(Struct, frozen=True, kw_only=True):
 
     `codes` says for each version of a parser that is not built in what its source was: a version means one source.
     Runs under development are not among them, their version says their hash. `failures` are those of the current
-    artifact that speak against it, since its last success; while it is `paused`, none of its jobs is handed out.
+    artifact that speak against it, since its last success, `failed` the contents that ever did; while it is `paused`,
+    none of its jobs is handed out.
     """
 
     deployed: ParserDeployed
     codes: dict[str, str] = {}
     failures: int = 0
+    failed: tuple[SourceHash, ...] = ()
     paused: ParserPaused | None = None
 
 
-# What a parser does wrong whatever the file is like, by the words of executors/ and commands/job.py.
-BROKEN_PROMISES: Final = frozenset(
-    {
-        "bad_frame",
-        "bad_output",
-        "bad_statement",
-        "outputs_differ",
-        "reserved_column",
-        "schema_mismatch",
-        "unknown_output",
-    }
-)
+FAILED_KEPT_MAX = 1000  # contents of one artifact; a thousand failures back, one is told of anew
 
 JobEnd = OutputsCommitted | JobCompleted | JobFailed
 HandledEvent = ParserDeployed | ParserPaused | ParserResumed
@@ -97,11 +84,14 @@ HANDLES: frozenset[type[Record]] = frozenset(
 IGNORES: frozenset[type[Record]] = frozenset(
     {
         WriterOpened,
+        KeyTrusted,
+        KeyRevoked,
         ParserTrusted,
         ParserRevoked,
         LogForked,
         LogRecovered,
         LogRepaired,
+        ClockStepped,
         CommandRefused,
         OutputsReused,
         OutputsLost,
@@ -149,8 +139,8 @@ def evolve(parser: Parser | None, event: HandledEvent) -> Parser | None:
             assert_never(event)
 
 
-def after_job(parser: Parser, event: JobEnd) -> Parser:
-    """Return the parser after a job of its current artifact has ended, or may publish what the parser made.
+def after_job(parser: Parser, event: JobEnd, source: SourceHash) -> Parser:
+    """Return the parser after a job of its current artifact has ended, or may publish what the parser made of `source`.
 
     The latter counts already: what is yet to happen speaks of the target, and others of its lease may fail meanwhile.
     """
@@ -160,16 +150,12 @@ def after_job(parser: Parser, event: JobEnd) -> Parser:
         case OutputsCommitted() | JobCompleted():
             return structs.replace(parser, failures=0) if parser.failures else parser
         case JobFailed():
-            return structs.replace(parser, failures=parser.failures + 1) if speaks_against(event) else parser
+            if not event.against_parser:
+                return parser
+            failed = (*parser.failed[-FAILED_KEPT_MAX + 1 :], source)
+            return structs.replace(parser, failures=event.against_parser, failed=failed)
         case _:
             assert_never(event)
-
-
-def speaks_against(failed: JobFailed) -> bool:
-    """Say whether a job failed in a way that speaks against its parser, and not of its file or of the machine."""
-    if failed.failure == "accounting":
-        return failed.kind != "nothing_said"  # the file may be empty
-    return failed.failure == "unknown" or failed.kind in BROKEN_PROMISES
 
 
 def code_of(components: dict[str, str]) -> str:

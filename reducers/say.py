@@ -14,6 +14,7 @@ from eventlog.events import (
     BrokenRule,
     CancelAccepted,
     CancelJob,
+    ClockStepped,
     CommandRefused,
     CommitRefused,
     DeleteQuarantine,
@@ -36,6 +37,8 @@ from eventlog.events import (
     JobQueued,
     JobRequeued,
     JobStarted,
+    KeyRevoked,
+    KeyTrusted,
     LogEvent,
     LogForked,
     LoggedCommand,
@@ -56,6 +59,7 @@ from eventlog.events import (
     QuarantineRecorded,
     ResumeParser,
     RetryJobs,
+    RevokeKey,
     RevokeParser,
     RunEvent,
     RunFinished,
@@ -67,6 +71,7 @@ from eventlog.events import (
     SetJobPriority,
     StartRun,
     TrustedHow,
+    TrustKey,
     TrustParser,
     WriterOpened,
 )
@@ -79,9 +84,17 @@ COLUMNS_SAID_MAX = 20  # of each kind of difference
 def say(record: Event | LoggedCommand) -> str:
     """Return what happened, as one sentence without its position."""
     match record:
-        case WriterOpened() | LogRecovered() | LogRepaired() | LogForked() | CommandRefused():
+        case WriterOpened() | LogRecovered() | LogRepaired() | LogForked() | ClockStepped() | CommandRefused():
             return _log(record)
-        case ParserDeployed() | ParserTrusted() | ParserRevoked() | ParserPaused() | ParserResumed():
+        case (
+            ParserDeployed()
+            | ParserTrusted()
+            | ParserRevoked()
+            | ParserPaused()
+            | ParserResumed()
+            | KeyTrusted()
+            | KeyRevoked()
+        ):
             return _parser(record)
         case RunStarted() | RunPlanned() | OutputsReused() | OutputsLost() | RunFinished() | RunInterrupted():
             return _run(record)
@@ -89,16 +102,16 @@ def say(record: Event | LoggedCommand) -> str:
             return _files(record)
         case ExecutorJoined() | ExecutorDraining() | ExecutorLost():
             return _executor(record)
+        case TrustParser() | RevokeParser() | TrustKey() | RevokeKey():
+            return _wish_of_trust(record)
         case (
             StartRun()
             | CancelJob()
             | AbandonJob()
             | DeleteQuarantine()
-            | TrustParser()
-            | RevokeParser()
-            | DrainExecutor()
             | RetryJobs()
             | SetJobPriority()
+            | DrainExecutor()
             | ResumeParser()
         ):
             return _command(record)
@@ -108,14 +121,20 @@ def say(record: Event | LoggedCommand) -> str:
             return _job(record)
 
 
+def units(number: int, unit: str) -> str:
+    """Return the word for so many of a unit, which a parser names in the plural: `record` for 1, else `records`."""
+    return unit.removesuffix("s") if number == 1 else unit
+
+
 def say_sheet(sheet: BalanceSheet) -> str:
     """Return the balance of one job's input."""
     if not sheet.unit:
         return "the parser states no units, so its input is unaccounted"
     skips = "".join(f"; {skip.count} skipped: {skip.reason}" for skip in sheet.skips)
     places = f"; {sheet.ranges_total} places could not be read" if sheet.ranges_total else ""
+    unit = units(sheet.found, sheet.unit)
     return (
-        f"{sheet.found} {sheet.unit} found = {sheet.written} written + {sheet.quarantined} quarantined "
+        f"{sheet.found} {unit} found = {sheet.written} written + {sheet.quarantined} quarantined "
         f"+ {sheet.skipped} skipped + {sheet.unreadable} unreadable{skips}{places}"
     )
 
@@ -138,6 +157,13 @@ def _log(event: LogEvent) -> str:
                 f"the log goes on from record {event.seq} of log {event.old_log_id}, whose records "
                 f"{event.seq + 1} to {event.abandoned_seq} are kept aside: {event.reason}"
             )
+        case ClockStepped():
+            seconds, micros = divmod(abs(event.delta_us), 1_000_000)
+            direction = "back" if event.delta_us < 0 else "ahead"
+            return (
+                f"the wall clock was set {direction} by {seconds}.{micros:06d} s: "
+                f"it would show {event.expected_at} and shows {event.stepped_at}"
+            )
         case CommandRefused():
             return f"the command was refused ({event.code}): {event.why}"
         case _:
@@ -148,7 +174,10 @@ def _settings(settings: dict[str, str]) -> str:
     return ", ".join(f"{name}={value}" for name, value in sorted(settings.items())) or "none"
 
 
-def _command(command: LoggedCommand) -> str:
+_Wish = StartRun | CancelJob | AbandonJob | DeleteQuarantine | RetryJobs | SetJobPriority | DrainExecutor | ResumeParser
+
+
+def _command(command: _Wish) -> str:
     match command:
         case StartRun():
             inputs = ", ".join(command.inputs)
@@ -163,13 +192,6 @@ def _command(command: LoggedCommand) -> str:
         case DeleteQuarantine():
             files = "1 file" if len(command.files) == 1 else f"{len(command.files)} files"
             return f"asked to delete {files} of rejected rows: {command.reason}"
-        case TrustParser():
-            return (
-                f"asked to trust parser {command.parser} {command.version} ({_HOW[command.how]}), "
-                f"artifact {command.artifact_hash}: {command.reason}"
-            )
-        case RevokeParser():
-            return f"asked to trust parser {command.parser} no more: {command.reason}"
         case DrainExecutor():
             return f"asked to give executor {command.executor} nothing more: {command.reason}"
         case RetryJobs():
@@ -182,10 +204,28 @@ def _command(command: LoggedCommand) -> str:
             assert_never(command)
 
 
+def _wish_of_trust(command: TrustParser | RevokeParser | TrustKey | RevokeKey) -> str:
+    match command:
+        case TrustParser():
+            return (
+                f"asked to trust parser {command.parser} {command.version} ({_HOW[command.how]}), "
+                f"artifact {command.artifact_hash}: {command.reason}"
+            )
+        case RevokeParser():
+            return f"asked to trust parser {command.parser} no more: {command.reason}"
+        case TrustKey():
+            return f"asked to trust what key {command.key} signs: {command.reason}"
+        case RevokeKey():
+            return f"asked to trust key {command.key} no more: {command.reason}"
+        case _:
+            assert_never(command)
+
+
 _HOW: dict[TrustedHow, str] = {
     "asked": "a run asked for it",
     "command": "by command",
     "dev": "for runs under development",
+    "signed": "by the signature of a trusted key",
 }
 
 
@@ -214,6 +254,10 @@ def _parser(event: ParserEvent) -> str:
             )
         case ParserResumed():
             return f"parser {event.parser} goes on, by {event.by}, artifact {event.artifact_hash}: {event.reason}"
+        case KeyTrusted():
+            return f"what key {event.key} signs is trusted by {event.by}: {event.reason}"
+        case KeyRevoked():
+            return f"key {event.key} is not trusted any more, by {event.by}: {event.reason}"
         case _:
             assert_never(event)
 
@@ -385,6 +429,7 @@ def _materialization(event: MaterializationRecorded) -> str:
         return f"output {event.output} of job {event.job} has no rows, so there is no file"
     begin = f" from row {event.row_first} on, those before are of other jobs" if event.row_first else ""
     return (
-        f"output {event.output} of job {event.job} exists: {event.rows} rows{begin}, {event.bytes} bytes, "
+        f"output {event.output} of job {event.job} exists: {event.rows} {units(event.rows, 'rows')}{begin}, "
+        f"{event.bytes} bytes, "
         f"{event.sink_uri}/{event.file}, blake3 {event.digest}"
     )

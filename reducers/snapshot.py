@@ -18,6 +18,7 @@ from reducers.executor import Executor
 from reducers.file import RunFiles
 from reducers.fold import State
 from reducers.job import Job, JobTable
+from reducers.key import Key
 from reducers.output import Output, Recorded
 from reducers.parser import Parser
 from reducers.receipts import Receipt, RequestKey
@@ -47,6 +48,7 @@ class _Frozen(Struct, frozen=True, kw_only=True):
     changed: dict[str, Seq]
     parsers: tuple[tuple[ParserName, Parser], ...]
     trust: tuple[tuple[ArtifactHash, Trust], ...]
+    keys: tuple[tuple[str, Key], ...]
     runs: tuple[tuple[RunId, Run], ...]
     next_run: RunId
     files: tuple[tuple[RunId, RunFiles], ...]
@@ -74,6 +76,7 @@ def freeze(state: State) -> bytes:
             changed=state.changed,
             parsers=tuple(state.parsers.items()),
             trust=tuple(state.trust.items()),
+            keys=tuple(state.keys.items()),
             runs=tuple(state.runs.items()),
             next_run=state.next_run,
             files=tuple(state.files.items()),
@@ -96,6 +99,7 @@ def thaw(body: bytes) -> State:
     state.changed = frozen.changed
     state.parsers = dict(frozen.parsers)
     state.trust = dict(frozen.trust)
+    state.keys = dict(frozen.keys)
     state.runs = dict(frozen.runs)
     state.next_run = frozen.next_run
     state.files = dict(frozen.files)

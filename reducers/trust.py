@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from eventlog.events import (
     CancelAccepted,
+    ClockStepped,
     CommandRefused,
     CommitRefused,
     ExecutorDraining,
@@ -24,6 +25,8 @@ from eventlog.events import (
     JobQueued,
     JobRequeued,
     JobStarted,
+    KeyRevoked,
+    KeyTrusted,
     LogForked,
     LogRecovered,
     LogRepaired,
@@ -61,6 +64,8 @@ HANDLES: frozenset[type[Record]] = frozenset({ParserTrusted, ParserRevoked})
 IGNORES: frozenset[type[Record]] = frozenset(
     {
         WriterOpened,
+        KeyTrusted,
+        KeyRevoked,
         ParserDeployed,
         QuarantineDeleted,
         QuarantineRecorded,
@@ -68,6 +73,7 @@ IGNORES: frozenset[type[Record]] = frozenset(
         LogForked,
         LogRecovered,
         LogRepaired,
+        ClockStepped,
         CommandRefused,
         OutputsReused,
         OutputsLost,

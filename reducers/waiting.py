@@ -76,8 +76,9 @@ class WaitingJobs:
 
     def _wait(self, entry: _Waiting) -> None:
         self._live[entry[1]] = entry
-        self._waiting = self._swept(self._waiting)
         heappush(self._waiting, entry)
+        if len(self._waiting) > self._entries_max():
+            self._waiting = self._swept(self._waiting)
 
     def _ripen(self, now: Instant) -> None:
         """Move what is due to its parser's heap."""
@@ -88,8 +89,10 @@ class WaitingJobs:
             not_before, job, rank, parser = entry
             ready = (rank, job, not_before, parser)
             self._live[job] = ready
-            heap = self._ready[parser] = self._swept(self._ready.get(parser, []))
+            heap = self._ready.setdefault(parser, [])
             heappush(heap, ready)
+            if len(heap) > self._entries_max():
+                self._ready[parser] = self._swept(heap)
 
     def _first(self, paused: Collection[ParserName]) -> list[_Ready] | None:
         """Return the heap on whose top the next job is, of the parsers that are not paused; None if none is due."""
@@ -104,10 +107,11 @@ class WaitingJobs:
             if heap:
                 yield heap
 
+    def _entries_max(self) -> int:
+        """Return how many entries a heap may have before it is made anew without those that are forgotten."""
+        return 2 * len(self._live) + FORGOTTEN_ENTRIES_MIN
+
     def _swept(self, heap: list[E]) -> list[E]:
-        """Return the heap, without forgotten entries if they are more than half of it."""
-        if len(heap) <= 2 * len(self._live) + FORGOTTEN_ENTRIES_MIN:
-            return heap
         kept = [entry for entry in heap if self._live.get(entry[1]) is entry]
         heapify(kept)
         return kept

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import blake3
 
-from eventlog.ids import Digest, LogId, final_name, stage_name
+from eventlog.ids import Digest, LogId, PathText, final_name, stage_name
 from sinks.errors import StageClosedError, StageSchemaError
 from sinks.sink import (
     AlreadyPromoted,
@@ -45,6 +45,7 @@ class MemorySink:
         self.published: dict[str, bytes] = {}
         self.refuse_check: str | None = None  # what `check` answers
         self.marked = False
+        self.claims: dict[LogId, PathText] = {}
 
     @property
     def uri(self) -> str:
@@ -72,6 +73,14 @@ class MemorySink:
 
     def mark(self) -> None:
         self.marked = True
+
+    def claimed_by(self, log_id: LogId) -> PathText | None:
+        return self.claims.get(log_id)
+
+    def claim(self, log_id: LogId, home: PathText) -> None:
+        if not self.marked:
+            raise FileNotFoundError(f"claim {self._uri}: it does not carry its mark")
+        self.claims[log_id] = home
 
     def open_stage(self, identity: ArtifactIdentity, schema: pa.Schema) -> StageWriter:
         with self._lock:

@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Literal, cast
 
 import blake3
+import msgspec
+from msgspec import Struct
 
-from eventlog.ids import Digest, LogId, final_name, stage_name
+from eventlog.ids import Digest, LogId, PathText, final_name, stage_name
 from eventlog.schema import RESERVED_PREFIXES
 from sinks.errors import StageClosedError, StageSchemaError, disk_error, disk_sentence
 from sinks.sink import (
@@ -49,6 +51,7 @@ ZSTD_LEVEL: Final = 1
 READ_BYTES: Final = 1024 * 1024
 WRITE_BYTES: Final = 1024 * 1024  # gathered before they are hashed and written: pyarrow gives a page at a time
 LONG_VALUE_BYTES: Final = 256  # of a value, on the average of its column
+PROBE_TRIES_MAX: Final = 10
 
 _CREATE: Final = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO in the way must not hang us
@@ -57,6 +60,7 @@ _MODE: Final = 0o644  # less what the umask takes away
 _CANNOT_LINK: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 _PROBE: Final = re.compile(r"\.probe-[0-9a-f]{16}\.(stage|done)", re.ASCII)
 MARK_NAME: Final = ".casparian"
+MARK_BYTES_MAX: Final = 1024 * 1024  # of its claims, some thousand; what lies behind is not read
 _MARK: Final = b"casparian writes tables into this folder; without this file it takes the disk for not mounted\n"
 _RENAME_NOREPLACE: Final = 1  # linux/fs.h
 
@@ -100,6 +104,24 @@ class ParquetSink:
                 _mark(folder)
         except OSError as error:
             raise disk_error(error, doing=f"mark the folder {shown(self._folder)}") from error
+
+    def claimed_by(self, log_id: LogId) -> PathText | None:
+        """Return what the last line of the mark for this log says. Raises OSError."""
+        try:
+            with _opened(self._folder) as folder:
+                return _claims(folder).get(log_id)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise disk_error(error, doing=f"look at the mark of {shown(self._folder)}") from error
+
+    def claim(self, log_id: LogId, home: PathText) -> None:
+        """Add a line to the mark, in one write: homes of several logs may claim the folder at once. Raises OSError."""
+        try:
+            with _opened_marked(self._folder) as folder:
+                _add_claim(folder, _Claim(log=log_id, home=home))
+        except OSError as error:
+            raise disk_error(error, doing=f"claim the folder {shown(self._folder)}") from error
 
     def open_stage(self, identity: ArtifactIdentity, schema: pa.Schema) -> StageWriter:
         """Create the staged file. Raises OSError; FileExistsError if this attempt has staged the output before."""
@@ -526,6 +548,32 @@ def _mark(folder: int) -> None:
     os.fsync(folder)
 
 
+class _Claim(Struct, frozen=True):
+    """One line of the mark behind its first: which home of a log uses the folder."""
+
+    log: LogId
+    home: PathText
+
+
+def _claims(folder: int) -> dict[LogId, PathText]:
+    """Return who has claimed the folder, by log; of a log the last line counts, and one that was torn is none."""
+    with open(os.open(MARK_NAME, _READ, dir_fd=folder), "rb", buffering=0) as file:  # noqa: PTH123
+        lines = (file.read(MARK_BYTES_MAX) or b"").split(b"\n")
+    found: dict[LogId, PathText] = {}
+    for line in lines[1:]:
+        with suppress(msgspec.DecodeError):
+            said = msgspec.json.decode(line, type=_Claim)
+            found[said.log] = said.home
+    return found
+
+
+def _add_claim(folder: int, claim: _Claim) -> None:
+    appending = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with open(os.open(MARK_NAME, appending, dir_fd=folder), "wb", buffering=0) as file:  # noqa: PTH123
+        file.write(b"\n" + msgspec.json.encode(claim) + b"\n")  # a line that was torn before stays alone
+        os.fsync(file.fileno())
+
+
 def _make_folder(path: Path) -> None:
     """Create the folder and its parents, each durable in its own parent before the next."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
@@ -543,25 +591,37 @@ def _probe(folder: int) -> None:
     what a killed process left is known by its free lock, and removed.
     """
     _sweep_probes(folder)
-    token = secrets.token_hex(8)
+    for _ in range(PROBE_TRIES_MAX):
+        if _probed(folder, secrets.token_hex(8)):
+            return
+    raise OSError(errno.EBUSY, f"{PROBE_TRIES_MAX} probes were removed by somebody else before they were locked")
+
+
+def _probed(folder: int, token: str) -> bool:
+    """Probe once; False if another process swept the probe in the moment between its creation and its lock."""
     staged, final = f".probe-{token}.stage", f".probe-{token}.done"
     try:
         with open(os.open(staged, _CREATE, _MODE, dir_fd=folder), "wb", buffering=0) as file:  # noqa: PTH123
             with suppress(OSError):  # where nothing can be locked, nothing is swept either
                 fcntl.flock(file, fcntl.LOCK_EX)
+            if not _exists(folder, staged):
+                return False
             file.write(b"probe")
             os.fsync(file.fileno())
             _publish(folder, staged, final)
     finally:
         _remove(folder, staged)
         _remove(folder, final)
+    return True
 
 
 def _sweep_probes(folder: int) -> None:
-    """Remove the probes of processes that were killed; those that cannot be are hidden and in nobody's way."""
+    """Remove the probes of processes that were killed; those that cannot be are hidden and in nobody's way.
+
+    Whatever is free is removed, empty or not: its process may have been killed before it locked it. One that lives and
+    was just about to lock it finds that its name is gone, and makes another.
+    """
     for name in filter(_PROBE.fullmatch, os.listdir(folder)):
         with suppress(OSError), open(os.open(name, _READ, dir_fd=folder), "rb", buffering=0) as file:  # noqa: PTH123
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # An empty one may be a moment old and not locked yet; what was written was locked before.
-            if os.fstat(file.fileno()).st_size > 0:
-                _remove(folder, name)
+            _remove(folder, name)

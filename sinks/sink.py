@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
-from eventlog.ids import Digest, JobId, LogId, OutputName, SchemaHash
+from eventlog.ids import Digest, JobId, LogId, OutputName, PathText, SchemaHash
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -109,6 +109,14 @@ class Sink(Protocol):
     def mark(self) -> None:
         """Leave the mark, durably; a second time changes nothing. Raises OSError. Who calls it knows that the target is
         the right one: that nothing was published there before, or that what was is there."""
+        ...
+
+    def claimed_by(self, log_id: LogId) -> PathText | None:
+        """Return the home that has claimed a marked target for this log, as it was last said. Raises OSError."""
+        ...
+
+    def claim(self, log_id: LogId, home: PathText) -> None:
+        """Say in the mark, durably, that this home uses the target for this log. Raises OSError."""
         ...
 
     def open_stage(self, identity: ArtifactIdentity, schema: pa.Schema) -> StageWriter: ...

@@ -41,6 +41,7 @@ from eventlog.events import (
     ResumeParser,
     RetriedJob,
     RetryJobs,
+    RevokeKey,
     RevokeParser,
     SeenFile,
     SetJobPriority,
@@ -49,6 +50,7 @@ from eventlog.events import (
     StartRun,
     Target,
     TrustedHow,
+    TrustKey,
     TrustParser,
 )
 from eventlog.ids import (
@@ -167,6 +169,7 @@ def deploy(artifact: str = "a" * 64, version: str = "0.1.0", settings: dict[str,
 
 
 LINES = ParserName("lines")
+KEY = "ada+11111111+AQ=="  # decisions compare it; nobody reads it
 
 
 def deploy_own(
@@ -194,7 +197,9 @@ def deploy_own(
     )
 
 
-def trust(artifact: str = "1" * 64, *, how: TrustedHow = "command", parser: ParserName = LINES) -> TrustParser:
+def trust(
+    artifact: str = "1" * 64, *, how: TrustedHow = "command", parser: ParserName = LINES, key: str = ""
+) -> TrustParser:
     return TrustParser(
         parser=parser,
         version="0.1",
@@ -203,7 +208,16 @@ def trust(artifact: str = "1" * 64, *, how: TrustedHow = "command", parser: Pars
         by="cli:ada",
         reason="read it",
         now=NOW,
+        key=key,
     )
+
+
+def trust_key(key: str = KEY) -> TrustKey:
+    return TrustKey(key=key, by="cli:ada", reason="met her", now=NOW)
+
+
+def revoke_key(key: str = KEY) -> RevokeKey:
+    return RevokeKey(key=key, by="cli:ada", reason="it was stolen", now=NOW)
 
 
 def revoke(parser: str = LINES) -> RevokeParser:
@@ -510,6 +524,9 @@ def any_command() -> st.SearchStrategy[Command]:
         st.builds(deploy_own, st.sampled_from(["1" * 64, "2" * 64]), source=st.sampled_from(["one", "two"])),
         st.builds(trust, st.sampled_from(["1" * 64, "2" * 64]), how=st.sampled_from(["asked", "dev"])),
         st.builds(revoke),
+        st.builds(trust, st.sampled_from(["1" * 64, "2" * 64]), how=st.just("signed"), key=st.just(KEY)),
+        st.builds(trust_key),
+        st.builds(revoke_key),
         st.builds(start, st.sampled_from(["evtx", "evtx", "lines"])),
         st.builds(lambda ns, run: record(*ns, run=run), numbers, runs),
         st.builds(lambda n, run: plan(n, n, run=run), st.integers(0, 4), runs),

@@ -15,5 +15,11 @@ class GuestStartError(OSError):
     """The guest's process could not be started; the errno says why."""
 
 
+class ParserChangedError(GuestStartError):
+    """A file of the parser is not what was trusted any more; the sentence names it."""
+
+    hint = "see who changed it; the same command again starts from the parser as it is now, and asks for trust anew"
+
+
 class ParentGoneError(ConnectionError):
     """The guest parent has ended, or does not answer and was ended."""

@@ -1,8 +1,8 @@
 """Runs as the guest parent: loads one parser once, then forks a guest for each job that the host asks for.
 
-Started by path (`python -s -P -u forker.py FD HOST_PID SHIM PRELOAD MEMORY_BYTES_MAX PARSER_FILE`), with the standard
-library, pyarrow and the parser only: nng aborts a process that forks, so nothing of ours is imported here. It starts
-no thread and has one guest at a time.
+Started by path (`python -s -P -u forker.py FD HOST_PID SHIM PRELOAD MEMORY_BYTES_MAX CODE_FD PARSER_FILE`), with the
+standard library, pyarrow and the parser only: nng aborts a process that forks, so nothing of ours is imported here. It
+starts no thread and has one guest at a time. The parser is what CODE_FD holds; the file of that name is not opened.
 
 Over its socket (one message each way, JSON): once `{"ready": true}` or `{"unshared": why}`, after which it leaves; then
 `{"fork": FOLDER, "memory_bytes_max": N}` with two descriptors (the job's socket, the pipe for what is printed) is
@@ -44,7 +44,7 @@ class NotSharedError(Exception):
 
 def main(arguments: list[str]) -> int:
     """Serve until the host's end of the socket closes."""
-    number, host, shim_file, preload, memory_bytes_max, parser_file = arguments
+    number, host, shim_file, preload, memory_bytes_max, given, parser_file = arguments
     control = socket.socket(fileno=int(number))
     os.set_inheritable(control.fileno(), False)
     # While the parser's own code runs here, nothing but SIGKILL is sure to end it.
@@ -55,8 +55,9 @@ def main(arguments: list[str]) -> int:
     sys.meta_path.insert(0, shim.HostPackagesHidden())
     rehearse(shim)
     shim.send_logs(None)  # the parser configures no logging of its own
+    code = shim.read_code(int(given), parser_file)
     try:
-        parser = preloaded(shim, parser_file, memory_bytes_max=int(memory_bytes_max)) if preload == "1" else None
+        parser = preloaded(shim, code, memory_bytes_max=int(memory_bytes_max)) if preload == "1" else None
     # Whatever it is, the parser gets another chance in each guest, where its failure is told in full.
     except BaseException as error:  # noqa: BLE001
         control.sendall(message({"unshared": f"{type(error).__name__}: {error}"[:1000]}))
@@ -69,7 +70,7 @@ def main(arguments: list[str]) -> int:
     gc.collect()
     gc.freeze()
     control.sendall(message({"ready": True}))
-    return serve(control, shim, parser, parser_file)
+    return serve(control, shim, parser, code)
 
 
 def load_shim(file: str) -> Any:
@@ -94,7 +95,7 @@ def rehearse(shim: Any) -> None:
         ours, theirs = socket.socketpair()
         with ours:
             ours.sendall(len(orders).to_bytes(4, "big") + orders)
-            code = shim.main(theirs.detach(), parser, "")
+            code = shim.main(theirs.detach(), parser, None)
         assert code == 0, "a job without rows does not fail"
 
 
@@ -103,11 +104,11 @@ def _no_rows(_path: str, _settings: dict[str, str]) -> Generator[tuple[str, Any]
     return {"unit": "records", "output": "rows", "found": 0}
 
 
-def preloaded(shim: Any, parser_file: str, *, memory_bytes_max: int) -> ModuleType:
+def preloaded(shim: Any, code: Any, *, memory_bytes_max: int) -> ModuleType:
     """Load the parser. Raises NotSharedError if its module starts what a fork does not carry over or would share."""
     before = descriptors()
     limit_memory(memory_bytes_max, for_good=False)  # the guests get their own limit, which may be a higher one
-    parser: ModuleType = shim.load_parser(parser_file)
+    parser: ModuleType = shim.load_parser(code)
     if len(tasks()) > 1:
         raise NotSharedError("loading it starts threads, which a fork leaves behind")
     if descriptors() != before:
@@ -117,7 +118,7 @@ def preloaded(shim: Any, parser_file: str, *, memory_bytes_max: int) -> ModuleTy
     return parser
 
 
-def serve(control: socket.socket, shim: Any, parser: ModuleType | None, parser_file: str) -> int:
+def serve(control: socket.socket, shim: Any, parser: ModuleType | None, code: Any) -> int:
     """Fork and end guests as told. One at a time: the host asks for the next when the last has ended."""
     guest = 0
     try:
@@ -127,7 +128,7 @@ def serve(control: socket.socket, shim: Any, parser: ModuleType | None, parser_f
                 return 0
             wish = json.loads(data)
             if "fork" in wish:
-                guest, answer = fork_guest(control, shim, (parser, parser_file), wish, passed)
+                guest, answer = fork_guest(control, shim, (parser, code), wish, passed)
             else:
                 answer = {"code": end_guest(wish["end"])}
                 guest = 0
@@ -138,7 +139,7 @@ def serve(control: socket.socket, shim: Any, parser: ModuleType | None, parser_f
 
 
 def fork_guest(
-    control: socket.socket, shim: Any, parser: tuple[ModuleType | None, str], wish: dict[str, Any], passed: list[int]
+    control: socket.socket, shim: Any, parser: tuple[ModuleType | None, Any], wish: dict[str, Any], passed: list[int]
 ) -> tuple[int, dict[str, Any]]:
     """Fork; returns in this process only."""
     me = os.getpid()
@@ -158,7 +159,7 @@ def fork_guest(
 def run_guest(
     control: socket.socket,
     shim: Any,
-    parser: tuple[ModuleType | None, str],
+    parser: tuple[ModuleType | None, Any],
     wish: dict[str, Any],
     passed: list[int],
     *,

@@ -29,6 +29,7 @@ from msgspec import Struct
 
 from eventlog.ids import OutputName
 from executors.failures import TransientKind, failure_class
+from executors.guest.code import ParserCode
 from executors.guest.errors import BadFrameError, BadStatementError, GuestStartError
 from executors.guest.frames import (
     GuestBatch,
@@ -77,6 +78,7 @@ class GuestOrders(Struct, frozen=True, kw_only=True):
     """
 
     parser_file: str
+    parser_digests: dict[str, str]  # of its Python files, see `ParserCode`
     source: bytes
     settings: dict[str, str]
     outputs: tuple[OutputName, ...]
@@ -109,7 +111,8 @@ class _OverTimeError(Exception):
 
 
 def start_guest(orders: GuestOrders, *, parents: GuestParents, times: GuestTimes | None = None) -> Guest:
-    """Start a guest and give it its orders. Raises GuestStartError if the process cannot be had.
+    """Start a guest and give it its orders. Raises GuestStartError if the process cannot be had,
+    ParserChangedError if a file of the parser is not what its digest says.
 
     The calling thread must live as long as the guest: the kernel ends guest parents when that thread ends, which is how
     an executor that is killed leaves no guest behind.
@@ -163,7 +166,7 @@ def _forked(orders: GuestOrders, parents: GuestParents, undo: ExitStack) -> tupl
             folder=folder,
             memory_bytes_max=orders.memory_bytes_max,
         )
-        parent, pid = parents.fork(orders.parser_file, wish)
+        parent, pid = parents.fork(ParserCode(file=orders.parser_file, digests=orders.parser_digests), wish)
         undo.callback(parent.end, pid)
         return _Process(pid=pid, parent=parent, pidfd=os.pidfd_open(pid), printed=printed, folder=folder), ours
 

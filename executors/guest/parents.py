@@ -26,10 +26,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-import blake3
 from msgspec import Struct
 
-from executors.guest.errors import GuestStartError, ParentGoneError
+from executors.guest.code import ParserCode, sealed_code
+from executors.guest.errors import GuestStartError, ParentGoneError, ParserChangedError
 from executors.guest.guest_log import GuestLog, plain_text
 from executors.guest.limits import (
     FORK_SECONDS_MAX,
@@ -66,10 +66,10 @@ STRAYS_MAX: Final = 10_000
 
 
 class ParserKey(Struct, frozen=True):
-    """What a guest parent has loaded: a changed file is another parser. `digest` is "" for a file that is not there."""
+    """What a guest parent has loaded: with one file changed it is another parser."""
 
     file: str
-    digest: str
+    identity: str
 
 
 class Fork(Struct, frozen=True, kw_only=True):
@@ -103,22 +103,30 @@ class GuestParent:
         self._lock = threading.Lock()
 
     @classmethod
-    def start(cls, parser_file: str, *, preload: bool, memory_bytes_max: int) -> GuestParent:
-        """Start a guest parent, which is not ready yet. Raises OSError."""
+    def start(cls, code: ParserCode, *, preload: bool, memory_bytes_max: int) -> GuestParent:
+        """Start a guest parent, which is not ready yet. Raises OSError, ParserChangedError."""
+        given = sealed_code(code)
+        try:
+            return cls._start(code.file, given, preload=preload, memory_bytes_max=memory_bytes_max)
+        finally:
+            os.close(given)
+
+    @classmethod
+    def _start(cls, parser_file: str, given: int, *, preload: bool, memory_bytes_max: int) -> GuestParent:
         folder = tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}parent-")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        words = [str(theirs.fileno()), str(os.getpid()), str(SHIM), str(int(preload)), str(memory_bytes_max)]
+        words = [theirs.fileno(), os.getpid(), SHIM, int(preload), memory_bytes_max, given, parser_file]
         try:
             with theirs:
                 process = subprocess.Popen(
-                    [sys.executable, *PYTHON_OPTIONS, str(FORKER), *words, parser_file],
+                    [sys.executable, *PYTHON_OPTIONS, str(FORKER), *map(str, words)],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
                     bufsize=0,
                     cwd=folder,
                     env={**PARENT_ENVIRONMENT, "TMPDIR": folder, "HOME": folder},
-                    pass_fds=(theirs.fileno(),),
+                    pass_fds=(theirs.fileno(), given),
                     start_new_session=True,
                 )
         except OSError:
@@ -228,11 +236,11 @@ class GuestParents:
         self._ready_seconds_max = ready_seconds_max
         self._parents: OrderedDict[ParserKey, GuestParent] = OrderedDict()
 
-    def fork(self, parser_file: str, wish: Fork) -> tuple[GuestParent, int]:
-        """Return a new guest's parent and number. Raises GuestStartError."""
-        key = _key(parser_file)
+    def fork(self, code: ParserCode, wish: Fork) -> tuple[GuestParent, int]:
+        """Return a new guest's parent and number. Raises GuestStartError, ParserChangedError."""
+        key = ParserKey(code.file, code.identity())
         for last in (False, True):
-            parent = self._parents.get(key) or self._start(key, wish.memory_bytes_max)
+            parent = self._parents.get(key) or self._start(key, code, wish.memory_bytes_max)
             self._parents.move_to_end(key)
             try:
                 return parent, parent.fork(wish)
@@ -247,7 +255,7 @@ class GuestParents:
         for key in list(self._parents):
             self._drop(key)
 
-    def _start(self, key: ParserKey, memory_bytes_max: int) -> GuestParent:
+    def _start(self, key: ParserKey, code: ParserCode, memory_bytes_max: int) -> GuestParent:
         """Start a parent that has the parser loaded, or else one whose guests load it themselves."""
         for other in [other for other in self._parents if other.file == key.file]:
             self._drop(other)
@@ -257,7 +265,9 @@ class GuestParents:
         trouble = ""
         for preload in (True, False):
             try:
-                parent = GuestParent.start(key.file, preload=preload, memory_bytes_max=memory_bytes_max)
+                parent = GuestParent.start(code, preload=preload, memory_bytes_max=memory_bytes_max)
+            except ParserChangedError:
+                raise
             except OSError as error:
                 raise GuestStartError(error.errno or errno.EIO, f"start a guest: {error.strerror or error}") from error
             try:
@@ -304,13 +314,6 @@ def _end_strays() -> None:
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, os.WNOHANG)
         time.sleep(REAP_PAUSE_SECONDS)
-
-
-def _key(parser_file: str) -> ParserKey:
-    try:
-        return ParserKey(parser_file, blake3.blake3(Path(parser_file).read_bytes()).hexdigest())
-    except OSError:
-        return ParserKey(parser_file, "")  # the guest itself says what is wrong with the file
 
 
 def _reap_adopted(pid: int) -> int | None:

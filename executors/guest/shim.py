@@ -23,8 +23,8 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
-from importlib.machinery import ModuleSpec
-from types import ModuleType
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from types import CodeType, ModuleType
 from typing import Any, Final
 
 import pyarrow as pa
@@ -36,6 +36,9 @@ LOG_LINE_BYTES_MAX: Final = 64 * 1024
 LOG_JOB_BYTES_MAX: Final = 10 * 1024 * 1024
 RANGES_MAX: Final = 1000
 END_OF_STREAM_BYTES: Final = 8  # of the Arrow IPC format: a continuation mark and a length of zero
+
+CODE_HEAD_BYTES_MAX: Final = 1024 * 1024  # names and sizes of a parser's files
+CODE_PLACE: Final = "<parser>"  # stands for its folder on sys.path: no folder of the disk has that name there
 
 FRAME_END: Final = 0
 FRAME_METRICS: Final = 0xFFFFFFFB
@@ -153,11 +156,71 @@ class HostPackagesHidden:
         return None
 
 
-def main(descriptor: int, parser: ModuleType | None, parser_file: str) -> int:
+class Code:
+    """A parser's Python files as the host has read and compared them. Finds what is imported from beside it.
+
+    `file` is where its entrypoint lies; it is told in traces and never opened. `files` has the bytes by their paths
+    from its folder. As an entry of sys.path it is CODE_PLACE, a package of it CODE_PLACE/package.
+    """
+
+    def __init__(self, file: str, files: dict[str, bytes], place: str = "") -> None:
+        self.file = file
+        self.files = files
+        self._place = place
+
+    def at(self, path: str) -> Code:
+        """Return the finder for an entry of sys.path: what its hooks ask. Raises ImportError for one not ours."""
+        if path != CODE_PLACE and not path.startswith(CODE_PLACE + "/"):
+            raise ImportError(f"{path} is no folder of the parser's code")
+        return Code(self.file, self.files, path[len(CODE_PLACE) + 1 :])
+
+    def find_spec(self, name: str, target: ModuleType | None = None) -> ModuleSpec | None:
+        """Return a module, a package, or a folder without `__init__.py` as the part of a package that it is."""
+        stem = "/".join(filter(None, (self._place, name.rpartition(".")[2])))
+        for file in (f"{stem}/__init__.py", f"{stem}.py"):
+            if file in self.files:
+                return self._spec(name, file, package=stem if file.endswith("/__init__.py") else "")
+        if any(file.startswith(f"{stem}/") for file in self.files):
+            return self._spec(name, "", package=stem)
+        return None
+
+    def _spec(self, name: str, file: str, *, package: str) -> ModuleSpec:
+        path = os.path.join(os.path.dirname(self.file), file)  # noqa: PTH118, PTH120 - pathlib is one more import
+        loader = LoaderOfBytes(name, path, self.files[file]) if file else None
+        spec = ModuleSpec(name, loader, origin=path, is_package=bool(package))
+        spec.has_location = bool(file)
+        if package:
+            spec.submodule_search_locations = [f"{CODE_PLACE}/{package}"]
+        return spec
+
+
+class LoaderOfBytes(SourceFileLoader):
+    """Loads a module from bytes in memory: neither its file nor bytecode beside it, which nobody compared, is read."""
+
+    def __init__(self, name: str, path: str, content: bytes) -> None:
+        super().__init__(name, path)
+        self._content = content
+
+    def get_code(self, fullname: str) -> CodeType:
+        code: CodeType = compile(self._content, self.path, "exec", dont_inherit=True)
+        return code
+
+    def get_data(self, path: Any) -> bytes:
+        return self._content if path == self.path else super().get_data(path)
+
+
+def read_code(descriptor: int, file: str) -> Code:
+    """Take over the parser's files: a line of JSON with names and sizes, then their bytes (executors/guest/code.py)."""
+    with open(descriptor, "rb") as given:
+        names = json.loads(given.readline(CODE_HEAD_BYTES_MAX))
+        return Code(file, {name: given.read(size) for name, size in names})
+
+
+def main(descriptor: int, parser: ModuleType | None, code: Code | None) -> int:
     """Run one job, or those of a lease one after the other until one fails or the host has heard enough.
 
     Returns 0 for success, 1 for a permanent and 2 for a transient failure. `parser` is the module that the guest parent
-    has loaded; None if each guest is to load it itself.
+    has loaded; None if each guest is to load `code` itself.
     """
     os.set_inheritable(descriptor, False)
     channel = Channel(socket.socket(fileno=descriptor))
@@ -165,7 +228,9 @@ def main(descriptor: int, parser: ModuleType | None, parser_file: str) -> int:
     send_logs(channel)
     try:
         orders = channel.receive_orders()
-        parser = load_parser(parser_file) if parser is None else parser
+        if parser is None:
+            assert code is not None, "a guest has its parser's module or its code"
+            parser = load_parser(code)
         send_job(channel, parser, orders)
         while orders.get("more"):
             channel.end()
@@ -230,22 +295,22 @@ def _given(returned: Any) -> Iterator[Any]:
         ) from error
 
 
-def load_parser(file: str) -> ModuleType:
-    """Compile and run the parser's file as a module of its own. What lies beside it can be imported, ours is hidden.
+def load_parser(code: Code) -> ModuleType:
+    """Compile and run the entrypoint as a module of its own. What is beside it can be imported, ours is hidden.
 
-    Last on the path, so that no file of a parser takes the place of a module that the shim needs. Without bytecode,
-    which would be read in place of a source file whose hash is part of the parser's identity.
+    Last on the path, so that no file of a parser takes the place of a module that the shim needs.
     """
     sys.dont_write_bytecode = True
-    if (folder := os.path.dirname(file)) not in sys.path:  # noqa: PTH120 - pathlib would be one more import
-        sys.path.append(folder)
-    with open(file, "rb") as source:  # noqa: PTH123 - pathlib would be one more import in every guest parent
-        code = compile(source.read(), file, "exec", dont_inherit=True)
+    if CODE_PLACE not in sys.path:
+        sys.path_hooks.insert(0, code.at)
+        sys.path.append(CODE_PLACE)
+    entrypoint = code.files[os.path.basename(code.file)]  # noqa: PTH119 - pathlib would be one more import
+    compiled = compile(entrypoint, code.file, "exec", dont_inherit=True)
     module = ModuleType("guest_parser")
-    module.__file__ = file
+    module.__file__ = code.file
     sys.modules["guest_parser"] = module  # dataclasses and pickle look their module up
-    sys.argv = [file]
-    exec(code, module.__dict__)
+    sys.argv = [code.file]
+    exec(compiled, module.__dict__)
     return module
 
 

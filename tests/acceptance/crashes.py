@@ -200,10 +200,11 @@ def write_mixed(folder: Path, *, good: int) -> list[Path]:
 
 
 def write_every_mode(folder: Path) -> list[Path]:
-    """Write a file for each further mode that ends by itself and at once."""
+    """Write a file for each further mode that ends by itself and at once; a good one after each, lest they pause it."""
     modes = ("damaged", "permanent", "crash signal=11", "leaves", "vanish", "bad_shape", "null", "reserved")
     more = ("corrupt_arrow", "prints", "empty", "unknown_output", "bad_yield", "no_statement", "foreign_statement")
-    return [write_source(folder / f"mode{n:02}.txt", line, lines=5) for n, line in enumerate((*modes, *more))]
+    lines = [each for mode in (*modes, *more) for each in (mode, "normal")]
+    return [write_source(folder / f"mode{n:02}.txt", line, lines=5) for n, line in enumerate(lines)]
 
 
 def write_logs(terminal: FixtureTerminal, *, slow: int, quick: int) -> None:

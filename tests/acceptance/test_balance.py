@@ -61,6 +61,18 @@ def test_a_file_that_failed_is_not_balanced(terminal: Terminal, tmp_path: Path) 
     assert (total["found"], total["written"]) == (2, 2)
 
 
+def test_what_no_sum_counts_is_said_beside_the_sums(terminal: Terminal, tmp_path: Path) -> None:
+    write_log(tmp_path / "logs" / "good.evtx", records=1)
+    (tmp_path / "logs" / "bad.evtx").write_bytes(b"no log")
+    terminal.run_evtx(tmp_path / "logs")
+    done = terminal.casparian("balance", "--json")
+    assert (done.json["not_in_totals"], done.json["totals"][0]["found"]) == (1, 1)
+    shown = terminal.casparian("balance").out
+    assert shown.startswith("1 record found = 1 written")
+    assert "not in these sums: 1 file, for the reasons below" in shown
+    assert "1 file failed: their records are in no table" in shown
+
+
 def test_a_file_that_was_never_read_says_so(terminal: Terminal, tmp_path: Path) -> None:
     write_log(tmp_path / "logs" / "good.evtx", records=2)
     terminal.run_evtx(tmp_path / "logs")
@@ -134,3 +146,22 @@ def test_a_staged_output_that_its_guest_has_changed_is_not_published(tmp_path: P
     assert "digest" in file["reason"]
     assert terminal.listed() == []
     assert terminal.casparian("log", "verify").code == 0
+
+
+def test_what_a_run_passes_over_is_counted_and_can_be_listed(terminal: Terminal, tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    write_log(folder / "one.evtx", records=1)
+    for name in ("notes.txt", "deep/more.csv"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("not a log")
+    assert terminal.run_evtx(folder).json["passed_over"] == 2
+    said = terminal.casparian("run", "evtx", folder, "--sink", f"parquet://{terminal.out}").out
+    assert "2 others not named *.evtx (casparian files --passed-over evtx FOLDER" in said
+    listed = terminal.casparian("files", folder, "--passed-over", "evtx", "--json")
+    assert (listed.code, listed.json["total"]) == (0, 2)
+    assert listed.json["passed_over"] == [str(folder / "deep/more.csv"), str(folder / "notes.txt")]
+    first = terminal.casparian("files", folder, "--passed-over", "evtx", "--limit", "1")
+    assert (first.out, "only 1 of 2 names" in first.err) == (f"{folder / 'deep/more.csv'}\n", True)
+    assert "none: every file" in terminal.casparian("files", folder / "one.evtx", "--passed-over", "evtx").out
+    for words in ((str(folder),), ("--passed-over", "evtx")):
+        assert terminal.casparian("files", *words, "--json").code == 2

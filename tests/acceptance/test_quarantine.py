@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -221,6 +222,124 @@ def test_rejected_rows_are_listed_shown_sampled_and_exported(terminal: Terminal,
     assert (again.code, again.json["error"]["code"]) == (2, "exists")
     nothing = terminal.casparian("quarantine", "show", "--output", "buyers", "--json")
     assert (nothing.code, nothing.json["error"]["code"]) == (1, "not_found")
+
+
+def test_a_rejected_row_leads_to_its_file_its_bytes_and_the_rules_that_it_broke(
+    terminal: Terminal, trades: Path
+) -> None:
+    run(terminal, trades)
+    ((job, place),) = terminal.sql("select _cf_job_id, _source_row from trades_quarantine_all")
+    name = f"{job}:{place}"
+    explained = terminal.casparian("explain", "row", "trades_quarantine", name, "--json")
+    assert explained.code == 0, explained.err
+    answer = explained.json["answer"]
+    assert f"line {place} of {trades}" in answer
+    assert "broke number.format_invalid" in answer
+    assert any("rejected" in line["said"] for line in explained.json["lines"])
+    done = terminal.casparian("record", "trades_quarantine", name, "--json")
+    assert (done.code, done.json["same_again"], done.json["source_unchanged"]) == (0, True, True)
+    data = trades.read_bytes()
+    offset = data.index(BAD.encode())
+    assert (done.json["offset"], done.json["length"]) == (offset, len(BAD) + 1)
+    assert bytes.fromhex(done.json["bytes_hex"]) == BAD.encode() + b"\n"
+    (row,) = done.json["rows"]
+    assert (row["number"], row["price"], row["buyer"]) == ("x20", "1O.25", None)
+    assert row["_error_msg"].count(";") == 3, "all four rules that it broke"
+    shown = terminal.casparian("record", "trades_quarantine", name).out
+    assert "rejected for the same reasons" in shown
+    assert f"at byte {offset:,}, {len(BAD) + 1} bytes" in shown
+    trades.write_bytes(data.replace(b"x20", b"y20"))
+    changed = terminal.casparian("record", "trades_quarantine", name)
+    assert (changed.code, "HAS OTHER BYTES NOW" in changed.out) == (5, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "error"),
+    [("1:1", 1, "not_found"), ("9:21", 1, "not_found"), ("21", 2, "usage"), ("1:-1", 2, "usage")],
+)
+def test_a_rejected_row_that_is_not_there_is_told(
+    terminal: Terminal, trades: Path, name: str, code: int, error: str
+) -> None:
+    run(terminal, trades)
+    for verb in (["record"], ["explain", "row"]):
+        done = terminal.casparian(*verb, "trades_quarantine", name, "--json")
+        assert (done.code, done.json["error"]["code"]) == (code, error)
+    done = terminal.casparian("record", "buyers_quarantine", "1:21", "--json")
+    assert (done.code, done.json["error"]["code"]) == (1, "not_found")
+
+
+def test_evidence_that_was_deleted_or_changed_proves_nothing(terminal: Terminal, trades: Path) -> None:
+    (kept,) = run(terminal, trades).json["quarantine"]
+    whole = Path(kept["path"]).read_bytes()
+    Path(kept["path"]).write_bytes(whole[:-1] + b"x")
+    done = terminal.casparian("record", "trades_quarantine", "1:21", "--json")
+    assert (done.code, done.json["error"]["code"]) == (5, "output_damaged")
+    Path(kept["path"]).write_bytes(whole)
+    terminal.casparian("quarantine", "purge", "--older-than", "0", "--reason", "the case is closed")
+    done = terminal.casparian("explain", "row", "trades_quarantine", "1:21", "--json")
+    assert (done.code, done.json["error"]["code"]) == (1, "evidence_deleted")
+    assert "the case is closed" in done.json["error"]["message"]
+
+
+def test_a_query_that_fails_names_a_table_of_this_home(terminal: Terminal, trades: Path) -> None:
+    run(terminal, trades, options=("--allow-quarantine",))
+    for query in ("select nothing from nowhere", "drop table trades"):
+        done = terminal.casparian("sql", query, "--json")
+        assert (done.code, done.json["error"]["next_step"]) == (2, 'casparian sql "describe buyers"')
+    assert terminal.casparian("sql", "describe buyers").code == 0
+
+
+def test_a_wrong_setting_is_told_before_anything_is_queued(terminal: Terminal, trades: Path) -> None:
+    done = terminal.casparian("run", "csv", trades, "--set", "delimiter=;", "--json")
+    assert (done.code, done.json["error"]["code"]) == (2, "bad_setting")
+    assert "it takes auto, comma, semicolon, tab, pipe" in done.json["error"]["message"]
+    assert terminal.sql("select count(*) from cf_jobs") == [[0]]
+    query = terminal.casparian("sql", "select nothing", "--json")
+    assert query.json["error"]["next_step"] == 'casparian sql "describe cf_jobs"'
+
+
+def test_json_has_three_examples_of_each_rule_with_file_and_line(terminal: Terminal, trades: Path) -> None:
+    more = write(terminal, "more.trades", [*GOOD[:2], *[f"{n}|1.5|2024-01-02 09:30:00.1Z|" for n in range(30, 36)]])
+    report = run(terminal, trades, more).json
+    told = [(each["rule"], Path(each["file"]).name, each["line"], each["value"]) for each in report["examples"]]
+    assert told == [
+        ("number.format_invalid", "day.trades", 21, "x20"),
+        *[("buyer.null_not_allowed", "more.trades", line, None) for line in (3, 4, 5)],
+    ]
+    assert {each["output"] for each in report["examples"]} == {"trades"}
+    assert run(terminal, write(terminal, "good.trades", GOOD)).json["examples"] == []
+
+
+def test_a_copied_home_deletes_nothing_of_the_one_that_it_was_copied_from(terminal: Terminal, trades: Path) -> None:
+    (kept,) = run(terminal, trades).json["quarantine"]
+    assert "one of the two is a copy" not in run(terminal, trades).err
+    copy = terminal.home.with_name("copied-home")
+    shutil.copytree(terminal.home, copy)
+    words = ("quarantine", "purge", "--older-than", "0", "--reason", "closed", "--json", "--home", str(copy))
+    refused = terminal.casparian(*words)
+    assert (refused.code, refused.json["error"]["code"]) == (4, "target_of_another_home")
+    assert str(terminal.home) in refused.json["error"]["message"]
+    assert "--take-over" in refused.json["error"]["next_step"]
+    assert Path(kept["path"]).exists()
+    told = run(terminal, trades, options=("--home", str(copy)))
+    assert "one of the two is a copy" in told.err
+    assert len(terminal.casparian(*words, "--take-over").json["deleted"]) >= 1
+    assert not Path(kept["path"]).exists()
+    ours = terminal.casparian("quarantine", "purge", "--older-than", "0", "--reason", "closed", "--json")
+    assert ours.json["error"]["code"] == "target_of_another_home", "it is told who has the folder now"
+
+
+def test_a_file_with_other_bytes_and_a_folder_without_its_mark_are_left(terminal: Terminal, trades: Path) -> None:
+    (kept,) = run(terminal, trades).json["quarantine"]
+    words = ("quarantine", "purge", "--older-than", "0", "--reason", "closed", "--json")
+    (terminal.out / ".casparian").rename(terminal.out / "mark")
+    refused = terminal.casparian(*words)
+    assert (refused.code, refused.json["error"]["code"]) == (1, "target_without_mark")
+    (terminal.out / "mark").rename(terminal.out / ".casparian")
+    Path(kept["path"]).write_bytes(b"somebody's")
+    done = terminal.casparian(*words)
+    assert "it has other bytes than were recorded" in done.err
+    assert Path(kept["path"]).read_bytes() == b"somebody's"
 
 
 def test_rejected_rows_are_deleted_on_a_persons_word_only_and_the_log_says_so(terminal: Terminal, trades: Path) -> None:

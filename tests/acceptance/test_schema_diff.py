@@ -157,7 +157,8 @@ def test_a_table_that_is_gone_is_told(terminal: Terminal) -> None:
 
 
 def test_nothing_recorded_cannot_be_compared(terminal: Terminal) -> None:
-    assert diff(terminal, "typed").json["error"]["code"] == "no_log"
+    unrun = diff(terminal, "typed").json["error"]
+    assert (unrun["code"], unrun["next_step"]) == ("not_found", "name a file: casparian schema diff typed FILE")
     assert run(terminal, "typed", write(terminal, "good.trades", GOOD)).code == 0
     assert diff(terminal, "typed").code == 0
     nothing = diff(terminal, "evtx")

@@ -20,18 +20,21 @@ from cli.messages import (
     CancelJob,
     GetJob,
     JobSeen,
+    KeyTold,
     ParserTold,
     Ping,
     Pong,
     Refusal,
+    RevokeKey,
     RevokeParser,
+    TrustKey,
     TrustParser,
     ask,
     decode_asked,
 )
 from cli.sentinel import Sentinel
 from eventlog.events import ParserTrusted
-from tests.support import deploy_own, enqueue, plan, planned_run, record, start
+from tests.support import deploy_own, enqueue, plan, planned_run, record, start, trust
 
 
 @pytest.fixture
@@ -148,6 +151,24 @@ def test_revoking_ends_the_jobs_that_wait_and_no_others(sentinel: Sentinel) -> N
     assert [each.state for each in seen if isinstance(each, JobSeen)] == ["queued", "queued", "aborted"]
     assert isinstance(seen[2], JobSeen)
     assert "its parser is not trusted any more" in seen[2].reason
+
+
+def test_revoking_a_key_ends_the_jobs_of_what_runs_by_it(sentinel: Sentinel) -> None:
+    key = "ada+11111111+AQ=="
+    assert sentinel.control.answer(ask(TrustKey(key=key, reason="met her"))) == KeyTold(changed=True)
+    assert sentinel.control.answer(ask(TrustKey(key=key, reason="met her"))) == KeyTold(changed=False)
+    signed = trust(ONE, how="signed", key=key)
+    for command in (signed, deploy_own(), start("lines"), record(7, run=2), plan(1, 1, run=2), enqueue(7, run=2)):
+        outcome = sentinel.handler.call(command, actor="test")
+        assert outcome.refused is None, outcome.refused
+    told = sentinel.control.answer(ask(RevokeKey(key=key, reason="it was stolen")))
+    assert told == KeyTold(changed=True, artifacts=(ONE,))
+    seen = sentinel.control.answer(ask(GetJob(job=3)))
+    assert isinstance(seen, JobSeen)
+    assert (seen.state, "its parser is not trusted any more" in seen.reason) == ("aborted", True)
+    again = sentinel.control.answer(ask(RevokeKey(key=key, reason="it was stolen")))
+    assert isinstance(again, Refusal)
+    assert again.code == "not_found"
 
 
 def test_what_is_built_in_or_unknown_cannot_be_revoked(sentinel: Sentinel) -> None:

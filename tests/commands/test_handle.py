@@ -206,6 +206,21 @@ def test_idleness_leaves_a_mark_that_closes_the_tail(make: Make, folder: Path, m
     pytest.fail("the last event was never shown to readers")
 
 
+def test_who_looks_all_the_time_does_not_keep_the_mark_away(
+    make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handle, "IDLE_SECONDS", 0.2)
+    handler = make()
+    handler.start()
+    seq = handler.call(deploy(), actor="x").seq
+    for _ in range(500):
+        handler.inspect(lambda state: state.seq)
+        if max((entry.seq for frame in read_frames(folder) for entry in frame.records), default=0) >= seq:
+            return
+        time.sleep(0.02)
+    pytest.fail("the last event was never shown to readers")
+
+
 # --- a full disk ---
 
 

@@ -12,12 +12,22 @@ from commands.executor import LoseExecutor
 from commands.job import FailJob
 from commands.outcome import Refused
 from commands.parser import PAUSE_FAILURES, DeployParser, may_run
-from eventlog.events import ParserDeployed, ParserPaused, ParserRevoked, ParserTrusted
-from eventlog.ids import ArtifactHash, LeaseId, ParserName, RunId
+from eventlog.events import (
+    JobFailed,
+    KeyTrusted,
+    ParserDeployed,
+    ParserPaused,
+    ParserRevoked,
+    ParserTrusted,
+    TrustParser,
+)
+from eventlog.ids import ArtifactHash, LeaseId, ParserName, RunId, SourceHash
 from reducers.fold import State
+from reducers.parser import FAILED_KEPT_MAX, after_job
 from tests.support import (
     E1,
     EVTX,
+    KEY,
     L1,
     L2,
     LINES,
@@ -41,11 +51,14 @@ from tests.support import (
     release,
     resume,
     revoke,
+    revoke_key,
+    running_job,
     shape_failure,
     start,
     started,
     take,
     trust,
+    trust_key,
     types,
 )
 
@@ -153,6 +166,71 @@ def test_trust_says_who_why_and_how() -> None:
     assert (event.by, event.reason, event.how) == ("cli:ada", "read it", "asked")
 
 
+def signed(artifact: str = ONE) -> TrustParser:
+    return trust(artifact, how="signed", key=KEY)
+
+
+def test_what_a_trusted_key_has_signed_may_run_and_says_whose_word_it_was() -> None:
+    state = given(trust_key())
+    (event,) = decide(signed(), state)  # type: ignore[misc]  # as above
+    assert isinstance(event, ParserTrusted)
+    assert (event.how, event.key, event.by) == ("signed", KEY, "cli:ada")
+    take(state, [event])
+    assert types(decide(deploy_own(), state)) == ["ParserDeployed"]
+
+
+def test_a_signature_of_a_key_that_nobody_trusts_is_worth_nothing() -> None:
+    refused = decide(signed(), given(trust_key("ben+22222222+AQ==")))
+    assert isinstance(refused, Refused)
+    assert refused.code == "unknown_key"
+    assert "--key" in refused.next_step
+    assert code(decide(signed(), given(trust_key(), revoke_key()))) == "unknown_key"
+
+
+def test_a_key_that_is_trusted_already_is_not_recorded_again() -> None:
+    assert types(decide(trust_key(), given())) == ["KeyTrusted"]
+    assert types(decide(trust_key(), given(trust_key()))) == []
+    assert types(decide(trust_key(), given(trust_key(), revoke_key()))) == ["KeyTrusted"]
+
+
+def test_revoking_a_key_ends_what_runs_by_it_and_nothing_else() -> None:
+    state = given(trust_key(), signed(ONE), trust(TWO), deploy_own(ONE))
+    events = decide(revoke_key(), state)
+    assert types(events) == ["KeyRevoked", "ParserRevoked"]
+    assert not isinstance(events, Refused)
+    take(state, events)
+    assert (list(state.trust), list(state.keys)) == ([TWO], [])
+    assert code(decide(deploy_own(ONE), state)) == "untrusted_parser"
+    assert code(decide(revoke_key(), state)) == "not_found"
+
+
+def test_a_persons_own_word_outlives_the_key() -> None:
+    state = given(trust_key(), signed(), trust(), revoke_key())
+    assert list(state.trust) == [ONE]
+    assert types(decide(signed(), given(trust_key(), trust()))) == []
+
+
+def test_a_parser_that_a_person_revoked_does_not_come_back_by_its_signature() -> None:
+    state = given(trust_key(), signed(), deploy_own(), revoke())
+    assert code(decide(signed(ONE), state)) == "revoked_parser"
+    assert code(decide(signed(TWO), state)) == "revoked_parser", "in none of its versions"
+    assert types(decide(trust(ONE), state)) == ["ParserTrusted"]
+    (event,) = decide(trust_key(), state)  # type: ignore[misc]  # as above
+    assert isinstance(event, KeyTrusted), "trusted anew it counts for every name"
+    take(state, [event])
+    assert types(decide(signed(ONE), state)) == ["ParserTrusted"]
+
+
+@forall(st.lists(any_command(), max_size=40))
+def test_nothing_runs_by_the_signature_of_a_key_that_is_not_trusted(history: list[Command]) -> None:
+    state = State()
+    for command in history:
+        decision = decide(command, state)
+        if not isinstance(decision, Refused):
+            take(state, decision)
+        assert {each.trusted.key for each in state.trust.values()} - {""} <= state.keys.keys()
+
+
 @forall(st.lists(any_command(), max_size=40))
 def test_nothing_is_ever_deployed_that_is_neither_built_in_nor_trusted(history: list[Command]) -> None:
     state = State()
@@ -208,6 +286,27 @@ def test_any_number_of_damaged_files_pauses_nothing() -> None:
                   for each in failures(20, kind=kind)]  # fmt: skip
         state = given(*planned_run(*range(1, 21)), join(), *failed)
         assert state.parsers[EVTX].failures == 0
+
+
+def test_a_content_speaks_against_its_parser_once_however_often_it_is_tried() -> None:
+    again = [each for run in range(4) for each in (enqueue(1, 2), *failures(2, first=3 + 2 * run))]
+    state = given(*planned_run(1, 2), join(), *failures(2), *again)
+    assert (state.parsers[EVTX].failures, state.parsers[EVTX].paused) == (2, None)
+    assert len(state.parsers[EVTX].failed) == 2
+
+
+def test_no_more_contents_are_kept_than_a_bound() -> None:
+    parser = given(deploy()).parsers[EVTX]
+    for number in range(FAILED_KEPT_MAX + 5):
+        event = structs.replace(failed_event(), against_parser=number + 1)
+        parser = after_job(parser, event, SourceHash(str(number)))
+    assert (len(parser.failed), parser.failed[0], parser.failures) == (FAILED_KEPT_MAX, "5", FAILED_KEPT_MAX + 5)
+
+
+def failed_event() -> JobFailed:
+    event = decide(fail(), given(*running_job()))[0]  # type: ignore[index]  # a refusal fails the test too
+    assert isinstance(event, JobFailed)
+    return event
 
 
 def test_a_success_between_failures_counts_them_anew() -> None:

@@ -8,8 +8,11 @@ import sys
 import time
 from pathlib import Path
 
+from eventlog.backup import back_up
 from eventlog.lineage import alone
+from eventlog.lock import this_process
 from eventlog.log import SEGMENT_BYTES, Log
+from eventlog.repair import repair_log
 from eventlog.sealing import seal_full_segments
 from tests.eventlog.support import LOG_ID, NOW, draft, event, genesis_hash
 
@@ -70,6 +73,19 @@ def seal(folder: Path) -> None:
     os.write(1, f"SEALED {sealed}\n".encode())
 
 
+def backup(folder: Path, target: Path) -> None:
+    """Copy a log, and say when the copy was found whole."""
+    made = back_up(folder, target, holder=this_process(since=NOW, purpose="child"))
+    assert made.verification.verdict == "OK", made.verification.findings
+    os.write(1, b"DONE\n")
+
+
+def repair(folder: Path, copy: Path) -> None:
+    """Mend a log from its copy, and say when it is done."""
+    repair_log(folder, copy, holder=this_process(since=NOW, purpose="child"), now=NOW)
+    os.write(1, b"DONE\n")
+
+
 def by_the_byte(folder: Path, count: int) -> None:
     """Commit with a system that takes one byte at a time, until the file may grow no further."""
     write = os.write
@@ -109,6 +125,10 @@ if __name__ == "__main__":
         life(Path(where), int(rest[0]))
     elif mode == "seal":
         seal(Path(where))
+    elif mode == "backup":
+        backup(Path(where), Path(rest[0]))
+    elif mode == "repair":
+        repair(Path(where), Path(rest[0]))
     elif mode == "by-the-byte":
         by_the_byte(Path(where), int(rest[0]))
     elif mode == "limited":

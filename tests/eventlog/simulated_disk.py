@@ -309,6 +309,10 @@ class SimulatedDisk:
             raise _error(errno.ENOENT, path)
         return _status(node)
 
+    def place(self, path: Path | str) -> tuple[int, int, int]:
+        info = self.lstat(path)
+        return info.st_dev, info.st_ino, info.st_size
+
     def is_folder(self, path: Path) -> bool:
         self._step("is_folder", path)
         return isinstance(self._find(path), _Folder)

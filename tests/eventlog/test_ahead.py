@@ -19,6 +19,7 @@ from eventlog.lineage import alone
 from eventlog.lock import this_process
 from eventlog.log import Log
 from eventlog.reader import read_frames
+from eventlog.recovery import Witness
 from eventlog.reserve import RESERVE_BYTES, kept_bytes
 from eventlog.sealing import seal_full_segments
 from eventlog.slices import export_slice
@@ -270,6 +271,24 @@ def test_zeros_in_place_of_the_last_frames_of_a_clean_end_are_corrupt(tmp_path: 
     data = (tmp_path / SEGMENT).read_bytes()
     (tmp_path / SEGMENT).write_bytes(data[:before] + bytes(len(data) - before))
     assert verdicts(tmp_path) == "CORRUPT"
+
+
+def test_zeros_in_place_of_the_last_frames_after_a_crash_are_seen_by_a_witness_alone(tmp_path: Path) -> None:
+    """No frame knows of those behind it: `verify` says up to where somebody does."""
+    log = written(tmp_path / "log")
+    last = log.head
+    abandon(log)
+    path = tmp_path / "log" / SEGMENT
+    frames = list(frames_of(path.read_bytes()[: last.bytes]))
+    kept = last.bytes - len(frames[-1])
+    zeroed = path.read_bytes()[:kept] + bytes(path.stat().st_size - kept)
+    whole = verify(tmp_path / "log", witness_of=lambda _: Witness(name="a test", seq=last.seq, hash=last.hash))
+    assert (whole.verdict, whole.head_seq, whole.witnessed) == ("OK", last.seq, last.seq)
+    path.write_bytes(zeroed)
+    alone = verify(tmp_path / "log")
+    assert (alone.verdict, alone.head_seq, alone.witnessed) == ("OK", last.seq - 1, 0)
+    seen = verify(tmp_path / "log", witness_of=lambda _: Witness(name="a test", seq=last.seq, hash=last.hash))
+    assert (seen.verdict, seen.witnessed) == ("REGRESSED", 0)
 
 
 def test_zeros_at_the_end_of_a_segment_that_has_a_successor_are_corrupt(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -20,7 +21,7 @@ from eventlog.chain import Segment, Waypoint, list_segments
 from eventlog.compressed import sealed_path
 from eventlog.errors import LogCorruptError, LogError, LogMissingError, LogRegressedError, OtherLogError
 from eventlog.fork import fork_log
-from eventlog.fsport import FsPort
+from eventlog.fsport import FsPort, OsFs
 from eventlog.ids import LogId
 from eventlog.keyfiles import PUBLIC_NAME, write_key_files
 from eventlog.lock import this_process
@@ -296,3 +297,28 @@ def test_a_log_that_lost_its_last_segments_does_not_replace_the_copy(tmp_path: P
     with pytest.raises(LogRegressedError, match="its copy at commit"):
         back_up(folder, target, holder=HOLDER)
     assert contents(target) == before
+
+
+def test_a_seal_that_cannot_be_read_is_named_and_its_bytes_are_not_copied_as_raw_ones(tmp_path: Path) -> None:
+    folder, target = tmp_path / "log", tmp_path / "copy"
+    written(folder).close()
+    seal(folder)
+    first = list_segments(folder)[0].first
+    manifest = folder / f"{first:020d}.seal"
+
+    class Unreadable(OsFs):
+        """Gives an error for the manifest when it is opened for the second time: the walk before it was well."""
+
+        opened = 0
+
+        def open(self, path: Path, flags: int) -> int:
+            self.opened += path == manifest
+            if path == manifest and self.opened == 2:
+                raise OSError(errno.EIO, "Input/output error")
+            return super().open(path, flags)
+
+    with pytest.raises(LogCorruptError, match="Input/output error"):
+        back_up(folder, target, holder=HOLDER, fs=Unreadable())
+    (target / "00000000000000000099.ndjson.tmp").write_bytes(b"what a killed backup left")
+    backed_up(folder, target)
+    assert not list(target.glob("*.tmp"))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from eventlog.log import EXIT_STORAGE, SEGMENT_BYTES
+from eventlog.log import AHEAD_BYTES, AHEAD_PIECE_BYTES, EXIT_STORAGE, SEGMENT_BYTES
 from eventlog.verify import verify
 from tests.eventlog.support import SEGMENT, append, crash_image, open_log, small_log
 from tests.eventlog.test_processes import acked, command, run, traced
@@ -132,6 +132,8 @@ def cases(counted: dict[str, int]) -> Iterator[tuple[str, str, int]]:
 
 
 # One of each kind where it hurts most: the epoch's and a commit's batch, the copy forward, the close.
+# The first pwrite64 is the epoch's batch, then come the zeros in pieces, then the commits and the close's mark.
+ZEROS = AHEAD_BYTES // AHEAD_PIECE_BYTES
 QUICK = [
     ("fdatasync", "error=EIO", 1),
     ("fdatasync", "signal=KILL", 2),
@@ -140,8 +142,10 @@ QUICK = [
     ("write", "error=ENOSPC", 2),
     ("pwrite64", "signal=KILL", 2),
     ("pwrite64", "error=ENOSPC", 3),
-    ("pwrite64", "signal=KILL", 3),
-    ("pwrite64", "error=EIO", 4),
+    ("pwrite64", "error=EIO", 3),
+    ("pwrite64", "error=ENOSPC", ZEROS + 2),
+    ("pwrite64", "signal=KILL", ZEROS + 2),
+    ("pwrite64", "error=EIO", ZEROS + 3),
     ("ftruncate", "error=EIO", 2),
     ("ftruncate", "signal=KILL", 2),
     ("fsync", "error=EIO", 4),

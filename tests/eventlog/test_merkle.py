@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from eventlog.merkle import (
     CompactRange,
+    Subtrees,
     consistency_holds,
     consistency_spans,
     inclusion_holds,
@@ -169,6 +170,24 @@ def test_a_frame_adds_its_lines_without_their_breaks() -> None:
     tree.extend(b"")
     assert tree.root() == defined_root([leaf_hash(b'{"seq":1}'), leaf_hash(b'{"seq":2}')])
     assert tree.size == 2
+
+
+@given(st.data())
+def test_a_tree_in_pieces_is_the_tree(data: st.DataObject) -> None:
+    lines = [b"%d" % number for number in range(data.draw(st.integers(0, 70)))]
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(lines)), max_size=5)))
+    tree = CompactRange()
+    for begin, end in zip([0, *cuts], [*cuts, len(lines)], strict=True):
+        part = Subtrees(begin)
+        for line in lines[begin:end]:
+            part.extend(line + b"\n")
+        tree.extend_by(part.nodes)
+        assert (tree.size, tree.root()) == (end, defined_root([leaf_hash(line) for line in lines[:end]]))
+
+
+def test_a_subtree_that_cannot_begin_there_is_refused() -> None:
+    with pytest.raises(ValueError, match="cannot begin at leaf 1"):
+        CompactRange(1, [bytes(32)]).extend_by([(1, bytes(32))])
 
 
 def test_what_cannot_be_is_refused() -> None:

@@ -15,11 +15,12 @@ import pytest
 
 from eventlog.errors import LogLockedError
 from eventlog.lock import is_locked
-from eventlog.log import EXIT_STORAGE
+from eventlog.log import AHEAD_BYTES, AHEAD_PIECE_BYTES, EXIT_STORAGE
 from eventlog.verify import verify
 from tests.eventlog.support import ROOT, SEGMENT, draft, event, open_log
 
 SECONDS_MAX = 60
+ZEROS = AHEAD_BYTES // AHEAD_PIECE_BYTES  # writes of them, behind a batch that does not fit
 
 
 def command(mode: str, folder: Path, *rest: str) -> list[str]:
@@ -195,10 +196,10 @@ def test_a_failing_sync_ends_the_process_and_acknowledges_nothing(tmp_path: Path
 def test_a_failing_write_ends_the_process_and_acknowledges_nothing(tmp_path: Path) -> None:
     arguments = command("acks", tmp_path / "log", "5")
     segment = tmp_path / "log" / SEGMENT
-    options = ("-P", str(segment), "-e", "trace=pwrite64", "-e", "inject=pwrite64:error=ENOSPC:when=4")
+    options = ("-P", str(segment), "-e", "trace=pwrite64", "-e", f"inject=pwrite64:error=ENOSPC:when={3 + ZEROS}")
     result = run(traced(arguments, *options))
     assert result.returncode == EXIT_STORAGE, result.stderr
-    assert acked(result.stdout) == [2], "two writes are that of the first commit, with zeros behind it"
+    assert acked(result.stdout) == [2], "the first commit is one write, and those of the zeros behind it"
     assert "No space left on device" in result.stderr
     assert recovered_seqs(tmp_path / "log") == [1, 2]
 
@@ -219,7 +220,7 @@ def test_an_answer_is_given_only_after_write_and_sync(tmp_path: Path) -> None:
             steps += "S"
         elif "write(1<" in line and '"ACK ' in line:
             steps += "A"
-    assert steps == "WS" + "W0SA" + "WSA" * 4 + "WS"
+    assert steps == "WS" + "W" + "0" * ZEROS + "SA" + "WSA" * 4 + "WS"
 
 
 @pytest.mark.parametrize("when", [2, 3, 4])

@@ -53,6 +53,7 @@ def test_a_whole_log_is_described(tmp_path: Path) -> None:
         sealed=0,
         signed=0,
         unchecked=0,
+        witnessed=3,
         epochs=1,
         clean_close=True,
         writer_active=False,

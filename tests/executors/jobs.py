@@ -67,6 +67,14 @@ def make_source(folder: Path, text: str = "one\ntwo\nthree\n") -> Path:
     return source
 
 
+def digests_beside(parser: Path) -> dict[str, str]:
+    """Return what a guest may load of a parser and the Python files of its folder, as they are now."""
+    return {
+        str(path.relative_to(parser.parent)): blake3.blake3(path.read_bytes()).hexdigest()
+        for path in parser.parent.rglob("*.py")
+    }
+
+
 def make_dispatch(source: Path, mode: str, *, sink_uri: str = "memory:///", **settings: str) -> Dispatch:
     """Return a dispatch of the source as it is now to the fixture parser in this mode."""
     facts = source.stat()
@@ -82,6 +90,7 @@ def make_dispatch(source: Path, mode: str, *, sink_uri: str = "memory:///", **se
         parser=ParserName("fixture"),
         parser_version="1.2.3",
         parser_file=str(PARSER),
+        parser_digests=digests_beside(PARSER),
         settings={"mode": mode, **settings},
         outputs=(LINES, NOTES),
         sink_uri=sink_uri,

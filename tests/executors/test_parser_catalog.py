@@ -100,6 +100,18 @@ def test_optional_keys_may_be_left_out(tmp_path: Path) -> None:
     assert (package.description, package.settings) == ("", {})
 
 
+@pytest.mark.parametrize(
+    "values",
+    ['time_zone = ["Europe/Berlin"]', 'colour = ["red"]', "time_zone = []"],
+    ids=["default", "unknown", "none"],
+)
+def test_what_a_setting_takes_has_to_hold_its_default(tmp_path: Path, values: str) -> None:
+    manifest = f"{MANIFEST}\n[setting_values]\n{values}\n"
+    assert "setting_values of" in refusal(make_parser(tmp_path, manifest=manifest))
+    taken = manifest.replace(values, 'time_zone = ["UTC", "Europe/Berlin"]')
+    assert load_parser(make_parser(tmp_path, manifest=taken)).setting_values == {"time_zone": ("UTC", "Europe/Berlin")}
+
+
 def test_outputs_may_carry_a_type_annotation(tmp_path: Path) -> None:
     source = 'outputs: dict[str, object] = {"a": {"columns": [{"name": "b", "type": "string"}]}}'
     assert [schema.output for schema in load_parser(make_parser(tmp_path, parser=source)).outputs] == ["a"]

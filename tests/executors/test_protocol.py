@@ -93,6 +93,7 @@ DISPATCH: Final = Dispatch(
     parser=ParserName("evtx"),
     parser_version="0.1.0",
     parser_file="/parsers/evtx/parser.py",
+    parser_digests={"parser.py": "7d" * 32},
     settings={"time_zone": "UTC"},
     outputs=(
         OutputSchema(

@@ -118,6 +118,18 @@ def test_a_job_stages_its_rows_with_lineage_and_states_its_balance(tmp_path: Pat
     assert (sheet.unit, sheet.output, sheet.found, sheet.written, sheet.skipped) == ("lines", "lines", 3, 3, 0)
 
 
+def test_a_parser_that_is_not_what_was_trusted_ends_its_job_for_good(tmp_path: Path) -> None:
+    sink = MemorySink()
+    dispatch = make_dispatch(make_source(tmp_path), "normal")
+    digests = {**dispatch.parser_digests, "fixture_parser.py": "0" * 64}
+    receipt = receipt_of(msgspec.structs.replace(dispatch, parser_digests=digests), sink)
+    assert isinstance(receipt, Failed)
+    assert (receipt.failure, receipt.kind) == ("permanent", "parser_changed")
+    assert "fixture_parser.py has other bytes than what was trusted" in receipt.reason
+    assert "the same command again" in receipt.hint
+    assert sink.staged_names(dispatch.log_id) == []
+
+
 def test_rows_that_break_a_rule_are_staged_beside_those_that_do_not(tmp_path: Path) -> None:
     sink = MemorySink()
     dispatch = make_dispatch(make_source(tmp_path), "null")

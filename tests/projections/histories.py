@@ -15,6 +15,7 @@ from eventlog.events import (
     BrokenRule,
     CancelAccepted,
     CancelJob,
+    ClockStepped,
     CommandRefused,
     CommitRefused,
     DeletedEvidence,
@@ -37,6 +38,8 @@ from eventlog.events import (
     JobQueued,
     JobRequeued,
     JobStarted,
+    KeyRevoked,
+    KeyTrusted,
     LogForked,
     LoggedCommand,
     LogRecovered,
@@ -58,6 +61,7 @@ from eventlog.events import (
     ResumeParser,
     RetriedJob,
     RetryJobs,
+    RevokeKey,
     RevokeParser,
     RunFinished,
     RunInterrupted,
@@ -68,6 +72,7 @@ from eventlog.events import (
     SeenFile,
     SetJobPriority,
     StartRun,
+    TrustKey,
     TrustParser,
     TypeDifference,
     UnreadableRange,
@@ -205,6 +210,14 @@ def resumed(parser: str = "evtx", *, version: str = "1") -> ParserResumed:
         reason="mended",
         resumed_at=now(9),
     )
+
+
+def key_trusted(key: str = "ada+11111111+AQ==") -> KeyTrusted:
+    return KeyTrusted(key=key, by="cli:ada", reason="met her", trusted_at=now())
+
+
+def key_revoked(key: str = "ada+11111111+AQ==") -> KeyRevoked:
+    return KeyRevoked(key=key, by="cli:ada", reason="it was stolen", revoked_at=now(1))
 
 
 def output(name: str = "evtx_events", columns: Sequence[Column] = EVTX_COLUMNS) -> OutputSchema:
@@ -429,7 +442,7 @@ def completed(job: int, *, run: int = 1, unreadable: int = 0) -> JobCompleted:
     )  # fmt: skip
 
 
-def failed(job: int, *, run: int = 1, failure: FailureClass = "permanent") -> JobFailed:
+def failed(job: int, *, run: int = 1, failure: FailureClass = "permanent", against: int = 0) -> JobFailed:
     return JobFailed(
         job=JobId(job),
         run=RunId(run),
@@ -441,6 +454,7 @@ def failed(job: int, *, run: int = 1, failure: FailureClass = "permanent") -> Jo
         log_tail=HOSTILE_TEXT,
         sheet=None,
         failed_at=now(7),
+        against_parser=against,
     )
 
 
@@ -627,7 +641,7 @@ def _job_event(kind: type[Record], spec: JobQueued, random: Random) -> Event:
             job, run=run, content=spec.source_hash[0], version=spec.parser_version, file=random.choice([None, ""])
         ),
         JobCompleted: completed(job, run=run, unreadable=unreadable),
-        JobFailed: failed(job, run=run, failure=random.choice(["permanent", "unknown"])),
+        JobFailed: failed(job, run=run, failure=random.choice(["permanent", "unknown"]), against=random.randrange(3)),
         CancelAccepted: cancel_accepted(job),
         JobAborted: aborted(job, run=run),
         PromotionAbandoned: abandoned(job),
@@ -685,12 +699,15 @@ def one_of_each() -> list[Event | LoggedCommand]:
             repaired_at=now(),
         ),
         LogForked(old_log_id="0" * 32, seq=1, hash=Sha256("0" * 64), abandoned_seq=2, reason="no copy repairs it"),
+        ClockStepped(delta_us=-3_600_000_000, expected_at=now(), stepped_at=now()),
         CommandRefused(code="not_found", why="there is no job 9"),
         deployed(),
         trusted(),
         revoked(),
         paused(),
         resumed(),
+        key_trusted(),
+        key_revoked(),
         run_started(),
         run_planned(),
         reused(1, 2),
@@ -762,4 +779,6 @@ def one_of_each() -> list[Event | LoggedCommand]:
         ),
         SetJobPriority(job=JobId(1), priority=7, by="cli:ada", now=now()),
         ResumeParser(parser=ParserName("evtx"), by="cli:ada", reason="mended", now=now()),
+        TrustKey(key="ada+11111111+AQ==", by="cli:ada", reason="met her", now=now()),
+        RevokeKey(key="ada+11111111+AQ==", by="cli:ada", reason="it was stolen", now=now()),
     ]

@@ -5,32 +5,35 @@ from __future__ import annotations
 import time
 
 import duckdb
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eventlog.events import Event
-from eventlog.ids import JobId, LogId, MaterializationKey, RunId
+from eventlog.frames import Frame
+from eventlog.ids import JobId, LogId, MaterializationKey, ParserName, RunId
 from projections import queries
 from projections.projector import Projector, create_tables
+from projections.rows import JobRow
 from tests.projections import histories as h
 
 
 @pytest.fixture
 def told(projector: Projector) -> queries.Connection:
     """Return a read model of two runs: one job done and superseded, one failed, one queued, one that supersedes."""
-    projector.apply(
-        h.frames_of(
-            [
-                [h.opened(), h.deployed(), h.joined(), h.joined("exec-0")],
-                [h.run_started(1), h.files_seen(h.seen("/case/b"), h.seen("/case/a")), h.files_refused("/case/c")],
-                [*h.whole_job(1), h.queued(2, content="b"), h.dispatched(2), h.failed(2), h.queued(3, content="c")],
-                [h.run_finished(1), h.run_started(2), h.files_seen(h.seen("/case/a"), run=2), h.lost("exec-0")],
-                [*h.whole_job(4, run=2, version="2")],
-            ]
-        )
-    )
+    projector.apply(h.frames_of(told_groups()))
     return projector.connection
+
+
+def told_groups() -> list[list[Event]]:
+    return [
+        [h.opened(), h.deployed(), h.joined(), h.joined("exec-0")],
+        [h.run_started(1), h.files_seen(h.seen("/case/b"), h.seen("/case/a")), h.files_refused("/case/c")],
+        [*h.whole_job(1), h.queued(2, content="b"), h.dispatched(2), h.failed(2), h.queued(3, content="c")],
+        [h.run_finished(1), h.run_started(2), h.files_seen(h.seen("/case/a"), run=2), h.lost("exec-0")],
+        [*h.whole_job(4, run=2, version="2")],
+    ]
 
 
 def key(content: str, version: str = "1") -> MaterializationKey:
@@ -196,3 +199,78 @@ def test_a_hostile_value_is_only_a_value(told: queries.Connection) -> None:
     hostile = MaterializationKey("'); DROP TABLE cf_jobs; --")
     assert queries.missing_keys(told, [hostile]) == {hostile}
     assert len(queries.jobs(told)) == 4
+
+
+def views(connection: queries.Connection, sql: str) -> list[tuple[object, ...]]:
+    return connection.sql(sql).fetchall()
+
+
+def test_the_queue_has_the_jobs_that_have_not_ended(told: queries.Connection, projector: Projector) -> None:
+    more: list[Event] = [h.queued(5, content="d"), h.priority_set(5), h.dispatched(5), h.requeued(5)]
+    projector.apply(h.frames_of([more], after=told_last()))
+    columns = "job_id, status, priority, attempts, retries, lease_owner, error_reason"
+    query = f"select {columns} from cf_processing_queue order by priority desc, job_id"
+    assert views(told, query) == [
+        (5, "queued", 7, 1, 1, None, "the guest died"),
+        (3, "queued", 0, 0, 0, None, None),
+    ]
+
+
+def told_last() -> Frame:
+    """Return the last frame of `told`."""
+    return h.frames_of(told_groups())[-1]
+
+
+def test_jobs_are_told_in_the_words_of_the_api(told: queries.Connection) -> None:
+    assert views(told, "select job_id, status, error_message from cf_api_jobs order by job_id") == [
+        (1, "completed", None),
+        (2, "failed", "the file is empty"),
+        (3, "queued", None),
+        (4, "completed", None),
+    ]
+
+
+def test_a_dead_letter_is_a_failed_job_that_nothing_newer_follows(told: queries.Connection) -> None:
+    query = "select job_id, attempts, error_message, reason from cf_dead_letters"
+    assert views(told, query) == [(2, 1, "the file is empty", "permanent")]
+    assert [row.job_id for row in candidates(told)] == [2]
+    assert candidates(told, parser=ParserName("fix")) == []
+    assert candidates(told, after=2) == []
+
+
+def candidates(
+    connection: queries.Connection, *, parser: ParserName | None = None, dead: bool = True, after: int = 0
+) -> list[JobRow]:
+    return queries.retry_candidates(connection, parser=parser, dead=dead, after=JobId(after))
+
+
+def test_what_was_stopped_is_made_again_only_if_it_is_asked_for(projector: Projector) -> None:
+    stopped: list[Event] = [h.queued(1), h.cancel_accepted(1), h.aborted(1)]
+    again: list[Event] = [h.queued(2, content="b"), h.dispatched(2), h.failed(2)]
+    stopped_again: list[Event] = [h.queued(3, content="b"), h.cancel_accepted(3), h.aborted(3)]
+    projector.apply(h.frames_of([[h.opened(), h.run_started()], stopped, again, stopped_again]))
+    assert [row.job_id for row in candidates(projector.connection)] == [2]
+    assert [row.job_id for row in candidates(projector.connection, dead=False)] == [1, 3]
+
+
+def test_the_health_of_a_parser_names_its_newest_failure(told: queries.Connection) -> None:
+    (health,) = queries.parser_health(told)
+    assert (health.parser, health.state, health.waiting, health.dead_letters) == ("evtx", "active", 1, 1)
+    assert (health.last_failed_job, health.last_failed_class) == (2, "permanent")
+
+
+@given(h.frame_lists())
+@settings(max_examples=25, deadline=None)
+def test_events_of_the_api_are_numbered_without_gaps_and_end_once(frames: list[Frame]) -> None:
+    with duckdb.connect(":memory:") as connection:
+        create_tables(connection, LogId("0" * 32))
+        Projector(connection).apply_all(frames)
+        told = views(connection, "select job_id, event_id, type, payload from cf_api_events order by job_id, event_id")
+        ended = views(connection, "select job_id from cf_api_jobs where status in ('completed', 'failed', 'cancelled')")
+        numbers: dict[object, list[object]] = {}
+        for job, number, _type, payload in told:
+            numbers.setdefault(job, []).append(number)
+            assert isinstance(msgspec.json.decode(str(payload)), dict)
+        assert all(each == list(range(1, len(each) + 1)) for each in numbers.values())
+        finished = [job for job, _number, kind, _payload in told if kind == "job_finished"]
+        assert sorted(map(str, finished)) == sorted(str(job) for (job,) in ended)

@@ -49,6 +49,32 @@ def test_commands_change_no_row() -> None:
 
 @given(h.event_lists())
 @settings(max_examples=60, deadline=None)
+def test_the_health_of_each_parser_is_what_decisions_see(events: list[Event]) -> None:
+    work = folded(*events)
+    state = State()
+    for number, event in enumerate(events, start=1):
+        apply(state, Seq(number), event)
+    shown = {name: (row.artifact_hash, row.failures, row.state) for name, row in work.health.items()}
+    assert shown == {
+        name: (known.deployed.artifact_hash, known.failures, "paused" if known.paused is not None else "active")
+        for name, known in state.parsers.items()
+    }
+
+
+@given(h.event_lists())
+@settings(max_examples=60, deadline=None)
+def test_a_job_s_place_in_the_queue_is_what_decisions_see(events: list[Event]) -> None:
+    work, state = folded(*events), State()
+    for number, event in enumerate(events, start=1):
+        apply(state, Seq(number), event)
+    for job_id, waiting in state.jobs.queued.items():
+        row = work.jobs[job_id]
+        assert (row.priority, row.scheduled_at) == (waiting.spec.priority, waiting.not_before)
+        assert (row.attempt, row.retries) == (waiting.attempts, waiting.charged)
+
+
+@given(h.event_lists())
+@settings(max_examples=60, deadline=None)
 def test_open_jobs_show_the_state_that_decisions_see(events: list[Event]) -> None:
     state, work = State(), Work()
     for number, event in enumerate(events, start=1):

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from eventlog.ids import Digest, final_name, stage_name
+from eventlog.ids import Digest, PathText, final_name, stage_name
 from sinks.errors import ArtifactNameError, StageClosedError, StageSchemaError
 from sinks.memory import MemorySink
 from sinks.parquet_file import MARK_NAME, ParquetSink
@@ -91,6 +91,18 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
 def test_a_target_is_marked_once_and_stays_marked(bench: Bench) -> None:
     assert bench.sink.is_marked()
     bench.sink.mark()
+    assert bench.sink.is_marked()
+
+
+def test_a_target_says_which_home_claimed_it_last_for_each_log(bench: Bench) -> None:
+    homes = [PathText("/home/ada/case"), PathText("/mnt/a b\\xff\nc"), PathText("/home/ada/case")]
+    assert bench.sink.claimed_by(LOG_ID) is None
+    for home in homes:
+        bench.sink.claim(LOG_ID, home)
+        assert bench.sink.claimed_by(LOG_ID) == home
+    assert bench.sink.claimed_by(OTHER_LOG_ID) is None
+    bench.sink.claim(OTHER_LOG_ID, PathText("/other"))
+    assert (bench.sink.claimed_by(LOG_ID), bench.sink.claimed_by(OTHER_LOG_ID)) == (homes[-1], "/other")
     assert bench.sink.is_marked()
 
 

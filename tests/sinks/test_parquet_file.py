@@ -20,6 +20,7 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from io import FileIO
 from pathlib import Path
 
 import blake3
@@ -32,7 +33,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eventlog.column_types import DecimalType, duckdb_type
-from eventlog.ids import Digest, LogId
+from eventlog.ids import Digest, LogId, PathText
 from eventlog.schema import LINEAGE_COLUMNS, Column
 from sinks import parquet_file
 from sinks.arrow_schema import arrow_schema
@@ -40,7 +41,7 @@ from sinks.errors import StageClosedError
 from sinks.parquet_file import MARK_NAME, ParquetSink
 from sinks.sink import AlreadyPromoted, Conflict, Missing, Promoted, StagedArtifact, Unavailable
 from sinks.uri import open_sink, parse_sink_uri, target_folder
-from tests.sinks.artifacts import LOG_ID, SCHEMA, identity, rows, stage
+from tests.sinks.artifacts import LOG_ID, OTHER_LOG_ID, SCHEMA, identity, rows, stage
 
 ROOT = Path(__file__).parents[2]
 EVERY_TYPE = (
@@ -770,6 +771,51 @@ def test_a_probe_that_a_killed_process_left_is_removed_by_the_next_check(sink: P
     assert listed(folder) == []
 
 
+def test_a_probe_of_a_process_that_was_killed_before_it_locked_it_is_removed_by_the_next_check(
+    sink: ParquetSink, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed_at_its_lock(sink, monkeypatch)
+    assert [path.name for path in listed(folder) if path.stat().st_size == 0] != [], "an empty probe is left"
+    assert sink.check() is None
+    assert listed(folder) == []
+
+
+def killed_at_its_lock(sink: ParquetSink, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check in a child that ends without any cleanup where it would lock its probe."""
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", lambda *_: os._exit(9))
+        child = os.fork()
+        if child == 0:
+            sink.check()
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+
+
+def test_a_check_whose_probe_is_swept_before_it_is_locked_makes_another(
+    sink: ParquetSink, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others_left = [2]
+    real = fcntl.flock
+
+    def lock(file: FileIO, operation: int) -> None:
+        if others_left[0]:
+            others_left[0] -= 1
+            next(folder.glob(".probe-*.stage")).unlink()
+        real(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", lock)
+    assert sink.check() is None
+    assert others_left == [0]
+    assert listed(folder) == []
+
+
+def test_a_folder_in_which_every_probe_is_taken_away_is_refused(
+    sink: ParquetSink, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fcntl, "flock", lambda *_: next(folder.glob(".probe-*.stage")).unlink())
+    assert "removed by somebody else" in str(sink.check())
+
+
 def test_the_probe_of_a_living_process_and_what_is_no_probe_stay(sink: ParquetSink, folder: Path) -> None:
     living, stranger = folder / ".probe-0123456789abcdef.stage", folder / ".probe-0123.stage"
     stranger.write_bytes(b"mine")
@@ -828,6 +874,29 @@ def test_any_folder_name_works_from_stage_to_promote(tmp_path: Path, name: bytes
     assert sink.promote(artifact, verify_staged=True) == Promoted()
     assert Path(sink.locate(artifact.final)) == folder / "out" / artifact.final
     assert (folder / "out" / artifact.final).is_file()
+
+
+def test_a_claim_that_was_torn_hides_no_other(sink: ParquetSink, folder: Path) -> None:
+    mark = folder / MARK_NAME
+    first = mark.read_bytes()
+    sink.claim(LOG_ID, PathText("/one"))
+    whole = mark.read_bytes()
+    assert whole.startswith(first)
+    for end in range(len(first), len(whole)):
+        mark.write_bytes(whole[:end])
+        sink.claim(OTHER_LOG_ID, PathText("/two"))
+        assert sink.claimed_by(OTHER_LOG_ID) == "/two"
+        assert sink.claimed_by(LOG_ID) in (None, "/one")
+    assert sink.is_marked()
+
+
+def test_a_folder_without_its_mark_is_nobodys_and_cannot_be_claimed(sink: ParquetSink, folder: Path) -> None:
+    (folder / MARK_NAME).unlink()
+    assert sink.claimed_by(LOG_ID) is None
+    with pytest.raises(OSError, match=r"does not hold \.casparian"):
+        sink.claim(LOG_ID, PathText("/one"))
+    folder.rmdir()
+    assert sink.claimed_by(LOG_ID) is None
 
 
 def test_nothing_is_concluded_about_an_empty_folder_without_its_mark(sink: ParquetSink, folder: Path) -> None:

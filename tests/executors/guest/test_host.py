@@ -25,7 +25,7 @@ from executors.guest.frames import GuestBatch, GuestEnd, GuestFailure, GuestFram
 from executors.guest.host import Guest, GuestOrders, GuestTimes
 from executors.guest.host import start_guest as start_guest_of
 from executors.guest.parents import GUEST_ENVIRONMENT, GuestParents
-from tests.executors.jobs import PARSER, is_alive, make_source, wait_until
+from tests.executors.jobs import PARSER, digests_beside, is_alive, make_source, wait_until
 
 WARM = GuestParents()  # of the test that runs
 QUICK = GuestTimes(silence_seconds=0.5)
@@ -35,10 +35,17 @@ PATIENT = GuestTimes(silence_seconds=20)
 def orders(folder: Path, mode: str, **settings: str) -> GuestOrders:
     return GuestOrders(
         parser_file=str(PARSER),
+        parser_digests=digests_beside(PARSER),
         source=os.fsencode(make_source(folder)),
         settings={"mode": mode, **settings},
         outputs=(OutputName("lines"), OutputName("notes")),
     )
+
+
+def told_of(folder: Path, parser: Path, mode: str = "") -> GuestOrders:
+    """Return orders for another parser than the fixture's, as it is now."""
+    told = orders(folder, mode)
+    return msgspec.structs.replace(told, parser_file=str(parser), parser_digests=digests_beside(parser))
 
 
 class Seen(msgspec.Struct):
@@ -163,7 +170,7 @@ def test_the_trace_is_in_the_log_without_our_own_frames(tmp_path: Path) -> None:
 def test_a_parser_that_does_not_compile_fails_with_its_line(tmp_path: Path) -> None:
     broken = tmp_path / "broken.py"
     broken.write_text("def parse(:\n")
-    with start_guest(msgspec.structs.replace(orders(tmp_path, ""), parser_file=str(broken)), times=PATIENT) as guest:
+    with start_guest(told_of(tmp_path, broken), times=PATIENT) as guest:
         frames = list(guest.frames())
         log = guest.last_words()
     assert [frame.kind for frame in frames if isinstance(frame, GuestFailure)] == ["parser_error"]

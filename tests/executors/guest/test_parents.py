@@ -12,15 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
-from executors.guest.errors import GuestStartError
+from executors.guest.errors import GuestStartError, ParserChangedError
 from executors.guest.frames import GuestBatch, GuestEnd, GuestFailure, GuestFrame
 from executors.guest.host import Guest, GuestOrders, GuestTimes, start_guest
 from executors.guest.limits import PARENTS_MAX
 from executors.guest.parents import GuestParent, GuestParents
-from tests.executors.guest.test_host import STARTER, orders
+from tests.executors.guest.test_host import STARTER, orders, told_of
 from tests.executors.jobs import PARSER, is_alive, wait_until
 
 PATIENT = GuestTimes(silence_seconds=20)
@@ -56,7 +55,7 @@ def parser_of(tmp_path: Path, *, before: str = "", name: str = "parser.py") -> G
     file = tmp_path / name
     body = PARSER.read_text().replace("from __future__ import annotations\n", "")
     file.write_text(f"from __future__ import annotations\n{before}\n{body}")
-    return msgspec.structs.replace(orders(tmp_path, "remembers"), parser_file=str(file))
+    return told_of(tmp_path, file, "remembers")
 
 
 def test_the_parser_is_loaded_once_and_each_job_is_a_process_of_its_own(parents: GuestParents, tmp_path: Path) -> None:
@@ -119,11 +118,11 @@ def test_a_module_that_ends_the_process_fails_its_job(parents: GuestParents, tmp
     assert (failure.kind, "left with code 7" in failure.reason) == ("guest_died", True)
 
 
-def test_a_parser_that_is_not_there_fails_its_job(parents: GuestParents, tmp_path: Path) -> None:
-    told = msgspec.structs.replace(orders(tmp_path, "normal"), parser_file=str(tmp_path / "nowhere.py"))
-    (failure,) = finished(parents, told)[0]
-    assert isinstance(failure, GuestFailure)
-    assert (failure.kind, "nowhere.py" in failure.reason) == ("parser_error", True)
+def test_a_parser_that_is_not_there_any_more_is_not_started(parents: GuestParents, tmp_path: Path) -> None:
+    told = parser_of(tmp_path)
+    Path(told.parser_file).unlink()
+    with pytest.raises(ParserChangedError, match=r"parser.py cannot be read any more: No such file or directory"):
+        finished(parents, told)
 
 
 def test_a_module_that_hangs_while_it_is_loaded_is_bounded(tmp_path: Path, parents: GuestParents) -> None:
@@ -236,6 +235,7 @@ def test_random_numbers_differ_between_jobs(parents: GuestParents, tmp_path: Pat
     changed = parser_of(tmp_path, before="import random")
     file = Path(changed.parser_file)
     file.write_text(file.read_text().replace('f"uses {len(USES)}"', 'f"random {random.random()}"'))
+    changed = told_of(tmp_path, file, "remembers")
     assert len({facts(parents, changed)["random"] for _job in range(3)}) == 3
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import py_compile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pyarrow as pa
 import pytest
 
 from executors.guest import shim
+from executors.guest.errors import ParserChangedError
 from executors.guest.frames import GuestFailure, decode_batch
+from executors.guest.host import start_guest as start_guest_of
 from executors.guest.parents import GuestParents
 from tests.executors.guest import test_host
-from tests.executors.guest.test_host import Seen, orders, read, start_guest
+from tests.executors.guest.test_host import Seen, read, start_guest, told_of
 
 HEAD = """
 from collections import namedtuple
@@ -40,7 +44,7 @@ def give(folder: Path, body: str, *, head: str = HEAD) -> Seen:
     """Run a parser whose `parse` has this body."""
     parser = folder / "given.py"
     parser.write_text(f"{head}\ndef parse(path, settings):\n    {body}\n")
-    return read(start_guest(msgspec.structs.replace(orders(folder, ""), parser_file=str(parser))))
+    return read(start_guest(told_of(folder, parser)))
 
 
 @pytest.mark.parametrize(
@@ -90,6 +94,66 @@ def test_a_parser_may_import_what_lies_beside_it(tmp_path: Path) -> None:
     (tmp_path / "beside.py").write_text("WORD = 'beside'")
     assert give(tmp_path, "yield 'lines', batch(beside.WORD)", head=HEAD + "import beside").texts == ["beside"]
     assert not (tmp_path / "__pycache__").exists()
+
+
+def test_packages_and_folders_beside_it_can_be_imported(tmp_path: Path) -> None:
+    for name, content in {
+        "kit/__init__.py": "from .words import WORD",
+        "kit/words.py": "from plain.deep import more\nWORD = more.WORD",
+        "plain/deep/more.py": "import kit\nWORD = kit.__name__ + __name__",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    head = HEAD + "import kit, plain.deep.more as more"
+    assert give(tmp_path, "yield 'lines', batch(kit.WORD, more.__file__)", head=head).texts == [
+        "kitplain.deep.more",
+        str(tmp_path / "plain/deep/more.py"),
+    ]
+
+
+def test_bytecode_beside_it_is_not_what_was_trusted_and_never_loaded(tmp_path: Path) -> None:
+    beside = tmp_path / "beside.py"
+    beside.write_text("WORD = 'forged'")
+    py_compile.compile(str(beside))
+    py_compile.compile(str(beside), cfile=str(tmp_path / "alone.pyc"))
+    seen = beside.stat()
+    beside.write_text("WORD = 'honest'")
+    os.utime(beside, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+    assert importlib.util.cache_from_source(str(beside)) in map(str, (tmp_path / "__pycache__").iterdir())
+    assert give(tmp_path, "yield 'lines', batch(beside.WORD)", head=HEAD + "import beside").texts == ["honest"]
+    failure = give(tmp_path, "yield 'lines', batch('a')", head=HEAD + "import alone").failure
+    assert "No module named 'alone'" in failure.reason
+
+
+def test_what_is_put_beside_it_later_cannot_be_imported(tmp_path: Path) -> None:
+    parser = tmp_path / "given.py"
+    parser.write_text(f"{HEAD}\ndef parse(path, settings):\n    import late\n    yield 'lines', batch(late.WORD)\n")
+    told = told_of(tmp_path, parser)
+    (tmp_path / "late.py").write_text("WORD = 'late'")
+    assert "No module named 'late'" in read(start_guest(told)).failure.reason
+
+
+def test_a_failure_beside_it_is_told_with_its_own_line_and_none_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "beside.py").write_text("\n\nraise ValueError('no such table')")
+    seen = give(tmp_path, "yield 'lines', batch('a')", head=HEAD + "import beside")
+    assert "no such table" in seen.failure.reason
+    assert f'File "{tmp_path / "beside.py"}", line 3' in seen.log
+    assert "shim.py" not in seen.log and "forker.py" not in seen.log
+
+
+@pytest.mark.parametrize("before", ["", "KEPT = open('/dev/null')"], ids=["loaded once", "loaded by each guest"])
+def test_a_file_that_changes_while_a_run_goes_on_changes_no_guest(tmp_path: Path, before: str) -> None:
+    (tmp_path / "beside.py").write_text("WORD = 'trusted'")
+    parser = tmp_path / "given.py"
+    body = "def parse(path, settings):\n    import beside\n    yield 'lines', batch(beside.WORD, 'trusted')\n"
+    parser.write_text(f"{HEAD}\n{before}\n{body}")
+    told = told_of(tmp_path, parser)
+    assert read(start_guest(told)).texts == ["trusted", "trusted"]
+    for file in (parser, tmp_path / "beside.py"):
+        file.write_text(file.read_text().replace("trusted", "changed"))
+    assert read(start_guest(told)).texts == ["trusted", "trusted"]
+    with pytest.raises(ParserChangedError, match="other bytes than what was trusted"):
+        start_guest_of(told, parents=GuestParents())
 
 
 def test_a_file_beside_the_parser_takes_no_place_of_the_standard_library(tmp_path: Path) -> None:

@@ -1,0 +1,124 @@
+"""Owns whose signature a person trusts: the keys by which parsers may run that nobody here has looked at."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import msgspec
+from msgspec import Struct
+
+from eventlog.events import (
+    CancelAccepted,
+    ClockStepped,
+    CommandRefused,
+    CommitRefused,
+    ExecutorDraining,
+    ExecutorJoined,
+    ExecutorLost,
+    FilesRefused,
+    FilesSeen,
+    JobAborted,
+    JobCompleted,
+    JobDeclined,
+    JobDispatched,
+    JobFailed,
+    JobPrioritySet,
+    JobQueued,
+    JobRequeued,
+    JobStarted,
+    KeyRevoked,
+    KeyTrusted,
+    LogForked,
+    LogRecovered,
+    LogRepaired,
+    MaterializationRecorded,
+    OutputsCommitted,
+    OutputsLost,
+    OutputsReused,
+    ParserDeployed,
+    ParserPaused,
+    ParserResumed,
+    ParserRevoked,
+    ParserTrusted,
+    PromotionAbandoned,
+    QuarantineDeleted,
+    QuarantineRecorded,
+    Record,
+    RunFinished,
+    RunInterrupted,
+    RunPlanned,
+    RunStarted,
+    SchemaMismatchFound,
+    WriterOpened,
+)
+from eventlog.ids import ParserName
+
+
+class Key(Struct, frozen=True, kw_only=True):
+    """One trusted key. `without` are the parsers that a person has revoked although it signed them: for those names
+    its signature counts no more, until the key is trusted anew."""
+
+    trusted: KeyTrusted
+    without: tuple[ParserName, ...] = ()
+
+
+KeyEvent = KeyTrusted | KeyRevoked | ParserRevoked
+
+HANDLES: frozenset[type[Record]] = frozenset({KeyTrusted, KeyRevoked, ParserRevoked})
+IGNORES: frozenset[type[Record]] = frozenset(
+    {
+        WriterOpened,
+        ParserDeployed,
+        ParserTrusted,
+        QuarantineDeleted,
+        QuarantineRecorded,
+        SchemaMismatchFound,
+        LogForked,
+        LogRecovered,
+        LogRepaired,
+        CommandRefused,
+        OutputsReused,
+        OutputsLost,
+        RunStarted,
+        RunPlanned,
+        RunFinished,
+        RunInterrupted,
+        FilesSeen,
+        FilesRefused,
+        ExecutorJoined,
+        ExecutorLost,
+        JobQueued,
+        JobDispatched,
+        JobStarted,
+        JobDeclined,
+        JobRequeued,
+        CommitRefused,
+        OutputsCommitted,
+        MaterializationRecorded,
+        JobCompleted,
+        JobFailed,
+        CancelAccepted,
+        JobAborted,
+        PromotionAbandoned,
+        ClockStepped,
+        ExecutorDraining,
+        JobPrioritySet,
+        ParserPaused,
+        ParserResumed,
+    }
+)
+
+
+def evolve(key: Key | None, event: KeyEvent) -> Key | None:
+    """Return the trust in a key after the event. A parser that is revoked together with its key finds it gone."""
+    match event:
+        case KeyTrusted():
+            return Key(trusted=event)
+        case KeyRevoked():
+            return None
+        case ParserRevoked():
+            if key is None or event.parser in key.without:
+                return key
+            return msgspec.structs.replace(key, without=(*key.without, event.parser))
+        case _:
+            assert_never(event)
