@@ -13,7 +13,7 @@ from executors.stage_writers import StageWriters
 from executors.stages import lineage_of
 from sinks.arrow_schema import arrow_schema
 from sinks.lineage import add_lineage, lineage_schema
-from sinks.sink import ArtifactIdentity, Sink, StagedArtifact
+from sinks.sink import ArtifactIdentity, Sink, StagedArtifact, StageWriter
 
 MANY = "rows of several jobs of one lease, told apart by _cf_job_id; this artifact is named after the first of them"
 
@@ -34,11 +34,14 @@ class SharedStages:
         first = self._rows.copy()
         for schema, checked in held.batches:
             if checked.accepted.num_rows:
-                writer = self._writers.writer(self._identity(schema), lineage_schema(arrow_schema(schema.columns)))
+                writer = self._writers.of(schema.output) or self._opened(schema)
                 writer.write(add_lineage(checked.accepted, lineage, row_first=written[schema.output]))
                 written[schema.output] += checked.accepted.num_rows
         self._rows += written
         self._shares[job] = {output: (first[output], rows) for output, rows in written.items()}
+
+    def _opened(self, schema: OutputSchema) -> StageWriter:
+        return self._writers.open(self._identity(schema), lineage_schema(arrow_schema(schema.columns)))
 
     def finish(self, outputs: Iterable[OutputSchema]) -> tuple[StagedArtifact, ...]:
         """Make every artifact durable and return them. Raises OSError; call `abandon` then."""

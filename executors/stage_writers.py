@@ -28,11 +28,14 @@ class StageWriters:
         self._open: dict[OutputName, StageWriter] = {}
         self._finished: dict[OutputName, StagedArtifact] = {}
 
-    def writer(self, identity: ArtifactIdentity, columns: pa.Schema) -> StageWriter:
-        """Return the writer of an output, a new one for its first rows. Raises OSError."""
-        if identity.output not in self._open:
-            self._open[identity.output] = self._sink.open_stage(identity, columns)
-        return self._open[identity.output]
+    def of(self, output: OutputName) -> StageWriter | None:
+        """Return the writer of an output, None before its first rows."""
+        return self._open.get(output)
+
+    def open(self, identity: ArtifactIdentity, columns: pa.Schema) -> StageWriter:
+        """Return a new writer for an output that has none. Raises OSError."""
+        writer = self._open[identity.output] = self._sink.open_stage(identity, columns)
+        return writer
 
     def finish(self) -> None:
         """Make every artifact durable.

@@ -20,7 +20,7 @@ from executors.validate import Checked
 from executors.violations import ROW_ERROR_COLUMN, Rule
 from sinks.arrow_schema import arrow_schema
 from sinks.lineage import Lineage, add_lineage, lineage_schema
-from sinks.sink import ArtifactIdentity, Sink, StagedArtifact, StageWriter
+from sinks.sink import ArtifactIdentity, Sink, StagedArtifact
 
 Notes = dict[str, None]  # in the order in which they were made, each once
 
@@ -65,13 +65,16 @@ class Stages:
         note(self._notes, schema.output, checked)
 
     def _write_accepted(self, schema: OutputSchema, batch: pa.RecordBatch) -> None:
-        writer = self._writer(schema, lineage_schema(arrow_schema(schema.columns)))
+        writer = self._writers.of(schema.output)
+        writer = writer or self._writers.open(self._identity(schema), lineage_schema(arrow_schema(schema.columns)))
         writer.write(add_lineage(batch, self._lineage, row_first=self.accepted(schema.output)))
         self._accepted[schema.output] += batch.num_rows
 
     def _write_rejected(self, schema: OutputSchema, rejected: Rejected) -> None:
         kept = quarantine_schema(schema)
-        self._writer(kept, arrow_schema(kept.columns)).write(self._evidence(kept, rejected))
+        writer = self._writers.of(kept.output)
+        writer = writer or self._writers.open(self._identity(kept), arrow_schema(kept.columns))
+        writer.write(self._evidence(kept, rejected))
         self._rejected[schema.output] += rejected.rows.num_rows
 
     def _evidence(self, kept: OutputSchema, rejected: Rejected) -> pa.RecordBatch:
@@ -127,9 +130,6 @@ class Stages:
     def abandon(self) -> None:
         """Remove everything, finished or not. Idempotent; what cannot be removed is left for sweeping."""
         self._writers.abandon()
-
-    def _writer(self, schema: OutputSchema, columns: pa.Schema) -> StageWriter:
-        return self._writers.writer(self._identity(schema), columns)
 
     def _identity(self, schema: OutputSchema) -> ArtifactIdentity:
         dispatch = self._dispatch
