@@ -64,7 +64,7 @@ def _shape(value: object) -> object:
     """Return a value with its texts left out: numbers, structure and order are what a tape keeps."""
     if isinstance(value, dict):
         return [_shape(each) for name, each in value.items() if name != "mtime_ns"]
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_shape(each) for each in value]
     return "" if isinstance(value, str) else value
 
