@@ -24,6 +24,7 @@ import blake3
 
 from benchmarks.pairs import Each, Ratio, cost_ratio, timed
 from cli import clock
+from cli.dispatching import JobLimits
 from cli.home import Home
 from cli.sentinel import Sentinel
 from cli.watch import JobWatch
@@ -47,6 +48,7 @@ from eventlog.ids import (
     path_text,
 )
 from executors.parser_catalog import load_parser
+from sinks.uri import open_sink
 
 ROUNDS = 15
 JOBS = 50
@@ -56,6 +58,7 @@ FILES = int(os.environ.get("CASPARIAN_BENCH_FILES", "2000"))
 FILE_ROUNDS = 3
 WORKERS = 2
 FILE_SECONDS_BAR = 0.015  # of one core
+ALONE = JobLimits(jobs_per_lease=1)
 
 MANIFEST = """
 name = "NAME"
@@ -115,13 +118,24 @@ class Jobs:
     """Queues jobs of one open run and waits for their end."""
 
     def __init__(
-        self, sentinel: Sentinel, watch: JobWatch, *, parser: str, files: Sequence[SeenFile], out: Path
+        self,
+        sentinel: Sentinel,
+        watch: JobWatch,
+        *,
+        parser: str,
+        files: Sequence[SeenFile],
+        out: Path,
+        settings: dict[str, str] | None = None,
+        limits: JobLimits,
     ) -> None:
         self._sentinel = sentinel
         self._watch = watch
         self._files = files
-        self._target = _target()
-        self._run = self._planned(ParserName(parser), f"parquet://{out}")
+        self._settings = settings or {}
+        package = sentinel.packages[ParserName(parser)]
+        self._targets = tuple(_target(schema.output) for schema in package.outputs)
+        self._run = self._planned(package.name, f"parquet://{out}")
+        sentinel.dispatcher.limit(self._run, limits)
 
     def work(self) -> None:
         """Queue a job for each file and return when the last is completed."""
@@ -129,7 +143,7 @@ class Jobs:
         numbers: list[JobId] = []
         for start in range(0, len(self._files), JOBS_MAX):
             files = self._files[start : start + JOBS_MAX]
-            jobs = tuple(NewJob(file=file, keys=(self._fresh_key(),)) for file in files)
+            jobs = tuple(NewJob(file=file, keys=tuple(map(_fresh_key, self._targets))) for file in files)
             queued = self._call(EnqueueJobs(run=self._run, jobs=jobs, now=now)).events
             numbers += [event.job for event in queued if isinstance(event, JobQueued)]
         assert len(numbers) == len(self._files)
@@ -148,7 +162,7 @@ class Jobs:
             inputs_digest="",
             sink_uri=sink_uri,
             sink_mode="append",
-            settings={},
+            settings=self._settings,
             workers=1,
             now=clock.now(),
         )
@@ -160,7 +174,7 @@ class Jobs:
             run=started.run,
             at_seq=self._sentinel.handler.inspect(lambda state: state.seq),
             config_hash=ConfigHash("0" * 64),
-            targets=(self._target,),
+            targets=self._targets,
             made_keys=frozenset(),
             artifact_hash=self._sentinel.packages[started.parser].artifact_hash,
             found=len(self._files),
@@ -179,17 +193,18 @@ class Jobs:
         assert outcome.refused is None, outcome.refused
         return outcome
 
-    def _fresh_key(self) -> JobKey:
-        """Return a key that no job has had: the same file may then be run again and again."""
-        key = MaterializationKey(secrets.token_hex(32))
-        return JobKey(output=self._target.output, target_key=self._target.target_key, materialization_key=key)
+
+def _fresh_key(target: Target) -> JobKey:
+    """Return a key that no job has had: the same file may then be run again and again."""
+    key = MaterializationKey(secrets.token_hex(32))
+    return JobKey(output=target.output, target_key=target.target_key, materialization_key=key)
 
 
 def run() -> Iterator[Ratio | Each]:
     """Measure JOBS empty jobs a round, the sentinel and its executor warm; then FILES small files on WORKERS."""
-    with _scratch() as folder, _bare(folder / "raw") as bare:
+    with scratch() as folder, _bare(folder / "raw") as bare:
         empty = [written(folder / "source.txt", "nothing\n")] * JOBS
-        with _warm(folder, "nothing", PARSER, empty, workers=1) as jobs:
+        with warm(folder, "nothing", empty, source=PARSER, workers=1, limits=ALONE) as jobs:
 
             def theirs() -> None:
                 assert bare.stdin is not None and bare.stdout is not None
@@ -201,9 +216,9 @@ def run() -> Iterator[Ratio | Each]:
             theirs()
             name = f"{JOBS} empty jobs over fork + round trip + 2 appends"
             yield cost_ratio(name, ours=jobs.work, theirs=theirs, rounds=ROUNDS, bar=BAR)
-    with _scratch() as folder:
+    with scratch() as folder:
         small = [written(folder / f"{number}.csv", f"{number},small\n" * 5) for number in range(FILES)]
-        with _warm(folder, "lines", PARSER_OF_LINES, small, workers=WORKERS) as jobs:
+        with warm(folder, "lines", small, source=PARSER_OF_LINES, workers=WORKERS, limits=ALONE) as jobs:
             yield Each(
                 name=f"{FILES:,} small files on {WORKERS} workers, each a core",
                 seconds=tuple(timed(jobs.work) * WORKERS / FILES for _round in range(FILE_ROUNDS)),
@@ -214,20 +229,32 @@ def run() -> Iterator[Ratio | Each]:
 
 
 @contextmanager
-def _scratch() -> Iterator[Path]:
+def scratch() -> Iterator[Path]:
+    """Have a folder with an empty target in it."""
     with tempfile.TemporaryDirectory(dir=os.environ.get("CASPARIAN_BENCH_DIR", ".")) as folder:
         (Path(folder) / "out").mkdir()
         yield Path(folder).absolute()
 
 
 @contextmanager
-def _warm(folder: Path, name: str, parser: str, files: Sequence[SeenFile], *, workers: int) -> Iterator[Jobs]:
-    """Start a sentinel that has one parser more."""
+def warm(
+    folder: Path,
+    name: str,
+    files: Sequence[SeenFile],
+    *,
+    source: str = "",
+    settings: dict[str, str] | None = None,
+    workers: int,
+    limits: JobLimits,
+) -> Iterator[Jobs]:
+    """Start a sentinel, with one parser more if its source is given."""
     sink_uri = f"parquet://{folder / 'out'}"
     sentinel = Sentinel(Home(folder / "home"), purpose="bench", workers=workers, sink_uri=sink_uri)
-    _add_parser(sentinel, folder / "parser", name, parser)
+    if source:
+        _add_parser(sentinel, folder / "parser", name, source)
+    open_sink(sink_uri).mark()
     with sentinel, sentinel.watches.watching() as watch:
-        yield Jobs(sentinel, watch, parser=name, files=files, out=folder / "out")
+        yield Jobs(sentinel, watch, parser=name, files=files, out=folder / "out", settings=settings, limits=limits)
 
 
 def _bare(log: Path) -> subprocess.Popen[str]:
@@ -245,7 +272,13 @@ def _add_parser(sentinel: Sentinel, folder: Path, name: str, source: str) -> Non
 
 
 def written(path: Path, text: str) -> SeenFile:
+    """Write a file and return it as the scanner would see it."""
     path.write_text(text)
+    return seen(path)
+
+
+def seen(path: Path) -> SeenFile:
+    """Return a file as the scanner would see it."""
     facts = path.stat()
     return SeenFile(
         path=path_text(str(path).encode()),
@@ -257,6 +290,8 @@ def written(path: Path, text: str) -> SeenFile:
     )
 
 
-def _target() -> Target:
+def _target(output: OutputName) -> Target:
     zeros = "0" * 64
-    return Target(output=OutputName("rows"), table_name="", schema_hash=SchemaHash(zeros), target_key=TargetKey(zeros))
+    return Target(
+        output=output, table_name="", schema_hash=SchemaHash(zeros), target_key=TargetKey(f"{output} {zeros}")
+    )

@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 
 from cli.errors import EXIT_USAGE, CliError
 from cli.home import Home
+from cli.options import JOBS_PER_LEASE_MAX
 
 if TYPE_CHECKING:
     from commands.quarantine import PolicyWords
@@ -28,8 +29,15 @@ class QuarantineConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     retention_days: Annotated[int, Meta(ge=0, le=DAYS_MAX)] | None = None  # before `quarantine purge` may delete
 
 
+class RunConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[run]: what a home says of its runs; null where it says nothing. A command line says it over."""
+
+    jobs_per_lease: Annotated[int, Meta(ge=1, le=JOBS_PER_LEASE_MAX)] | None = None
+
+
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     quarantine: QuarantineConfig = QuarantineConfig()
+    run: RunConfig = RunConfig()
 
 
 def read_config(home: Home) -> Config:

@@ -16,10 +16,12 @@ import msgspec
 from msgspec import Struct
 
 from cli import clock
-from commands.dispatch import Offer, plan_dispatch
+from cli.conclusions import conclusion, is_refused
+from commands.dispatch import Offer, Sharing, plan_dispatch
 from commands.executor import JoinExecutor, LoseExecutor
 from commands.handle import Handler, Outcome
-from commands.job import CommitJob, DispatchJob, FailJob, ReleaseJob, StagedReport, StartJob
+from commands.job import DispatchJob, ReleaseJob, StartJob
+from commands.lease import JOBS_MAX, DispatchLease
 from eventlog.events import (
     CancelAccepted,
     ExecutorDraining,
@@ -34,7 +36,7 @@ from eventlog.events import (
     OutputsCommitted,
 )
 from eventlog.frames import Frame, stamp_once
-from eventlog.ids import ExecutorId, Instant, JobId, LeaseId, LogId, OutputName, ParserName, RunId, instant_plus
+from eventlog.ids import ExecutorId, JobId, LeaseId, LogId, ParserName, RunId
 from executors import protocol
 from executors.declared_schema import resolve_outputs
 from executors.guest.limits import MEMORY_BYTES_MAX, SECONDS_MAX
@@ -92,22 +94,26 @@ def _nothing() -> None:
 
 
 class _Held(Struct):
-    """A lease in use: when its executor was heard last, its parked heartbeat, and why it must stop, if it must."""
+    """A lease in use: its jobs that have not ended, when its executor was heard last, its parked heartbeat, and which
+    of its jobs must be stopped, with the reason. Executors call it by the `first` of its jobs."""
 
     executor: ExecutorId
     lease: LeaseId
+    first: JobId
+    jobs: set[JobId]
     heard: float
     rows: int = 0
     bytes_read: int = 0
-    stop: str = ""
+    stops: dict[JobId, str] = msgspec.field(default_factory=dict)
     parked: Question | None = None
 
 
 class JobLimits(Struct, frozen=True, kw_only=True):
-    """What one guest may use: limits of a run, part of no key."""
+    """What one guest may use, and for how many small files: limits of a run, part of no key."""
 
     memory_bytes_max: int = MEMORY_BYTES_MAX
     seconds_max: float = SECONDS_MAX
+    jobs_per_lease: int = JOBS_MAX
 
 
 class Dispatcher:
@@ -120,15 +126,19 @@ class Dispatcher:
         log_id: LogId,
         epoch: int,
         packages: dict[ParserName, ParserPackage],
+        workers: int = 1,
     ) -> None:
+        """`workers` is among how many executors small jobs are divided, also while some of them are still starting."""
         self._handler = handler
         self._log_id = log_id
         self._epoch = epoch
         self._packages = packages
+        self._workers = workers
         self._limits: dict[RunId, JobLimits] = {}
         self._lock = threading.Lock()
         self._idle: dict[ExecutorId, Question] = {}
-        self._held: dict[JobId, _Held] = {}
+        self._held: dict[LeaseId, _Held] = {}
+        self._lease_of: dict[JobId, LeaseId] = {}  # of the jobs in `_held`
         self._planned: dict[JobId, JobQueued] = {}
         self._present: dict[ExecutorId, float] = {}  # those that are here by the log, and when each was heard last
         self._draining: dict[ExecutorId, str] = {}
@@ -140,12 +150,12 @@ class Dispatcher:
         with self._lock:
             self._stopping = True
             parked: list[tuple[JobId | None, Question]] = [(None, idle) for idle in self._idle.values()]
-            parked += [(job, held.parked) for job, held in self._held.items() if held.parked]
+            parked += [(held.first, held.parked) for held in self._held.values() if held.parked]
             self._idle.clear()
             for each in self._held.values():  # who hears nothing asks no other
                 each.parked = None
         for job, question in parked:
-            question.answer(OpCode.ABORT, protocol.Stop(reason=reason, again=True), job)
+            question.answer(OpCode.ABORT, protocol.Stop(reason=reason, again=True, lease=True), job)
 
     def remove(self, executor: ExecutorId) -> None:
         """Do not have it come again, whenever it speaks next."""
@@ -157,8 +167,9 @@ class Dispatcher:
             self._idle.pop(executor, None)
             self._present.pop(executor, None)
             self._draining.pop(executor, None)
-            for job in [job for job, held in self._held.items() if held.executor == executor]:
-                del self._held[job]
+            for held in [held for held in self._held.values() if held.executor == executor]:
+                for job in list(held.jobs):
+                    self._end(job)
 
     def limit(self, run: RunId, limits: JobLimits) -> None:
         """Say what one guest of a run may use. Known until we end: a job that outlives us has the default's."""
@@ -168,7 +179,8 @@ class Dispatcher:
     def rows_in_flight(self, jobs: Collection[JobId]) -> int:
         """Return how many rows those of the jobs that run have made so far; published, never logged."""
         with self._lock:
-            return sum(held.rows for job, held in self._held.items() if job in jobs)
+            leases = {lease for job in jobs if (lease := self._lease_of.get(job)) is not None}
+            return sum(self._held[lease].rows for lease in leases)
 
     def sweep(self) -> list[ExecutorId]:
         """Answer questions that have waited for POLL_SECONDS; return who was not heard for LEASE_SECONDS."""
@@ -178,9 +190,9 @@ class Dispatcher:
             for executor, idle in list(self._idle.items()):
                 if not idle.taken and now - idle.since >= protocol.POLL_SECONDS:
                     due.append((None, self._idle.pop(executor)))
-            for job, held in self._held.items():
+            for held in self._held.values():
                 if held.parked and now - held.parked.since >= protocol.POLL_SECONDS:
-                    due.append((job, held.parked))
+                    due.append((held.first, held.parked))
                     held.parked = None
             busy = {held.executor: held.heard for held in self._held.values()}
             silent = [each for each, heard in (self._present | busy).items() if now - heard >= LEASE_SECONDS]
@@ -190,7 +202,7 @@ class Dispatcher:
 
     # --- what the log says (told by the deciding thread) --------------------------------------------------------------
 
-    def plan(self, state: State) -> list[DispatchJob]:
+    def plan(self, state: State) -> list[DispatchJob | DispatchLease]:
         """Return what to hand out to those who ask for work right now. The process manager of the handler."""
         if self._stopping or not state.jobs.queued:
             return []
@@ -200,19 +212,26 @@ class Dispatcher:
                 for executor, parked in self._idle.items()
                 if not parked.taken and (known := state.executors.get(executor)) is not None and not known.draining
             ]
-            commands = plan_dispatch(state, offers, now=clock.now()) if offers else []
+            commands = plan_dispatch(state, offers, now=clock.now(), sharing=self._sharing()) if offers else []
             for command in commands:
                 self._idle[command.executor].taken = True
-                self._planned[command.job] = state.jobs.queued[command.job].spec
+                jobs = command.jobs if isinstance(command, DispatchLease) else (command.job,)
+                self._planned |= {job: state.jobs.queued[job].spec for job in jobs}
         return commands
+
+    def _sharing(self) -> Sharing:
+        alone = frozenset(name for name, package in self._packages.items() if package.fresh_process)
+        bounds = {run: limits.jobs_per_lease for run, limits in self._limits.items()}
+        return Sharing(executors=self._workers, alone=alone, jobs_max_of=bounds)
 
     def observe(self, frames: Sequence[Frame]) -> None:
         """Send out what became durable: dispatches to the executors that asked, aborts to those at work."""
         for frame in frames:
+            handed_out = [record.data for record in frame.events if isinstance(record.data, JobDispatched)]
+            if handed_out:
+                self._send(handed_out)
             for record in frame.events:
                 match record.data:
-                    case JobDispatched() as dispatched:
-                        self._send(dispatched)
                     case CancelAccepted(job=job, reason=reason):
                         self._abort(job, reason)
                     case ExecutorJoined(executor=executor):
@@ -230,17 +249,35 @@ class Dispatcher:
                         | JobDeclined(job=job)
                     ):
                         with self._lock:
-                            self._held.pop(job, None)
+                            self._end(job)
                     case _:
                         pass  # nothing to send: the other events tell of what this fleet did, or of other nouns
 
-    def _send(self, dispatched: JobDispatched) -> None:
-        spec = self._planned.pop(dispatched.job)
+    def _end(self, job: JobId) -> None:
+        """Forget a job that its lease does not hold any more; the lease with the last of them. Call with the lock."""
+        lease = self._lease_of.pop(job, None)
+        if lease is not None:
+            held = self._held[lease]
+            held.jobs.discard(job)
+            if not held.jobs:
+                del self._held[lease]
+
+    def _send(self, handed_out: Sequence[JobDispatched]) -> None:
+        """Tell an executor what it was given in one frame: all of one lease."""
+        dispatched, *others = handed_out
+        assert all(each.lease == dispatched.lease for each in others)
+        spec, *specs = [self._planned.pop(each.job) for each in handed_out]
+        jobs = {each.job for each in handed_out}
         with self._lock:
             parked = self._idle.pop(dispatched.executor, None)
-            self._held[dispatched.job] = _Held(
-                executor=dispatched.executor, lease=dispatched.lease, heard=time.monotonic()
+            self._held[dispatched.lease] = _Held(
+                executor=dispatched.executor,
+                lease=dispatched.lease,
+                first=dispatched.job,
+                jobs=jobs,
+                heard=time.monotonic(),
             )
+            self._lease_of |= dict.fromkeys(jobs, dispatched.lease)
         package = self._packages.get(spec.parser)
         if parked is None or package is None:  # it died meanwhile: its loss is on its way through the log
             return
@@ -264,17 +301,18 @@ class Dispatcher:
             dispatched_at=dispatched.dispatched_at,
             memory_bytes_max=limits.memory_bytes_max,
             seconds_max=limits.seconds_max,
+            further=tuple(map(_further, others, specs)),
         )
         parked.answer(OpCode.DISPATCH, message, dispatched.job)
 
     def _abort(self, job: JobId, reason: str) -> None:
         """Have the guest of a job killed: now if its heartbeat waits here, else when the next one comes."""
         with self._lock:
-            held = self._held.get(job)
+            held = self._held.get(self._lease_of.get(job, NO_LEASE))
             parked = held.parked if held else None
             if held:
                 held.parked = None
-                held.stop = reason
+                held.stops[job] = reason
         if parked:
             parked.answer(OpCode.ABORT, protocol.Stop(reason=reason), job)
 
@@ -299,7 +337,7 @@ class Dispatcher:
                 self._park_working(message.job, protocol.payload(message, protocol.Working), reply)
             case OpCode.DISPATCH_ACK:
                 ack = protocol.payload(message, protocol.Ack)
-                self._heard(message.job, ack.lease)
+                self._heard(ack.lease)
                 self._start(StartJob(job=message.job, lease=ack.lease, now=clock.now()), reply)
             case OpCode.CONCLUDE:
                 self._conclude(message.job, protocol.payload(message, protocol.Conclude), reply)
@@ -378,128 +416,93 @@ class Dispatcher:
         with self._lock:
             dropped = [
                 (job, held.lease)
-                for job, held in self._held.items()
+                for held in self._held.values()
                 if held.executor == executor and held.lease != concluding
+                for job in sorted(held.jobs)
             ]
         for job, lease in dropped:
-            reason = "its executor let go of it"
-            release = ReleaseJob(job=job, lease=lease, declined=False, reason=reason, now=clock.now())
-            self._handler.submit(release, actor=ACTOR)
+            self._give_back(job, lease, "its executor let go of it")
+
+    def _give_back(self, job: JobId, lease: LeaseId, reason: str) -> None:
+        release = ReleaseJob(job=job, lease=lease, declined=False, reason=reason, now=clock.now())
+        self._handler.submit(release, actor=ACTOR)
 
     def _park_working(self, job: JobId, working: protocol.Working, reply: Reply) -> None:
         question = Question(reply, lease=working.lease)
+        stop: tuple[JobId, protocol.Stop] | None = None
+        gone: list[JobId] = []
         with self._lock:
-            held = self._held.get(job)
-            live = held is not None and held.lease == working.lease and not self._stopping
-            stop = "" if live else "the sentinel is stopping"
-            if held is not None and live:
+            held = self._held.get(working.lease)
+            if held is None or self._stopping:
+                stop = (job, protocol.Stop(reason="the sentinel is stopping", lease=True))
+            else:
                 held.heard, held.rows, held.bytes_read = time.monotonic(), working.rows, working.bytes_read
-                stop = held.stop
+                stop = _untold(held.stops, working.stopped)
                 held.parked = None if stop else question
+                gone = [job for job in working.gone if job in held.jobs and job in held.stops]
+        for each in gone:  # a cancel is complete when nothing of its job is left, however long its lease lasts
+            self._give_back(each, working.lease, "it was stopped")
         if stop:
-            question.answer(OpCode.ABORT, protocol.Stop(reason=stop), job)
+            question.answer(OpCode.ABORT, stop[1], stop[0])
 
     def _conclude(self, job: JobId, conclude: protocol.Conclude, reply: Reply) -> None:
-        """Submit the receipt, after the start if that was not told; the executor has room for the next job now.
+        """Submit the receipts, with the starts that were not told; the executor has room for the next lease now.
 
-        It is offered before the receipt is decided, so that both can be in one batch.
+        It is offered before they are decided, so that both can be in one batch.
         """
-        self._let_go(job, conclude.lease)
+        command = conclusion(job, conclude, log_id=self._log_id, now=clock.now())
+        self._let_go(conclude.lease)
         question = Question(reply, lease=clock.new_lease(), with_receipt=True)
         self._park_idle(conclude.executor, question, concluding=conclude.lease)
-        now = clock.now()
-        commands: list[StartJob | CommitJob | FailJob | ReleaseJob] = [self._command(job, conclude, now)]
-        if conclude.begun_ago is not None:
-            begun = instant_plus(now, seconds=-conclude.begun_ago)
-            commands.insert(0, StartJob(job=job, lease=conclude.lease, now=begun))
 
         def settle(done: Future[Outcome]) -> None:
             if done.exception() is not None:
                 question.answer(OpCode.ERR, ENDING, job)
                 question.settle(discard=False)
             else:
-                question.settle(discard=_is_refused(commands[-1], done.result()))
+                question.settle(discard=is_refused(done.result()))
 
-        # A lease is given once and concluded once: it names the receipt, however often and to whomever it comes.
-        stamp = stamp_once(conclude.lease, msgspec.json.encode(conclude.receipt))
-        self._handler.submit_in_turn(commands, actor="executor", stamp=stamp).add_done_callback(settle)
+        # A lease is given once and concluded once: it names the receipts, however often and to whomever they come.
+        stamp = stamp_once(conclude.lease, msgspec.json.encode((conclude.receipt, conclude.further, conclude.shared)))
+        self._handler.submit(command, actor="executor", stamp=stamp).add_done_callback(settle)
 
-    def _let_go(self, job: JobId, lease: LeaseId) -> None:
-        """Answer the heartbeat of a job that has concluded: it would hold a context of the server for nothing."""
+    def _let_go(self, lease: LeaseId) -> None:
+        """Answer the heartbeat of a lease that has concluded: it would hold a context of the server for nothing."""
         with self._lock:
-            held = self._held.get(job)
-            if held is None or held.lease != lease:
+            held = self._held.get(lease)
+            if held is None:
                 return
             held.heard = time.monotonic()
             parked, held.parked = held.parked, None
         if parked:
-            parked.answer(OpCode.HEARTBEAT, protocol.Carry(), job)
+            parked.answer(OpCode.HEARTBEAT, protocol.Carry(), held.first)
 
-    def _command(self, job: JobId, conclude: protocol.Conclude, now: Instant) -> CommitJob | FailJob | ReleaseJob:
-        lease = conclude.lease
-        match conclude.receipt:
-            case protocol.Succeeded(outputs=outputs, empty=empty) as done:
-                reports = tuple(
-                    StagedReport(
-                        output=staged.output,
-                        staged=staged.staged,
-                        final=staged.final,
-                        digest=staged.digest,
-                        bytes=staged.bytes,
-                        rows=staged.rows,
-                        schema_hash=staged.schema_hash,
-                    )
-                    for staged in outputs
-                )
-                names = tuple(OutputName(name) for name in empty)
-                return CommitJob(
-                    job=job,
-                    lease=lease,
-                    log_id=self._log_id,
-                    outputs=reports,
-                    empty=names,
-                    evidence=done.evidence,
-                    sheet=done.sheet,
-                    further=done.further,
-                    notes=done.notes,
-                    now=now,
-                )
-            case protocol.Failed() as failed:
-                return FailJob(
-                    job=job,
-                    lease=lease,
-                    failure=failed.failure,
-                    kind=failed.kind,
-                    reason=failed.reason,
-                    hint=failed.hint,
-                    log_tail=failed.log_tail,
-                    sheet=failed.sheet,
-                    mismatch=failed.mismatch,
-                    now=now,
-                )
-            case protocol.Aborted(reason=reason):
-                return ReleaseJob(job=job, lease=lease, declined=False, reason=reason, now=now)
-            case protocol.Declined(reason=reason):
-                return ReleaseJob(job=job, lease=lease, declined=True, reason=reason, now=now)
-
-    def _heard(self, job: JobId, lease: LeaseId) -> None:
+    def _heard(self, lease: LeaseId) -> None:
         with self._lock:
-            held = self._held.get(job)
-            if held is not None and held.lease == lease:
+            held = self._held.get(lease)
+            if held is not None:
                 held.heard = time.monotonic()
 
 
+NO_LEASE = LeaseId("")
 ENDING = protocol.Fault(code="stopping", message="the sentinel is ending after a fault")
 
 
-def _is_refused(command: StartJob | CommitJob | FailJob | ReleaseJob, outcome: Outcome) -> bool:
-    """Say whether a report was in vain. What was staged is kept only if its commit point was passed.
+def _untold(stops: dict[JobId, str], told: Sequence[JobId]) -> tuple[JobId, protocol.Stop] | None:
+    """Return a job that must be stopped and whose executor does not know it yet."""
+    return next(((job, protocol.Stop(reason=why)) for job, why in stops.items() if job not in told), None)
 
-    Now or by an earlier copy of this report, which brings no event about.
-    """
-    if outcome.refused or not isinstance(command, CommitJob):
-        return outcome.refused is not None
-    return bool(outcome.events) and not any(isinstance(event, OutputsCommitted) for event in outcome.events)
+
+def _further(dispatched: JobDispatched, spec: JobQueued) -> protocol.FurtherInput:
+    return protocol.FurtherInput(
+        job=dispatched.job,
+        attempt=dispatched.attempt,
+        path=spec.path,
+        size=spec.size,
+        mtime_ns=spec.mtime_ns,
+        file_uid=spec.file_uid,
+        source_hash=spec.source_hash,
+    )
 
 
 def _fault(error: protocol.ProtocolError) -> protocol.Fault:

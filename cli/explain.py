@@ -168,7 +168,10 @@ def output(
     made = [
         fact for fact in facts if Path(name).name in (getattr(fact.record, part, "") for part in ("file", "digest"))
     ]
-    _tell(place, Path(name).name, _end_of(made), facts, next_step="casparian log verify", as_json=as_json)
+    answer = _end_of(made)
+    if len(finding.jobs) > 1:
+        answer = f"{len(finding.jobs):,} jobs have rows in it, as of one lease; the last of them: {answer}"
+    _tell(place, Path(name).name, answer, facts, next_step="casparian log verify", as_json=as_json)
 
 
 # --- the facts ------------------------------------------------------------------------------------------------------

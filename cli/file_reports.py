@@ -39,7 +39,7 @@ def file_report(
     reused = item.file.path in plan.reused
     action: Action = "reused" if reused else "run"
     outputs = tuple(
-        OutputReport(name=row.output_name, rows=row.rows, bytes=row.bytes, path=_place(row))
+        OutputReport(name=row.output_name, rows=row.rows, bytes=row.bytes, path=_place(row), row_first=row.row_first)
         for row in sorted(recorded, key=lambda row: row.output_name)
     )
     return FileReport(

@@ -272,6 +272,7 @@ def _limits(wanted: StartRun) -> JobLimits:
     return JobLimits(
         memory_bytes_max=wanted.memory_bytes_max or default.memory_bytes_max,
         seconds_max=wanted.seconds_max or default.seconds_max,
+        jobs_per_lease=wanted.jobs_per_lease or default.jobs_per_lease,
     )
 
 

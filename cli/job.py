@@ -375,6 +375,7 @@ def _show_sheet(detail: JobDetail) -> None:
         )
     for output in detail.outputs:
         place = f"{output.sink_uri}/{output.file}" if output.file else "no rows, so no file"
+        place += f", from its row {output.row_first:,} on" if output.row_first else ""
         out(f"  output    {output.output_name}: {count(output.rows, 'row')}, {size(output.bytes)}, {printable(place)}")
 
 

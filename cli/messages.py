@@ -19,6 +19,7 @@ from msgspec import Meta, Struct
 
 from cli import clock
 from cli.report import OutputReport
+from commands.lease import JOBS_MAX
 from commands.quarantine import PolicyWords
 from eventlog.events import TrustedHow
 from eventlog.ids import LogId, PathText
@@ -145,6 +146,7 @@ class StartRun(Struct, frozen=True, kw_only=True, tag=True):
     priority: Annotated[int, Meta(ge=-1000, le=1000)] = 0
     memory_bytes_max: int = 0
     seconds_max: float = 0.0
+    jobs_per_lease: Annotated[int, Meta(ge=0, le=JOBS_MAX)] = 0
 
 
 class WatchRun(Struct, frozen=True, kw_only=True, tag=True):

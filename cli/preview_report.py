@@ -13,9 +13,9 @@ from cli.columns import ColumnReport, side_by_side
 from cli.errors import EXIT_ERROR, EXIT_OK, EXIT_PARTIAL
 from cli.evidence import Example
 from cli.report import RuleReport
-from commands.job import sheet_fault
 from commands.quarantine import PPM_OF_PERCENT, forbidden
 from eventlog.events import BalanceSheet, QuarantinePolicy
+from eventlog.sheets import sheet_fault
 from executors.mismatch import mismatch_of
 from executors.parser_catalog import ParserPackage
 from executors.trial import RejectedExample, Trial, TriedOutput

@@ -1,8 +1,9 @@
 """Publishes what was committed: for each OutputsCommitted, promote every artifact, then say so to the log.
 
-It acts from the event only, so that recovery is the same call. A target that cannot be reached is tried again after
-each of BACKOFF_SECONDS, once for all its jobs: then they stay in Promoting, `stuck` names them, and they are tried
-again as soon as something else could be published there, or by the next start.
+It acts from the events only, so that recovery is the same call. Commits that share artifacts are a bundle: each
+artifact is published once, and all their jobs are recorded in one frame. A target that cannot be reached is tried again
+after each of BACKOFF_SECONDS, once for all its jobs: then they stay in Promoting, `stuck` names them, and they are
+tried again as soon as something else could be published there, or by the next start.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from functools import partial
 from cli import clock
 from commands.handle import Handler, Outcome
 from commands.job import AbandonPromotion, RecordPromotion
+from commands.lease import RecordLease
 from eventlog.events import AbandonJob, OutputsCommitted, SinkAnswer, StagedEvidence, StagedOutput
 from eventlog.frames import Frame, Stamp
 from eventlog.ids import CommitKey, JobId
 from reducers.fold import State
-from reducers.job import Promoting
+from reducers.shares import Bundle, bundle_with, bundles
 from sinks.sink import AlreadyPromoted, Conflict, Missing, Promoted, PromoteResult, Sink, StagedArtifact, Unavailable
 
 BACKOFF_SECONDS = (0.1, 0.5, 2.0)
@@ -43,7 +45,7 @@ class Promoter:
         self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue(WAITING_COMMITS_MAX)
         self._thread = threading.Thread(target=self._loop, name="promoter", daemon=True)
         self._leaving = threading.Event()
-        self._held_up: dict[JobId, OutputsCommitted] = {}
+        self._held_up: dict[JobId, Bundle] = {}  # by the first job of each
         self.stuck: dict[JobId, str] = {}
         self.unreachable: dict[str, str] = {}
 
@@ -54,13 +56,13 @@ class Promoter:
     def observe(self, frames: Sequence[Frame]) -> None:
         """Take in what became durable."""
         for frame in frames:
-            for record in frame.events:
-                if isinstance(record.data, OutputsCommitted) and _artifacts(record.data):
-                    self._queue.put(partial(self._try, record.data))
+            commits = [record.data for record in frame.events if isinstance(record.data, OutputsCommitted)]
+            for bundle in bundles(commit for commit in commits if commit.outputs or commit.evidence):
+                self._queue.put(partial(self._try, bundle))
 
-    def recover(self, committed: OutputsCommitted) -> None:
-        """Promote a commit of an earlier process, after checking the staged bytes."""
-        self._queue.put(partial(self._try, committed))
+    def recover(self, bundle: Bundle) -> None:
+        """Promote commits of an earlier process, after checking the staged bytes."""
+        self._queue.put(partial(self._try, bundle))
 
     def abandon(self, job: JobId, *, reason: str, actor: str, stamp: Stamp) -> Future[Outcome]:
         """Undo what a job has published and end it, on a person's word.
@@ -88,93 +90,97 @@ class Promoter:
         while (item := self._queue.get()) is not None:
             item()
 
-    def _try(self, committed: OutputsCommitted) -> None:
+    def _try(self, bundle: Bundle) -> None:
         try:
-            self._promote(committed)
+            self._promote(bundle)
         except Exception as error:  # one commit that cannot be handled must not keep others from being published
-            logger.exception("promote the outputs of job %d", committed.job)
-            self._hold_up(committed, f"{type(error).__name__}: {error}")
+            logger.exception("promote the outputs of job %d", bundle[0].job)
+            self._hold_up(bundle, f"{type(error).__name__}: {error}")
 
-    def _promote(self, committed: OutputsCommitted) -> None:
-        result = self._attempt(committed)
+    def _promote(self, bundle: Bundle) -> None:
+        sink_uri = bundle[0].sink_uri
+        result = self._attempt(bundle)
         for pause in BACKOFF_SECONDS:
-            known = committed.sink_uri in self.unreachable
+            known = sink_uri in self.unreachable
             if not isinstance(result, Unavailable) or known or self._leaving.wait(pause):
                 break
-            result = self._attempt(committed)
+            result = self._attempt(bundle)
         match result:
             case Promoted() | AlreadyPromoted():
-                done = RecordPromotion(job=committed.job, commit_key=committed.commit_key, now=clock.now())
-                self._handler.submit(done, actor=ACTOR)
-                self._let_go(committed)
+                self._handler.submit(_record(bundle), actor=ACTOR)
+                self._let_go(bundle)
             case Unavailable(why=why):
-                self.unreachable[committed.sink_uri] = why
-                self._hold_up(committed, why)
+                self.unreachable[sink_uri] = why
+                self._hold_up(bundle, why)
             case Missing(what=reason) | Conflict(why=reason):
-                self._abandon(committed, reason)
+                self._abandon(bundle, reason)
 
-    def _attempt(self, committed: OutputsCommitted) -> PromoteResult:
-        """Promote every artifact of the commit; the first result that is not a success ends the attempt.
+    def _attempt(self, bundle: Bundle) -> PromoteResult:
+        """Promote every artifact of the bundle; the first result that is not a success ends the attempt.
 
         The staged bytes are read again first: the digest in the log is of what was written, and what is published must
         be that. A guest has the rights of its user, and a disk may write something else.
         """
-        sink = self._sink(committed.sink_uri)
-        for artifact in _artifacts(committed):
+        sink = self._sink(bundle[0].sink_uri)
+        for artifact in _artifacts(bundle):
             result = sink.promote(artifact, verify_staged=True)
             if not isinstance(result, Promoted | AlreadyPromoted):
                 return result
-        return self._discard(committed, sink)
+        return self._discard(bundle, sink)
 
-    def _discard(self, committed: OutputsCommitted, sink: Sink) -> PromoteResult:
+    def _discard(self, bundle: Bundle, sink: Sink) -> PromoteResult:
         """Remove what was staged and may not be published."""
-        try:
-            for staged in committed.discarded:
-                sink.discard(staged)
-        except OSError as error:
-            return Unavailable(f"remove what was staged of job {committed.job}: {error.strerror or error}")
+        for committed in bundle:
+            try:
+                for staged in committed.discarded:
+                    sink.discard(staged)
+            except OSError as error:
+                return Unavailable(f"remove what was staged of job {committed.job}: {error.strerror or error}")
         return Promoted()
 
-    def _hold_up(self, committed: OutputsCommitted, why: str) -> None:
-        self._held_up[committed.job] = committed
-        self.stuck[committed.job] = why
+    def _hold_up(self, bundle: Bundle, why: str) -> None:
+        self._held_up[bundle[0].job] = bundle
+        self.stuck |= {committed.job: why for committed in bundle}
 
-    def _let_go(self, committed: OutputsCommitted) -> None:
-        """Forget why the job waited; where something could be published, all that waits for the target is due."""
-        self._forget(committed.job)
-        if _artifacts(committed) and self.unreachable.pop(committed.sink_uri, None) is not None:
-            for waiting in [other for other in self._held_up.values() if other.sink_uri == committed.sink_uri]:
-                self._forget(waiting.job)
+    def _let_go(self, bundle: Bundle) -> None:
+        """Forget why the jobs waited; where something could be published, all that waits for the target is due."""
+        sink_uri = bundle[0].sink_uri
+        self._forget(bundle)
+        if _artifacts(bundle) and self.unreachable.pop(sink_uri, None) is not None:
+            for waiting in [other for other in self._held_up.values() if other[0].sink_uri == sink_uri]:
+                self._forget(waiting)
                 self.recover(waiting)
 
-    def _forget(self, job: JobId) -> None:
-        self._held_up.pop(job, None)
-        self.stuck.pop(job, None)
+    def _forget(self, bundle: Bundle) -> None:
+        self._held_up.pop(bundle[0].job, None)
+        for committed in bundle:
+            self.stuck.pop(committed.job, None)
 
-    def _abandon(self, committed: OutputsCommitted, reason: str) -> None:
-        """Undo what this commit published, so that the answer "not published" is true, then free the key."""
-        failure = self._withdraw(committed)
+    def _abandon(self, bundle: Bundle, reason: str) -> None:
+        """Undo what these commits published, so that the answer "not published" is true, then free their keys."""
+        failure = self._withdraw(bundle)
         if failure:
-            self._hold_up(committed, f"{reason}; undoing it failed: {failure}")
+            self._hold_up(bundle, f"{reason}; undoing it failed: {failure}")
             return
-        command = AbandonPromotion(job=committed.job, commit_key=committed.commit_key, reason=reason, now=clock.now())
+        first = bundle[0]  # with which all end that share its artifacts
+        command = AbandonPromotion(job=first.job, commit_key=first.commit_key, reason=reason, now=clock.now())
         self._handler.submit(command, actor=ACTOR)
-        self._forget(committed.job)
+        self._forget(bundle)
 
     def _abandon_for(self, job: JobId, *, reason: str, actor: str, stamp: Stamp) -> Outcome:
         known = self._handler.known(stamp)
         if known is not None:
             return known  # the sink is not asked again: what it undid then may have been published since
         # What this thread has submitted before is decided before the look: a commit that it sees is not recorded yet.
-        committed = self._handler.inspect(partial(_commit_of, job=job))
+        bundle = self._handler.inspect(partial(_bundle_of, job=job))
         answer: SinkAnswer = "not_asked"
         said = ""
-        if committed is not None:
-            said = self._withdraw(committed)
+        if bundle:
+            said = self._withdraw(bundle)
             answer = "unreachable" if said else "withdrawn"
         command = AbandonJob(
             job=job,
-            commit_key=committed.commit_key if committed else CommitKey(""),
+            commit_key=next((committed.commit_key for committed in bundle if committed.job == job), CommitKey("")),
             sink_answer=answer,
             sink_said=said,
             reason=reason,
@@ -182,15 +188,15 @@ class Promoter:
             now=clock.now(),
         )
         outcome = self._handler.submit(command, actor=actor, stamp=stamp).result()
-        if outcome.refused is None:
-            self._forget(job)
+        if outcome.refused is None and bundle:
+            self._forget(bundle)
         return outcome
 
-    def _withdraw(self, committed: OutputsCommitted) -> str:
-        """Have the sink undo a commit; "" when nothing of it is published, else why that cannot be said."""
-        sink = self._sink(committed.sink_uri)
+    def _withdraw(self, bundle: Bundle) -> str:
+        """Have the sink undo commits; "" when nothing of them is published, else why that cannot be said."""
+        sink = self._sink(bundle[0].sink_uri)
         try:
-            for artifact in _artifacts(committed):
+            for artifact in _artifacts(bundle):
                 sink.withdraw(artifact)
         except OSError as error:
             return str(error.strerror or error)
@@ -202,14 +208,32 @@ class Promoter:
         return self._sinks[uri]
 
 
-def _commit_of(state: State, *, job: JobId) -> OutputsCommitted | None:
-    found = state.jobs.get(job)
-    return found.committed if isinstance(found, Promoting) else None
+def promoting_bundles(state: State) -> list[Bundle]:
+    """Return all commits that wait to be published, those that share artifacts together."""
+    return bundles(job.committed for job in state.jobs.promoting.values())
 
 
-def _artifacts(committed: OutputsCommitted) -> list[StagedArtifact]:
-    """Return all that a commit publishes: its outputs, then the rejected rows."""
-    return [*map(_artifact, committed.outputs), *map(_artifact, committed.evidence)]
+def _bundle_of(state: State, *, job: JobId) -> Bundle:
+    """Return the commit of a job, with those that share its artifacts; none if it is not being published."""
+    found = state.jobs.promoting.get(job)
+    if found is None:
+        return ()
+    return bundle_with(found.committed, (each.committed for each in state.jobs.promoting.values()))
+
+
+def _record(bundle: Bundle) -> RecordPromotion | RecordLease:
+    now = clock.now()
+    records = tuple(
+        RecordPromotion(job=committed.job, commit_key=committed.commit_key, now=now) for committed in bundle
+    )
+    return records[0] if len(records) == 1 else RecordLease(records=records)
+
+
+def _artifacts(bundle: Bundle) -> list[StagedArtifact]:
+    """Return all that commits publish, each artifact once: their outputs, then the rejected rows."""
+    staged: list[StagedOutput | StagedEvidence] = [each for committed in bundle for each in committed.outputs]
+    staged += [each for committed in bundle for each in committed.evidence]
+    return list({each.staged: _artifact(each) for each in staged}.values())
 
 
 def _artifact(staged: StagedOutput | StagedEvidence) -> StagedArtifact:

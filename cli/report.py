@@ -26,12 +26,16 @@ class SkipReport(Struct, frozen=True, kw_only=True):
 
 
 class OutputReport(Struct, frozen=True, kw_only=True):
-    """One output of one file. `path` is null where the output has no rows."""
+    """One output of one file. `path` is null where the output has no rows.
+
+    Small files may share it: then `bytes` are of all of it, and the file's rows are those from `row_first` on.
+    """
 
     name: str
     rows: int
     bytes: int
     path: str | None
+    row_first: int = 0
 
 
 class RuleReport(Struct, frozen=True, kw_only=True):

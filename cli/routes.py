@@ -400,6 +400,7 @@ def job_seen(connection: Connection, job: JobId) -> JobSeen | Refusal:
             rows=row.rows,
             bytes=row.bytes,
             path=open_sink(row.sink_uri).locate(row.file) if row.file else None,
+            row_first=row.row_first,
         )
         for row in detail.outputs
     )

@@ -12,7 +12,7 @@ import typer
 
 from cli.errors import EXIT_INTERRUPTED, EXIT_USAGE, CliError
 from cli.home import Home, find_home, prepare_home, refuse_own_folder
-from cli.options import HomeOption, JsonOption, complete_parser, parse_size
+from cli.options import JOBS_PER_LEASE_MAX, HomeOption, JsonOption, complete_parser, parse_size
 from cli.render import out_json, talk
 
 if TYPE_CHECKING:
@@ -58,6 +58,15 @@ def run(
     job_seconds: Annotated[
         float | None,
         typer.Option("--job-seconds", min=1, max=JOB_SECONDS_MAX, help="Seconds of one job. Default: 3600."),
+    ] = None,
+    jobs_per_lease: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs-per-lease",
+            min=1,
+            max=JOBS_PER_LEASE_MAX,
+            help="Small files that one parser process does one after the other. 1: each has its own. Default: 200.",
+        ),
     ] = None,
     allow_quarantine: Annotated[
         bool | None,
@@ -108,7 +117,7 @@ def run(
     4 the parser is not trusted or rejected rows kept an output from being published, 5 a balance sheet did not add up,
     70 the log could not be written, 130 interrupted.
     """
-    from cli.config import quarantine_words
+    from cli.config import quarantine_words, read_config
     from cli.inferring import settings_with_schema
     from cli.messages import StartRun
     from cli.own_parser import named_own
@@ -143,6 +152,7 @@ def run(
         remake_lost=remake_lost,
         memory_bytes_max=memory_bytes_max,
         seconds_max=seconds_max,
+        jobs_per_lease=jobs_per_lease or read_config(place).run.jobs_per_lease or 0,
         priority=priority,
     )
     report = _carry_out(place, wanted, own, workers=workers or _cores(), schema_file=schema, as_json=as_json)

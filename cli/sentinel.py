@@ -32,19 +32,19 @@ from cli.messages import MESSAGE_BYTES_MAX as CONTROL_BYTES_MAX
 from cli.messages import ExecutorSeen, ExecutorsSeen, QueueStats, StatusSeen
 from cli.own_parser import OwnParser
 from cli.projecting import ProjectionThread
-from cli.promoter import Promoter
+from cli.promoter import Promoter, promoting_bundles
 from cli.report import Recovery
 from cli.sealer import Sealer
 from cli.snapshots import Snapshots
 from cli.target_claims import other_claim
 from cli.watch import Watches
+from commands.decide import Command
 from commands.dispatch import plan_records
 from commands.epoch import BeginEpoch
 from commands.handle import Handler, Outcome
-from commands.job import DispatchJob, RecordPromotion, WithdrawJob
+from commands.job import WithdrawJob
 from commands.outcome import Refused
 from commands.parser import DeployParser
-from commands.wall_clock import NoteClockStep
 from eventlog.blobs import FolderBlobStore
 from eventlog.events import CancelJob, ParserDeployed
 from eventlog.frames import Stamp
@@ -183,6 +183,7 @@ class Sentinel:
             log_id=self.log.log_id,
             epoch=self.log.epoch,
             packages=self.packages,
+            workers=self.workers,
         )
         self.fleet = Fleet(server, self.handler, self.dispatcher, scratch=self.home.scratch)
         self.sealer = Sealer(self.log, self.home)
@@ -372,7 +373,7 @@ class Sentinel:
         if state is not None:
             self.snapshots.leave(self.log, state)
 
-    def _manage(self, state: State) -> list[NoteClockStep | DispatchJob | RecordPromotion]:
+    def _manage(self, state: State) -> list[Command]:
         return [*self._clock_watch.steps(), *plan_records(state, now=clock.now()), *self.dispatcher.plan(state)]
 
     def _resume(self) -> None:
@@ -385,9 +386,9 @@ class Sentinel:
         self._find_kept()
         self._sink_uris |= self.handler.inspect(_open_sinks)
         swept = self._sweep()
-        for committed in self.handler.inspect(lambda state: [job.committed for job in state.jobs.promoting.values()]):
-            if committed.job != self._withhold:
-                self.promoter.recover(committed)
+        for bundle in self.handler.inspect(promoting_bundles):
+            if all(committed.job != self._withhold for committed in bundle):
+                self.promoter.recover(bundle)
         withdrawn = self._withdraw(self.handler.inspect(self._outdated), OUTDATED)
         here = self.handler.inspect(lambda state: _unpublished_for(state, own))
         torn = self.log.recovered
@@ -497,7 +498,9 @@ def _open_sinks(state: State) -> set[str]:
 
 
 def _committed_stages(state: State) -> set[str]:
-    return {output.staged for job in state.jobs.promoting.values() for output in job.committed.outputs}
+    commits = [job.committed for job in state.jobs.promoting.values()]
+    outputs = {output.staged for commit in commits for output in commit.outputs}
+    return outputs | {evidence.staged for commit in commits for evidence in commit.evidence}
 
 
 def _unpublished_for(state: State, sink_uris: frozenset[str]) -> int:

@@ -137,19 +137,16 @@ def _failure(file: FileReport, home: Home) -> str:
 
 
 def _output_lines(report: RunReport) -> list[str]:
-    """Return the table of outputs; a file whose content was parsed once is counted once."""
-    sums: dict[str, dict[str | None, tuple[int, int]]] = {}
+    """Return the table of outputs; a content that was parsed once is counted once, as is a file that several share."""
+    written = _rows_written(report)
+    sizes: dict[str, dict[str, int]] = {name: {} for name in written}
     for file in report.files:
         for output in file.outputs:
-            sums.setdefault(output.name, {})[output.path] = (output.rows, output.bytes)
+            if output.path is not None:
+                sizes[output.name][output.path] = output.bytes
     rows = [
-        (
-            name,
-            f"{sum(r for r, _ in made.values()):,}",
-            size(sum(b for _, b in made.values())),
-            len(made.keys() - {None}),
-        )
-        for name, made in sorted(sums.items())
+        (name, f"{count:,}", size(sum(sizes[name].values())), len(sizes[name]))
+        for name, count in sorted(written.items())
     ]
     return table(("output", "rows", "size", "artifacts"), rows, right=(1, 2, 3)) if rows else ["no outputs"]
 
@@ -163,8 +160,11 @@ def _next_steps(report: RunReport, *, lost: int, remake: str) -> list[str]:
 
 def _rows_written(report: RunReport) -> dict[str, int]:
     """Return how many rows of each output are published; a content that several files have is counted once."""
-    made = {(output.name, output.path): output.rows for file in report.files for output in file.outputs}
-    return {name: sum(rows for (each, _path), rows in made.items() if each == name) for name, _path in made}
+    made = {(output.name, file.job): output.rows for file in report.files for output in file.outputs}
+    written: dict[str, int] = {}
+    for (name, _job), rows in made.items():
+        written[name] = written.get(name, 0) + rows
+    return written
 
 
 def _quarantine_steps(report: RunReport) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from commands import epoch, executor, file, job, parser, quarantine, retry, run, wall_clock
+from commands import epoch, executor, file, job, lease, parser, quarantine, retry, run, wall_clock
 from commands.outcome import Decision
 from eventlog.events import (
     AbandonJob,
@@ -54,6 +54,9 @@ Command = (
     | job.WithdrawJob
     | job.RecordPromotion
     | job.AbandonPromotion
+    | lease.DispatchLease
+    | lease.ConcludeLease
+    | lease.RecordLease
     | DeleteQuarantine
 )
 
@@ -67,12 +70,8 @@ def decide(command: Command, state: State) -> Decision:
             return file.decide(command, state)
         case StartRun() | run.PlanRun() | run.ReuseOutputs() | run.LoseOutputs() | run.FinishRun() | run.InterruptRun():
             return run.decide(command, state)
-        case executor.JoinExecutor():
-            return executor.decide_join(command, state)
-        case executor.LoseExecutor():
-            return executor.decide_lose(command, state)
-        case DrainExecutor():
-            return executor.decide_drain(command, state)
+        case executor.JoinExecutor() | executor.LoseExecutor() | DrainExecutor():
+            return executor.decide(command, state)
         case epoch.BeginEpoch():
             return epoch.decide(command, state)
         case wall_clock.NoteClockStep():
@@ -91,6 +90,8 @@ def decide(command: Command, state: State) -> Decision:
             | job.AbandonPromotion()
         ):
             return job.decide(command, state)
+        case lease.DispatchLease() | lease.ConcludeLease() | lease.RecordLease():
+            return lease.decide(command, state)
         case RetryJobs() | SetJobPriority():
             return retry.decide(command, state)
         case DeleteQuarantine():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from msgspec import Struct
 
 from commands.job import lost_lease
@@ -30,6 +32,19 @@ class LoseExecutor(Struct, frozen=True, kw_only=True):
 
 
 Command = JoinExecutor | LoseExecutor | DrainExecutor
+
+
+def decide(command: Command, state: State) -> Decision:
+    """Route a command about an executor to its decision."""
+    match command:
+        case JoinExecutor():
+            return decide_join(command, state)
+        case LoseExecutor():
+            return decide_lose(command, state)
+        case DrainExecutor():
+            return decide_drain(command, state)
+        case _:
+            assert_never(command)
 
 
 def decide_join(command: JoinExecutor, state: State) -> Decision:

@@ -53,8 +53,10 @@ from eventlog.ids import (
     commit_key,
     instant_plus,
 )
+from eventlog.sheets import Fault, sheet_fault, unit_outputs
 from reducers.fold import State
 from reducers.job import Aborting, Dispatched, Job, Promoting, Queued, Running
+from reducers.shares import bundle_with
 
 JOBS_MAX = 1000  # in one EnqueueJobs, so that a frame stays far below its bounds
 PRIORITY_MAX = 1000
@@ -92,7 +94,10 @@ class StartJob(Struct, frozen=True, kw_only=True):
 
 
 class StagedReport(Struct, frozen=True, kw_only=True):
-    """One staged artifact as the executor reported it."""
+    """One staged artifact as the executor reported it: `rows` of the job, in an artifact of `artifact_rows`.
+
+    The two differ where jobs of one lease share the artifact; `row_first` is then where the job's rows begin.
+    """
 
     output: OutputName
     staged: str
@@ -101,6 +106,12 @@ class StagedReport(Struct, frozen=True, kw_only=True):
     bytes: int
     rows: int
     schema_hash: SchemaHash
+    row_first: int = 0
+    artifact_rows: int = -1  # as many as the job's
+
+    @property
+    def all_rows(self) -> int:
+        return self.rows if self.artifact_rows < 0 else self.artifact_rows
 
 
 class CommitJob(Struct, frozen=True, kw_only=True):
@@ -335,9 +346,6 @@ def _commit(command: CommitJob, state: State) -> Decision:
             assert_never(job)
 
 
-Fault = tuple[FailureClass, str, str]
-
-
 def _fault(command: CommitJob, job: Dispatched | Running) -> Fault | None:
     """Return (class, code, why) of the first rule that the report breaks, or None."""
     declared = sorted(key.output for key in job.spec.keys)
@@ -358,11 +366,6 @@ def _fault(command: CommitJob, job: Dispatched | Running) -> Fault | None:
     return None
 
 
-def unit_outputs(sheet: BalanceSheet) -> set[str]:
-    """Return the outputs whose rows are the units of a sheet; none where the parser counts them itself."""
-    return {sheet.output, *sheet.also} - {""}
-
-
 def _rows_fault(command: CommitJob, sheet: BalanceSheet) -> Fault | None:
     """Compare what a sheet says of rows with the rows that are staged."""
     outputs = unit_outputs(sheet)
@@ -373,31 +376,6 @@ def _rows_fault(command: CommitJob, sheet: BalanceSheet) -> Fault | None:
     if sheet.quarantined != rejected:
         why = f"the sheet says {sheet.quarantined} rows quarantined, {rejected} are staged"
         return "accounting", "rows_differ", why
-    return None
-
-
-def sheet_fault(sheet: BalanceSheet, *, gave_rows: bool) -> Fault | None:
-    """Check that a sheet accounts for what was found, and gives a reason for what was skipped."""
-    if not gave_rows and not sheet.unit:
-        why = "the parser gave neither rows nor a statement of units, so nothing of the file is accounted for"
-        return "accounting", "nothing_said", why
-    if not gave_rows and sheet.written and not unit_outputs(sheet):
-        why = f"the parser says that it accepted {sheet.written} {sheet.unit}, and gave not one row"
-        return "accounting", "rows_differ", why
-    reasoned = sum(skip.count for skip in sheet.skips)
-    if reasoned != sheet.skipped:
-        why = f"the parser skipped {sheet.skipped} {sheet.unit} and gave reasons (skips) for {reasoned} of them"
-        return "accounting", "skips_without_reason", why
-    accounted = sheet.written + sheet.quarantined + sheet.skipped + sheet.unreadable
-    if sheet.found != accounted:
-        difference = sheet.found - accounted
-        return (
-            "accounting",
-            "unbalanced",
-            f"found {sheet.found} {sheet.unit} but accounted for {accounted} "
-            f"(written {sheet.written}, quarantined {sheet.quarantined}, skipped {sheet.skipped}, "
-            f"unreadable {sheet.unreadable}): {abs(difference)} {'missing' if difference > 0 else 'too many'}",
-        )
     return None
 
 
@@ -439,9 +417,9 @@ def _staged(command: CommitJob) -> tuple[StagedOutput, ...]:
             final=staged.final,
             digest=staged.digest,
             bytes=staged.bytes,
-            rows=staged.rows,
+            rows=staged.all_rows,
             schema_hash=staged.schema_hash,
-            jobs=(ArtifactShare(job=command.job, row_first=0, rows=staged.rows),),
+            jobs=(ArtifactShare(job=command.job, row_first=staged.row_first, rows=staged.rows),),
         )
         for staged in command.outputs
     )
@@ -699,7 +677,7 @@ def _materialization(job: Promoting, key: JobKey, staged: StagedOutput | None) -
         digest=staged.digest if staged else "",
         bytes=staged.bytes if staged else 0,
         row_first=staged.jobs[0].row_first if staged else 0,
-        rows=staged.rows if staged else 0,
+        rows=staged.jobs[0].rows if staged else 0,
         schema_hash=staged.schema_hash if staged else SchemaHash(""),
         status=committed.status if staged else "no_data",
     )
@@ -709,7 +687,7 @@ def _abandon(command: AbandonPromotion, state: State) -> Decision:
     job = state.jobs.get(command.job)
     if not isinstance(job, Promoting) or job.committed.commit_key != command.commit_key:
         return []
-    return _abandoned(job, command.reason, command.now)
+    return _abandoned(job, command.reason, command.now, state)
 
 
 def _abandon_by_person(command: AbandonJob, state: State) -> Decision:
@@ -729,10 +707,17 @@ def _abandon_by_person(command: AbandonJob, state: State) -> Decision:
     if command.sink_answer != "withdrawn":
         why = f"abandon job {command.job}: its target does not say that nothing is published: {command.sink_said}"
         return Refused("sink_unavailable", why, "bring the target back; the next run then publishes the job's outputs")
-    return _abandoned(job, f"abandoned by {command.by}: {command.reason}", command.now)
+    return _abandoned(job, f"abandoned by {command.by}: {command.reason}", command.now, state)
 
 
-def _abandoned(job: Promoting, reason: str, now: Instant) -> Sequence[Event]:
+def _abandoned(job: Promoting, reason: str, now: Instant, state: State) -> Sequence[Event]:
+    """End the job and all whose rows lie in the same artifacts: what is withdrawn is withdrawn for all of them."""
+    waiting = state.jobs.promoting
+    together = bundle_with(job.committed, (other.committed for other in waiting.values()))
+    return [event for each in together for event in _abandoned_alone(waiting[each.job], reason, now)]
+
+
+def _abandoned_alone(job: Promoting, reason: str, now: Instant) -> Sequence[Event]:
     abandoned = PromotionAbandoned(
         job=job.spec.job,
         attempt=job.attempts,

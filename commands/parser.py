@@ -264,14 +264,17 @@ def paused_refusal(paused: ParserPaused) -> Refused:
     )
 
 
-def judged(job: JobQueued, failed: JobFailed, state: State) -> list[JobFailed | ParserPaused]:
-    """Return a failure with what it says of the parser, and the pause that it may bring about."""
+def judged(job: JobQueued, failed: JobFailed, state: State, *, before: int = 0) -> list[JobFailed | ParserPaused]:
+    """Return a failure with what it says of the parser, and the pause that it may bring about.
+
+    `before` it there were so many in the same frame that speak against the parser, and the state does not know of them.
+    """
     known = state.parsers.get(job.parser)
     if known is None or known.deployed.artifact_hash != job.artifact_hash or job.source_hash in known.failed:
         return [failed]
     if not speaks_against_parser(failed):
         return [failed]
-    failures = known.failures + 1
+    failures = known.failures + before + 1
     counted = structs.replace(failed, against_parser=failures)
     if failures < PAUSE_FAILURES or known.paused is not None:
         return [counted]

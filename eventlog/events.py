@@ -122,7 +122,8 @@ SKIPS_MAX = 100
 
 
 class ArtifactShare(Struct, frozen=True, kw_only=True):
-    """The rows of one job inside an artifact; one entry today, the seam for leases of many small files."""
+    """The rows of one job inside an artifact. Jobs of one lease share artifacts: each one's commit names its own share,
+    and those of one frame are all rows of the artifact, each of them once."""
 
     job: Public[JobId]
     row_first: Public[int]
@@ -130,7 +131,10 @@ class ArtifactShare(Struct, frozen=True, kw_only=True):
 
 
 class StagedOutput(Struct, frozen=True, kw_only=True):
-    """A durable staged artifact and the name it will get. `staged` and `final` are file names in the sink's folder."""
+    """A durable staged artifact and the name it will get. `staged` and `final` are file names in the sink's folder.
+
+    `bytes` and `rows` are of all of it, `jobs` what the job that commits it has of it.
+    """
 
     output: Public[OutputName]
     staged: Omitted[str]

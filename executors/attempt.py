@@ -11,13 +11,15 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from typing import Final
+from contextlib import AbstractContextManager
+from typing import Final, Protocol
 
 import blake3
 from msgspec import Struct
 
-from eventlog.events import SchemaMismatch
-from eventlog.ids import JobId, path_bytes
+from eventlog.events import BalanceSheet, SchemaMismatch
+from eventlog.ids import JobId, OutputName, path_bytes
+from eventlog.schema import OutputSchema
 from executors.failures import TransientKind, failure_class
 from executors.guest.errors import GuestStartError, ParserChangedError
 from executors.guest.frames import GuestBatch, GuestEnd, GuestFailure, GuestStatement
@@ -27,7 +29,7 @@ from executors.mismatch import mismatch_of
 from executors.protocol import Aborted, Declined, Dispatch, Failed, Receipt, Succeeded
 from executors.shape import HINTS, KINDS, sentence
 from executors.stages import Stages
-from executors.statements import Statements, balance_sheets, misstated
+from executors.statements import CountRows, Statements, balance_sheets, misstated
 from executors.validate import Checked, validate
 from sinks.sink import Sink
 
@@ -49,6 +51,18 @@ class Ending(Struct, frozen=True, kw_only=True):
 
     reason: str
     report: bool
+
+
+class Rows(Protocol):
+    """Takes the rows of one job as they come."""
+
+    def seen(self, output: OutputName, /) -> int:
+        """Return how many rows the parser has given for an output."""
+        ...
+
+    def write(self, schema: OutputSchema, checked: Checked, /) -> None:
+        """Take the rows of a batch, accepted and rejected. Raises OSError."""
+        ...
 
 
 class Attempt:
@@ -88,6 +102,22 @@ class Attempt:
             if not isinstance(receipt, Succeeded):
                 self.discard()
         return receipt
+
+    @property
+    def stopped(self) -> tuple[JobId, ...]:
+        """The jobs that are known to be stopped."""
+        return (self.job,) if self._ending is not None else ()
+
+    @property
+    def gone(self) -> tuple[JobId, ...]:
+        """The jobs of which nothing is left although the attempt goes on: of an attempt at one job, none."""
+        return ()
+
+    def stop(self, job: JobId, reason: str, *, lease: bool) -> bool:
+        """End a job of the attempt, which has but one; say whether the attempt has it."""
+        if job == self.job:
+            self.abort(reason)
+        return job == self.job
 
     def abort(self, reason: str) -> None:
         """Kill the guest; the receipt will be Aborted."""
@@ -131,36 +161,46 @@ class Attempt:
             sink = self._sink_factory(dispatch.sink_uri)
         except ValueError as error:
             return _refused("bad_sink", str(error), "start the run again with another sink")
-        self._stages = Stages(sink, self.job, dispatch)
+        rows = self._rows_in(sink)
         try:
-            guest = start_guest(_orders(dispatch), parents=self._parents, times=self._times)
+            lent = self._take_guest()
         except ParserChangedError as error:
             return _refused("parser_changed", str(error.strerror), error.hint)
         except GuestStartError as error:
             return _not_started(error)
-        with guest:
-            return self._run_guest(guest, self._stages, acknowledge)
+        with lent as guest:
+            return self._run_guest(guest, rows, acknowledge)
 
-    def _run_guest(self, guest: Guest, stages: Stages, acknowledge: Acknowledge) -> Receipt:
+    def _rows_in(self, sink: Sink) -> Rows:
+        """Return what takes the rows as they come."""
+        self._stages = Stages(sink, self.job, self.dispatch)
+        return self._stages
+
+    def _take_guest(self) -> AbstractContextManager[Guest]:
+        """Return a guest that has its orders. Raises GuestStartError."""
+        return start_guest(orders_of(self.dispatch), parents=self._parents, times=self._times)
+
+    def _run_guest(self, guest: Guest, rows: Rows, acknowledge: Acknowledge) -> Receipt:
         with self._lock:
             self._guest = guest
             ended = self._ending is not None
         if ended:
             return _nothing_to_say()
         acknowledge(guest.pid)
-        outcome = self._consume(guest, stages)
+        outcome = self._consume(guest, rows)
         if isinstance(outcome, GuestFailure):
             # A source that changed underneath explains a parser's failure better than the parser can.
             words = guest.last_words()
             return source_failure(self.dispatch) or _failed(outcome, log_tail=words, mismatch=self._mismatch)
-        return self._finish(stages, outcome)
+        # If the source is still what was dispatched, and only then, its rows are staged.
+        return source_failure(self.dispatch) or content_failure(self.dispatch) or self._staged(outcome)
 
-    def _consume(self, guest: Guest, stages: Stages) -> Statements | GuestFailure | None:
+    def _consume(self, guest: Guest, rows: Rows) -> Statements | GuestFailure | None:
         """Read the guest to its end. Returns its statements if it made some, or why the attempt fails."""
         statements: Statements | None = None
         for frame in guest.frames():
             if isinstance(frame, GuestBatch):
-                failure = self._take(frame, stages)
+                failure = self._take(frame, rows)
                 if failure is not None:
                     return failure
             elif isinstance(frame, GuestStatement):
@@ -175,39 +215,59 @@ class Attempt:
                 break
         return statements
 
-    def _take(self, frame: GuestBatch, stages: Stages) -> GuestFailure | None:
+    def _take(self, frame: GuestBatch, rows: Rows) -> GuestFailure | None:
         """Validate a batch and write it to its stage; why the attempt fails if that cannot be done."""
         schema = self.dispatch.outputs[frame.output]
-        checked = validate(frame.batch, schema, row_first=stages.seen(schema.output))
+        checked = validate(frame.batch, schema, row_first=rows.seen(schema.output))
         if not isinstance(checked, Checked):
             self._mismatch = mismatch_of(checked)
             return _failure(KINDS[type(checked)], sentence(checked), HINTS[type(checked)])
         try:
-            stages.write(schema, checked)
+            rows.write(schema, checked)
         except OSError as error:
-            return _sink_failure(error, doing=f"stage {schema.output} in {self.dispatch.sink_uri}")
+            return sink_failure(error, doing=f"stage {schema.output} in {self.dispatch.sink_uri}")
         self.rows += checked.accepted.num_rows
         return None
 
-    def _finish(self, stages: Stages, statements: Statements | None) -> Receipt:
-        """Make the stages durable, if the source is still what was dispatched."""
-        changed = source_failure(self.dispatch) or content_failure(self.dispatch)
-        if changed is not None:
-            return changed
-        try:
-            staged = stages.finish()
-        except OSError as error:
-            return _failed(_sink_failure(error, doing=f"finish the outputs in {self.dispatch.sink_uri}"))
-        with_rows = {artifact.output for artifact in staged}
-        sheet, *further = balance_sheets(statements, accepted=stages.accepted, rejected=stages.rejected)
-        return Succeeded(
-            outputs=staged,
-            empty=tuple(schema.output for schema in self.dispatch.outputs if schema.output not in with_rows),
-            evidence=stages.evidence(),
-            sheet=sheet,
-            further=tuple(further),
-            notes=stages.notes,
-        )
+    def _staged(self, statements: Statements | None) -> Receipt:
+        """Make the stages durable."""
+        assert self._stages is not None, "an attempt that has rows has opened its stages"
+        sheets = balance_sheets(statements, accepted=self._stages.accepted, rejected=self._stages.rejected)
+        return durable(self._stages, self.dispatch, sheets)
+
+
+def durable(stages: Stages, dispatch: Dispatch, sheets: tuple[BalanceSheet, ...]) -> Receipt:
+    """Make what a job has staged durable, and say what it is."""
+    try:
+        staged = stages.finish()
+    except OSError as error:
+        return sink_failed(error, doing=f"finish the outputs in {dispatch.sink_uri}")
+    sheet, *further = sheets
+    return Succeeded(
+        outputs=staged,
+        empty=without_rows(dispatch, stages.accepted),
+        evidence=stages.evidence(),
+        sheet=sheet,
+        further=tuple(further),
+        notes=stages.notes,
+    )
+
+
+def without_rows(dispatch: Dispatch, accepted: CountRows) -> tuple[OutputName, ...]:
+    """Return the declared outputs that have no row, in their order."""
+    return tuple(schema.output for schema in dispatch.outputs if not accepted(schema.output))
+
+
+def failed_by_us(error: Exception, job: JobId) -> Failed:
+    """Return the receipt of a job on which the executor itself failed: it is that job's failure, told with its name."""
+    logger.exception("run job %d", job, exc_info=error)
+    kind = TransientKind.OUT_OF_MEMORY if isinstance(error, MemoryError) else "executor_error"
+    return Failed(
+        failure=failure_class(kind),
+        kind=kind,
+        reason=f"the executor failed on the job: {type(error).__name__}: {error}"[:1000],
+        hint="see the executor's log for the trace, and report it",
+    )
 
 
 def source_failure(dispatch: Dispatch) -> Failed | None:
@@ -254,7 +314,8 @@ def content_failure(dispatch: Dispatch) -> Failed | None:
     return None
 
 
-def _orders(dispatch: Dispatch) -> GuestOrders:
+def orders_of(dispatch: Dispatch, *, more: bool = False) -> GuestOrders:
+    """Return what a guest is told about a job; with `more` it may be told about others later."""
     return GuestOrders(
         parser_file=dispatch.parser_file,
         parser_digests=dispatch.parser_digests,
@@ -263,6 +324,7 @@ def _orders(dispatch: Dispatch) -> GuestOrders:
         outputs=tuple(schema.output for schema in dispatch.outputs),
         memory_bytes_max=dispatch.memory_bytes_max,
         seconds_max=dispatch.seconds_max,
+        more=more,
     )
 
 
@@ -281,12 +343,17 @@ def _source_changed(dispatch: Dispatch, what: str) -> Failed:
     return _refused("source_changed", f"the source {dispatch.path} {what}", "run again: the file will be scanned anew")
 
 
-def _sink_failure(error: OSError, *, doing: str) -> GuestFailure:
+def sink_failure(error: OSError, *, doing: str) -> GuestFailure:
     return _failure(
         TransientKind.SINK_UNAVAILABLE,
         f"{doing}: {error.strerror or error}",
         "see that the sink's folder exists, can be written and has space, then run again",
     )
+
+
+def sink_failed(error: OSError, *, doing: str) -> Failed:
+    """Return the receipt of a job whose sink gave out."""
+    return _failed(sink_failure(error, doing=doing))
 
 
 def _failure(kind: str, reason: str, hint: str) -> GuestFailure:

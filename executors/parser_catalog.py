@@ -80,6 +80,7 @@ class ParserPackage(Struct, frozen=True, kw_only=True):
     quarantine: DeclaredPolicy = DeclaredPolicy()
     setting_values: dict[str, tuple[str, ...]] = {}  # of a setting that takes some values only: which
     columns_from: dict[OutputName, str] = {}  # outputs whose columns a run declares, and the setting that it does it in
+    fresh_process: bool = False  # each file in a process of its own, small ones too
 
 
 class _Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -94,6 +95,7 @@ class _Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     settings: dict[str, str] = {}
     setting_values: dict[str, tuple[str, ...]] = {}
     quarantine: DeclaredPolicy = DeclaredPolicy()
+    fresh_process: bool = False
 
 
 class _Header(Struct, frozen=True, kw_only=True):
@@ -107,6 +109,7 @@ class _Header(Struct, frozen=True, kw_only=True):
     settings: dict[str, str] = {}
     setting_values: dict[str, tuple[str, ...]] = {}
     quarantine: DeclaredPolicy = DeclaredPolicy()
+    fresh_process: bool = False
 
 
 HEADER: Final = tuple(field.name for field in msgspec.structs.fields(_Header))
@@ -205,6 +208,7 @@ def _load_file(file: Path) -> ParserPackage:
         settings=header.settings,
         setting_values=header.setting_values,
         quarantine=header.quarantine,
+        fresh_process=header.fresh_process,
     )
     _check_manifest(manifest, doing=f"read {file}")
     return _package(manifest, file, file, {_own_name(header): source}, loadable={file.name: source})
@@ -234,6 +238,7 @@ def _package(
         description=manifest.description,
         columns_from=columns_from,
         quarantine=manifest.quarantine,
+        fresh_process=manifest.fresh_process,
     )
 
 

@@ -12,6 +12,7 @@ the op codes are kept for ever; 0, 7 and 11 are never used. An executor asks (RE
 
 A receipt is also the wish for the next job: for the sentinel the end of one job and the start of the next are then one
 batch with one sync. A job that is over before it is worth a word has its start told with its receipt (`begun_ago`).
+A lease may be of several small jobs: the header names the first one, what is said of the others is `further`.
 HEARTBEAT and CONCLUDE are long polls: the sentinel answers when it has something to say, or after POLL_SECONDS.
 """
 
@@ -75,16 +76,34 @@ class Idle(Struct, frozen=True, kw_only=True):
 
 
 class Working(Struct, frozen=True, kw_only=True):
-    """The executor is on this job; renews the lease. `rows` and `bytes` are progress, never logged."""
+    """The executor is on this lease; renews it. `rows` and `bytes` are progress, never logged.
+
+    `stopped` are the jobs of it that it knows it must stop: the sentinel tells of those that it does not. Of those that
+    are `gone` nothing runs and nothing is staged, although the lease goes on: they need not wait for its end.
+    """
 
     executor: ExecutorId
     lease: LeaseId
     rows: int
     bytes_read: int
+    stopped: tuple[JobId, ...] = ()
+    gone: tuple[JobId, ...] = ()
+
+
+class FurtherInput(Struct, frozen=True, kw_only=True):
+    """What is its own of a further job of a lease; all else is as the first one's."""
+
+    job: JobId
+    attempt: int
+    path: PathText
+    size: int
+    mtime_ns: int
+    file_uid: str
+    source_hash: SourceHash
 
 
 class Dispatch(Struct, frozen=True, kw_only=True):
-    """All that one attempt needs; the executor asks nobody else."""
+    """All that one attempt needs, or those of a lease of several jobs; the executor asks nobody else."""
 
     lease: LeaseId
     attempt: int
@@ -104,6 +123,20 @@ class Dispatch(Struct, frozen=True, kw_only=True):
     dispatched_at: Instant
     memory_bytes_max: int = MEMORY_BYTES_MAX  # what each process of the guest may write to
     seconds_max: float = SECONDS_MAX  # of the whole job, by the wall clock
+    further: tuple[FurtherInput, ...] = ()
+
+    def of(self, other: FurtherInput) -> Dispatch:
+        """Return the dispatch of one of the further jobs, as if it were alone."""
+        return msgspec.structs.replace(
+            self,
+            attempt=other.attempt,
+            path=other.path,
+            size=other.size,
+            mtime_ns=other.mtime_ns,
+            file_uid=other.file_uid,
+            source_hash=other.source_hash,
+            further=(),
+        )
 
 
 class Ack(Struct, frozen=True, kw_only=True):
@@ -113,8 +146,19 @@ class Ack(Struct, frozen=True, kw_only=True):
     guest_pid: int
 
 
+class Share(Struct, frozen=True, kw_only=True):
+    """The rows that a job has in an artifact that jobs of its lease share; `staged` is the artifact's name."""
+
+    staged: str
+    row_first: int
+    rows: int
+
+
 class Succeeded(Struct, frozen=True, kw_only=True, tag="succeeded"):
-    """Every declared output is staged durably, or has no rows (`empty`); so are rejected rows, as `evidence`."""
+    """Every declared output is staged durably, or has no rows (`empty`); so are rejected rows, as `evidence`.
+
+    Outputs are in artifacts of the job's own, or they are `shares` of those that its lease has in common.
+    """
 
     outputs: tuple[StagedArtifact, ...]
     empty: tuple[str, ...]
@@ -122,6 +166,7 @@ class Succeeded(Struct, frozen=True, kw_only=True, tag="succeeded"):
     sheet: BalanceSheet
     further: tuple[BalanceSheet, ...] = ()
     notes: tuple[str, ...] = ()
+    shares: tuple[Share, ...] = ()
 
 
 class Failed(Struct, frozen=True, kw_only=True, tag="failed"):
@@ -145,24 +190,39 @@ class Declined(Struct, frozen=True, kw_only=True, tag="declined"):
 Receipt = Succeeded | Failed | Aborted | Declined
 
 
+class FurtherReceipt(Struct, frozen=True, kw_only=True):
+    """How a further job of a lease ended."""
+
+    job: JobId
+    receipt: Receipt
+    begun_ago: float | None = None
+
+
 class Conclude(Struct, frozen=True, kw_only=True):
-    """The job is over, and the executor waits for the next. `begun_ago`: seconds since its guest ran, if one did."""
+    """The lease is over, and the executor waits for the next. `begun_ago`: seconds since a guest took the job up, if
+    one did. `shared` are the artifacts that jobs of the lease have shares of."""
 
     executor: ExecutorId
     lease: LeaseId
     receipt: Receipt
     begun_ago: float | None = None
+    further: tuple[FurtherReceipt, ...] = ()
+    shared: tuple[StagedArtifact, ...] = ()
 
 
 class Carry(Struct, frozen=True, kw_only=True):
     """Nothing to say: carry on, or ask again."""
 
 
-class Stop(Struct, frozen=True, kw_only=True):
-    """`again`: there may be work for the executor at this address in a while, from this sentinel or the next one."""
+class Stop(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """End the job that the header names, or with `lease` all jobs of its lease; without a job there, leave.
+
+    `again`: there may be work for the executor at this address in a while, from this sentinel or the next one.
+    """
 
     reason: str
     again: bool = False
+    lease: bool = False
 
 
 class Discard(Struct, frozen=True, kw_only=True):

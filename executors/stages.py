@@ -5,10 +5,7 @@ An artifact is opened when its first row comes; all of them are finished, or rem
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
-from typing import Final
 
 import pyarrow as pa
 
@@ -18,39 +15,28 @@ from eventlog.schema import OutputSchema, quarantine_schema, schema_hash
 from executors.protocol import Dispatch
 from executors.rejected import Rejected
 from executors.shape import shown
+from executors.stage_writers import StageWriters
 from executors.validate import Checked
 from executors.violations import ROW_ERROR_COLUMN, Rule
 from sinks.arrow_schema import arrow_schema
 from sinks.lineage import Lineage, add_lineage, lineage_schema
-from sinks.sink import ArtifactIdentity, Sink, StagedArtifact, StageWriter
+from sinks.sink import ArtifactIdentity, Sink, StagedArtifact
 
-logger = logging.getLogger("casparian.executor")
-
-# Kept from job to job: Arrow gives each thread memory of its own, and a new one takes fresh pages from the system.
-FINISHERS_MAX: Final = 4
-_FINISHERS: Final = ThreadPoolExecutor(FINISHERS_MAX, thread_name_prefix="finish")
+Notes = dict[str, None]  # in the order in which they were made, each once
 
 
 class Stages:
     """What one attempt has staged. Belongs to the attempt's thread; `abandon` may be called at any time after it."""
 
     def __init__(self, sink: Sink, job: JobId, dispatch: Dispatch) -> None:
-        self._sink = sink
         self._job = job
         self._dispatch = dispatch
-        self._lineage = Lineage(
-            source_hash=dispatch.source_hash,
-            job=job,
-            processed_at=dispatch.dispatched_at,
-            parser_version=dispatch.parser_version,
-            contract=None,
-        )
-        self._open: dict[OutputName, StageWriter] = {}
-        self._finished: dict[OutputName, StagedArtifact] = {}
+        self._writers = StageWriters(sink, whose=f"job {job}")
+        self._lineage = lineage_of(job, dispatch)
         self._accepted: Counter[OutputName] = Counter()
         self._rejected: Counter[OutputName] = Counter()
         self._rules: dict[OutputName, Counter[Rule]] = {}
-        self._notes: dict[str, None] = {}  # in the order in which they were made, each once
+        self._notes: Notes = {}
 
     def accepted(self, output: OutputName) -> int:
         """Return how many rows of an output were accepted."""
@@ -67,7 +53,7 @@ class Stages:
     @property
     def notes(self) -> tuple[str, ...]:
         """What was done with columns that need not be as declared, and what was not believed; at most NOTES_MAX."""
-        return tuple(self._notes)[:NOTES_MAX]
+        return tuple(self._notes)
 
     def write(self, schema: OutputSchema, checked: Checked) -> None:
         """Stage the rows of a batch, accepted and rejected; what has no rows is never opened. Raises OSError."""
@@ -76,16 +62,19 @@ class Stages:
         if checked.rejected is not None:
             self._write_rejected(schema, checked.rejected)
             self._rules.setdefault(schema.output, Counter()).update(checked.counts)
-        self._note(schema.output, checked)
+        note(self._notes, schema.output, checked)
 
     def _write_accepted(self, schema: OutputSchema, batch: pa.RecordBatch) -> None:
-        writer = self._writer(schema, lineage_schema(arrow_schema(schema.columns)))
+        writer = self._writers.of(schema.output)
+        writer = writer or self._writers.open(self._identity(schema), lineage_schema(arrow_schema(schema.columns)))
         writer.write(add_lineage(batch, self._lineage, row_first=self.accepted(schema.output)))
         self._accepted[schema.output] += batch.num_rows
 
     def _write_rejected(self, schema: OutputSchema, rejected: Rejected) -> None:
         kept = quarantine_schema(schema)
-        self._writer(kept, arrow_schema(kept.columns)).write(self._evidence(kept, rejected))
+        writer = self._writers.of(kept.output)
+        writer = writer or self._writers.open(self._identity(kept), arrow_schema(kept.columns))
+        writer.write(self._evidence(kept, rejected))
         self._rejected[schema.output] += rejected.rows.num_rows
 
     def _evidence(self, kept: OutputSchema, rejected: Rejected) -> pa.RecordBatch:
@@ -104,37 +93,20 @@ class Stages:
         }
         return pa.RecordBatch.from_arrays([*rejected.rows.columns, *added.values()], schema=arrow_schema(kept.columns))
 
-    def _note(self, output: OutputName, checked: Checked) -> None:
-        said = [f"{output}: {warning}" for warning in checked.warnings]
-        if checked.filled:
-            said.append(f"{output}: columns that the parser left out were filled with nulls: {_listed(checked.filled)}")
-        if checked.dropped:
-            said.append(f"{output}: columns that are not declared were not kept: {_listed(checked.dropped)}")
-        for note in said:
-            if len(self._notes) < NOTES_MAX:
-                self._notes[note] = None
-
     def finish(self) -> tuple[StagedArtifact, ...]:
         """Make every artifact durable; return those of outputs with accepted rows, in declared order.
 
-        All at once: each waits for the disk, and the disk makes several files durable in the time of one. Raises
-        OSError; call `abandon` then.
+        Raises OSError; call `abandon` then.
         """
-        finishing = {name: _FINISHERS.submit(writer.finish) for name, writer in self._open.items()}
-        for name, each in finishing.items():
-            if each.exception() is None:  # waits for it; what has begun is seen to its end
-                self._finished[name] = each.result()
-        for each in finishing.values():
-            each.result()  # raises what went wrong first
-        names = [schema.output for schema in self._dispatch.outputs]
-        return tuple(self._finished[name] for name in names if name in self._finished)
+        self._writers.finish()
+        return tuple(self._writers.finished(schema.output for schema in self._dispatch.outputs))
 
     def evidence(self) -> tuple[StagedEvidence, ...]:
         """Return what is kept of rejected rows, in declared order; call after `finish`."""
+        rejected = [schema for schema in self._dispatch.outputs if self._rejected[schema.output]]
+        artifacts = self._writers.finished(quarantine_schema(schema).output for schema in rejected)
         return tuple(
-            self._staged_evidence(schema.output, self._finished[quarantine_schema(schema).output])
-            for schema in self._dispatch.outputs
-            if self._rejected[schema.output]
+            self._staged_evidence(schema.output, artifact) for schema, artifact in zip(rejected, artifacts, strict=True)
         )
 
     def _staged_evidence(self, output: OutputName, artifact: StagedArtifact) -> StagedEvidence:
@@ -156,24 +128,8 @@ class Stages:
         )
 
     def abandon(self) -> None:
-        """Remove everything, finished or not. Idempotent.
-
-        What cannot be removed is told to the log only: it is hidden, and sweeping takes it when the lease is dead.
-        """
-        for output, writer in self._open.items():
-            try:
-                if output in self._finished:
-                    self._sink.discard(self._finished[output].staged)
-                else:
-                    writer.abandon()
-            except OSError as error:
-                logger.warning("discard output %s of job %d: %s; left for sweeping", output, self._job, error)
-        self._open.clear()
-
-    def _writer(self, schema: OutputSchema, columns: pa.Schema) -> StageWriter:
-        if schema.output not in self._open:
-            self._open[schema.output] = self._sink.open_stage(self._identity(schema), columns)
-        return self._open[schema.output]
+        """Remove everything, finished or not. Idempotent; what cannot be removed is left for sweeping."""
+        self._writers.abandon()
 
     def _identity(self, schema: OutputSchema) -> ArtifactIdentity:
         dispatch = self._dispatch
@@ -191,6 +147,29 @@ class Stages:
                 "dispatched_at": dispatch.dispatched_at,
             },
         )
+
+
+def lineage_of(job: JobId, dispatch: Dispatch) -> Lineage:
+    """Return what all rows of a dispatched job have in common."""
+    return Lineage(
+        source_hash=dispatch.source_hash,
+        job=job,
+        processed_at=dispatch.dispatched_at,
+        parser_version=dispatch.parser_version,
+        contract=None,
+    )
+
+
+def note(notes: Notes, output: OutputName, checked: Checked) -> None:
+    """Add what was done with the columns of a batch, up to NOTES_MAX notes in all."""
+    said = [f"{output}: {warning}" for warning in checked.warnings]
+    if checked.filled:
+        said.append(f"{output}: columns that the parser left out were filled with nulls: {_listed(checked.filled)}")
+    if checked.dropped:
+        said.append(f"{output}: columns that are not declared were not kept: {_listed(checked.dropped)}")
+    for each in said:
+        if len(notes) < NOTES_MAX:
+            notes[each] = None
 
 
 def _repeated(text: str, rows: int) -> pa.Array[pa.Scalar[pa.DataType]]:

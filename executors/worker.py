@@ -25,11 +25,11 @@ from typing import Final
 from msgspec import Struct
 
 from eventlog.ids import ExecutorId, JobId
-from executors.attempt import Attempt
+from executors.attempt import Attempt, failed_by_us
 from executors.errors import ExecutorRefusedError, ServerGoneError
-from executors.failures import TransientKind, failure_class
 from executors.guest.host import GuestTimes
 from executors.guest.parents import GuestParents
+from executors.lease_attempt import LeaseAttempt
 from executors.processes import die_with_parent
 from executors.protocol import (
     POLL_SECONDS,
@@ -37,8 +37,8 @@ from executors.protocol import (
     Conclude,
     Discard,
     Dispatch,
-    Failed,
     Fault,
+    FurtherReceipt,
     Identify,
     Idle,
     Message,
@@ -53,7 +53,7 @@ from executors.protocol import (
     payload,
 )
 from executors.transport import Client, TransportError
-from sinks.sink import Sink
+from sinks.sink import Sink, StagedArtifact
 
 logger = logging.getLogger("casparian.executor")
 
@@ -141,9 +141,9 @@ class Link:
 
 
 class _Work(Struct, kw_only=True):
-    """The job that an executor is on. `beating`: it has lasted long enough for a word, and its start is told too."""
+    """The job or lease that an executor is on. `beating`: it lasts long enough for a word; its start is told too."""
 
-    attempt: Attempt
+    attempt: Attempt | LeaseAttempt
     guest_pid: int = 0
     begun: float | None = None  # on the monotonic clock: when its guest ran
     beating: bool = False
@@ -183,7 +183,7 @@ class Pulse:
         self._thread.start()
 
     @contextmanager
-    def over(self, attempt: Attempt) -> Iterator[_Work]:
+    def over(self, attempt: Attempt | LeaseAttempt) -> Iterator[_Work]:
         """Have the pulse beat for this attempt while the block runs; closing the connection ends the poll under way."""
         work = _Work(attempt=attempt)
         with self._changed:
@@ -236,7 +236,7 @@ class Pulse:
             if not work.over:
                 self._must_leave(str(error))
 
-    def _working(self, attempt: Attempt) -> bytes:
+    def _working(self, attempt: Attempt | LeaseAttempt) -> bytes:
         return encode(
             OpCode.HEARTBEAT,
             Working(
@@ -244,18 +244,21 @@ class Pulse:
                 lease=attempt.dispatch.lease,
                 rows=attempt.rows,
                 bytes_read=attempt.bytes_read(),
+                stopped=attempt.stopped,
+                gone=attempt.gone,
             ),
             job=attempt.job,
         )
 
-    def _heard(self, answer: Message, attempt: Attempt) -> bool:
+    def _heard(self, answer: Message, attempt: Attempt | LeaseAttempt) -> bool:
         """Do what the sentinel says; False if there is nothing more to hear."""
         if answer.op is OpCode.HEARTBEAT:
             return True
-        if answer.op is OpCode.ABORT and answer.job == attempt.job:
-            attempt.abort(payload(answer, Stop).reason)
-        elif answer.op is OpCode.ABORT:
-            self._must_leave(payload(answer, Stop).reason)
+        if answer.op is OpCode.ABORT:
+            stop = payload(answer, Stop)
+            if attempt.stop(answer.job, stop.reason, lease=stop.lease):
+                return isinstance(attempt, LeaseAttempt) and not stop.lease  # then others of it may be stopped, too
+            self._must_leave(stop.reason)
         elif answer.op is OpCode.DISCARD:
             attempt.drop(payload(answer, Discard).reason)
         else:
@@ -275,11 +278,11 @@ def tell_start(link: Link, work: _Work) -> None:
 
 
 class _Ended(Struct, frozen=True, kw_only=True):
-    """A job that is over and has to be told."""
+    """A job or lease that is over and has to be told; the receipts are in its order."""
 
-    attempt: Attempt
-    receipt: Receipt
-    begun_ago: float | None
+    attempt: Attempt | LeaseAttempt
+    receipts: tuple[FurtherReceipt, ...]
+    shared: tuple[StagedArtifact, ...] = ()
 
 
 class Worker:
@@ -302,7 +305,7 @@ class Worker:
         self._lock = threading.Lock()
         self._leaving = threading.Event()
         self._reason = ""
-        self._attempt: Attempt | None = None
+        self._attempt: Attempt | LeaseAttempt | None = None
         self.wanted_again = False  # it was told to leave for a while only
         self.was_welcome = False
 
@@ -370,42 +373,53 @@ class Worker:
         executor = self._identity.executor
         if ended is None:
             return encode(OpCode.HEARTBEAT, Idle(executor=executor))
-        lease = ended.attempt.dispatch.lease
-        conclude = Conclude(executor=executor, lease=lease, receipt=ended.receipt, begun_ago=ended.begun_ago)
+        first, *further = ended.receipts
+        conclude = Conclude(
+            executor=executor,
+            lease=ended.attempt.dispatch.lease,
+            receipt=first.receipt,
+            begun_ago=first.begun_ago,
+            further=tuple(further),
+            shared=ended.shared,
+        )
         return encode(OpCode.CONCLUDE, conclude, job=ended.attempt.job)
 
     def _run_job(self, job: JobId, dispatch: Dispatch) -> _Ended | None:
+        if dispatch.further:
+            return self._run_lease(job, dispatch)
         attempt = Attempt(
             job, dispatch, sink_factory=self._sink_factory, parents=self._parents, times=self._times.guest
         )
         with self._current(attempt), self._pulse.over(attempt) as work:
-            receipt = self._receipt(work)
+            receipt = self._receipt(attempt, work)
         if receipt is None:
             return None
-        return _Ended(attempt=attempt, receipt=receipt, begun_ago=work.begun_ago())
+        told = FurtherReceipt(job=job, receipt=receipt, begun_ago=work.begun_ago())
+        return _Ended(attempt=attempt, receipts=(told,))
 
-    def _receipt(self, work: _Work) -> Receipt | None:
+    def _run_lease(self, job: JobId, dispatch: Dispatch) -> _Ended | None:
+        attempt = LeaseAttempt(
+            job, dispatch, sink_factory=self._sink_factory, parents=self._parents, times=self._times.guest
+        )
+        with self._current(attempt), self._pulse.over(attempt) as work:
+            told = attempt.run(lambda guest_pid: self._begun(work, guest_pid))
+        return None if told is None else _Ended(attempt=attempt, receipts=told.receipts, shared=told.shared)
+
+    def _receipt(self, attempt: Attempt, work: _Work) -> Receipt | None:
         try:
-            return work.attempt.run(lambda guest_pid: self._begun(work, guest_pid))
+            return attempt.run(lambda guest_pid: self._begun(work, guest_pid))
         except LINK_ERRORS:
             raise
         # An error of ours in one job is that job's failure, told with its name; the next job may go well.
-        except Exception as error:
-            logger.exception("run job %d", work.attempt.job)
-            kind = TransientKind.OUT_OF_MEMORY if isinstance(error, MemoryError) else "executor_error"
-            return Failed(
-                failure=failure_class(kind),
-                kind=kind,
-                reason=f"the executor failed on the job: {type(error).__name__}: {error}"[:1000],
-                hint="see the executor's log for the trace, and report it",
-            )
+        except Exception as error:  # noqa: BLE001
+            return failed_by_us(error, attempt.job)
 
     def _begun(self, work: _Work, guest_pid: int) -> None:
         if self._pulse.begun(work, guest_pid):
             tell_start(self._link, work)
 
     @contextmanager
-    def _current(self, attempt: Attempt) -> Iterator[None]:
+    def _current(self, attempt: Attempt | LeaseAttempt) -> Iterator[None]:
         with self._lock:
             self._attempt = attempt
             leaving = self._leaving.is_set()

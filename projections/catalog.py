@@ -316,15 +316,24 @@ def _select(view: OutputView) -> str:
     if not view.files:
         return _empty(view.columns)
     # Files of one schema hash have one shape, so DuckDB needs to look into the first only; shapes are joined by name.
-    shapes: dict[str, list[str]] = {}
+    # Those that hold rows which are not to be shown are read apart, so that only they are filtered.
+    shapes: dict[tuple[str, bool], list[RecordedFile]] = {}
     for each in view.files:
-        shapes.setdefault(each.schema_hash, []).append(exact_pattern(file_path(each)))
-    return " UNION ALL BY NAME ".join(map(_read, shapes.values()))
+        shapes.setdefault((each.schema_hash, bool(_hidden_jobs(view, each))), []).append(each)
+    return " UNION ALL BY NAME ".join(_read(view, files) for files in shapes.values())
 
 
-def _read(patterns: list[str]) -> str:
+def _hidden_jobs(view: OutputView, recorded: RecordedFile) -> list[int]:
+    """Return whose rows in a file that jobs share are not of this view."""
+    return [*recorded.lost, *(recorded.superseded if view.current else ())]
+
+
+def _read(view: OutputView, files: Sequence[RecordedFile]) -> str:
+    patterns = list_literal([exact_pattern(file_path(each)) for each in files])
     # Without hive_partitioning=false a folder named `host=A` would become a column.
-    return f"SELECT * FROM read_parquet({list_literal(patterns)}, hive_partitioning=false)"
+    read = f"SELECT * FROM read_parquet({patterns}, hive_partitioning=false)"
+    hidden = [str(job) for each in files for job in _hidden_jobs(view, each)]
+    return f"{read} WHERE NOT list_contains({list_literal(hidden)}, _cf_job_id)" if hidden else read
 
 
 def _empty(columns: Sequence[Column]) -> str:

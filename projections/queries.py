@@ -66,7 +66,11 @@ class JobDetail(Struct, frozen=True, kw_only=True):
 
 
 class RecordedFile(Struct, frozen=True, kw_only=True):
-    """A file with recorded rows, `file` being its name in the target; `current` if any of its rows are."""
+    """A file with recorded rows, `file` being its name in the target; `current` if any of its rows are.
+
+    Jobs of one lease share a file. Of those in this one, the rows of the jobs in `superseded` are not current, and
+    those of the jobs in `lost` count no more.
+    """
 
     parser: ParserName
     output_name: OutputName
@@ -75,6 +79,8 @@ class RecordedFile(Struct, frozen=True, kw_only=True):
     bytes: int
     schema_hash: SchemaHash
     current: bool
+    superseded: list[int] = []
+    lost: list[int] = []
 
 
 class PublishedFile(Struct, frozen=True, kw_only=True):

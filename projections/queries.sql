@@ -156,14 +156,15 @@ ORDER BY id
 -- Every file that holds recorded rows and is not lost, once, and whether any of its rows are current: of their content,
 -- parser and output those that a run asked for last. A case that was written to two targets is shown once. Rejected rows
 -- are current with the reading that they were rejected from; those of a job whose outputs policy forbade, while nothing
--- newer is recorded.
+-- newer is recorded. Jobs of one lease share a file: `superseded` are those whose rows in it are not current, `lost` those
+-- whose rows were declared lost.
 WITH ranked AS (
-    SELECT *, asked_seq = max(asked_seq) OVER (PARTITION BY source_hash, parser, output_name) AS is_current
+    SELECT *, lost_seq IS NULL AND asked_seq = max(asked_seq) FILTER (lost_seq IS NULL)
+        OVER (PARTITION BY source_hash, parser, output_name) AS is_current
     FROM cf_output_materializations
-    WHERE lost_seq IS NULL
 ), shown AS (
     SELECT source_hash, parser, output_name, max(asked_seq) AS shown_seq, arg_max(job_id, asked_seq) AS shown_job
-    FROM ranked GROUP BY ALL
+    FROM ranked WHERE lost_seq IS NULL GROUP BY ALL
 ), evidence AS (
     SELECT kept.*, CASE WHEN rejected
         THEN recorded_seq > coalesce(shown_seq, 0)
@@ -173,12 +174,16 @@ WITH ranked AS (
     WHERE deleted_seq IS NULL
 ), files AS (
     SELECT parser, output_name, sink_uri, file, min(bytes) AS bytes, min(schema_hash) AS schema_hash,
-        bool_or(is_current) AS current, min(recorded_seq) AS recorded_seq
+        bool_or(is_current) AS current,
+        coalesce(list(job_id ORDER BY job_id) FILTER (NOT is_current AND lost_seq IS NULL), []) AS superseded,
+        coalesce(list(job_id ORDER BY job_id) FILTER (lost_seq IS NOT NULL), []) AS lost,
+        min(recorded_seq) AS recorded_seq
     FROM ranked
     WHERE file != ''
     GROUP BY parser, output_name, sink_uri, file
+    HAVING bool_or(lost_seq IS NULL)
     UNION ALL
-    SELECT parser, output_name || '_quarantine', sink_uri, file, bytes, schema_hash, current, recorded_seq
+    SELECT parser, output_name || '_quarantine', sink_uri, file, bytes, schema_hash, current, [], [], recorded_seq
     FROM evidence
 )
 SELECT * EXCLUDE (recorded_seq) FROM files

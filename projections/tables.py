@@ -343,8 +343,8 @@ def parser_resumed(work: Work, _seq: Seq, event: ParserResumed) -> None:
         )
 
 
-def _count_for_parser(work: Work, event: JobCompleted | JobFailed) -> None:
-    """Let the parser's row know how a job of its current artifact ended."""
+def _count_for_parser(work: Work, event: OutputsCommitted | JobCompleted | JobFailed) -> None:
+    """Let the parser's row know how a job of its current artifact ended, or that it may publish what it made."""
     job = work.jobs[event.job]
     known = work.health.get(job.parser)
     if known is None or known.artifact_hash != job.artifact_hash:
@@ -550,6 +550,8 @@ def outputs_committed(work: Work, seq: Seq, event: OutputsCommitted) -> None:
     notes = _json.encode(event.notes).decode() if event.notes else None
     sheet = _sheet(work, event.job, event.sheet, event.further)
     _change_job(work, seq, event, status="promoting", notes=notes, **sheet)
+    if event.status != "rejected":
+        _count_for_parser(work, event)
 
 
 def materialization_recorded(work: Work, seq: Seq, event: MaterializationRecorded) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from eventlog.events import JobCompleted, JobFailed, Record, WriterOpened
+from eventlog.events import JobCompleted, JobFailed, OutputsCommitted, Record, WriterOpened
 from eventlog.ids import ArtifactHash, ExecutorId, ParserName, RunId, Seq, TargetKey
 from eventlog.records import LogRecord
 from reducers import executor, file, job, key, output, parser, run, trust
@@ -84,15 +84,19 @@ def _put(table: dict[Any, Any], which: object, new: object | None) -> None:
         table[which] = new
 
 
+# What a job may come to that says something of its parser.
+_ENDS: frozenset[type[Record]] = frozenset({OutputsCommitted, JobCompleted, JobFailed})
+
+
 # Any below is what TABLE promises: a noun only ever sees the events that it handles.
 def _parser(state: State, event: Any) -> None:
-    if type(event) is JobCompleted or type(event) is JobFailed:
+    if type(event) in _ENDS:
         _parser_of_job(state, event)
     else:
         _put(state.parsers, event.parser, parser.evolve(state.parsers.get(event.parser), event))
 
 
-def _parser_of_job(state: State, event: JobCompleted | JobFailed) -> None:
+def _parser_of_job(state: State, event: parser.JobEnd) -> None:
     """Let a parser know how a job of its current artifact ended: the job is open until its own noun has folded this."""
     ended = state.jobs.get(event.job)
     known = state.parsers.get(ended.spec.parser) if ended is not None else None

@@ -76,9 +76,11 @@ class Parser(Struct, frozen=True, kw_only=True):
 
 FAILED_KEPT_MAX = 1000  # contents of one artifact; a thousand failures back, one is told of anew
 
-JobEnd = JobCompleted | JobFailed
+JobEnd = OutputsCommitted | JobCompleted | JobFailed
 HandledEvent = ParserDeployed | ParserPaused | ParserResumed
-HANDLES: frozenset[type[Record]] = frozenset({ParserDeployed, ParserPaused, ParserResumed, JobCompleted, JobFailed})
+HANDLES: frozenset[type[Record]] = frozenset(
+    {ParserDeployed, ParserPaused, ParserResumed, OutputsCommitted, JobCompleted, JobFailed}
+)
 IGNORES: frozenset[type[Record]] = frozenset(
     {
         WriterOpened,
@@ -108,7 +110,6 @@ IGNORES: frozenset[type[Record]] = frozenset(
         JobDeclined,
         JobRequeued,
         CommitRefused,
-        OutputsCommitted,
         MaterializationRecorded,
         JobPrioritySet,
         CancelAccepted,
@@ -139,9 +140,14 @@ def evolve(parser: Parser | None, event: HandledEvent) -> Parser | None:
 
 
 def after_job(parser: Parser, event: JobEnd, source: SourceHash) -> Parser:
-    """Return the parser after a job of its current artifact has ended, with this content."""
+    """Return the parser after a job of its current artifact has ended, or may publish what the parser made of `source`.
+
+    The latter counts already: what is yet to happen speaks of the target, and others of its lease may fail meanwhile.
+    """
     match event:
-        case JobCompleted():
+        case OutputsCommitted() if event.status == "rejected":
+            return parser
+        case OutputsCommitted() | JobCompleted():
             return structs.replace(parser, failures=0) if parser.failures else parser
         case JobFailed():
             if not event.against_parser:

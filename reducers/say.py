@@ -427,8 +427,9 @@ def _names(names: tuple[str, ...]) -> str:
 def _materialization(event: MaterializationRecorded) -> str:
     if not event.file:
         return f"output {event.output} of job {event.job} has no rows, so there is no file"
+    begin = f" from row {event.row_first} on, those before are of other jobs" if event.row_first else ""
     return (
-        f"output {event.output} of job {event.job} exists: {event.rows} {units(event.rows, 'rows')}, "
+        f"output {event.output} of job {event.job} exists: {event.rows} {units(event.rows, 'rows')}{begin}, "
         f"{event.bytes} bytes, "
         f"{event.sink_uri}/{event.file}, blake3 {event.digest}"
     )

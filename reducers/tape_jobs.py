@@ -32,6 +32,15 @@ _LEGACY_MOVES: Final[dict[_State, dict[type[Record], _State]]] = {
 }
 
 
+def _first_of(entry: Entry, known: int) -> int:
+    """Return the log position at which the slice begins, where this entry says it."""
+    if entry.envelope is None or entry.envelope.event_name.type != "tape_started":
+        return known
+    log = entry.envelope.payload.get("log")
+    first = log.get("from") if isinstance(log, dict) else 1
+    return first if type(first) is int else 1
+
+
 class Lives:
     """Every job moves as the table of moves allows, ends once, and publishes nothing after its cancel was accepted.
 
@@ -47,10 +56,7 @@ class Lives:
         self._cancelled: dict[JobId, int] = {}
 
     def see(self, entry: Entry) -> Iterator[str]:
-        if entry.envelope is not None and entry.envelope.event_name.type == "tape_started":
-            log = entry.envelope.payload.get("log")
-            first = log.get("from") if isinstance(log, dict) else 1
-            self._first = first if type(first) is int else 1
+        self._first = _first_of(entry, self._first)
         for seq, record in entry.records:
             job = getattr(record, "job", None)
             if job is not None and type(record) in _JOB_EVENTS:
@@ -157,6 +163,41 @@ def _unbalanced(job: JobId, sheet: BalanceSheet) -> Iterator[str]:
 def _rows_differ(committed: OutputsCommitted) -> Iterator[str]:
     sheet = committed.sheet
     outputs = {sheet.output, *sheet.also}
-    rows = sum(output.rows for output in committed.outputs if output.output in outputs)
+    shares = [share for output in committed.outputs if output.output in outputs for share in output.jobs]
+    rows = sum(share.rows for share in shares if share.job == committed.job)
     if sheet.output and rows != sheet.written and committed.status != "rejected":
         yield f"job {committed.job}: its sheet says {sheet.written} written, {rows} rows were staged"
+
+
+# --- the shares -----------------------------------------------------------------------------------------------------
+
+
+class Shares:
+    """The jobs that share an artifact have all of its rows, each of them once; their commits are one frame."""
+
+    name = "shares"
+
+    def __init__(self) -> None:
+        self._of: dict[tuple[str, str], list[tuple[int, int, int]]] = {}  # row_first, rows, rows of the artifact
+        self._first = 1
+
+    def see(self, entry: Entry) -> Iterator[str]:
+        self._first = _first_of(entry, self._first)
+        for _seq, record in entry.records:
+            if isinstance(record, OutputsCommitted) and not entry.legacy:
+                for output in record.outputs:
+                    shares = self._of.setdefault((record.lease, output.final), [])
+                    shares += [(share.row_first, share.rows, output.rows) for share in output.jobs]
+        yield from ()
+
+    def end(self) -> Iterator[str]:
+        for (_lease, final), shares in self._of.items():
+            row = 0 if self._first == 1 else min(shares)[0]  # a slice may begin in the middle of a frame
+            for first, rows, _all in sorted(shares):
+                if first != row:
+                    yield f"the shares of {final} are not its rows: one begins at {first} where {row} is due"
+                    break
+                row += rows
+            else:
+                if {row} != {total for _first, _rows, total in shares}:
+                    yield f"the shares of {final} have {row} rows in all, not as many as it has"

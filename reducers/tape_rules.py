@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from eventlog.tape import EVENT_TYPES, SCHEMA_VERSION
 from eventlog.tape_reader import Entry
-from reducers.tape_jobs import Lives, Sheets
+from reducers.tape_jobs import Lives, Shares, Sheets
 
 FINDINGS_MAX: Final = 100  # later ones are counted in `findings_total`
 _UUID4: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.ASCII)
@@ -55,7 +55,7 @@ class Validator:
     """Applies every rule to every entry."""
 
     def __init__(self) -> None:
-        self._rules: tuple[Rule, ...] = (Shape(), Order(), Links(), Seal(), Positions(), Lives(), Sheets())
+        self._rules: tuple[Rule, ...] = (Shape(), Order(), Links(), Seal(), Positions(), Lives(), Sheets(), Shares())
         self._findings: list[Finding] = []
         self._total = self._events = self._line = 0
         self._seq = -1

@@ -9,7 +9,9 @@ forgotten: its entry goes when it comes to the top, or when half of a heap is su
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from heapq import heapify, heappop, heappush
+from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 from eventlog.ids import Instant, JobId, ParserName
@@ -46,17 +48,31 @@ class WaitingJobs:
 
     def due(self, now: Instant, count: int, *, paused: Collection[ParserName] = ()) -> list[JobId]:
         """Return up to `count` jobs that are due, in the order in which they are handed out; nothing is taken out."""
+        with self.in_turn(now, paused=paused) as jobs:
+            return list(islice(jobs, count))
+
+    @contextmanager
+    def in_turn(self, now: Instant, *, paused: Collection[ParserName] = ()) -> Iterator[Iterator[JobId]]:
+        """Have the jobs that are due one after the other, in that order; only who is looked at costs something.
+
+        Nothing is taken out, and nothing may be put in before the block ends.
+        """
         self._ripen(now)
         taken: list[_Ready] = []
-        while len(taken) < count and (heap := self._first(paused)) is not None:
+        try:
+            yield self._popped(now, paused, taken)
+        finally:
+            for entry in taken:
+                heappush(self._ready[entry[3]], entry)
+
+    def _popped(self, now: Instant, paused: Collection[ParserName], taken: list[_Ready]) -> Iterator[JobId]:
+        while (heap := self._first(paused)) is not None:
             entry = heappop(heap)
             if entry[2] > now:  # the clock was set back since it was due
                 self._wait((entry[2], entry[1], entry[0], entry[3]))
             else:
                 taken.append(entry)
-        for entry in taken:
-            heappush(self._ready[entry[3]], entry)
-        return [entry[1] for entry in taken]
+                yield entry[1]
 
     def _wait(self, entry: _Waiting) -> None:
         self._live[entry[1]] = entry

@@ -74,6 +74,7 @@ class GuestOrders(Struct, frozen=True, kw_only=True):
     """What a guest is to do, and with how much. `outputs` are the declared names, in the order of their frames' index.
 
     `memory_bytes_max` bounds what each of its processes may write to, `seconds_max` the whole job by the wall clock.
+    With `more` the guest waits for further orders when it has done these.
     """
 
     parser_file: str
@@ -83,6 +84,7 @@ class GuestOrders(Struct, frozen=True, kw_only=True):
     outputs: tuple[OutputName, ...]
     memory_bytes_max: int = MEMORY_BYTES_MAX
     seconds_max: float = SECONDS_MAX
+    more: bool = False
 
 
 class GuestTimes(Struct, frozen=True, kw_only=True):
@@ -126,18 +128,21 @@ def start_guest(orders: GuestOrders, *, parents: GuestParents, times: GuestTimes
             raise GuestStartError(error.errno or errno.EIO, f"start a guest: {error.strerror or error}") from error
         undo.pop_all()  # from here on the guest cleans up
     guest = Guest(process, connection, orders, times=times or GuestTimes(), begun=begun)
+    _send(connection, message)
+    return guest
+
+
+def _send(connection: socket.socket, message: bytes) -> None:
     # A guest that died already cannot be told anything: `frames` will say how it died.
     with suppress(BrokenPipeError, ConnectionResetError, TimeoutError):
         connection.settimeout(HELLO_SECONDS_MAX)
         connection.sendall(message)
     connection.setblocking(False)
-    return guest
 
 
 def _orders_message(orders: GuestOrders) -> bytes:
-    body = msgspec.json.encode(
-        {"path_hex": orders.source.hex(), "settings": orders.settings, "outputs": orders.outputs}
-    )
+    said = {"path_hex": orders.source.hex(), "settings": orders.settings, "outputs": orders.outputs}
+    body = msgspec.json.encode({**said, "more": True} if orders.more else said)
     if len(body) > JSON_BYTES_MAX:
         raise GuestStartError(
             errno.E2BIG, f"start a guest: its orders have {len(body):,} bytes, at most {JSON_BYTES_MAX:,} can be sent"
@@ -195,6 +200,7 @@ class Guest:
         self._ending: GuestEnding | None = None
         self._selected = -1
         self._greeted = False
+        self._waits = False
         self._may_print = True
         self._over_at = begun + orders.seconds_max
         self._alive_until = time.monotonic() + times.hello_seconds
@@ -216,14 +222,40 @@ class Guest:
         os.close(self._process.pidfd)
         _remove(self._process.folder)
 
+    def waits(self) -> bool:
+        """Say whether it has done what it was told, and may be given further orders."""
+        return self._waits
+
+    def go_on(self, orders: GuestOrders) -> None:
+        """Give a guest that waits its next orders: for its limits and its log as if it were a new one.
+
+        Raises GuestStartError if they are too large.
+        """
+        assert self._waits, "a guest has one input at a time"
+        message = _orders_message(orders)
+        now = time.monotonic()
+        self._waits = False
+        self._orders = orders
+        self._selected = -1
+        self.log = GuestLog()
+        self._over_at = now + orders.seconds_max
+        self._alive_until = now + self._times.silence_seconds
+        _send(self._connection, message)
+
     def frames(self) -> Iterator[GuestFrame]:
         """Yield what the guest says; the last value, and only it, is a GuestEnd or a GuestFailure.
 
-        With the last value the guest is dead. Time that the caller spends between two frames is not held against it.
+        With the last value the guest is dead, or waits for further orders if it was told that there may be `more`. Time
+        that the caller spends between two frames is not held against it.
         """
         while True:
             self._sign_of_life()
             frame = self._next_frame()
+            if isinstance(frame, GuestEnd) and self._orders.more:
+                self._take_all_printed()
+                self._waits = True
+                yield frame
+                return
             if isinstance(frame, GuestEnd | GuestFailure):
                 self.kill()
                 yield frame
@@ -233,9 +265,7 @@ class Guest:
     def last_words(self) -> str:
         """Kill the guest and return the end of its log, complete."""
         self.kill()
-        for _read in range(PIPE_READS_MAX):
-            if not self._take_printed():
-                break
+        self._take_all_printed()
         self.log.flush()
         return self.log.tail()
 
@@ -357,6 +387,11 @@ class Guest:
                 raise _OverTimeError
             if now > self._alive_until:
                 raise _SilentError
+
+    def _take_all_printed(self) -> None:
+        for _read in range(PIPE_READS_MAX):
+            if not self._take_printed():
+                break
 
     def _take_printed(self) -> bool:
         """Read what is there of the guest's output; False if nothing is."""

@@ -69,7 +69,7 @@ class Channel:
         self._log_bytes = 0
 
     def receive_orders(self) -> dict[str, Any]:
-        """Read the host's one frame: {path_hex, settings, outputs}."""
+        """Read a frame of the host's: {path_hex, settings, outputs}, and `more` if another one may follow."""
         (length,) = struct.unpack(">I", self._receive(4))
         if length > JSON_BYTES_MAX:
             raise ValueError(f"read orders: {length:,} bytes announced, at most {JSON_BYTES_MAX:,} are allowed")
@@ -93,6 +93,11 @@ class Channel:
     def end(self) -> None:
         with self._lock:
             self._connection.sendall(struct.pack(">I", FRAME_END))
+
+    def begin(self) -> None:
+        """Count what is logged anew: each input has its own allowance."""
+        with self._lock:
+            self._log_bytes = 0
 
     def log(self, level: int, text: str, *, always: bool = False) -> None:
         """Send a line, cut to LOG_LINE_BYTES_MAX. After LOG_JOB_BYTES_MAX nothing is sent, save what is `always`."""
@@ -212,9 +217,10 @@ def read_code(descriptor: int, file: str) -> Code:
 
 
 def main(descriptor: int, parser: ModuleType | None, code: Code | None) -> int:
-    """Run one job. Returns 0 for success, 1 for a permanent and 2 for a transient failure.
+    """Run one job, or those of a lease one after the other until one fails or the host has heard enough.
 
-    `parser` is the module that the guest parent has loaded; None if each guest is to load `code` itself.
+    Returns 0 for success, 1 for a permanent and 2 for a transient failure. `parser` is the module that the guest parent
+    has loaded; None if each guest is to load `code` itself.
     """
     os.set_inheritable(descriptor, False)
     channel = Channel(socket.socket(fileno=descriptor))
@@ -226,6 +232,12 @@ def main(descriptor: int, parser: ModuleType | None, code: Code | None) -> int:
             assert code is not None, "a guest has its parser's module or its code"
             parser = load_parser(code)
         send_job(channel, parser, orders)
+        while orders.get("more"):
+            channel.end()
+            orders = channel.receive_orders()
+            channel.begin()
+            send_logs(channel)
+            send_job(channel, parser, orders)
     # A parser may raise anything, SystemExit and KeyboardInterrupt included; all of it is the job's failure.
     except BaseException as error:  # noqa: BLE001
         channel.log(logging.ERROR, trace_of(error), always=True)

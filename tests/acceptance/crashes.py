@@ -54,6 +54,7 @@ class FixtureTerminal(Terminal):
         folder.mkdir(parents=True, exist_ok=True)
         super().__init__(folder)
         self.command = DRIVER
+        self.jobs_per_lease = 1  # a test that is about one job has it alone
 
     def processes(self) -> list[tuple[int, list[str]]]:
         """Return the live processes of this home, without the ledger's, which look at it from outside."""
@@ -67,7 +68,7 @@ class FixtureTerminal(Terminal):
         """Return the words of a run over a folder or over files, into the folder for tables, with --json."""
         inputs = [source] if isinstance(source, Path) else source
         options = ["--sink", f"parquet://{self.out}", "--workers", str(workers), "--json"]
-        return ["run", "fixture", *map(str, inputs), *options]
+        return ["run", "fixture", *map(str, inputs), *options, "--jobs-per-lease", str(self.jobs_per_lease)]
 
     def begin(self, source: Path | Sequence[Path], *, workers: int = 2) -> subprocess.Popen[bytes]:
         """Start a run and leave it running."""
@@ -109,7 +110,7 @@ class FixtureTerminal(Terminal):
     def recorded(self) -> list[str]:
         """Return the files that the log says are published."""
         with closing(open_reader(self.home, self.home / "log")) as reader:
-            asked = "select file from cf_materializations where file <> '' union all select file from cf_quarantine"
+            asked = "select file from cf_materializations where file <> '' union select file from cf_quarantine"
             found = reader.connection.execute(asked).fetchall()
         return sorted(row[0] for row in found)
 

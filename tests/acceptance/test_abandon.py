@@ -116,7 +116,8 @@ def test_many_commits_to_one_lost_target_wait_once(terminal: Terminal) -> None:
 def test_a_folder_that_goes_away_in_the_middle_is_told_once_and_made_good_when_it_is_back(terminal: Terminal) -> None:
     for number in range(6):
         write_log(terminal.folder / "logs" / f"log{number}.evtx", records=20 + number, first_id=100 * number + 1)
-    run = terminal.start("run", "evtx", "logs", "--sink", f"parquet://{terminal.out}", "--workers", "1", "--json")
+    alone = ("--workers", "1", "--jobs-per-lease", "1")  # so that some are published before the folder goes away
+    run = terminal.start("run", "evtx", "logs", "--sink", f"parquet://{terminal.out}", *alone, "--json")
     away = terminal.folder / "away"
     said = b""
     assert run.stderr is not None

@@ -102,12 +102,14 @@ def _campaign(folder: Path, mixed: Mixed, campaign: int) -> None:
 def _kill_one(terminal: FixtureTerminal, files: list[Path], draw: random.Random) -> bool:
     """Start a run and kill its sentinel at a random moment; say whether it lived until then."""
     name, moment = _moment(terminal, draw)
+    terminal.jobs_per_lease = draw.choice((1, 3, 200))
     run = terminal.begin(files, workers=draw.choice((1, 1, 2)))
     came = wait_for(moment, run=run, seconds=MOMENT_SECONDS_MAX)
     time.sleep(draw.choice((0.0, 0.0, draw.uniform(0, 0.05))))
     run.kill()  # harmless where it has ended by itself
     _, err = run.communicate(timeout=RUN_SECONDS_MAX)
-    print(f"killed at {name}: {came}, {run.returncode}, log {terminal.log_bytes()} bytes")
+    shared = f"{terminal.jobs_per_lease} a lease"
+    print(f"killed at {name}: {came}, {run.returncode}, {shared}, log {terminal.log_bytes()} bytes")
     assert b"Traceback" not in err, err
     if run.returncode == -signal.SIGKILL:
         if draw.random() < 0.5:  # else the next run meets the executors of this one

@@ -41,7 +41,7 @@ def test_each_file_of_the_report_has_the_promised_fields(terminal: Terminal, cas
             "unreadable", "ranges", "outputs",
         }  # fmt: skip
         for output in file["outputs"]:
-            assert set(output) == {"name", "rows", "bytes", "path"}
+            assert set(output) == {"name", "rows", "bytes", "path", "row_first"}
             assert output["path"] is None or Path(output["path"]).stat().st_size == output["bytes"]
 
 

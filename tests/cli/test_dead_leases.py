@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cli import clock
-from cli.dispatching import Dispatcher
+from cli.dispatching import Dispatcher, JobLimits
 from cli.promoter import Promoter
 from commands.decide import Command
 from commands.dispatch import plan_records
@@ -54,7 +54,13 @@ class Case:
         log_id = LogId(LOG_ID)
         self._log = Log.open(folder / "log", clock=lambda: NOW, new_log_id=lambda: log_id, version="t", purpose="t")
         self.handler = Handler(self._log, manager=self._manage, actor="test")
-        self.dispatcher = Dispatcher(self.handler, log_id=log_id, epoch=1, packages={package.name: package})
+        self.dispatcher = Dispatcher(
+            self.handler,
+            log_id=log_id,
+            epoch=1,
+            packages={package.name: package},
+        )
+        self.dispatcher.limit(RunId(1), JobLimits(jobs_per_lease=1))
         self.promoter = Promoter(self.handler, open_sink=open_sink)
         self.handler.replay(lambda _: None)
         for subscriber in (self._note, self.promoter.observe, self.dispatcher.observe):

@@ -24,7 +24,23 @@ from eventlog.ids import ExecutorId, JobId, LeaseId, LogId, RunId
 from eventlog.log import Log
 from executors import protocol
 from executors.parser_catalog import builtin_parsers
-from executors.protocol import Ack, Conclude, Dispatch, Identify, Idle, OpCode, Receipt, Stop, Succeeded, Working
+from executors.protocol import (
+    Aborted,
+    Ack,
+    Conclude,
+    Declined,
+    Dispatch,
+    Failed,
+    FurtherReceipt,
+    Identify,
+    Idle,
+    OpCode,
+    Receipt,
+    Share,
+    Stop,
+    Succeeded,
+    Working,
+)
 from executors.transport import MemoryClient, MemoryHub
 from reducers.fold import State
 from tests.support import LOG_ID, NOW, cancel, planned_run
@@ -38,7 +54,7 @@ UNBALANCED = Succeeded(outputs=(), empty=EMPTY.empty, sheet=msgspec.structs.repl
 class House:
     """A handler over a real log, with the dispatcher as its manager; keeps the events of each batch."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, jobs_per_lease: int = 1) -> None:
         self.batches: list[list[str]] = []
         self._log = Log.open(folder, clock=lambda: NOW, new_log_id=lambda: LogId(LOG_ID), version="t", purpose="t")
         self.handler = Handler(self._log, manager=self._manage, actor="test")
@@ -48,7 +64,7 @@ class House:
             epoch=1,
             packages=builtin_parsers(),
         )
-        self.dispatcher.limit(RunId(1), JobLimits(memory_bytes_max=123, seconds_max=4.5))
+        self.dispatcher.limit(RunId(1), JobLimits(memory_bytes_max=123, seconds_max=4.5, jobs_per_lease=jobs_per_lease))
         self.handler.replay(lambda _: None)
         self.handler.subscribe(self._note)
         self.handler.subscribe(self.dispatcher.observe)
@@ -241,3 +257,126 @@ def test_a_question_is_answered_once() -> None:
     assert said == []  # what became of the receipt is not known yet
     question.settle(discard=True)
     assert [(protocol.decode(each).op, protocol.decode(each).discard) for each in said] == [(OpCode.HEARTBEAT, True)]
+
+
+# --- leases of several jobs -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shared_house(tmp_path: Path) -> Iterator[House]:
+    made = House(tmp_path / "log", jobs_per_lease=200)
+    for command in planned_run(1, 2, 3):
+        assert made.handler.call(command, actor="test").refused is None
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def leased(shared_house: House) -> Iterator[Played]:
+    hub = MemoryHub()
+    server = hub.server()
+    server.serve(shared_house.dispatcher.receive)
+    yield Played(hub)
+    shared_house.dispatcher.send_home("the test is over")
+    server.close()
+
+
+def receipts(*told: Receipt) -> tuple[FurtherReceipt, ...]:
+    """Return what is said of jobs 2, 3, ..."""
+    return tuple(FurtherReceipt(job=JobId(job), receipt=each, begun_ago=0.1) for job, each in enumerate(told, start=2))
+
+
+def conclude_all(executor: Played, dispatch: Dispatch, first: Receipt, *others: Receipt) -> protocol.Message:
+    said = Conclude(
+        executor=E, lease=dispatch.lease, receipt=first, begun_ago=0.2, further=receipts(*others), shared=()
+    )
+    return executor.ask(OpCode.CONCLUDE, said, 1)
+
+
+def test_an_executor_gets_all_jobs_of_a_lease_in_one_message(shared_house: House, leased: Played) -> None:
+    job, dispatch = leased.take_job()
+    assert (job, [(each.job, each.attempt) for each in dispatch.further]) == (1, [(2, 1), (3, 1)])
+    assert [each.path for each in dispatch.further] == ["/case/2.evtx", "/case/3.evtx"]
+    assert shared_house.batches[-1] == ["JobDispatched"] * 3
+    assert shared_house.leased() == 3
+
+
+def test_a_lease_is_concluded_in_one_batch(shared_house: House, leased: Played) -> None:
+    _job, dispatch = leased.take_job()
+    failed = Failed(failure="permanent", kind="not_evtx", reason="empty", hint="look")
+    with sweeping(shared_house.dispatcher):
+        answer = conclude_all(leased, dispatch, EMPTY, failed, Declined(reason="it was not begun"))
+    assert (answer.op, answer.job, answer.discard) == (OpCode.DISPATCH, 3, False)
+    concluded = next(batch for batch in shared_house.batches if "OutputsCommitted" in batch)
+    assert concluded[:6] == ["JobStarted"] * 3 + ["JobFailed", "JobDeclined", "OutputsCommitted"]
+    assert concluded[-1] == "JobDispatched"
+
+
+def test_a_commit_that_is_refused_refuses_the_lease(shared_house: House, leased: Played) -> None:
+    _job, dispatch = leased.take_job()
+    assert shared_house.handler.call(cancel(2), actor="test").refused is None
+    answer = conclude_all(leased, dispatch, EMPTY, EMPTY, EMPTY)
+    assert (answer.op, answer.discard) == (OpCode.DISPATCH, True)
+    concluded = next(batch for batch in shared_house.batches if "CommitRefused" in batch)
+    assert "OutputsCommitted" not in concluded
+    assert concluded.count("JobRequeued") == 2
+
+
+def test_each_job_of_a_lease_that_must_stop_is_told_until_it_is_known(shared_house: House, leased: Played) -> None:
+    _job, dispatch = leased.take_job()
+    for job in (3, 2):
+        assert shared_house.handler.call(cancel(job), actor="test").refused is None
+    beat = Working(executor=E, lease=dispatch.lease, rows=1, bytes_read=2)
+    told: list[int] = []
+    for _beat in range(2):
+        answer = leased.ask(OpCode.HEARTBEAT, msgspec.structs.replace(beat, stopped=tuple(map(JobId, told))), 1)
+        assert (answer.op, protocol.payload(answer, Stop).lease) == (OpCode.ABORT, False)
+        told.append(answer.job)
+    assert told == [3, 2]
+    with sweeping(shared_house.dispatcher):
+        done = leased.ask(OpCode.HEARTBEAT, msgspec.structs.replace(beat, stopped=tuple(map(JobId, told))), 1)
+    assert done.op is OpCode.HEARTBEAT
+
+
+def test_a_parked_heartbeat_hears_of_the_job_that_is_cancelled(shared_house: House, leased: Played) -> None:
+    _job, dispatch = leased.take_job()
+    answers: list[protocol.Message] = []
+    beat = Working(executor=E, lease=dispatch.lease, rows=1, bytes_read=2)
+    waiting = threading.Thread(target=lambda: answers.append(leased.ask(OpCode.HEARTBEAT, beat, 1)))
+    waiting.start()
+    while not any(held.parked for held in list(shared_house.dispatcher._held.values())):
+        time.sleep(0.01)
+    assert shared_house.handler.call(cancel(2), actor="test").refused is None
+    waiting.join(timeout=8)
+    assert [(answer.op, answer.job) for answer in answers] == [(OpCode.ABORT, 2)]
+
+
+def test_an_executor_that_lets_go_of_a_lease_gives_all_its_jobs_back(shared_house: House, leased: Played) -> None:
+    leased.take_job()
+    leased.take_job()  # it asks for work without a word about the first lease
+    requeued = [name for batch in shared_house.batches for name in batch if name == "JobRequeued"]
+    assert len(requeued) == 3
+
+
+def test_a_share_of_an_artifact_that_is_not_described_is_no_message(leased: Played) -> None:
+    _job, dispatch = leased.take_job()
+    share = Share(staged=".unknown.stage", row_first=0, rows=1)
+    lying = Succeeded(outputs=(), empty=("evtx_files",), sheet=NOTHING, shares=(share,))
+    answer = conclude_all(leased, dispatch, lying, EMPTY, EMPTY)
+    assert answer.op is OpCode.ERR
+
+
+def test_a_cancelled_job_of_which_nothing_is_left_ends_before_its_lease(shared_house: House, leased: Played) -> None:
+    _job, dispatch = leased.take_job()
+    assert shared_house.handler.call(cancel(2), actor="test").refused is None
+    told = (JobId(2),)
+    beat = Working(executor=E, lease=dispatch.lease, rows=1, bytes_read=2, stopped=told, gone=(*told, JobId(3)))
+    with sweeping(shared_house.dispatcher):
+        assert leased.ask(OpCode.HEARTBEAT, beat, 1).op is OpCode.HEARTBEAT
+    assert shared_house.batches[-1] == ["JobAborted"]  # job 3 was never cancelled, whatever its executor says
+    assert shared_house.leased() == 2
+    with sweeping(shared_house.dispatcher):
+        answer = conclude_all(leased, dispatch, EMPTY, Aborted(reason="cancelled"), EMPTY)
+    assert not answer.discard
+    concluded = next(batch for batch in shared_house.batches if "OutputsCommitted" in batch)
+    assert concluded.count("OutputsCommitted") == 2

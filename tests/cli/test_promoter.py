@@ -16,6 +16,7 @@ from eventlog.ids import JobId, LogId
 from eventlog.log import Log
 from sinks.sink import Promoted, PromoteResult, Sink, StagedArtifact, Unavailable
 from tests.acceptance.terminal import eventually
+from tests.commands.test_lease import conclude, leased, shared
 from tests.support import LOG_ID, NOW, commit, dispatch, join, planned_run, started
 
 
@@ -84,6 +85,13 @@ def commit_jobs(handler: Handler, *jobs: int, rejected: int = 0) -> None:
             assert handler.call(command, actor="t").refused is None
 
 
+def commit_lease(handler: Handler, *rows: int) -> None:
+    """Bring jobs with so many rows each in one artifact to their commit point, all of one lease."""
+    jobs = range(1, len(rows) + 1)
+    for command in (*planned_run(*jobs), join(), leased(*jobs), conclude(*shared(*rows))):
+        assert handler.call(command, actor="t").refused is None
+
+
 def promoting(handler: Handler) -> list[int]:
     return handler.inspect(lambda state: list(state.jobs.promoting))
 
@@ -105,7 +113,7 @@ def test_what_waits_is_published_when_the_target_is_back(
     eventually(lambda: len(promoter.stuck) == 2, what="both to be stuck")
     sink.reachable = True
     committed = handler.inspect(lambda state: state.jobs.promoting[JobId(1)].committed)
-    promoter.recover(committed)
+    promoter.recover((committed,))
     eventually(lambda: promoting(handler) == [], what="both to be recorded")
     assert (promoter.stuck, promoter.unreachable) == ({}, {})
 
@@ -170,3 +178,41 @@ def test_the_sinks_answer_is_in_the_logged_command(handler: Handler, promoter: P
     (logged,) = [record.data for frame in frames for record in frame.records if isinstance(record.data, AbandonJob)]
     assert (logged.sink_answer, logged.sink_said, logged.by) == ("unreachable", "the disk is away", "cli:ada")
     assert not any(isinstance(r.data, MaterializationRecorded) for frame in frames for r in frame.records)
+
+
+def test_an_artifact_that_jobs_share_is_published_once_and_they_are_recorded_in_one_frame(
+    handler: Handler, promoter: Promoter, sink: FickleSink
+) -> None:
+    sink.reachable = True
+    commit_lease(handler, 2, 3, 5)
+    eventually(lambda: promoting(handler) == [], what="all to be recorded")
+    assert sink.promoted == ["evtx_events_1.parquet"]
+    frames = [[type(record.data).__name__ for record in frame.events] for frame in handler._log.replay()]
+    (recorded,) = [names for names in frames if "JobCompleted" in names]
+    assert recorded.count("JobCompleted") == 3
+
+
+def test_jobs_that_share_an_artifact_wait_and_are_abandoned_together(
+    handler: Handler, promoter: Promoter, sink: FickleSink
+) -> None:
+    commit_lease(handler, 2, 3)
+    eventually(lambda: len(promoter.stuck) == 2, what="both to be stuck")
+    assert sink.asked == 3
+    sink.reachable = True
+    done = promoter.abandon(JobId(2), reason="asked", actor="cli:ada", stamp=stamp_once("one", b"")).result(10)
+    assert [type(event) for event in done.events] == [PromotionAbandoned, JobFailed] * 2
+    assert sink.withdrawn == ["evtx_events_1.parquet"]
+    assert (promoter.stuck, promoting(handler)) == ({}, [])
+
+
+def test_a_bundle_that_waited_is_published_when_the_target_is_back(
+    handler: Handler, promoter: Promoter, sink: FickleSink
+) -> None:
+    commit_lease(handler, 2, 3)
+    eventually(lambda: len(promoter.stuck) == 2, what="both to be stuck")
+    sink.reachable = True
+    for bundle in handler.inspect(module.promoting_bundles):
+        promoter.recover(bundle)
+    eventually(lambda: promoting(handler) == [], what="both to be recorded")
+    assert (promoter.stuck, promoter.unreachable) == ({}, {})
+    assert sink.promoted == ["evtx_events_1.parquet"]

@@ -6,6 +6,7 @@ from hypothesis import given as given_
 from hypothesis import strategies as st
 
 from commands.dispatch import Offer, plan_dispatch
+from commands.job import DispatchJob
 from eventlog.ids import ExecutorId, Instant, JobId, LeaseId
 from reducers.fold import State
 from reducers.job import Queued
@@ -31,7 +32,8 @@ def offers(count: int = 1) -> list[Offer]:
 
 
 def handed_out(state: State, count: int = 1, now: Instant = NOW) -> list[int]:
-    return [command.job for command in plan_dispatch(state, offers(count), now=now)]
+    commands = plan_dispatch(state, offers(count), now=now)
+    return [command.job for command in commands if isinstance(command, DispatchJob)]
 
 
 def test_the_higher_priority_goes_first_then_the_lower_number() -> None:

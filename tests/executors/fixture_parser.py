@@ -72,6 +72,11 @@ def normal(path: str, settings: dict[str, str]) -> Parse:
     return stated(len(lines))
 
 
+def by_source(path: str, settings: dict[str, str]) -> Parse:
+    """Do what the first line of the source says: the inputs of one lease have the same settings."""
+    return MODES[read_lines(path)[0]](path, settings)
+
+
 def damaged(path: str, settings: dict[str, str]) -> Parse:
     lines = read_lines(path)
     yield "lines", rows(0, lines)
@@ -166,6 +171,28 @@ def remembers(path: str, settings: dict[str, str]) -> Parse:
     USES.append(os.getpid())
     yield "lines", rows(0, [f"loaded by {LOADED_BY}", f"uses {len(USES)}", f"pid {os.getpid()}", f"of {os.getppid()}"])
     return stated(4)
+
+
+def much(path: str, settings: dict[str, str]) -> Parse:
+    """Make far more of a small file than it holds."""
+    yield "lines", rows(0, ["x" * 1000] * 20)
+    return stated(20)
+
+
+def slow_start(path: str, settings: dict[str, str]) -> Parse:
+    """Give a row, and take a while to end."""
+    yield "lines", rows(0, ["the first row"])
+    time.sleep(0.5)
+    return stated(1)
+
+
+def once(path: str, settings: dict[str, str]) -> Parse:
+    """Do what only a process that has done nothing yet can do."""
+    if USES:
+        raise RuntimeError("used before")
+    USES.append(os.getpid())
+    yield "lines", rows(0, read_lines(path))
+    return stated(len(read_lines(path)))
 
 
 def escapes(path: str, settings: dict[str, str]) -> Parse:
@@ -379,6 +406,7 @@ MODES: dict[str, Callable[[str, dict[str, str]], Parse]] = {
     for mode in (
         *(
             normal,
+            by_source,
             damaged,
             many,
             wide,
@@ -397,6 +425,6 @@ MODES: dict[str, Callable[[str, dict[str, str]], Parse]] = {
         *(vanish, bad_shape, null, reserved, corrupt_arrow, prints, two_outputs_interleaved, empty, unknown_output),
         *(bad_yield, wrong_statement, senseless_statement, foreign_statement, no_statement, spawns, writes_env),
         *(silent_skip, bytes_statement, unplaced_statement, double_statement, drops_one),
-        *(gone_source, raw, refused_memory, writes_elsewhere, remembers, escapes),
+        *(gone_source, raw, refused_memory, writes_elsewhere, remembers, once, much, slow_start, escapes),
     )
 }

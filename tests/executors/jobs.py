@@ -31,6 +31,7 @@ from executors.protocol import (
     Discard,
     Dispatch,
     Fault,
+    FurtherInput,
     Identify,
     Idle,
     Message,
@@ -95,6 +96,22 @@ def make_dispatch(source: Path, mode: str, *, sink_uri: str = "memory:///", **se
         sink_uri=sink_uri,
         dispatched_at=Instant("2026-01-22T10:11:12.123456Z"),
     )
+
+
+def make_lease(folder: Path, *modes: str, sink_uri: str = "memory:///") -> Dispatch:
+    """Return a dispatch of jobs 1, 2, ...; the first line of each one's source says what the parser does with it."""
+    alone = []
+    for number, mode in enumerate(modes, start=1):
+        place = folder / str(number)
+        place.mkdir(parents=True)
+        source = make_source(place, f"{mode}\nline {number}\n")
+        alone.append(make_dispatch(source, "by_source", sink_uri=sink_uri))
+    names = ("attempt", "path", "size", "mtime_ns", "file_uid", "source_hash")
+    further = tuple(
+        FurtherInput(job=JobId(number), **{name: getattr(each, name) for name in names})
+        for number, each in enumerate(alone[1:], start=2)
+    )
+    return msgspec.structs.replace(alone[0], further=further)
 
 
 class FakeSentinel:
@@ -162,6 +179,7 @@ class FakeSentinel:
         conclude = payload(said, Conclude)
         self.conclusions[said.job] = conclude
         self.receipts[said.job] = conclude.receipt
+        self.receipts |= {other.job: other.receipt for other in conclude.further}
         return self._hand_out(discard=self.discard_receipts)
 
     def _beat(self, said: Message) -> bytes:

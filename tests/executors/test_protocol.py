@@ -40,11 +40,14 @@ from executors.protocol import (
     Dispatch,
     Failed,
     Fault,
+    FurtherInput,
+    FurtherReceipt,
     Identify,
     Idle,
     Message,
     OpCode,
     ProtocolError,
+    Share,
     Stop,
     Succeeded,
     Welcome,
@@ -102,14 +105,31 @@ DISPATCH: Final = Dispatch(
     memory_bytes_max=1 << 33,
     seconds_max=90.5,
 )
+FURTHER: Final = FurtherInput(
+    job=JobId(8),
+    attempt=1,
+    path=PathText("/case/Security.evtx"),
+    size=69632,
+    mtime_ns=1,
+    file_uid="unix:1:3",
+    source_hash=SourceHash("b" * 64),
+)
+SHARED: Final = Succeeded(
+    outputs=(), empty=("files",), sheet=SHEET, shares=(Share(staged=ARTIFACT.staged, row_first=3, rows=4),)
+)
 
 MESSAGES: Final[tuple[tuple[OpCode, Struct], ...]] = (
     (OpCode.IDENTIFY, Identify(executor=EXECUTOR, pid=1, host="host", version="0.1.0", capacity=2)),
     (OpCode.IDENTIFY, Welcome(log_id=LogId("0" * 32), epoch=3)),
     (OpCode.HEARTBEAT, Idle(executor=EXECUTOR)),
     (OpCode.HEARTBEAT, Working(executor=EXECUTOR, lease=LEASE, rows=7, bytes_read=4096)),
+    (
+        OpCode.HEARTBEAT,
+        Working(executor=EXECUTOR, lease=LEASE, rows=7, bytes_read=4096, stopped=(JobId(9),), gone=(JobId(9),)),
+    ),
     (OpCode.HEARTBEAT, Carry()),
     (OpCode.DISPATCH, DISPATCH),
+    (OpCode.DISPATCH, msgspec.structs.replace(DISPATCH, further=(FURTHER,))),
     (OpCode.DISPATCH_ACK, Ack(lease=LEASE, guest_pid=77)),
     (
         OpCode.CONCLUDE,
@@ -118,6 +138,16 @@ MESSAGES: Final[tuple[tuple[OpCode, Struct], ...]] = (
             lease=LEASE,
             begun_ago=0.25,
             receipt=Succeeded(outputs=(ARTIFACT,), empty=("files",), sheet=SHEET),
+        ),
+    ),
+    (
+        OpCode.CONCLUDE,
+        Conclude(
+            executor=EXECUTOR,
+            lease=LEASE,
+            receipt=Aborted(reason="cancelled"),
+            further=(FurtherReceipt(job=JobId(8), receipt=SHARED, begun_ago=0.5),),
+            shared=(ARTIFACT,),
         ),
     ),
     (OpCode.CONCLUDE, Conclude(executor=EXECUTOR, lease=LEASE, receipt=Aborted(reason="cancelled"))),
@@ -141,6 +171,7 @@ MESSAGES: Final[tuple[tuple[OpCode, Struct], ...]] = (
         ),
     ),
     (OpCode.ABORT, Stop(reason="cancelled")),
+    (OpCode.ABORT, Stop(reason="the sentinel is leaving", lease=True)),
     (OpCode.DISCARD, Discard(reason="the lease is dead")),
     (OpCode.ERR, Fault(code="version", message="speak 5")),
 )
@@ -172,8 +203,19 @@ def test_every_message_of_the_protocol_is_tried_here() -> None:
         if shape.__module__ == protocol.__name__ and issubclass(shape, Struct) and shape is not Message
     }
     tried = {type(body) for _, body in MESSAGES}
-    receipts = {type(body.receipt) for _, body in MESSAGES if isinstance(body, Conclude)}
-    assert tried | receipts == shapes
+    inside: set[type[Struct]] = {type(body.receipt) for _, body in MESSAGES if isinstance(body, Conclude)}
+    inside |= {type(each) for each in (FURTHER, *SHARED.shares, FurtherReceipt(job=JobId(8), receipt=SHARED))}
+    assert tried | inside == shapes
+
+
+def test_a_further_job_of_a_lease_is_as_the_first_but_for_its_file() -> None:
+    lease = msgspec.structs.replace(DISPATCH, further=(FURTHER,))
+    alone = lease.of(FURTHER)
+    assert (alone.path, alone.source_hash, alone.further) == (FURTHER.path, FURTHER.source_hash, ())
+    same = ("path", "size", "mtime_ns", "file_uid", "source_hash", "attempt", "further")
+    assert all(
+        getattr(alone, name) == getattr(DISPATCH, name) for name in Dispatch.__struct_fields__ if name not in same
+    )
 
 
 @settings(max_examples=100, deadline=None)

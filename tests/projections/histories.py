@@ -411,6 +411,8 @@ def recorded(
     file: str | None = None,
     size: int = 100,
     schema: OutputSchema | None = None,
+    row_first: int = 0,
+    rows: int = 3,
 ) -> MaterializationRecorded:
     shape = schema_hash(schema) if schema is not None else schema_hash(output())
     return MaterializationRecorded(
@@ -426,8 +428,8 @@ def recorded(
         file=f"{name}_{job:016x}.parquet" if file is None else file,
         digest="d" * 64,
         bytes=size,
-        row_first=0,
-        rows=3 if file != "" else 0,
+        row_first=row_first,
+        rows=rows if file != "" else 0,
         schema_hash=SchemaHash(shape),
         status="success" if file != "" else "no_data",
     )

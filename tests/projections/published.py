@@ -72,3 +72,23 @@ def published(
         ),
         h.completed(job),
     ]
+
+
+def published_together(folder: Path, *contents: str, first_job: int = 1, rows: int = 3) -> list[Event]:
+    """Write the rows of several jobs into one file, each of another content, and return the jobs' events."""
+    columns = (*h.EVTX_COLUMNS, *LINEAGE_COLUMNS)
+    jobs = range(first_job, first_job + len(contents))
+    row = {column.name: _VALUES[column.type] for column in columns}
+    told = [{**row, "_cf_job_id": str(job), "_cf_row_seq": seq} for job in jobs for seq in range(rows)]
+    schema = pa.schema([(column.name, arrow_type(column.type)) for column in columns])
+    file = f"evtx_events_{first_job:016x}.parquet"
+    folder.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(told, schema=schema), folder / file)
+    events: list[Event] = []
+    for place, (job, content) in enumerate(zip(jobs, contents, strict=True)):
+        size = (folder / file).stat().st_size
+        made = h.recorded(
+            job, content=content, sink_uri=uri_of(folder), file=file, size=size, row_first=place * rows, rows=rows
+        )
+        events += [h.queued(job, content=content), h.dispatched(job), h.committed(job), made, h.completed(job)]
+    return events

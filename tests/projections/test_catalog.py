@@ -17,7 +17,7 @@ from projections.errors import AmbiguousNameError, MissingFileError, Unreachable
 from projections.projector import Projector
 from projections.sql_text import exact_pattern, identifier, list_literal, text_literal
 from tests.projections import histories as h
-from tests.projections.published import published, uri_of, write_rows
+from tests.projections.published import published, published_together, uri_of, write_rows
 
 BEGUN: Sequence[Event] = (h.opened(), h.joined(), h.run_started())
 
@@ -244,3 +244,58 @@ def test_literals_and_patterns_are_escaped() -> None:
     assert list_literal(["a", "b'"]) == "['a', 'b''']"
     assert identifier('a"b') == '"a""b"'
     assert exact_pattern("/a*/[b]/c?") == "/a[*]/[[]b]/c[?]"
+
+
+# --- files that jobs share ------------------------------------------------------------------------------------------
+
+
+def jobs_in(projector: Projector, table: str) -> dict[str, int]:
+    rows = projector.connection.execute(f"SELECT _cf_job_id, count(*) FROM {table} GROUP BY ALL").fetchall()
+    return dict(rows)
+
+
+def test_a_shared_file_is_shown_once_with_the_rows_of_all_its_jobs(projector: Projector, tmp_path: Path) -> None:
+    catalog = catalog_of(projector, h.deployed(), *published_together(tmp_path, "a", "b", "c"))
+    catalog.create_all()
+    assert jobs_in(projector, "evtx_events") == jobs_in(projector, "evtx_events_all") == {"1": 3, "2": 3, "3": 3}
+    (recorded,) = catalog.recorded
+    assert (recorded.superseded, recorded.lost) == ([], [])
+
+
+def test_of_a_shared_file_only_the_rows_that_are_current_are_shown(projector: Projector, tmp_path: Path) -> None:
+    together = published_together(tmp_path, "a", "b", "c")
+    newer = published(tmp_path, 7, content="b", version="2", rows=5)
+    catalog_of(projector, h.deployed(), *together, *newer).create_all()
+    assert jobs_in(projector, "evtx_events") == {"1": 3, "3": 3, "7": 5}
+    assert jobs_in(projector, "evtx_events_all") == {"1": 3, "2": 3, "3": 3, "7": 5}
+
+
+def test_of_a_shared_file_what_was_declared_lost_is_shown_nowhere(projector: Projector, tmp_path: Path) -> None:
+    together = published_together(tmp_path, "a", "b", "c")
+    catalog_of(projector, h.deployed(), *together, h.outputs_lost(1, 3)).create_all()
+    assert jobs_in(projector, "evtx_events") == jobs_in(projector, "evtx_events_all") == {"2": 3}
+
+
+def test_a_shared_file_of_which_all_is_lost_is_not_read(projector: Projector, tmp_path: Path) -> None:
+    together = published_together(tmp_path, "a", "b")
+    catalog = catalog_of(projector, h.deployed(), *together, h.outputs_lost(1, 2))
+    next(tmp_path.iterdir()).unlink()
+    catalog.create_all()
+    assert jobs_in(projector, "evtx_events_all") == {}
+
+
+def test_a_content_that_is_asked_for_again_is_shown_out_of_the_file_that_it_shares(
+    projector: Projector, tmp_path: Path
+) -> None:
+    together = published_together(tmp_path, "a", "b")
+    newer = published_together(tmp_path, "a", "b", first_job=5, rows=4)
+    catalog_of(projector, h.deployed(), *together, *newer, h.reused(1)).create_all()
+    assert jobs_in(projector, "evtx_events") == {"1": 3, "6": 4}
+    assert jobs_in(projector, "evtx_events_all") == {"1": 3, "2": 3, "5": 4, "6": 4}
+
+
+def test_a_lost_shared_file_is_told_of_by_name(projector: Projector, tmp_path: Path) -> None:
+    catalog = catalog_of(projector, h.deployed(), *published_together(tmp_path, "a", "b"))
+    next(tmp_path.iterdir()).unlink()
+    with pytest.raises(MissingFileError, match="it is not there, although"):
+        catalog.create_mentioned("select * from evtx_events")

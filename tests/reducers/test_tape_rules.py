@@ -138,3 +138,19 @@ def test_an_ended_job_stays_ended() -> None:
 def test_a_commit_after_an_accepted_cancel_is_found_whatever_stands_between() -> None:
     said = jobs(h.queued(1), h.dispatched(1), h.started(1), h.cancel_accepted(1), h.commit_refused(1), h.committed(1))
     assert said == ["job 1: OutputsCommitted after its cancel was accepted at log position 4"]
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [
+        ({"row_first": 3}, "are not its rows: one begins at 3 where 4 is due"),
+        ({"rows": 5}, "have 9 rows in all, not as many as it has"),
+        ({"row_first": 5}, "are not its rows: one begins at 5 where 4 is due"),
+    ],
+)
+def test_jobs_that_share_an_artifact_have_its_rows_once(share: dict[str, int], said: str) -> None:
+    changed = lines("lease_of_four")
+    assert found(changed) == []
+    second = [line for line in changed if line["event_name"].get("name") == "OutputsCommitted"][1]
+    second["payload"]["data"]["outputs"][0]["jobs"][0] |= share
+    assert any(message.endswith(said) for _line, message in found(changed))

@@ -443,3 +443,70 @@ def test_corrupt_arrow_is_read_here_and_refused_by_validation(tmp_path: Path) ->
     batches = [frame.batch for frame in run(tmp_path, "corrupt_arrow").frames if isinstance(frame, GuestBatch)]
     with pytest.raises(pa.ArrowInvalid):
         batches[0].validate(full=True)
+
+
+def several(folder: Path, *sources: str) -> list[GuestOrders]:
+    """Return orders for as many inputs of one guest, each of which says what is to be done with it."""
+    told = []
+    for number, text in enumerate(sources):
+        place = folder / f"{number}"
+        place.mkdir()
+        source = os.fsencode(make_source(place, text))
+        told.append(msgspec.structs.replace(orders(folder, "by_source"), source=source, more=True))
+    return told
+
+
+def test_a_guest_that_waits_does_the_next_input_in_the_same_process(tmp_path: Path) -> None:
+    first, second = several(tmp_path, "remembers\n", "remembers\nmore\n")
+    with start_guest(first, times=PATIENT) as guest:
+        before = Seen(list(guest.frames()), "", guest)
+        assert guest.waits() and is_alive(guest.pid)
+        guest.go_on(second)
+        assert not guest.waits()
+        after = Seen(list(guest.frames()), "", guest)
+    assert (before.texts[1], after.texts[1]) == ("uses 1", "uses 2")
+    assert before.texts[2] == after.texts[2] == f"pid {guest.pid}"
+    assert not is_alive(guest.pid)
+
+
+def test_what_is_printed_belongs_to_the_input_that_it_was_printed_for(tmp_path: Path) -> None:
+    first, second = several(tmp_path, "prints\n", "error\n")
+    with start_guest(first, times=PATIENT) as guest:
+        assert isinstance(list(guest.frames())[-1], GuestEnd)
+        assert "to stdout" in guest.log.tail()
+        guest.go_on(second)
+        assert isinstance(list(guest.frames())[-1], GuestFailure)
+        assert not guest.waits()
+        words = guest.last_words()
+    assert "to stdout" not in words
+    assert "Traceback" in words
+
+
+def test_each_input_has_the_time_of_a_job(tmp_path: Path) -> None:
+    first, second = several(tmp_path, "normal\n", "slow\n")
+    with start_guest(first, times=PATIENT) as guest:
+        assert isinstance(list(guest.frames())[-1], GuestEnd)
+        guest.go_on(msgspec.structs.replace(second, seconds_max=0.3))
+        begun = time.monotonic()
+        seen = Seen(list(guest.frames()), "", guest)
+    assert seen.failure.kind == "time_limit"
+    assert time.monotonic() - begun < 5
+
+
+def test_an_input_of_a_guest_that_died_meanwhile_is_told_how(tmp_path: Path) -> None:
+    first, second = several(tmp_path, "normal\n", "normal\n")
+    with start_guest(first, times=PATIENT) as guest:
+        assert isinstance(list(guest.frames())[-1], GuestEnd)
+        os.kill(guest.pid, signal.SIGKILL)
+        guest.go_on(second)
+        seen = Seen(list(guest.frames()), "", guest)
+    assert seen.failure.kind == "guest_killed"
+
+
+def test_each_input_selects_its_output_anew(tmp_path: Path) -> None:
+    first, second = several(tmp_path, "two_outputs_interleaved\n", "normal\n")
+    with start_guest(first, times=PATIENT) as guest:
+        assert isinstance(list(guest.frames())[-1], GuestEnd)
+        guest.go_on(second)
+        again = Seen(list(guest.frames()), "", guest)
+    assert [frame.output for frame in again.frames if isinstance(frame, GuestBatch)] == [0]
