@@ -99,13 +99,17 @@ def stop(reason: ReasonOption = NO_REASON, home: HomeOption = None, as_json: Jso
     """
     from cli.asking import ask_running, refusal
     from cli.messages import Refusal, Stop, ask
+    from executors.transport import PeerGoneError
 
     place = find_home(home)
     running = _ping(place)
     if running is None:
         out_json({"pid": None, "stopped": False}) if as_json else out(ABSENT)
         return
-    reply = ask_running(place, ask(Stop(reason=reason)))
+    try:
+        reply = ask_running(place, ask(Stop(reason=reason)))
+    except PeerGoneError:  # it was quicker to leave than to answer
+        reply = None
     if isinstance(reply, Refusal):
         raise refusal(reply)
     _await_leaving(place, running.pid)

@@ -169,6 +169,7 @@ _MASKS: tuple[tuple[str, str], ...] = (
     (r"(?<= recorded up to )\d+(?=:)", "<seq>"),
     (r"^ +\d+  (?=[A-Z][A-Za-z]+$)", "<seq>  "),  # an event in `job show`
     (r"(?<=^head: seq )\d+", "<seq>"),
+    (r"(?<=^log <id>: )\d+ events( and \d+ commands?)? in \d+ commits$", "<events and commits>"),  # jobs share leases
     (r"(?<= known durable up to seq )\d+$", "<seq>"),
     (r"(?<=: )\d+ records in \d+ commits$", "<records and commits>"),  # there is one executor for each core
     (r"(?<=, )\d+ workers?(?=,)", "<workers>"),

@@ -158,7 +158,8 @@ def test_revoking_a_key_ends_the_jobs_of_what_runs_by_it(sentinel: Sentinel) -> 
     assert sentinel.control.answer(ask(TrustKey(key=key, reason="met her"))) == KeyTold(changed=True)
     assert sentinel.control.answer(ask(TrustKey(key=key, reason="met her"))) == KeyTold(changed=False)
     signed = trust(ONE, how="signed", key=key)
-    for command in (signed, deploy_own(), start("lines"), record(7, run=2), plan(1, 1, run=2), enqueue(7, run=2)):
+    planned = plan(1, 1, run=2, artifact=ONE)
+    for command in (signed, deploy_own(), start("lines"), record(7, run=2), planned, enqueue(7, run=2)):
         outcome = sentinel.handler.call(command, actor="test")
         assert outcome.refused is None, outcome.refused
     told = sentinel.control.answer(ask(RevokeKey(key=key, reason="it was stolen")))
