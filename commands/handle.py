@@ -104,15 +104,6 @@ class Handler:
         self._put([Request(command, actor, cause, answer, stamp)])
         return answer
 
-    def submit_in_turn(self, commands: Sequence[Command], *, actor: str, stamp: Stamp) -> Future[Outcome]:
-        """Queue commands to be decided in one batch; future and stamp are of the last, when all frames are durable."""
-        answer: Future[Outcome] = Future()
-        *before, last = commands
-        self._put(
-            [*(Request(command, actor, 0, Future()) for command in before), Request(last, actor, 0, answer, stamp)]
-        )
-        return answer
-
     def call(self, command: Command, *, actor: str, cause: int = 0) -> Outcome:
         """Submit a command and wait for its outcome."""
         return self.submit(command, actor=actor, cause=cause).result()
