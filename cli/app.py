@@ -25,6 +25,7 @@ from cli import (
     log_repair,
     log_segments,
     log_tail,
+    metrics,
     outputs,
     parser,
     parser_new,
@@ -90,6 +91,7 @@ app.command("record", cls=PlainCommand)(record.record)
 app.command("start", cls=PlainCommand)(service.start)
 app.command("stop", cls=PlainCommand)(service.stop)
 app.command("status", cls=PlainCommand)(status.status)
+app.command("metrics", cls=PlainCommand)(metrics.metrics)
 app.command("sentinel", cls=PlainCommand)(service.sentinel)
 app.command("executor", cls=PlainCommand)(executor.executor)
 app.add_typer(executor.app, name="executors")

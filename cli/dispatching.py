@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from cli import clock
+from cli.traffic import TrafficCount
 from commands.dispatch import Offer, plan_dispatch
 from commands.executor import JoinExecutor, LoseExecutor
 from commands.handle import Handler, Outcome
@@ -134,6 +135,7 @@ class Dispatcher:
         self._draining: dict[ExecutorId, str] = {}
         self._removed: deque[ExecutorId] = deque(maxlen=REMOVED_MAX)  # by a person, who does not want them again
         self._stopping = False
+        self.traffic = TrafficCount("executors")
 
     def send_home(self, reason: str) -> None:
         """Answer every question with an abort, those that are to come too: guests are killed, executors leave."""
@@ -281,10 +283,17 @@ class Dispatcher:
 
     def receive(self, data: bytes, reply: Reply) -> None:
         """Take in one message; the handler of the executors' server."""
+        self.traffic.received()
+
+        def answer(message: bytes) -> None:
+            reply(message)
+            self.traffic.sent()
+
         try:
-            self._route(protocol.decode(data), reply)
+            self._route(protocol.decode(data), answer)
         except protocol.ProtocolError as error:
-            reply(protocol.encode(OpCode.ERR, _fault(error)))
+            self.traffic.error()
+            answer(protocol.encode(OpCode.ERR, _fault(error)))
 
     def _route(self, message: protocol.Message, reply: Reply) -> None:
         match message.op:

@@ -22,6 +22,7 @@ from cli.report import OutputReport
 from commands.quarantine import PolicyWords
 from eventlog.events import TrustedHow
 from eventlog.ids import LogId, PathText
+from projections.metrics import Readings
 from projections.rows import JobWord
 
 VERSION: Final = 1
@@ -157,6 +158,10 @@ class GetStatus(Struct, frozen=True, kw_only=True, tag=True):
     """Ask how the sentinel and its queue stand."""
 
 
+class GetMetrics(Struct, frozen=True, kw_only=True, tag=True):
+    """Ask for what was counted and how everything stands, as `casparian metrics` tells it."""
+
+
 class ListExecutors(Struct, frozen=True, kw_only=True, tag=True):
     """Ask who works here, and on what."""
 
@@ -205,6 +210,7 @@ Request = (
     | HaltRun
     | ReadReport
     | GetStatus
+    | GetMetrics
     | ListExecutors
     | DrainExecutor
     | RemoveExecutor
@@ -382,6 +388,10 @@ class StatusSeen(Struct, frozen=True, kw_only=True, tag=True):
     oldest_queued_at: str | None
 
 
+class MetricsSeen(Struct, frozen=True, kw_only=True, tag=True):
+    readings: Readings
+
+
 Reply = (
     Pong
     | JobSeen
@@ -394,6 +404,7 @@ Reply = (
     | Told
     | ExecutorsSeen
     | StatusSeen
+    | MetricsSeen
     | Refusal
 )
 

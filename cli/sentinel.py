@@ -29,6 +29,7 @@ from cli.hosting import RunHost
 from cli.kept_parsers import keep, kept_parser
 from cli.messages import MESSAGE_BYTES_MAX as CONTROL_BYTES_MAX
 from cli.messages import ExecutorSeen, ExecutorsSeen, QueueStats, StatusSeen
+from cli.metrics import log_bytes
 from cli.own_parser import OwnParser
 from cli.projecting import ProjectionThread
 from cli.promoter import Promoter
@@ -51,6 +52,7 @@ from executors.declared_schema import SchemaTextError, resolve_outputs
 from executors.parser_catalog import ParserPackage, builtin_parsers
 from executors.transport import NngServer, remove_socket, socket_address
 from projections import queries
+from projections.metrics import Readings
 from projections.readmodel import open_writer
 from projections.rows import JobWord
 from reducers.fold import State
@@ -298,6 +300,18 @@ class Sentinel:
             runs=tuple(run.name for run in self.host.going_on),
             queue=queue,
             oldest_queued_at=oldest,
+        )
+
+    def readings(self) -> Readings:
+        """Return what is told as metrics; from any thread."""
+        head = self.handler.inspect(lambda state: state.seq)
+        lag = max(0, head - self.projection.at)  # before the question, which waits until there is none
+        return Readings(
+            meters=self.projection.ask(queries.meters),
+            at=clock.now(),
+            lag_events=lag,
+            log_bytes=log_bytes(self.home.log),
+            traffic=(self.control.traffic.seen(), self.dispatcher.traffic.seen()),
         )
 
     def executors(self) -> ExecutorsSeen:

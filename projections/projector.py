@@ -31,6 +31,7 @@ from projections.rows import (
     JobRangeRow,
     JobRow,
     MaterializationRow,
+    MetricRow,
     ParserHealthRow,
     ParserRow,
     QuarantineRow,
@@ -42,6 +43,7 @@ from projections.rows import (
 )
 from projections.sql_blocks import FOLDER, sql_blocks
 from projections.tables import Numbered, Touched, Work
+from projections.tally import Tally
 
 if TYPE_CHECKING:
     from eventlog.frames import Frame
@@ -55,7 +57,7 @@ _WIDE = (FilesSeen, FilesRefused)  # one event, many rows
 R = TypeVar("R", bound=Row)
 
 # What decides the rows besides the log: if one of these changes, the read model is rebuilt.
-_DEFINITION = ("schema.sql", "projector.sql", "rows.py", "tables.py", "arrow_rows.py", "projector.py")
+_DEFINITION = ("schema.sql", "projector.sql", "rows.py", "tables.py", "tally.py", "arrow_rows.py", "projector.py")
 
 
 def schema_digest() -> str:
@@ -132,7 +134,7 @@ class Projector:
     def _write(self, records: list[Numbered]) -> None:
         work = _load(self.connection, tables.touched(records))
         known = _Known(work)
-        health = dict(work.health)
+        health, tally = dict(work.health), dict(work.tally)
         tables.fold(work, records)
         _replace(self.connection, "scout_files", FileRow, work.files.values(), known.files)
         _replace(self.connection, "cf_jobs", JobRow, work.jobs.values(), known.jobs)
@@ -142,6 +144,7 @@ class Projector:
         _replace(self.connection, "cf_parser_trust", TrustRow, work.trust.values(), known.trust)
         changed = {name: row for name, row in work.health.items() if row is not health.get(name)}
         _replace(self.connection, "cf_parser_health", ParserHealthRow, changed.values(), changed.keys() & health.keys())
+        self._count(work, tally)
         _replace(self.connection, "cf_expected_outputs", ExpectedOutputRow, work.expected.values(), known.parsers)
         _replace(
             self.connection, "cf_job_ranges", JobRangeRow, tables.range_rows(work), known.ranges_replaced(work.ranges)
@@ -155,6 +158,13 @@ class Projector:
         self._delete_quarantine(work)
         _replace(self.connection, "cf_quarantine", QuarantineRow, tables.quarantine_rows(work), ())
         _replace(self.connection, "cf_job_schema_mismatch", SchemaMismatchRow, work.mismatches, ())
+
+    def _count(self, work: Work, before: Tally) -> None:
+        """Write the counters that have changed."""
+        changed = {series: value for series, value in work.tally.items() if value != before.get(series)}
+        rows = [MetricRow(counter=counter, parser=parser, value=value) for (counter, parser), value in changed.items()]
+        old = [f"{counter} {parser}" for counter, parser in changed.keys() & before.keys()]
+        _replace(self.connection, "cf_metrics", MetricRow, rows, old)
 
     def _delete_quarantine(self, work: Work) -> None:
         """Note on the rows of earlier batches that this one tells of their deletion."""
@@ -310,7 +320,9 @@ def _load(connection: duckdb.DuckDBPyConnection, needed: Touched) -> Work:
     parsers = _wanted(connection, "cf_plugin_manifest", ParserRow, needed.parsers)
     expected = _wanted(connection, "cf_expected_outputs", ExpectedOutputRow, needed.parsers)
     health = select(connection, sql_blocks("projector.sql")["load_cf_parser_health"], ParserHealthRow)
+    counted = select(connection, sql_blocks("projector.sql")["load_cf_metrics"], MetricRow)
     return Work(
+        tally={(row.counter, row.parser): row.value for row in counted},
         files={row.path: row for row in _wanted(connection, "scout_files", FileRow, needed.paths)},
         jobs={row.job_id: row for row in _wanted(connection, "cf_jobs", JobRow, needed.jobs)},
         runs={row.run_id: row for row in _wanted(connection, "cf_runs", RunRow, needed.runs)},

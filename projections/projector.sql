@@ -54,6 +54,18 @@ DELETE FROM cf_parser_health WHERE parser IN (SELECT id FROM old)
 -- The parsers of this batch as their jobs go now.
 INSERT INTO cf_parser_health BY NAME SELECT * FROM batch
 
+-- name: load_cf_metrics
+-- Every counter: which of them a batch changes depends on the parsers of its jobs, and they are few.
+SELECT * FROM cf_metrics
+
+-- name: delete_cf_metrics
+-- Make room for the new values of these counters.
+DELETE FROM cf_metrics WHERE counter || ' ' || parser IN (SELECT id FROM old)
+
+-- name: insert_cf_metrics
+-- The counters that this batch has changed.
+INSERT INTO cf_metrics BY NAME SELECT * FROM batch
+
 -- name: delete_scout_files
 -- Make room for the new rows of these files.
 DELETE FROM scout_files WHERE path IN (SELECT id FROM old)

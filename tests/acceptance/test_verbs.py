@@ -49,6 +49,7 @@ VERBS = [
     ("schema", "show"),
     ("schema", "diff"),
     ("preview",),
+    ("metrics",),
 ]
 
 
@@ -83,6 +84,7 @@ def test_the_version_is_told_without_a_home(terminal: Terminal) -> None:
         ("log", "verify"),
         ("log", "show"),
         ("sql", "select 1"),
+        ("metrics",),
         ("job", "show", "1"),
     ],
 )
