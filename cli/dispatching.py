@@ -45,6 +45,7 @@ from reducers.fold import State
 
 LEASE_SECONDS = 30.0  # an executor that is not heard of for so long is killed and its job given to another
 REMOVED_MAX = 1000
+EXECUTORS_MAX = 128  # that are here at once
 ACTOR = "sentinel"
 
 Reply = Callable[[bytes], None]
@@ -167,10 +168,11 @@ class Dispatcher:
         if limits != JobLimits():
             self._limits[run] = limits
 
-    def rows_in_flight(self, jobs: Collection[JobId]) -> int:
-        """Return how many rows those of the jobs that run have made so far; published, never logged."""
+    def in_flight(self, jobs: Collection[JobId]) -> tuple[int, int]:
+        """Return how many rows those of the jobs that run have made, and bytes read; published, never logged."""
         with self._lock:
-            return sum(held.rows for job, held in self._held.items() if job in jobs)
+            mine = [held for job, held in self._held.items() if job in jobs]
+        return sum(held.rows for held in mine), sum(held.bytes_read for held in mine)
 
     def sweep(self) -> list[ExecutorId]:
         """Answer questions that have waited for POLL_SECONDS; return who was not heard for LEASE_SECONDS."""
@@ -315,6 +317,12 @@ class Dispatcher:
                 raise protocol.ProtocolError(f"InvalidOpCode: {message.op.name} is not for the sentinel")
 
     def _identify(self, identify: protocol.Identify, reply: Reply) -> None:
+        with self._lock:
+            full = len(self._present) >= EXECUTORS_MAX and identify.executor not in self._present
+        if full:
+            self.traffic.error()
+            reply(protocol.encode(OpCode.ERR, protocol.Fault(code="unknown_executor", message=FULL)))
+            return
         command = JoinExecutor(
             executor=identify.executor,
             pid=identify.pid,
@@ -346,8 +354,12 @@ class Dispatcher:
             farewell = self._farewell(executor)
             if farewell is None:
                 self._present[executor] = time.monotonic()
-                self._idle[executor] = question
-                return
+                before, self._idle[executor] = self._idle.get(executor), question
+                question.taken = before is not None and before.taken  # the job that is on its way goes to the newer one
+        if farewell is None:
+            if before is not None:  # it was asked twice: left alone it would hold a context of the server for ever
+                before.answer(OpCode.HEARTBEAT, protocol.Carry())
+            return
         question.then = lambda: self._lose(executor, farewell.reason)
         question.answer(OpCode.ABORT, farewell)
 
@@ -396,6 +408,7 @@ class Dispatcher:
 
     def _park_working(self, job: JobId, working: protocol.Working, reply: Reply) -> None:
         question = Question(reply, lease=working.lease)
+        before: Question | None = None
         with self._lock:
             held = self._held.get(job)
             live = held is not None and held.lease == working.lease and not self._stopping
@@ -403,7 +416,9 @@ class Dispatcher:
             if held is not None and live:
                 held.heard, held.rows, held.bytes_read = time.monotonic(), working.rows, working.bytes_read
                 stop = held.stop
-                held.parked = None if stop else question
+                before, held.parked = held.parked, None if stop else question
+        if before is not None:
+            before.answer(OpCode.HEARTBEAT, protocol.Carry(), job)
         if stop:
             question.answer(OpCode.ABORT, protocol.Stop(reason=stop), job)
 
@@ -497,6 +512,7 @@ class Dispatcher:
                 held.heard = time.monotonic()
 
 
+FULL = f"the sentinel has {EXECUTORS_MAX} executors already"
 ENDING = protocol.Fault(code="stopping", message="the sentinel is ending after a fault")
 
 

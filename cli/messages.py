@@ -302,9 +302,13 @@ class Planned(Struct, frozen=True, kw_only=True):
 
 
 class Worked(Struct, frozen=True, kw_only=True):
+    """How far a run is, in `unit`; `rows` are in flight. `seconds_left` is null where nobody can say."""
+
     done: int
     total: int
     rows: int
+    unit: str = "files"
+    seconds_left: int | None = None
 
 
 class RunFailed(Struct, frozen=True, kw_only=True):
