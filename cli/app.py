@@ -15,6 +15,7 @@ from cli import (
     explain,
     files,
     job,
+    job_logs,
     jobs,
     log,
     log_backup,
@@ -97,6 +98,7 @@ app.command("executor", cls=PlainCommand)(executor.executor)
 app.add_typer(executor.app, name="executors")
 app.command("replay", cls=PlainCommand)(replay.replay)
 app.command("demo", cls=PlainCommand)(demo.demo)
+job.app.command("logs", cls=PlainCommand)(job_logs.logs)
 app.add_typer(job.app, name="job")
 app.add_typer(quarantine.app, name="quarantine")
 schema.app.command("show", cls=PlainCommand)(schema_show.show)

@@ -18,6 +18,7 @@ VERBS = [
     ("sql",),
     ("jobs",),
     ("job", "show"),
+    ("job", "logs"),
     ("files",),
     ("balance",),
     ("outputs",),
@@ -86,6 +87,7 @@ def test_the_version_is_told_without_a_home(terminal: Terminal) -> None:
         ("sql", "select 1"),
         ("metrics",),
         ("job", "show", "1"),
+        ("job", "logs", "1"),
     ],
 )
 def test_reading_a_home_where_nothing_was_run_says_so_and_makes_nothing(
