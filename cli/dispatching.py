@@ -45,7 +45,7 @@ from reducers.fold import State
 
 LEASE_SECONDS = 30.0  # an executor that is not heard of for so long is killed and its job given to another
 REMOVED_MAX = 1000
-EXECUTORS_MAX = 128  # that are here at once
+STRANGERS_MAX = 64  # executors that others have started, here at once
 ACTOR = "sentinel"
 
 Reply = Callable[[bytes], None]
@@ -133,6 +133,7 @@ class Dispatcher:
         self._held: dict[JobId, _Held] = {}
         self._planned: dict[JobId, JobQueued] = {}
         self._present: dict[ExecutorId, float] = {}  # those that are here by the log, and when each was heard last
+        self._expected: set[ExecutorId] = set()  # those that we start
         self._draining: dict[ExecutorId, str] = {}
         self._removed: deque[ExecutorId] = deque(maxlen=REMOVED_MAX)  # by a person, who does not want them again
         self._stopping = False
@@ -150,6 +151,11 @@ class Dispatcher:
         for job, question in parked:
             question.answer(OpCode.ABORT, protocol.Stop(reason=reason, again=True), job)
 
+    def expect(self, executor: ExecutorId) -> None:
+        """Have a place for an executor that we start, however many strangers are here."""
+        with self._lock:
+            self._expected.add(executor)
+
     def remove(self, executor: ExecutorId) -> None:
         """Do not have it come again, whenever it speaks next."""
         self._removed.append(executor)
@@ -159,6 +165,7 @@ class Dispatcher:
         with self._lock:
             self._idle.pop(executor, None)
             self._present.pop(executor, None)
+            self._expected.discard(executor)
             self._draining.pop(executor, None)
             for job in [job for job, held in self._held.items() if held.executor == executor]:
                 del self._held[job]
@@ -318,7 +325,8 @@ class Dispatcher:
 
     def _identify(self, identify: protocol.Identify, reply: Reply) -> None:
         with self._lock:
-            full = len(self._present) >= EXECUTORS_MAX and identify.executor not in self._present
+            strangers = self._present.keys() - self._expected
+            full = len(strangers) >= STRANGERS_MAX and identify.executor not in {*self._present, *self._expected}
         if full:
             self.traffic.error()
             reply(protocol.encode(OpCode.ERR, protocol.Fault(code="unknown_executor", message=FULL)))
@@ -427,14 +435,17 @@ class Dispatcher:
 
         It is offered before the receipt is decided, so that both can be in one batch.
         """
-        self._let_go(job, conclude.lease)
-        question = Question(reply, lease=clock.new_lease(), with_receipt=True)
-        self._park_idle(conclude.executor, question, concluding=conclude.lease)
         now = clock.now()
         commands: list[StartJob | CommitJob | FailJob | ReleaseJob] = [self._command(job, conclude, now)]
         if conclude.begun_ago is not None:
             begun = instant_plus(now, seconds=-conclude.begun_ago)
             commands.insert(0, StartJob(job=job, lease=conclude.lease, now=begun))
+        # A lease is given once and concluded once: it names the receipt, however often and to whomever it comes.
+        stamp = stamp_once(conclude.lease, msgspec.json.encode(conclude.receipt))
+        # From here on nothing may fail: what is parked is answered once, and by others.
+        self._let_go(job, conclude.lease)
+        question = Question(reply, lease=clock.new_lease(), with_receipt=True)
+        self._park_idle(conclude.executor, question, concluding=conclude.lease)
 
         def settle(done: Future[Outcome]) -> None:
             if done.exception() is not None:
@@ -443,8 +454,6 @@ class Dispatcher:
             else:
                 question.settle(discard=_is_refused(commands[-1], done.result()))
 
-        # A lease is given once and concluded once: it names the receipt, however often and to whomever it comes.
-        stamp = stamp_once(conclude.lease, msgspec.json.encode(conclude.receipt))
         self._handler.submit_in_turn(commands, actor="executor", stamp=stamp).add_done_callback(settle)
 
     def _let_go(self, job: JobId, lease: LeaseId) -> None:
@@ -512,7 +521,7 @@ class Dispatcher:
                 held.heard = time.monotonic()
 
 
-FULL = f"the sentinel has {EXECUTORS_MAX} executors already"
+FULL = f"the sentinel has {STRANGERS_MAX} executors already that others have started"
 ENDING = protocol.Fault(code="stopping", message="the sentinel is ending after a fault")
 
 

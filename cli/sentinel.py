@@ -21,7 +21,7 @@ from types import TracebackType
 from casparian import __version__
 from cli import clock
 from cli.control import REQUESTS_MAX, ControlServer
-from cli.dispatching import Dispatcher
+from cli.dispatching import STRANGERS_MAX, Dispatcher
 from cli.fleet import Fleet
 from cli.hiring import Hirer
 from cli.home import Home, newest_witness, prepare_home
@@ -67,7 +67,6 @@ CONTEXTS_PER_WORKER = 3  # a question that waits for work, a heartbeat, a report
 CONTEXTS_SPARE = 4
 PARK_SECONDS = 0.1  # for the decider to finish a write, when we leave at once
 PARKED_SECONDS_MAX = 10.0  # the process is gone long before
-FOREIGN_EXECUTORS_MAX = 64  # that others have started and that work for a lasting sentinel
 ENDED: tuple[JobWord, ...] = ("completed", "failed", "aborted")
 STOP_SECONDS = 30.0  # for what runs to be stopped in order
 STOP_TICK_SECONDS = 0.05
@@ -174,7 +173,7 @@ class Sentinel:
         address, stale = self._take_address(stack, "executors")
         self._control_address, stale_control = self._take_address(stack, "control")
         self.recovery = Recovery(scratch_removed=scratch_removed, sockets_removed=stale + stale_control)
-        workers = self.workers + (FOREIGN_EXECUTORS_MAX if self.lasting else 0)
+        workers = self.workers + (STRANGERS_MAX if self.lasting else 0)
         server = NngServer(address, contexts=workers * CONTEXTS_PER_WORKER + CONTEXTS_SPARE)
         self.dispatcher = Dispatcher(
             self.handler,
