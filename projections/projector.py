@@ -81,6 +81,7 @@ class Projector:
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self.connection = connection
         self.checkpoint: CheckpointRow = read_checkpoint(connection)
+        self._tally = _load_tally(connection)  # as of the checkpoint: it would take longer to read for each batch
 
     def apply(self, frames: Sequence[Frame]) -> None:
         """Fold frames, in the order of the log and continuing the checkpoint, in one transaction.
@@ -102,7 +103,7 @@ class Projector:
         try:
             with _transaction(self.connection):
                 self._advance(new)
-                self._write(records)
+                tally = self._write(records)
         except duckdb.Error as error:
             # A commit that finds the disk full is a TransactionException as well; only a conflict is somebody else.
             if isinstance(error, duckdb.TransactionException) and "conflict" in str(error).casefold():
@@ -111,7 +112,7 @@ class Projector:
                 f"write events {full[0].first} to {full[-1].last} into the read model: {error}; "
                 "the log is not affected: free some space, or delete the readmodel folder, and start again"
             ) from error
-        self.checkpoint = new
+        self.checkpoint, self._tally = new, tally
 
     def apply_all(self, frames: Iterable[Frame]) -> None:
         """Fold any number of frames, in transactions of bounded size."""
@@ -131,10 +132,12 @@ class Projector:
         if changed != 1:
             raise _raced(self.checkpoint)
 
-    def _write(self, records: list[Numbered]) -> None:
+    def _write(self, records: list[Numbered]) -> Tally:
+        """Write what the records change, and return the counters as they are then."""
         work = _load(self.connection, tables.touched(records))
+        work.tally = dict(self._tally)
         known = _Known(work)
-        health, tally = dict(work.health), dict(work.tally)
+        health = dict(work.health)
         tables.fold(work, records)
         _replace(self.connection, "scout_files", FileRow, work.files.values(), known.files)
         _replace(self.connection, "cf_jobs", JobRow, work.jobs.values(), known.jobs)
@@ -144,7 +147,7 @@ class Projector:
         _replace(self.connection, "cf_parser_trust", TrustRow, work.trust.values(), known.trust)
         changed = {name: row for name, row in work.health.items() if row is not health.get(name)}
         _replace(self.connection, "cf_parser_health", ParserHealthRow, changed.values(), changed.keys() & health.keys())
-        self._count(work, tally)
+        self._count(work.tally)
         _replace(self.connection, "cf_expected_outputs", ExpectedOutputRow, work.expected.values(), known.parsers)
         _replace(
             self.connection, "cf_job_ranges", JobRangeRow, tables.range_rows(work), known.ranges_replaced(work.ranges)
@@ -158,13 +161,22 @@ class Projector:
         self._delete_quarantine(work)
         _replace(self.connection, "cf_quarantine", QuarantineRow, tables.quarantine_rows(work), ())
         _replace(self.connection, "cf_job_schema_mismatch", SchemaMismatchRow, work.mismatches, ())
+        return work.tally
 
-    def _count(self, work: Work, before: Tally) -> None:
-        """Write the counters that have changed."""
-        changed = {series: value for series, value in work.tally.items() if value != before.get(series)}
-        rows = [MetricRow(counter=counter, parser=parser, value=value) for (counter, parser), value in changed.items()]
-        old = [f"{counter} {parser}" for counter, parser in changed.keys() & before.keys()]
-        _replace(self.connection, "cf_metrics", MetricRow, rows, old)
+    def _count(self, tally: Tally) -> None:
+        """Write the counters that have changed: in place, because nearly every batch changes the same few."""
+        rows = [
+            MetricRow(counter=counter, parser=parser, value=value)
+            for (counter, parser), value in tally.items()
+            if value != self._tally.get((counter, parser))
+        ]
+        known = [row for row in rows if (row.counter, row.parser) in self._tally]
+        if known:
+            with registered(self.connection, "batch", table_of(known, MetricRow)):
+                _execute(self.connection, "update_cf_metrics")
+        if len(known) < len(rows):
+            new = [row for row in rows if (row.counter, row.parser) not in self._tally]
+            _insert(self.connection, "cf_metrics", table_of(new, MetricRow))
 
     def _delete_quarantine(self, work: Work) -> None:
         """Note on the rows of earlier batches that this one tells of their deletion."""
@@ -320,9 +332,7 @@ def _load(connection: duckdb.DuckDBPyConnection, needed: Touched) -> Work:
     parsers = _wanted(connection, "cf_plugin_manifest", ParserRow, needed.parsers)
     expected = _wanted(connection, "cf_expected_outputs", ExpectedOutputRow, needed.parsers)
     health = select(connection, sql_blocks("projector.sql")["load_cf_parser_health"], ParserHealthRow)
-    counted = select(connection, sql_blocks("projector.sql")["load_cf_metrics"], MetricRow)
     return Work(
-        tally={(row.counter, row.parser): row.value for row in counted},
         files={row.path: row for row in _wanted(connection, "scout_files", FileRow, needed.paths)},
         jobs={row.job_id: row for row in _wanted(connection, "cf_jobs", JobRow, needed.jobs)},
         runs={row.run_id: row for row in _wanted(connection, "cf_runs", RunRow, needed.runs)},
@@ -332,6 +342,11 @@ def _load(connection: duckdb.DuckDBPyConnection, needed: Touched) -> Work:
         health={row.parser: row for row in health},
         expected={(row.parser, row.version, row.artifact_hash, row.output_name): row for row in expected},
     )
+
+
+def _load_tally(connection: duckdb.DuckDBPyConnection) -> Tally:
+    counted = select(connection, sql_blocks("projector.sql")["load_cf_metrics"], MetricRow)
+    return {(row.counter, row.parser): row.value for row in counted}
 
 
 def _wanted(connection: duckdb.DuckDBPyConnection, name: str, row: type[R], ids: Collection[object]) -> list[R]:

@@ -55,15 +55,16 @@ DELETE FROM cf_parser_health WHERE parser IN (SELECT id FROM old)
 INSERT INTO cf_parser_health BY NAME SELECT * FROM batch
 
 -- name: load_cf_metrics
--- Every counter: which of them a batch changes depends on the parsers of its jobs, and they are few.
+-- Every counter, as far as the log has been folded.
 SELECT * FROM cf_metrics
 
--- name: delete_cf_metrics
--- Make room for the new values of these counters.
-DELETE FROM cf_metrics WHERE counter || ' ' || parser IN (SELECT id FROM old)
+-- name: update_cf_metrics
+-- The counters that this batch has changed.
+UPDATE cf_metrics AS known SET value = batch.value FROM batch
+WHERE known.counter = batch.counter AND known.parser = batch.parser
 
 -- name: insert_cf_metrics
--- The counters that this batch has changed.
+-- The counters that this batch is the first to count.
 INSERT INTO cf_metrics BY NAME SELECT * FROM batch
 
 -- name: delete_scout_files
