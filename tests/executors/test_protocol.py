@@ -222,8 +222,8 @@ def test_a_further_job_of_a_lease_is_as_the_first_but_for_its_file() -> None:
 @given(
     st.builds(
         Working,
-        executor=st.text().map(ExecutorId),
-        lease=st.text().map(LeaseId),
+        executor=st.text(min_size=1, max_size=200).map(ExecutorId),
+        lease=st.text(min_size=1, max_size=200).map(LeaseId),
         rows=st.integers(0, 2**63 - 1),
         bytes_read=st.integers(0, 2**63 - 1),
     )
@@ -234,8 +234,8 @@ def test_any_text_and_any_count_comes_back_equal(body: Working) -> None:
 
 def test_the_header_is_sixteen_bytes_in_network_order() -> None:
     data = encode(OpCode.ABORT, Stop(reason="x"), job=JobId(258))
-    assert data[:16] == bytes([PROTOCOL_VERSION, 3, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 14])
-    assert data[16:] == b'{"reason":"x"}'
+    assert data[:16] == bytes([PROTOCOL_VERSION, 3, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 28])
+    assert data[16:] == b'{"reason":"x","again":false}'
 
 
 def test_an_answer_to_a_receipt_says_in_its_flags_what_becomes_of_it() -> None:
@@ -313,8 +313,16 @@ def test_a_payload_of_another_shape_is_refused_with_the_field(
     assert sentence in str(caught.value)
 
 
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**40])
+def test_a_number_that_no_table_can_hold_is_refused_wherever_it_stands(number: int) -> None:
+    with pytest.raises(ProtocolError, match="no integer of 64 bits"):
+        read(encode(OpCode.DISPATCH_ACK, Ack(lease=LeaseId("l"), guest_pid=number)), Ack)
+    fits = Ack(lease=LeaseId("9" * 30), guest_pid=2**63 - 1)
+    assert read(encode(OpCode.DISPATCH_ACK, fits), Ack) == fits
+
+
 def test_a_payload_over_the_limit_is_refused_when_it_is_encoded_and_one_at_the_limit_passes() -> None:
-    frame = len(b'{"reason":""}')
+    frame = len(b'{"reason":"","again":false}')
     fits = Stop(reason="x" * (PAYLOAD_BYTES_MAX - frame))
     assert read(encode(OpCode.ABORT, fits), Stop) == fits
     with pytest.raises(ProtocolError) as caught:
