@@ -234,8 +234,8 @@ def test_any_text_and_any_count_comes_back_equal(body: Working) -> None:
 
 def test_the_header_is_sixteen_bytes_in_network_order() -> None:
     data = encode(OpCode.ABORT, Stop(reason="x"), job=JobId(258))
-    assert data[:16] == bytes([PROTOCOL_VERSION, 3, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 28])
-    assert data[16:] == b'{"reason":"x","again":false}'
+    assert data[:16] == bytes([PROTOCOL_VERSION, 3, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 14])
+    assert data[16:] == b'{"reason":"x"}'
 
 
 def test_an_answer_to_a_receipt_says_in_its_flags_what_becomes_of_it() -> None:
@@ -322,7 +322,7 @@ def test_a_number_that_no_table_can_hold_is_refused_wherever_it_stands(number: i
 
 
 def test_a_payload_over_the_limit_is_refused_when_it_is_encoded_and_one_at_the_limit_passes() -> None:
-    frame = len(b'{"reason":"","again":false}')
+    frame = len(b'{"reason":""}')
     fits = Stop(reason="x" * (PAYLOAD_BYTES_MAX - frame))
     assert read(encode(OpCode.ABORT, fits), Stop) == fits
     with pytest.raises(ProtocolError) as caught:
