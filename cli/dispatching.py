@@ -231,8 +231,9 @@ class Dispatcher:
         return commands
 
     def _sharing(self) -> Sharing:
-        alone = frozenset(name for name, package in self._packages.items() if package.fresh_process)
-        bounds = {run: limits.jobs_per_lease for run, limits in self._limits.items()}
+        packages, limits = dict(self._packages), dict(self._limits)  # copies: other threads add to them meanwhile
+        alone = frozenset(name for name, package in packages.items() if package.fresh_process)
+        bounds = {run: each.jobs_per_lease for run, each in limits.items()}
         return Sharing(executors=self._workers, alone=alone, jobs_max_of=bounds)
 
     def observe(self, frames: Sequence[Frame]) -> None:

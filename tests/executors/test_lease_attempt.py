@@ -14,6 +14,7 @@ import pytest
 
 from eventlog.ids import JobId, path_bytes
 from executors import lease_attempt as module
+from executors import leased_input
 from executors.attempt import Attempt
 from executors.errors import ServerGoneError
 from executors.guest.host import GuestTimes
@@ -313,7 +314,7 @@ def test_discarding_removes_all_that_was_staged(tmp_path: Path, parents: GuestPa
 def test_an_input_that_becomes_too_much_is_given_back_and_costs_only_itself(
     tmp_path: Path, parents: GuestParents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "INPUT_HELD_BYTES_MAX", 10_000)
+    monkeypatch.setattr(leased_input, "INPUT_HELD_BYTES_MAX", 10_000)
     lease = Lease(tmp_path, parents, "normal", "much", "normal")
     receipts = lease.run()
     assert isinstance(receipts[1], Declined)
