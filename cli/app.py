@@ -15,6 +15,7 @@ from cli import (
     explain,
     files,
     job,
+    job_logs,
     jobs,
     log,
     log_backup,
@@ -25,6 +26,7 @@ from cli import (
     log_repair,
     log_segments,
     log_tail,
+    metrics,
     outputs,
     parser,
     parser_keys,
@@ -91,11 +93,13 @@ app.command("record", cls=PlainCommand)(record.record)
 app.command("start", cls=PlainCommand)(service.start)
 app.command("stop", cls=PlainCommand)(service.stop)
 app.command("status", cls=PlainCommand)(status.status)
+app.command("metrics", cls=PlainCommand)(metrics.metrics)
 app.command("sentinel", cls=PlainCommand)(service.sentinel)
 app.command("executor", cls=PlainCommand)(executor.executor)
 app.add_typer(executor.app, name="executors")
 app.command("replay", cls=PlainCommand)(replay.replay)
 app.command("demo", cls=PlainCommand)(demo.demo)
+job.app.command("logs", cls=PlainCommand)(job_logs.logs)
 app.add_typer(job.app, name="job")
 app.add_typer(quarantine.app, name="quarantine")
 schema.app.command("show", cls=PlainCommand)(schema_show.show)

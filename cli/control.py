@@ -21,6 +21,7 @@ import msgspec
 from cli.errors import as_cli_error
 from cli.messages import VERSION, Answer, Asked, Refusal, Reply, decode_asked
 from cli.routes import ROUTES, Authority
+from cli.traffic import TrafficCount
 from executors.transport import Server
 
 REQUESTS_MAX: Final = 32  # under way at once; more wait their turn
@@ -35,6 +36,7 @@ class ControlServer:
         self._authority = authority
         self._server = server
         self._announced_in = announced_in
+        self.traffic = TrafficCount("control")
         self._pool = ThreadPoolExecutor(REQUESTS_MAX, thread_name_prefix="control")
 
     def start(self) -> None:
@@ -61,9 +63,13 @@ class ControlServer:
             return Refusal(code="failed", message=f"carry out {what}: {type(error).__name__}: {error}"[:1000])
 
     def _take(self, data: bytes, reply: Callable[[bytes], None]) -> None:
+        self.traffic.received()
         self._pool.submit(self._serve, data, reply)
 
     def _serve(self, data: bytes, reply: Callable[[bytes], None]) -> None:
         asked = decode_asked(data)
+        if isinstance(asked, Refusal):
+            self.traffic.error()
         answer = asked if isinstance(asked, Refusal) else self.answer(asked)
         reply(msgspec.json.encode(Answer(version=VERSION, reply=answer)))
+        self.traffic.sent()

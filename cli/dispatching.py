@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from cli import clock
 from cli.conclusions import conclusion, is_refused
+from cli.traffic import TrafficCount
 from commands.dispatch import Offer, Sharing, plan_dispatch
 from commands.executor import JoinExecutor, LoseExecutor
 from commands.handle import Handler, Outcome
@@ -46,6 +47,7 @@ from reducers.fold import State
 
 LEASE_SECONDS = 30.0  # an executor that is not heard of for so long is killed and its job given to another
 REMOVED_MAX = 1000
+STRANGERS_MAX = 64  # executors that others have started, here at once
 ACTOR = "sentinel"
 
 Reply = Callable[[bytes], None]
@@ -141,9 +143,11 @@ class Dispatcher:
         self._lease_of: dict[JobId, LeaseId] = {}  # of the jobs in `_held`
         self._planned: dict[JobId, JobQueued] = {}
         self._present: dict[ExecutorId, float] = {}  # those that are here by the log, and when each was heard last
+        self._expected: set[ExecutorId] = set()  # those that we start
         self._draining: dict[ExecutorId, str] = {}
         self._removed: deque[ExecutorId] = deque(maxlen=REMOVED_MAX)  # by a person, who does not want them again
         self._stopping = False
+        self.traffic = TrafficCount("executors")
 
     def send_home(self, reason: str) -> None:
         """Answer every question with an abort, those that are to come too: guests are killed, executors leave."""
@@ -157,6 +161,11 @@ class Dispatcher:
         for job, question in parked:
             question.answer(OpCode.ABORT, protocol.Stop(reason=reason, again=True, lease=True), job)
 
+    def expect(self, executor: ExecutorId) -> None:
+        """Have a place for an executor that we start, however many strangers are here."""
+        with self._lock:
+            self._expected.add(executor)
+
     def remove(self, executor: ExecutorId) -> None:
         """Do not have it come again, whenever it speaks next."""
         self._removed.append(executor)
@@ -166,6 +175,7 @@ class Dispatcher:
         with self._lock:
             self._idle.pop(executor, None)
             self._present.pop(executor, None)
+            self._expected.discard(executor)
             self._draining.pop(executor, None)
             for held in [held for held in self._held.values() if held.executor == executor]:
                 for job in list(held.jobs):
@@ -176,11 +186,12 @@ class Dispatcher:
         if limits != JobLimits():
             self._limits[run] = limits
 
-    def rows_in_flight(self, jobs: Collection[JobId]) -> int:
-        """Return how many rows those of the jobs that run have made so far; published, never logged."""
+    def in_flight(self, jobs: Collection[JobId]) -> tuple[int, int]:
+        """Return how many rows those of the jobs that run have made, and bytes read; published, never logged."""
         with self._lock:
             leases = {lease for job in jobs if (lease := self._lease_of.get(job)) is not None}
-            return sum(self._held[lease].rows for lease in leases)
+            mine = [self._held[lease] for lease in leases]
+        return sum(held.rows for held in mine), sum(held.bytes_read for held in mine)
 
     def sweep(self) -> list[ExecutorId]:
         """Answer questions that have waited for POLL_SECONDS; return who was not heard for LEASE_SECONDS."""
@@ -321,10 +332,17 @@ class Dispatcher:
 
     def receive(self, data: bytes, reply: Reply) -> None:
         """Take in one message; the handler of the executors' server."""
+        self.traffic.received()
+
+        def answer(message: bytes) -> None:
+            reply(message)
+            self.traffic.sent()
+
         try:
-            self._route(protocol.decode(data), reply)
+            self._route(protocol.decode(data), answer)
         except protocol.ProtocolError as error:
-            reply(protocol.encode(OpCode.ERR, _fault(error)))
+            self.traffic.error()
+            answer(protocol.encode(OpCode.ERR, _fault(error)))
 
     def _route(self, message: protocol.Message, reply: Reply) -> None:
         match message.op:
@@ -346,6 +364,13 @@ class Dispatcher:
                 raise protocol.ProtocolError(f"InvalidOpCode: {message.op.name} is not for the sentinel")
 
     def _identify(self, identify: protocol.Identify, reply: Reply) -> None:
+        with self._lock:
+            strangers = self._present.keys() - self._expected
+            full = len(strangers) >= STRANGERS_MAX and identify.executor not in {*self._present, *self._expected}
+        if full:
+            self.traffic.error()
+            reply(protocol.encode(OpCode.ERR, protocol.Fault(code="unknown_executor", message=FULL)))
+            return
         command = JoinExecutor(
             executor=identify.executor,
             pid=identify.pid,
@@ -377,8 +402,12 @@ class Dispatcher:
             farewell = self._farewell(executor)
             if farewell is None:
                 self._present[executor] = time.monotonic()
-                self._idle[executor] = question
-                return
+                before, self._idle[executor] = self._idle.get(executor), question
+                question.taken = before is not None and before.taken  # the job that is on its way goes to the newer one
+        if farewell is None:
+            if before is not None:  # it was asked twice: left alone it would hold a context of the server for ever
+                before.answer(OpCode.HEARTBEAT, protocol.Carry())
+            return
         question.then = lambda: self._lose(executor, farewell.reason)
         question.answer(OpCode.ABORT, farewell)
 
@@ -432,6 +461,7 @@ class Dispatcher:
         question = Question(reply, lease=working.lease)
         stop: tuple[JobId, protocol.Stop] | None = None
         gone: list[JobId] = []
+        before: Question | None = None
         with self._lock:
             held = self._held.get(working.lease)
             if held is None or self._stopping:
@@ -439,8 +469,10 @@ class Dispatcher:
             else:
                 held.heard, held.rows, held.bytes_read = time.monotonic(), working.rows, working.bytes_read
                 stop = _untold(held.stops, working.stopped)
-                held.parked = None if stop else question
+                before, held.parked = held.parked, None if stop else question
                 gone = [job for job in working.gone if job in held.jobs and job in held.stops]
+        if before is not None:  # it was asked twice: left alone it would hold a context of the server for ever
+            before.answer(OpCode.HEARTBEAT, protocol.Carry(), job)
         for each in gone:  # a cancel is complete when nothing of its job is left, however long its lease lasts
             self._give_back(each, working.lease, "it was stopped")
         if stop:
@@ -452,6 +484,9 @@ class Dispatcher:
         It is offered before they are decided, so that both can be in one batch.
         """
         command = conclusion(job, conclude, log_id=self._log_id, now=clock.now())
+        # A lease is given once and concluded once: it names the receipts, however often and to whomever they come.
+        stamp = stamp_once(conclude.lease, msgspec.json.encode((conclude.receipt, conclude.further, conclude.shared)))
+        # From here on nothing may fail: what is parked is answered once, and by others.
         self._let_go(conclude.lease)
         question = Question(reply, lease=clock.new_lease(), with_receipt=True)
         self._park_idle(conclude.executor, question, concluding=conclude.lease)
@@ -463,8 +498,6 @@ class Dispatcher:
             else:
                 question.settle(discard=is_refused(done.result()))
 
-        # A lease is given once and concluded once: it names the receipts, however often and to whomever they come.
-        stamp = stamp_once(conclude.lease, msgspec.json.encode((conclude.receipt, conclude.further, conclude.shared)))
         self._handler.submit(command, actor="executor", stamp=stamp).add_done_callback(settle)
 
     def _let_go(self, lease: LeaseId) -> None:
@@ -486,6 +519,7 @@ class Dispatcher:
 
 
 NO_LEASE = LeaseId("")
+FULL = f"the sentinel has {STRANGERS_MAX} executors already that others have started"
 ENDING = protocol.Fault(code="stopping", message="the sentinel is ending after a fault")
 
 

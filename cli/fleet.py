@@ -136,6 +136,7 @@ class Fleet:
         command = [*self._worker, "--connect", self._server.address, "--executor", executor]
         # Guests keep their scratch folders where they can be found and removed after a kill: in the home.
         environment = {**os.environ, "TMPDIR": str(self._scratch)}
+        self._dispatcher.expect(executor)
         child = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, env=environment)
         self._children[executor] = child
         waiter = threading.Thread(target=self._wait, args=(executor, child), name=f"wait-{executor}", daemon=True)

@@ -77,7 +77,8 @@ def _tell(talk: Talk, before: RunSeen, seen: RunSeen) -> None:
     for sentence in seen.notes:
         talk.note(sentence)
     if seen.worked is not None:
-        talk.working(done=seen.worked.done, total=seen.worked.total, rows=seen.worked.rows)
+        worked = seen.worked
+        talk.working(done=worked.done, total=worked.total, rows=worked.rows, seconds_left=worked.seconds_left)
 
 
 def _report(front: Front, ticket: str, size: int) -> RunReport:

@@ -76,8 +76,8 @@ class HostedRun:
         with self._change():
             self._planned = Planned(found=found, reused=reused, to_run=to_run, refused=refused)
 
-    def working(self, *, done: int, total: int, rows: int) -> None:
-        worked = Worked(done=done, total=total, rows=rows)
+    def working(self, *, done: int, total: int, rows: int, seconds_left: int | None) -> None:
+        worked = Worked(done=done, total=total, rows=rows, seconds_left=seconds_left)
         if worked != self._worked:
             with self._change():
                 self._worked = worked

@@ -22,6 +22,7 @@ CANCEL_SECONDS_MAX = 15.0  # for a guest to be killed and its executor to say so
 PUBLISH_SECONDS_MAX = 2.0  # for what a cancel came too late for; longer only where the target does not answer
 
 RETRIES_SHOWN_MAX = 20
+LAST_LINES_MAX = 20
 
 app = typer.Typer(
     cls=PlainGroup,
@@ -419,10 +420,15 @@ def _show_error(detail: JobDetail) -> None:
         out(f"  next      {printable(job.error_hint)}")
     if job.status in ("failed", "aborted"):
         out(f"  again     casparian job retry {job.job_id}")
-    if job.log_tail:
+    show_last_words(job.log_tail or "")
+
+
+def show_last_words(text: str) -> None:
+    """Print the end of what a guest has said, if it has said anything."""
+    if text:
         out("  the guest's last words:")
-        for line in job.log_tail.split("\n")[-20:]:
-            out(f"    {printable(line)}")
+    for line in text.split("\n")[-LAST_LINES_MAX:] if text else ():
+        out(f"    {printable(line)}")
 
 
 def _show_events(detail: JobDetail) -> None:

@@ -23,6 +23,7 @@ from commands.lease import JOBS_MAX
 from commands.quarantine import PolicyWords
 from eventlog.events import TrustedHow
 from eventlog.ids import LogId, PathText
+from projections.metrics import Readings
 from projections.rows import JobWord
 
 VERSION: Final = 1
@@ -175,6 +176,10 @@ class GetStatus(Struct, frozen=True, kw_only=True, tag=True):
     """Ask how the sentinel and its queue stand."""
 
 
+class GetMetrics(Struct, frozen=True, kw_only=True, tag=True):
+    """Ask for what was counted and how everything stands, as `casparian metrics` tells it."""
+
+
 class ListExecutors(Struct, frozen=True, kw_only=True, tag=True):
     """Ask who works here, and on what."""
 
@@ -225,6 +230,7 @@ Request = (
     | HaltRun
     | ReadReport
     | GetStatus
+    | GetMetrics
     | ListExecutors
     | DrainExecutor
     | RemoveExecutor
@@ -323,9 +329,13 @@ class Planned(Struct, frozen=True, kw_only=True):
 
 
 class Worked(Struct, frozen=True, kw_only=True):
+    """How far a run is, in `unit`; `rows` are in flight. `seconds_left` is null where nobody can say."""
+
     done: int
     total: int
     rows: int
+    unit: str = "files"
+    seconds_left: int | None = None
 
 
 class RunFailed(Struct, frozen=True, kw_only=True):
@@ -409,6 +419,10 @@ class StatusSeen(Struct, frozen=True, kw_only=True, tag=True):
     oldest_queued_at: str | None
 
 
+class MetricsSeen(Struct, frozen=True, kw_only=True, tag=True):
+    readings: Readings
+
+
 Reply = (
     Pong
     | JobSeen
@@ -422,6 +436,7 @@ Reply = (
     | Told
     | ExecutorsSeen
     | StatusSeen
+    | MetricsSeen
     | Refusal
 )
 

@@ -34,10 +34,10 @@ class PlainTalk:
         unreadable = f", {refused} cannot be read" if refused else ""
         talk(f"plan: {count(found, 'file')} found, {to_run} to process, {reused} reused{unreadable}")
 
-    def working(self, *, done: int, total: int, rows: int) -> None:
+    def working(self, *, done: int, total: int, rows: int, seconds_left: int | None) -> None:
         if total and done != self._done and (done == total or self._due()):
             self._done = done
-            talk(f"processing: {done} of {count(total, 'job')} done")
+            talk(f"processing: {done} of {count(total, 'file')} done{_left(seconds_left)}")
 
     def note(self, sentence: str) -> None:
         talk(sentence)
@@ -56,7 +56,6 @@ class TerminalTalk:
     def __init__(self, console: Console, status: Status) -> None:
         self._console = console
         self._status = status
-        self._began = time.monotonic()
 
     def scanning(self, files: int, bytes_: int) -> None:
         self._status.update(f"reading and hashing: {count(files, 'file')}, {size(bytes_)}")
@@ -64,16 +63,17 @@ class TerminalTalk:
     def planned(self, *, found: int, reused: int, to_run: int, refused: int) -> None:
         unreadable = f", {refused} cannot be read" if refused else ""
         self._console.print(f"plan: {count(found, 'file')} found, {to_run} to process, {reused} reused{unreadable}")
-        self._began = time.monotonic()
 
-    def working(self, *, done: int, total: int, rows: int) -> None:
-        elapsed = time.monotonic() - self._began
-        left = f", about {elapsed / done * (total - done):.0f} s left" if 0 < done < total else ""
+    def working(self, *, done: int, total: int, rows: int, seconds_left: int | None) -> None:
         in_flight = f", {rows:,} rows in flight" if rows else ""
-        self._status.update(f"processing: {done} of {count(total, 'job')}{in_flight}{left}")
+        self._status.update(f"processing: {done} of {count(total, 'file')}{in_flight}{_left(seconds_left)}")
 
     def note(self, sentence: str) -> None:
         self._console.print(sentence)
+
+
+def _left(seconds: int | None) -> str:
+    return "" if seconds is None else f", about {seconds:,} s left"
 
 
 @contextlib.contextmanager

@@ -21,12 +21,14 @@ from cli.messages import (
     DrainExecutor,
     ExecutorsSeen,
     GetJob,
+    GetMetrics,
     GetStatus,
     HaltRun,
     JobSeen,
     JobsRetried,
     KeyTold,
     ListExecutors,
+    MetricsSeen,
     ParserTold,
     Ping,
     Pong,
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
     from commands.handle import Handler, Outcome
     from commands.outcome import Refused
     from eventlog.log import Log
+    from projections.metrics import Readings
     from projections.queries import Connection
     from projections.rows import JobRow
 
@@ -89,6 +92,7 @@ class Authority(Protocol):
     def host(self) -> RunHost: ...
     def status(self) -> StatusSeen: ...
     def executors(self) -> ExecutorsSeen: ...
+    def readings(self) -> Readings: ...
     def adopt(self, own: OwnParser) -> Refused | None: ...
     def dismiss(self, executor: ExecutorId, reason: str) -> bool: ...
     def stop(self, reason: str) -> None: ...
@@ -205,6 +209,10 @@ def _no_run(ticket: str) -> Refusal:
 
 def _status(authority: Authority, _asked: Asked) -> Reply:
     return authority.status()
+
+
+def _metrics(authority: Authority, _asked: Asked) -> Reply:
+    return MetricsSeen(readings=authority.readings())
 
 
 def _executors(authority: Authority, _asked: Asked) -> Reply:
@@ -370,6 +378,7 @@ ROUTES: Final[dict[type[Request], Route]] = {
     HaltRun: _halt_run,
     ReadReport: _read_report,
     GetStatus: _status,
+    GetMetrics: _metrics,
     ListExecutors: _executors,
     DrainExecutor: _drain,
     RemoveExecutor: _remove,

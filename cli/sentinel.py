@@ -22,7 +22,7 @@ from casparian import __version__
 from cli import clock
 from cli.clock_watch import ClockWatch
 from cli.control import REQUESTS_MAX, ControlServer
-from cli.dispatching import Dispatcher
+from cli.dispatching import STRANGERS_MAX, Dispatcher
 from cli.fleet import Fleet
 from cli.hiring import Hirer
 from cli.home import Home, newest_witness, prepare_home
@@ -30,6 +30,7 @@ from cli.hosting import RunHost
 from cli.kept_parsers import keep, kept_parser
 from cli.messages import MESSAGE_BYTES_MAX as CONTROL_BYTES_MAX
 from cli.messages import ExecutorSeen, ExecutorsSeen, QueueStats, StatusSeen
+from cli.metrics import log_bytes
 from cli.own_parser import OwnParser
 from cli.projecting import ProjectionThread
 from cli.promoter import Promoter, promoting_bundles
@@ -54,6 +55,7 @@ from executors.declared_schema import SchemaTextError, resolve_outputs
 from executors.parser_catalog import ParserPackage, builtin_parsers
 from executors.transport import NngServer, remove_socket, socket_address
 from projections import queries
+from projections.metrics import Readings
 from projections.readmodel import open_writer
 from projections.rows import JobWord
 from reducers.fold import State
@@ -68,7 +70,6 @@ CONTEXTS_PER_WORKER = 3  # a question that waits for work, a heartbeat, a report
 CONTEXTS_SPARE = 4
 PARK_SECONDS = 0.1  # for the decider to finish a write, when we leave at once
 PARKED_SECONDS_MAX = 10.0  # the process is gone long before
-FOREIGN_EXECUTORS_MAX = 64  # that others have started and that work for a lasting sentinel
 ENDED: tuple[JobWord, ...] = ("completed", "failed", "aborted")
 STOP_SECONDS = 30.0  # for what runs to be stopped in order
 STOP_TICK_SECONDS = 0.05
@@ -176,7 +177,7 @@ class Sentinel:
         address, stale = self._take_address(stack, "executors")
         self._control_address, stale_control = self._take_address(stack, "control")
         self.recovery = Recovery(scratch_removed=scratch_removed, sockets_removed=stale + stale_control)
-        workers = self.workers + (FOREIGN_EXECUTORS_MAX if self.lasting else 0)
+        workers = self.workers + (STRANGERS_MAX if self.lasting else 0)
         server = NngServer(address, contexts=workers * CONTEXTS_PER_WORKER + CONTEXTS_SPARE)
         self.dispatcher = Dispatcher(
             self.handler,
@@ -303,6 +304,18 @@ class Sentinel:
             runs=tuple(run.name for run in self.host.going_on),
             queue=queue,
             oldest_queued_at=oldest,
+        )
+
+    def readings(self) -> Readings:
+        """Return what is told as metrics; from any thread."""
+        head = self.handler.inspect(lambda state: state.seq)
+        lag = max(0, head - self.projection.at)  # before the question, which waits until there is none
+        return Readings(
+            meters=self.projection.ask(queries.meters),
+            at=clock.now(),
+            lag_events=lag,
+            log_bytes=log_bytes(self.home.log),
+            traffic=(self.control.traffic.seen(), self.dispatcher.traffic.seen()),
         )
 
     def executors(self) -> ExecutorsSeen:

@@ -36,8 +36,15 @@ WorkersOption = Annotated[
     ),
 ]
 
+MetricsPortOption = Annotated[
+    int | None,
+    typer.Option(
+        "--metrics-port", min=1, max=65535, metavar="PORT", help="Tell metrics at http://127.0.0.1:PORT/metrics."
+    ),
+]
 
-def sentinel(workers: WorkersOption = None, home: HomeOption = None) -> None:
+
+def sentinel(workers: WorkersOption = None, metrics_port: MetricsPortOption = None, home: HomeOption = None) -> None:
     """Hold the log of a home and work on what is open, in the foreground, until told to stop.
 
     Example: `casparian sentinel --workers 4`
@@ -48,22 +55,33 @@ def sentinel(workers: WorkersOption = None, home: HomeOption = None) -> None:
 
     Exit codes: 0 it was stopped, 1 the home is in use or cannot be used, 70 the log could not be written.
     """
+    from cli.metrics_port import metrics_port as take_port
     from cli.sentinel import Sentinel
     from cli.stopping import Stopping
+    from projections.metrics import prometheus_text
 
     place = find_home(home)
     prepare_home(place)
     authority = Sentinel(place, purpose="sentinel", workers=_cores() if workers is None else workers, lasting=True)
-    with Stopping(leave=authority.leave_at_once) as stopping, authority as serving:
+    # The port comes first: who cannot have it is told so before a sentinel is there.
+    with take_port(metrics_port) as port, Stopping(leave=authority.leave_at_once) as stopping, authority as serving:
         for sentence in serving.recovery.sentences():
             talk(sentence)
         talk(f"sentinel {os.getpid()} holds {place.root}, epoch {serving.log.epoch}; {place.hint('casparian stop')}")
+        if port is not None:
+            port.serve(lambda: prometheus_text(serving.readings()))
+            talk(f"metrics: {port.url}")
         serving.serve(lambda: stopping.asked)
         waiting = serving.give_back(serving.stop_reason)
         talk(f"{serving.stop_reason}; {count(waiting, 'job')} waiting for the next start")
 
 
-def start(workers: WorkersOption = None, home: HomeOption = None, as_json: JsonOption = False) -> None:
+def start(
+    workers: WorkersOption = None,
+    metrics_port: MetricsPortOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Start a sentinel of this home in the background; runs are handed over to it from then on.
 
     Example: `casparian start --workers 4`
@@ -77,7 +95,9 @@ def start(workers: WorkersOption = None, home: HomeOption = None, as_json: JsonO
     running = _ping(place)
     already = running is not None
     if running is None:
-        running = _started(place, _cores() if workers is None else workers)
+        running = _started(place, _cores() if workers is None else workers, metrics_port)
+    elif metrics_port is not None:
+        talk("it was running already: --metrics-port is heeded by a start only; casparian stop, then start again")
     if not running.lasting:
         why = f"start a sentinel: another terminal is one for its own command ({running.purpose}, pid {running.pid})"
         raise CliError("home_in_use", why, "wait until it is done, then try again")
@@ -133,10 +153,11 @@ def _ping(place: Home) -> Pong | None:
     return reply if isinstance(reply, Pong) else None
 
 
-def _started(place: Home, workers: int) -> Pong:
+def _started(place: Home, workers: int, metrics_port: int | None) -> Pong:
     """Start the process and wait until it can be asked. Raises CliError with its own words if it ends before."""
     log = _sentinel_log(place)
     words = ["sentinel", "--home", os.fsdecode(place.root), "--workers", str(workers)]
+    words += [] if metrics_port is None else ["--metrics-port", str(metrics_port)]
     with log.open("ab") as said:
         begin = said.tell()
         child = subprocess.Popen(

@@ -20,6 +20,7 @@ from cli.config import parser_words
 from cli.dispatching import JobLimits
 from cli.errors import EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_USAGE, CliError
 from cli.file_reports import file_report, lost_output, quarantine_reports, refused_report, tally_of, told_shown_again
+from cli.pace import STALL_SECONDS, Pace
 from cli.planning import Plan, Wanted, compare, keys_of, targets_of, wanted_of
 from cli.render import count
 from cli.report import RunReport
@@ -73,6 +74,7 @@ FILES_BYTES_MAX = 256 * 1024
 JOBS_BYTES_MAX = 1024 * 1024  # of one EnqueueJobs: a frame holds four times as much
 JOB_OVERHEAD_BYTES = 1024
 PLANS_MAX = 100  # for one run: each is overtaken only by an output that it would make itself
+STALLED_SHOWN_MAX = 3  # jobs, in a note
 INPUTS_SHOWN_MAX = 100  # in the event; a longer list of inputs is a blob
 
 
@@ -95,7 +97,7 @@ class Talk(Protocol):
 
     def scanning(self, files: int, bytes_: int) -> None: ...
     def planned(self, *, found: int, reused: int, to_run: int, refused: int) -> None: ...
-    def working(self, *, done: int, total: int, rows: int) -> None: ...
+    def working(self, *, done: int, total: int, rows: int, seconds_left: int | None) -> None: ...
     def note(self, sentence: str) -> None: ...
 
 
@@ -443,14 +445,14 @@ class RunSession:
     def _wait(self, plan: Plan) -> None:
         """Wait until every job has ended or cannot be published now."""
         total = len(plan.new) + len(plan.attached_jobs) + len(self._also)
+        pace = Pace(total, now=time.monotonic())
         while True:
             still_open = self._watch.wait(TICK_SECONDS)
             self._tell_setbacks()
             held = self._sentinel.handler.inspect(held_back)
             self._held = {job: held[job] for job in sorted(still_open - self._also) if job in held}
             waiting = still_open - self._sentinel.promoter.stuck.keys() - held.keys()
-            rows = self._sentinel.dispatcher.rows_in_flight(still_open)
-            self._talk.working(done=total - len(still_open), total=total, rows=rows)
+            self._tell_pace(pace, total, still_open, is_waiting=bool(waiting))
             if not waiting:
                 return
             self._halt.heed()
@@ -465,6 +467,16 @@ class RunSession:
             self._is_idleness_told = True
             step = self._sentinel.home.hint("casparian executor")
             self._talk.note(f"no executor is here, and the sentinel starts none (--workers 0); next: {step}")
+
+    def _tell_pace(self, pace: Pace, total: int, still_open: set[JobId], *, is_waiting: bool) -> None:
+        """Publish how far the run is, when it is time; and once, when nothing moves, what it is that does not."""
+        rows, bytes_read = self._sentinel.dispatcher.in_flight(still_open)
+        done, now = total - len(still_open), time.monotonic()
+        seconds_left = pace.seconds_left(done, now)
+        if pace.is_due(done, now):
+            self._talk.working(done=done, total=total, rows=rows, seconds_left=seconds_left)
+        if is_waiting and pace.has_stalled((done, rows, bytes_read), now):
+            self._talk.note(self._sentinel.handler.inspect(lambda state: say_stall(state, still_open)))
 
     def _tell_setbacks(self) -> None:
         def sink_of(job: JobId) -> str:
@@ -631,6 +643,20 @@ def held_back(state: State) -> dict[JobId, str]:
         return {}
     waiting = state.jobs.queued.values()
     return {job.spec.job: paused[job.spec.parser] for job in waiting if job.spec.parser in paused}
+
+
+def say_stall(state: State, jobs: Collection[JobId]) -> str:
+    """Return what does not move: the jobs at work and their files, or that none is."""
+    held = [job for job_id, job in state.jobs.leased.items() if job_id in jobs]
+    stalled = f"no progress for {STALL_SECONDS:g} s"
+    if not held:
+        return f"{stalled}: {count(len(jobs), 'job')} open, none of them at work; casparian status"
+    named = [
+        f"job {job.spec.job} on {job.spec.path} ({job.spec.parser} {job.spec.parser_version}, attempt {job.attempts})"
+        for job in held[:STALLED_SHOWN_MAX]
+    ]
+    more = f" and {len(held) - len(named)} more" if len(held) > len(named) else ""
+    return f"{stalled}: {', '.join(named)}{more}; casparian job logs {held[0].spec.job}"
 
 
 def _event_bytes(item: SeenFile | RefusedFile) -> int:

@@ -18,12 +18,13 @@ HEARTBEAT and CONCLUDE are long polls: the sentinel answers when it has somethin
 
 from __future__ import annotations
 
+import re
 import struct
 from enum import IntEnum
-from typing import Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from eventlog.events import BalanceSheet, FailureClass, SchemaMismatch, StagedEvidence
 from eventlog.ids import ExecutorId, Instant, JobId, LeaseId, LogId, ParserName, PathText, SourceHash
@@ -35,6 +36,7 @@ PROTOCOL_VERSION: Final = 8
 HEADER: Final = struct.Struct("!BBHQI")
 PAYLOAD_BYTES_MAX: Final = 4 * 1024 * 1024
 POLL_SECONDS: Final = 5.0
+BEGUN_SECONDS_MAX: Final = 10 * 366 * 86400.0  # since a guest began: any more and an instant could not tell it
 FLAG_DISCARD: Final = 1  # of an answer to CONCLUDE: what that job staged will never be published, remove it
 
 
@@ -56,12 +58,18 @@ class ProtocolError(ValueError):
     """A message was not understood; the sentence says which rule it broke."""
 
 
+# What a peer says of itself goes into the log, and from there into tables of bounded integers: so it is bounded here.
+Named = Annotated[ExecutorId, Meta(min_length=1, max_length=200)]
+Lease = Annotated[LeaseId, Meta(min_length=1, max_length=200)]
+Counted = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+
 class Identify(Struct, frozen=True, kw_only=True):
-    executor: ExecutorId
-    pid: int
-    host: str
-    version: str
-    capacity: int
+    executor: Named
+    pid: Annotated[int, Meta(ge=1, le=2**31 - 1)]
+    host: Annotated[str, Meta(max_length=1000)]
+    version: Annotated[str, Meta(max_length=200)]
+    capacity: Annotated[int, Meta(ge=1, le=1000)]
 
 
 class Welcome(Struct, frozen=True, kw_only=True):
@@ -72,7 +80,7 @@ class Welcome(Struct, frozen=True, kw_only=True):
 class Idle(Struct, frozen=True, kw_only=True):
     """The executor has a free slot, holds no lease and waits for a job."""
 
-    executor: ExecutorId
+    executor: Named
 
 
 class Working(Struct, frozen=True, kw_only=True):
@@ -82,10 +90,10 @@ class Working(Struct, frozen=True, kw_only=True):
     are `gone` nothing runs and nothing is staged, although the lease goes on: they need not wait for its end.
     """
 
-    executor: ExecutorId
-    lease: LeaseId
-    rows: int
-    bytes_read: int
+    executor: Named
+    lease: Lease
+    rows: Counted
+    bytes_read: Counted
     stopped: tuple[JobId, ...] = ()
     gone: tuple[JobId, ...] = ()
 
@@ -142,7 +150,7 @@ class Dispatch(Struct, frozen=True, kw_only=True):
 class Ack(Struct, frozen=True, kw_only=True):
     """The guest runs."""
 
-    lease: LeaseId
+    lease: Lease
     guest_pid: int
 
 
@@ -202,10 +210,10 @@ class Conclude(Struct, frozen=True, kw_only=True):
     """The lease is over, and the executor waits for the next. `begun_ago`: seconds since a guest took the job up, if
     one did. `shared` are the artifacts that jobs of the lease have shares of."""
 
-    executor: ExecutorId
-    lease: LeaseId
+    executor: Named
+    lease: Lease
     receipt: Receipt
-    begun_ago: float | None = None
+    begun_ago: Annotated[float, Meta(ge=0, le=BEGUN_SECONDS_MAX)] | None = None
     further: tuple[FurtherReceipt, ...] = ()
     shared: tuple[StagedArtifact, ...] = ()
 
@@ -245,6 +253,7 @@ class Message(Struct, frozen=True, kw_only=True):
     discard: bool = False  # FLAG_DISCARD
 
 
+_LONG_NUMBER: Final = re.compile(rb"[0-9]{19}")  # as few as one that does not fit has; most messages have none
 _encoder = msgspec.json.Encoder()
 P = TypeVar("P", bound=Struct)
 
@@ -277,6 +286,22 @@ def decode(data: bytes) -> Message:
 def payload(message: Message, shape: type[P]) -> P:
     """Decode the payload. Raises ProtocolError if it is not of this shape."""
     try:
-        return msgspec.json.decode(message.payload, type=shape)
+        decoded = msgspec.json.decode(message.payload, type=shape)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(f"BadPayload: {message.op.name} is not a {shape.__name__}: {error}") from error
+    if _LONG_NUMBER.search(message.payload) and _has_wide(msgspec.to_builtins(decoded)):
+        raise ProtocolError(f"BadPayload: {message.op.name} holds a number that is no integer of 64 bits")
+    return decoded
+
+
+def _has_wide(value: object) -> bool:
+    """Say whether a value holds an integer that no table can; what a peer says may come to be in one."""
+    match value:
+        case int():
+            return not -(2**63) <= value < 2**63
+        case dict():
+            return any(_has_wide(each) for each in value.values())
+        case list() | tuple():
+            return any(_has_wide(each) for each in value)
+        case _:
+            return False

@@ -38,6 +38,7 @@ CONTEXTS: Final = 64  # requests that one server holds at once; more wait their 
 DIAL_SECONDS: Final = 5.0  # for a peer that is still starting
 REDIAL_MILLISECONDS: Final = 50  # between two attempts to connect
 CLOSE_SECONDS: Final = 5.0  # for a thread of ours to end
+ANSWER_SECONDS: Final = 10.0  # for a peer to take in its answer, before the context is given to somebody else
 SOCKET_PATH_BYTES_MAX: Final = 107  # AF_UNIX: sun_path has 108, one of them the closing zero
 SOCKET_NAME_DIGITS: Final = 32  # of the home's hash: enough to never meet, short enough for the limit above
 
@@ -318,9 +319,7 @@ class NngServer:
             _open_ends.discard(self)
 
     async def _answer_all(self, socket: pynng.Rep0, handler: Handler) -> None:
-        workers = [
-            asyncio.create_task(self._answer_in_turn(socket.new_context(), handler)) for _ in range(self._contexts)
-        ]
+        workers = [asyncio.create_task(self._answer_in_turn(socket, handler)) for _ in range(self._contexts)]
         stopped = asyncio.create_task(self._stop.wait())
         await asyncio.wait([stopped, *workers], return_when=asyncio.FIRST_COMPLETED)
         socket.close()  # ends every parked receive and unlinks the file; clients see it in milliseconds
@@ -330,20 +329,35 @@ class NngServer:
             if isinstance(outcome, Exception):
                 logger.critical("serve %s: stopped, because a context failed", self._address, exc_info=outcome)
 
-    async def _answer_in_turn(self, context: pynng.Context, handler: Handler) -> None:
+    async def _answer_in_turn(self, socket: pynng.Rep0, handler: Handler) -> None:
         """Answer one request after the other until the socket closes."""
+        context = socket.new_context()
         try:
             while True:
                 message = await context.arecv()
                 _heed_cancel()
                 answer = asyncio.get_running_loop().create_future()
                 _hand_over(handler, message, _OneReply(self._deliver_to(answer), bytes_max=self._bytes_max))
-                await context.asend(await answer)
+                context = await self._answer_one(socket, context, await answer)
         except pynng.Closed:
             return
         finally:
             with contextlib.suppress(pynng.Closed):
                 context.close()
+
+    async def _answer_one(self, socket: pynng.Rep0, context: pynng.Context, answer: bytes) -> pynng.Context:
+        """Send an answer; return the context for the next request: another one if the peer does not take its answer.
+
+        A peer that asks and never reads would keep a context for as long as it likes, and with enough of them all.
+        """
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await context.asend(answer)
+        except TimeoutError:
+            logger.info("serve %s: a peer did not take in its answer, which is dropped", self._address)
+            context.close()
+            return socket.new_context()
+        return context
 
     def _deliver_to(self, future: asyncio.Future[bytes]) -> Callable[[bytes], None]:
         def deliver(answer: bytes) -> None:

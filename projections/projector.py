@@ -31,6 +31,7 @@ from projections.rows import (
     JobRangeRow,
     JobRow,
     MaterializationRow,
+    MetricRow,
     ParserHealthRow,
     ParserRow,
     QuarantineRow,
@@ -43,6 +44,7 @@ from projections.rows import (
 )
 from projections.sql_blocks import FOLDER, sql_blocks
 from projections.tables import Numbered, Touched, Work
+from projections.tally import Tally
 
 if TYPE_CHECKING:
     from eventlog.frames import Frame
@@ -56,7 +58,7 @@ _WIDE = (FilesSeen, FilesRefused)  # one event, many rows
 R = TypeVar("R", bound=Row)
 
 # What decides the rows besides the log: if one of these changes, the read model is rebuilt.
-_DEFINITION = ("schema.sql", "projector.sql", "rows.py", "tables.py", "arrow_rows.py", "projector.py")
+_DEFINITION = ("schema.sql", "projector.sql", "rows.py", "tables.py", "tally.py", "arrow_rows.py", "projector.py")
 
 
 def schema_digest() -> str:
@@ -80,6 +82,7 @@ class Projector:
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self.connection = connection
         self.checkpoint: CheckpointRow = read_checkpoint(connection)
+        self._tally = _load_tally(connection)  # as of the checkpoint: it would take longer to read for each batch
 
     def apply(self, frames: Sequence[Frame]) -> None:
         """Fold frames, in the order of the log and continuing the checkpoint, in one transaction.
@@ -101,7 +104,7 @@ class Projector:
         try:
             with _transaction(self.connection):
                 self._advance(new)
-                self._write(records)
+                tally = self._write(records)
         except duckdb.Error as error:
             # A commit that finds the disk full is a TransactionException as well; only a conflict is somebody else.
             if isinstance(error, duckdb.TransactionException) and "conflict" in str(error).casefold():
@@ -110,7 +113,7 @@ class Projector:
                 f"write events {full[0].first} to {full[-1].last} into the read model: {error}; "
                 "the log is not affected: free some space, or delete the readmodel folder, and start again"
             ) from error
-        self.checkpoint = new
+        self.checkpoint, self._tally = new, tally
 
     def apply_all(self, frames: Iterable[Frame]) -> None:
         """Fold any number of frames, in transactions of bounded size."""
@@ -130,8 +133,10 @@ class Projector:
         if changed != 1:
             raise _raced(self.checkpoint)
 
-    def _write(self, records: list[Numbered]) -> None:
+    def _write(self, records: list[Numbered]) -> Tally:
+        """Write what the records change, and return the counters as they are then."""
         work = _load(self.connection, tables.touched(records))
+        work.tally = dict(self._tally)
         known = _Known(work)
         health = dict(work.health)
         tables.fold(work, records)
@@ -144,6 +149,7 @@ class Projector:
         changed = {name: row for name, row in work.health.items() if row is not health.get(name)}
         _replace(self.connection, "cf_parser_health", ParserHealthRow, changed.values(), changed.keys() & health.keys())
         _replace(self.connection, "cf_trusted_keys", TrustedKeyRow, work.keys.values(), known.keys)
+        self._count(work.tally)
         _replace(self.connection, "cf_expected_outputs", ExpectedOutputRow, work.expected.values(), known.parsers)
         _replace(
             self.connection, "cf_job_ranges", JobRangeRow, tables.range_rows(work), known.ranges_replaced(work.ranges)
@@ -157,6 +163,22 @@ class Projector:
         self._delete_quarantine(work)
         _replace(self.connection, "cf_quarantine", QuarantineRow, tables.quarantine_rows(work), ())
         _replace(self.connection, "cf_job_schema_mismatch", SchemaMismatchRow, work.mismatches, ())
+        return work.tally
+
+    def _count(self, tally: Tally) -> None:
+        """Write the counters that have changed: in place, because nearly every batch changes the same few."""
+        rows = [
+            MetricRow(counter=counter, parser=parser, value=value)
+            for (counter, parser), value in tally.items()
+            if value != self._tally.get((counter, parser))
+        ]
+        known = [row for row in rows if (row.counter, row.parser) in self._tally]
+        if known:
+            with registered(self.connection, "batch", table_of(known, MetricRow)):
+                _execute(self.connection, "update_cf_metrics")
+        if len(known) < len(rows):
+            new = [row for row in rows if (row.counter, row.parser) not in self._tally]
+            _insert(self.connection, "cf_metrics", table_of(new, MetricRow))
 
     def _delete_quarantine(self, work: Work) -> None:
         """Note on the rows of earlier batches that this one tells of their deletion."""
@@ -324,6 +346,11 @@ def _load(connection: duckdb.DuckDBPyConnection, needed: Touched) -> Work:
         keys={row.key: row for row in _wanted(connection, "cf_trusted_keys", TrustedKeyRow, needed.keys)},
         expected={(row.parser, row.version, row.artifact_hash, row.output_name): row for row in expected},
     )
+
+
+def _load_tally(connection: duckdb.DuckDBPyConnection) -> Tally:
+    counted = select(connection, sql_blocks("projector.sql")["load_cf_metrics"], MetricRow)
+    return {(row.counter, row.parser): row.value for row in counted}
 
 
 def _wanted(connection: duckdb.DuckDBPyConnection, name: str, row: type[R], ids: Collection[object]) -> list[R]:

@@ -58,6 +58,19 @@ DELETE FROM cf_parser_health WHERE parser IN (SELECT id FROM old)
 -- The parsers of this batch as their jobs go now.
 INSERT INTO cf_parser_health BY NAME SELECT * FROM batch
 
+-- name: load_cf_metrics
+-- Every counter, as far as the log has been folded.
+SELECT * FROM cf_metrics
+
+-- name: update_cf_metrics
+-- The counters that this batch has changed.
+UPDATE cf_metrics AS known SET value = batch.value FROM batch
+WHERE known.counter = batch.counter AND known.parser = batch.parser
+
+-- name: insert_cf_metrics
+-- The counters that this batch is the first to count.
+INSERT INTO cf_metrics BY NAME SELECT * FROM batch
+
 -- name: delete_scout_files
 -- Make room for the new rows of these files.
 DELETE FROM scout_files WHERE path IN (SELECT id FROM old)

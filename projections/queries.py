@@ -26,6 +26,7 @@ from eventlog.ids import (
     SourceHash,
 )
 from projections.arrow_rows import Parameters, registered, select
+from projections.metrics import Meters
 from projections.rows import (
     ExecutorRow,
     FileRow,
@@ -34,6 +35,7 @@ from projections.rows import (
     JobRow,
     JobWord,
     MaterializationRow,
+    MetricRow,
     ParserHealthRow,
     ParserRow,
     QuarantineRow,
@@ -191,6 +193,15 @@ class _Count(Struct, frozen=True):
     jobs: int
 
 
+class _Standing(Struct, frozen=True):
+    seq: int
+    queued: int
+    running: int
+    promoting: int
+    oldest_queued_at: Instant | None
+    executors: int
+
+
 class _Superseded(Struct, frozen=True):
     superseded: int
 
@@ -236,6 +247,20 @@ def job_events(connection: Connection, job_id: JobId, *, after: int = 0) -> list
 def job_counts(connection: Connection) -> dict[str, int]:
     """Return how many jobs are in each status; a status without jobs is absent."""
     return {each.status: each.jobs for each in _ask(connection, "job_counts", _Count)}
+
+
+def meters(connection: Connection) -> Meters:
+    """Return what was counted and how the queue stands, at one position of the log."""
+    (stood,) = _ask(connection, "standing", _Standing)
+    return Meters(
+        seq=stood.seq,
+        counters=tuple(_ask(connection, "metrics", MetricRow)),
+        queued=stood.queued,
+        running=stood.running,
+        promoting=stood.promoting,
+        oldest_queued_at=stood.oldest_queued_at,
+        executors=stood.executors,
+    )
 
 
 def files(connection: Connection, *, limit: int = FILES_SHOWN) -> list[FileState]:

@@ -31,6 +31,20 @@ SELECT * FROM cf_output_materializations WHERE job_id = $job_id ORDER BY recorde
 -- How many jobs are in each status.
 SELECT status, count(*) AS jobs FROM cf_jobs GROUP BY status ORDER BY status
 
+-- name: metrics
+-- Every counter, by name and parser.
+SELECT * FROM cf_metrics ORDER BY counter, parser
+
+-- name: standing
+-- How many jobs wait, are held and are being published, since when the oldest waits, and how many executors are here.
+SELECT (SELECT seq FROM cf_checkpoint) AS seq,
+    count(*) FILTER (status = 'queued') AS queued,
+    count(*) FILTER (status IN ('dispatched', 'running', 'aborting')) AS running,
+    count(*) FILTER (status = 'promoting') AS promoting,
+    min(queued_at) FILTER (status = 'queued') AS oldest_queued_at,
+    (SELECT count(*) FROM cf_executors WHERE status != 'lost') AS executors
+FROM cf_jobs
+
 -- name: files
 -- Known paths, the ones seen last first, with how the newest job of their content stands and why.
 WITH newest AS (

@@ -296,6 +296,36 @@ class ExecutorRow(Row, frozen=True, kw_only=True):
     reason: str | None = None
 
 
+Counter = Literal[
+    "jobs_queued",
+    "jobs_dispatched",
+    "jobs_completed",
+    "jobs_failed",
+    "jobs_rejected",
+    "jobs_aborted",
+    "jobs_retried",
+    "jobs_requeued",
+    "jobs_declined",
+    "output_rows",
+    "output_bytes",
+    "quarantined_rows",
+    "dispatch_microseconds",
+    "dispatch_count",
+    "conclude_microseconds",
+    "conclude_count",
+    "executors_registered",
+    "executors_lost",
+]
+
+
+class MetricRow(Row, frozen=True, kw_only=True):
+    """A counter of projections/tally.py; `parser` is "" where it belongs to none."""
+
+    counter: Counter
+    parser: str
+    value: int
+
+
 class Table(Struct, frozen=True, kw_only=True):
     """A table of the read model: the row it holds and the columns that tell its rows apart, in their order."""
 
@@ -320,4 +350,5 @@ TABLES: tuple[Table, ...] = (
     Table(name="cf_trusted_keys", row=TrustedKeyRow, key=("key",)),
     Table(name="cf_expected_outputs", row=ExpectedOutputRow, key=("parser", "version", "artifact_hash", "output_name")),
     Table(name="cf_executors", row=ExecutorRow, key=("executor",)),
+    Table(name="cf_metrics", row=MetricRow, key=("counter", "parser")),
 )

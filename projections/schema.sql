@@ -265,6 +265,14 @@ CREATE TABLE cf_executors (
     reason VARCHAR
 );
 
+-- What was counted since the log began, by parser ('' where a counter belongs to none): the numbers behind
+-- `casparian metrics`, durations in microseconds.
+CREATE TABLE cf_metrics (
+    counter VARCHAR NOT NULL,
+    parser VARCHAR NOT NULL,
+    value BIGINT NOT NULL
+);
+
 -- Other names under which the same rows are asked for.
 CREATE VIEW cf_materializations AS SELECT * FROM cf_output_materializations;
 

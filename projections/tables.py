@@ -95,6 +95,7 @@ from projections.rows import (
     TrustedKeyRow,
     TrustRow,
 )
+from projections.tally import Tally, count
 
 _json = msgspec.json.Encoder(order="deterministic")
 
@@ -140,6 +141,7 @@ class Work(Struct, kw_only=True):
     mismatches: list[SchemaMismatchRow] = msgspec.field(default_factory=list)
     deleted: dict[EvidenceKey, tuple[Seq, str]] = msgspec.field(default_factory=dict)  # where, and why
     lost: dict[JobId, Seq] = msgspec.field(default_factory=dict)  # whose outputs were declared lost, and where
+    tally: Tally = msgspec.field(default_factory=dict)  # every counter
 
 
 Numbered = tuple[Seq, Event | LoggedCommand]
@@ -190,6 +192,7 @@ def fold(work: Work, records: Iterable[Numbered]) -> Work:
         kind = type(record)
         apply = HANDLED.get(kind)
         if apply is not None:
+            count(work.tally, work.jobs, record)
             apply(work, seq, record)
         elif kind not in IGNORED:
             raise UnhandledEventError(

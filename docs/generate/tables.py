@@ -131,7 +131,7 @@ def _read_model() -> str:
 
 
 def _defined(statements: str, name: str) -> str:
-    (query,) = re.findall(rf"CREATE VIEW {name} AS ((?:.|\n)*?);", statements)
+    (query,) = re.findall(rf"CREATE VIEW {name} AS\s((?:.|\n)*?);", statements)
     return f"```sql\n{query}\n```"
 
 

@@ -279,7 +279,7 @@ outputs = {
 
 DEFAULTS: Final = {
     "log_prefix_tz": "",
-    "tags": "false",
+    "tags": "none",
 }  # the same as [settings] in casparian.toml
 
 BATCH_ROWS: Final = 2_000  # messages that wait at most, beside the plain ones of a block
@@ -733,11 +733,11 @@ def _zone(name: str) -> tzinfo | None:
 
 
 def _tags_wanted(told: str) -> frozenset[str] | None:
-    if told in ("true", "false"):
+    if told in ("true", "none", "false"):
         return None if told == "true" else frozenset()
     tags = told.split(",")
     if not all(_TAG.fullmatch(tag) for tag in tags):
-        raise _bad_setting("tags", told, "Use true, false, or numbers of tags with commas between: tags=11,37,5001.")
+        raise _bad_setting("tags", told, "Use none, true, or numbers of tags with commas between: tags=11,37,5001.")
     return frozenset(tags)
 
 

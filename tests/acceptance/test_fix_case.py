@@ -45,3 +45,13 @@ def test_a_trade_is_found_by_its_order_and_a_break_by_what_does_not_add_up(case:
     assert {name: (sheet["quarantined"], sheet["unreadable"]) for name, sheet in sheets.items()} == {
         "alpha": (0, 1), "beta": (1, 0), "gamma": (0, 0),
     }  # fmt: skip
+
+
+def test_the_tags_of_every_message_are_had_by_their_numbers(terminal: Terminal, tmp_path: Path) -> None:
+    body = "35=0|49=A|56=B|34=1|52=20260122-10:00:00|"
+    head = f"8=FIX.4.4|9={len(body)}|"
+    checksum = sum((head + body).replace("|", "\x01").encode()) % 256
+    (tmp_path / "one.fix").write_text(f"{head}{body}10={checksum:03}|\n")
+    done = terminal.casparian("run", "fix", str(tmp_path / "one.fix"), "--set", "tags=49,56", "--json")
+    assert done.code == 0, done.err
+    assert terminal.sql("select tag, value from fix_tags order by position") == [["49", "A"], ["56", "B"]]

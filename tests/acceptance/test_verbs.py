@@ -21,6 +21,7 @@ VERBS = [
     ("job", "retry"),
     ("job", "retry-all"),
     ("job", "priority"),
+    ("job", "logs"),
     ("files",),
     ("balance",),
     ("outputs",),
@@ -63,6 +64,7 @@ VERBS = [
     ("schema", "show"),
     ("schema", "diff"),
     ("preview",),
+    ("metrics",),
 ]
 
 
@@ -97,7 +99,9 @@ def test_the_version_is_told_without_a_home(terminal: Terminal) -> None:
         ("log", "verify"),
         ("log", "show"),
         ("sql", "select 1"),
+        ("metrics",),
         ("job", "show", "1"),
+        ("job", "logs", "1"),
     ],
 )
 def test_reading_a_home_where_nothing_was_run_says_so_and_makes_nothing(

@@ -222,8 +222,8 @@ def test_a_further_job_of_a_lease_is_as_the_first_but_for_its_file() -> None:
 @given(
     st.builds(
         Working,
-        executor=st.text().map(ExecutorId),
-        lease=st.text().map(LeaseId),
+        executor=st.text(min_size=1, max_size=200).map(ExecutorId),
+        lease=st.text(min_size=1, max_size=200).map(LeaseId),
         rows=st.integers(0, 2**63 - 1),
         bytes_read=st.integers(0, 2**63 - 1),
     )
@@ -311,6 +311,14 @@ def test_a_payload_of_another_shape_is_refused_with_the_field(
     with pytest.raises(ProtocolError) as caught:
         payload(Message(op=op, job=JobId(1), payload=body), shape)
     assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**40])
+def test_a_number_that_no_table_can_hold_is_refused_wherever_it_stands(number: int) -> None:
+    with pytest.raises(ProtocolError, match="no integer of 64 bits"):
+        read(encode(OpCode.DISPATCH_ACK, Ack(lease=LeaseId("l"), guest_pid=number)), Ack)
+    fits = Ack(lease=LeaseId("9" * 30), guest_pid=2**63 - 1)
+    assert read(encode(OpCode.DISPATCH_ACK, fits), Ack) == fits
 
 
 def test_a_payload_over_the_limit_is_refused_when_it_is_encoded_and_one_at_the_limit_passes() -> None:
