@@ -77,7 +77,7 @@ COUNTERS: Final[tuple[tuple[Counter, str], ...]] = (
     ("jobs_requeued", "Attempts that were given back without cost, such as those of a sentinel that ended."),
     ("jobs_declined", "Attempts that an executor could not take on; they cost no retry."),
     ("output_rows", "Rows of recorded outputs."),
-    ("output_bytes", "Bytes of recorded outputs."),
+    ("output_bytes", "Bytes of recorded outputs; a file that several jobs share counts once."),
     ("quarantined_rows", "Rows that were put in quarantine."),
     ("executors_registered", "Executors that joined."),
     ("executors_lost", "Executors that left or were given up."),

@@ -85,8 +85,9 @@ def _failed(tally: Tally, parser: str, _row: JobRow, event: JobFailed) -> None:
 
 
 def _recorded(tally: Tally, parser: str, _row: JobRow, event: MaterializationRecorded) -> None:
+    """Count its rows, and the bytes of its file with the job whose rows come first: jobs of one lease share a file."""
     _add(tally, "output_rows", parser, event.rows)
-    _add(tally, "output_bytes", parser, event.bytes)
+    _add(tally, "output_bytes", parser, event.bytes if event.row_first == 0 else 0)
 
 
 def _quarantined(tally: Tally, parser: str, _row: JobRow, event: QuarantineRecorded) -> None:

@@ -64,7 +64,7 @@ def test_every_counter_is_the_naive_count_of_its_events(events: list[Event]) -> 
         assert total(tally, counter) == sum(isinstance(event, kind) for event in events), counter
     recorded = [event for event in events if isinstance(event, MaterializationRecorded)]
     assert total(tally, "output_rows") == sum(event.rows for event in recorded)
-    assert total(tally, "output_bytes") == sum(event.bytes for event in recorded)
+    assert total(tally, "output_bytes") == sum(event.bytes for event in recorded if event.row_first == 0)
     rejected = [event.rows for event in events if isinstance(event, QuarantineRecorded)]
     assert total(tally, "quarantined_rows") == sum(rejected)
     requeued = [event.charged for event in events if isinstance(event, JobRequeued)]
@@ -133,3 +133,9 @@ def test_a_clock_that_was_put_back_takes_nothing_from_a_sum() -> None:
     late, early = replace(h.queued(1), queued_at=h.now(59)), h.dispatched(1)
     assert early.dispatched_at < late.queued_at
     assert tally_of(late, early)["dispatch_microseconds", "evtx"] == 0
+
+
+def test_the_bytes_of_a_file_that_jobs_share_count_once() -> None:
+    shares = [h.recorded(job, file="shared.parquet", size=100, row_first=3 * place) for place, job in enumerate((1, 2))]
+    tally = tally_of(h.opened(), h.run_started(), h.deployed(), h.queued(1), h.queued(2, content="b"), *shares)
+    assert (total(tally, "output_bytes"), total(tally, "output_rows")) == (100, 6)
