@@ -154,11 +154,13 @@ class Dispatcher:
     def forget(self, executor: ExecutorId) -> None:
         """Drop what an executor that has ended has asked and held."""
         with self._lock:
-            self._idle.pop(executor, None)
+            parked: list[tuple[JobId | None, Question | None]] = [(None, self._idle.pop(executor, None))]
             self._present.pop(executor, None)
             self._draining.pop(executor, None)
             for job in [job for job, held in self._held.items() if held.executor == executor]:
-                del self._held[job]
+                parked.append((job, self._held.pop(job).parked))
+        for job_id, question in parked:
+            _turn_away(question, job_id, again=executor not in self._removed)
 
     def limit(self, run: RunId, limits: JobLimits) -> None:
         """Say what one guest of a run may use. Known until we end: a job that outlives us has the default's."""
@@ -230,7 +232,8 @@ class Dispatcher:
                         | JobDeclined(job=job)
                     ):
                         with self._lock:
-                            self._held.pop(job, None)
+                            ended = self._held.pop(job, None)
+                        _turn_away(ended.parked if ended else None, job)
                     case _:
                         pass  # nothing to send: the other events tell of what this fleet did, or of other nouns
 
@@ -335,10 +338,13 @@ class Dispatcher:
         self._release_dropped(executor, concluding)
         with self._lock:
             farewell = self._farewell(executor)
+            earlier = self._idle.get(executor)
             if farewell is None:
                 self._present[executor] = time.monotonic()
                 self._idle[executor] = question
-                return
+        if farewell is None:
+            _supersede(earlier, None)
+            return
         question.then = lambda: self._lose(executor, farewell.reason)
         question.answer(OpCode.ABORT, farewell)
 
@@ -387,6 +393,7 @@ class Dispatcher:
 
     def _park_working(self, job: JobId, working: protocol.Working, reply: Reply) -> None:
         question = Question(reply, lease=working.lease)
+        earlier: Question | None = None
         with self._lock:
             held = self._held.get(job)
             live = held is not None and held.lease == working.lease and not self._stopping
@@ -394,7 +401,8 @@ class Dispatcher:
             if held is not None and live:
                 held.heard, held.rows, held.bytes_read = time.monotonic(), working.rows, working.bytes_read
                 stop = held.stop
-                held.parked = None if stop else question
+                earlier, held.parked = held.parked, None if stop else question
+        _supersede(earlier, job)
         if stop:
             question.answer(OpCode.ABORT, protocol.Stop(reason=stop), job)
 
@@ -489,6 +497,18 @@ class Dispatcher:
 
 
 ENDING = protocol.Fault(code="stopping", message="the sentinel is ending after a fault")
+
+
+def _turn_away(question: Question | None, job: JobId | None, *, again: bool = True) -> None:
+    """Answer a question about what is over: without an answer it would hold a context of the server for ever."""
+    if question is not None:
+        question.answer(OpCode.ABORT, protocol.Stop(reason="its lease is over", again=again), job)
+
+
+def _supersede(question: Question | None, job: JobId | None) -> None:
+    """Answer a question that its executor has asked again since; most likely nobody waits for it any more."""
+    if question is not None:
+        question.answer(OpCode.HEARTBEAT, protocol.Carry(), job)
 
 
 def _is_refused(command: StartJob | CommitJob | FailJob | ReleaseJob, outcome: Outcome) -> bool:

@@ -33,6 +33,7 @@ from cli.own_parser import OwnParser
 from cli.projecting import ProjectionThread
 from cli.promoter import Promoter
 from cli.report import Recovery
+from cli.resuming import open_sinks, publish_committed, sweep
 from cli.sealer import Sealer
 from cli.snapshots import Snapshots
 from cli.watch import Watches
@@ -379,11 +380,9 @@ class Sentinel:
         for package in self.packages.values():
             self._deploy(package)
         self._find_kept()
-        self._sink_uris |= self.handler.inspect(_open_sinks)
+        self._sink_uris |= self.handler.inspect(open_sinks)
         swept = self._sweep()
-        for committed in self.handler.inspect(lambda state: [job.committed for job in state.jobs.promoting.values()]):
-            if committed.job != self._withhold:
-                self.promoter.recover(committed)
+        publish_committed(self.handler, self.promoter, withhold=self._withhold)
         withdrawn = self._withdraw(self.handler.inspect(self._outdated), OUTDATED)
         here = self.handler.inspect(lambda state: _unpublished_for(state, own))
         torn = self.log.recovered
@@ -436,21 +435,8 @@ class Sentinel:
         return len(found)
 
     def _sweep(self) -> int:
-        """Remove staged artifacts of this log that no commit waits for; how many. Only while no executor has a lease.
-
-        A target that cannot be looked at or cleaned now is left: what lies there is hidden, and swept by a later start.
-        """
-        kept = self.handler.inspect(_committed_stages)
-        swept = 0
-        for uri in self._sink_uris:
-            sink = open_sink(uri)
-            try:
-                for staged in set(sink.staged_names(self.log.log_id)) - kept:
-                    sink.discard(staged)
-                    swept += 1
-            except OSError as error:
-                logger.warning("sweep %s: %s; left for the next start", uri, error)
-        return swept
+        """Remove what was staged in vain; how many. Only while no executor has a lease."""
+        return sweep(self.handler, self._sink_uris, open_sink=open_sink, log_id=self.log.log_id)
 
     def _withdraw(self, jobs: list[JobId], reason: str) -> int:
         answers = [
@@ -483,14 +469,6 @@ def _has_columns(package: ParserPackage, settings: dict[str, str]) -> bool:
     except SchemaTextError:
         return False
     return True
-
-
-def _open_sinks(state: State) -> set[str]:
-    return {job.spec.sink_uri for job in map(state.jobs.get, state.jobs) if job is not None}
-
-
-def _committed_stages(state: State) -> set[str]:
-    return {output.staged for job in state.jobs.promoting.values() for output in job.committed.outputs}
 
 
 def _unpublished_for(state: State, sink_uris: frozenset[str]) -> int:
