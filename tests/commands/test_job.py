@@ -77,8 +77,8 @@ def test_a_file_whose_keys_are_claimed_is_not_queued_twice() -> None:
 
 def test_a_file_that_was_recorded_since_the_plan_is_not_queued() -> None:
     """Two runs plan the same file; one makes and records it before the other has queued all of its jobs."""
-    both = [deploy(), start(), record(1, 2), plan(2, 2, at_seq=1), start(), record(1, 2, run=2)]
-    made = [enqueue(1), join(), dispatch(), started(), commit(), promoted()]
+    both: list[Command] = [deploy(), start(), record(1, 2), plan(2, 2, at_seq=1), start(), record(1, 2, run=2)]
+    made: list[Command] = [enqueue(1), join(), dispatch(), started(), commit(), promoted()]
     late = given(*both, plan(2, 2, run=2, at_seq=1), *made)
     assert [event.path for event in decide(enqueue(1, 2, run=2), late)] == ["/case/2.evtx"]  # type: ignore[union-attr]  # all are JobQueued
     anew = given(*both, *made, plan(2, 2, run=2, at_seq=10_000))

@@ -39,6 +39,7 @@ from tests.support import EVTX, enqueue, finish, keys, plan, record, start
 BY: Final = "cli:anna"
 FILES_MAX: Final = 4  # of one run
 LOOK_SECONDS: Final = 1.0
+QUEUEING_SECONDS: Final = (0.0, 0.0, 1.0, 10.0)  # from a plan to the last job that is queued by it
 Script = Generator["Future[Outcome] | float", Outcome | None, None]
 
 
@@ -123,6 +124,7 @@ class Persons:
         planned = yield house.handler.submit(command, actor=BY)
         if planned is None or planned.refused is not None:
             return
+        yield self._chance.choice(QUEUEING_SECONDS)
         yield house.handler.submit(self._now(enqueue(*new, run=run)), actor=BY)
         while run in self._ledger().open_runs:  # ends with the run, or with its sentinel
             yield LOOK_SECONDS
