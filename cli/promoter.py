@@ -105,13 +105,27 @@ class Promoter:
         match result:
             case Promoted() | AlreadyPromoted():
                 done = RecordPromotion(job=committed.job, commit_key=committed.commit_key, now=clock.now())
-                self._handler.submit(done, actor=ACTOR)
+                self._tell_log(done, committed)
                 self._let_go(committed)
             case Unavailable(why=why):
                 self.unreachable[committed.sink_uri] = why
                 self._hold_up(committed, why)
             case Missing(what=reason) | Conflict(why=reason):
                 self._abandon(committed, reason)
+
+    def _tell_log(self, command: RecordPromotion | AbandonPromotion, committed: OutputsCommitted) -> None:
+        """Have the log say what became of a commit. While its disk has no room, the commit is held up as any other."""
+
+        def check(done: Future[Outcome]) -> None:
+            error = done.exception()
+            if error is not None:  # told on the deciding thread; what we hold up is this thread's
+                self._queue.put(partial(self._hold_up_untold, committed, str(error)))
+
+        self._handler.submit(command, actor=ACTOR).add_done_callback(check)
+
+    def _hold_up_untold(self, committed: OutputsCommitted, why: str) -> None:
+        self.unreachable[committed.sink_uri] = why
+        self._hold_up(committed, why)
 
     def _attempt(self, committed: OutputsCommitted) -> PromoteResult:
         """Promote every artifact of the commit; the first result that is not a success ends the attempt.
@@ -158,7 +172,7 @@ class Promoter:
             self._hold_up(committed, f"{reason}; undoing it failed: {failure}")
             return
         command = AbandonPromotion(job=committed.job, commit_key=committed.commit_key, reason=reason, now=clock.now())
-        self._handler.submit(command, actor=ACTOR)
+        self._tell_log(command, committed)
         self._forget(committed.job)
 
     def _abandon_for(self, job: JobId, *, reason: str, actor: str, stamp: Stamp) -> Outcome:

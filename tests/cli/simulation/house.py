@@ -12,6 +12,7 @@ from queue import Empty
 from typing import Any, Final, NoReturn, TypeVar
 
 from cli.dispatching import ACTOR, Dispatcher
+from cli.fleet import SWEEP_SECONDS
 from cli.promoter import Promoter
 from cli.resuming import publish_committed, sweep
 from commands.decide import Command
@@ -125,6 +126,7 @@ class House:
         self._agenda = agenda
         self._target = target
         self.stopping = False
+        self.gone = False  # its process has ended
         self.log = Log.open(
             FOLDER, clock=agenda.wall, new_log_id=lambda: LOG_ID, version="simulated", purpose="simulation", die=die,
             ballast_bytes=0, segment_bytes=segment_bytes, ahead_bytes=0, fs=fs,
@@ -180,9 +182,15 @@ class House:
         return not self.promoter._queue.empty()
 
     def lose(self, executor: ExecutorId, reason: str, *, charged: bool) -> None:
-        """Tell the log that an executor is gone."""
-        lost = LoseExecutor(executor=executor, reason=reason, charged=charged, now=self._agenda.wall())
-        self.handler.submit(lost, actor=ACTOR)
+        """Tell the log that an executor is gone, again while its disk is full, as `Fleet._tell_loss` does."""
+
+        def check(done: Future[Outcome]) -> None:
+            if done.exception() is not None and not self.stopping:
+                self._agenda.plan(SWEEP_SECONDS, "fleet", lambda: self.lose(executor, reason, charged=charged))
+
+        if not self.gone:
+            lost = LoseExecutor(executor=executor, reason=reason, charged=charged, now=self._agenda.wall())
+            self.handler.submit(lost, actor=ACTOR).add_done_callback(check)
 
     def finish(self) -> None:
         """End in order, once the executors have left: promote what is due, sweep, decide, close."""

@@ -60,9 +60,12 @@ class KnownJob(Struct, kw_only=True):
 class Ledger:
     """All that is durable, and what follows from it."""
 
-    def __init__(self, object_to: Callable[[str], None], staged: Callable[[str], bytes | None]) -> None:
+    def __init__(
+        self, object_to: Callable[[str], None], staged: Callable[[str], bytes | None], unwanted: set[JobId]
+    ) -> None:
         self._object = object_to
         self._staged = staged
+        self.unwanted = unwanted  # whose promotion a person wanted to be abandoned, whether that was answered or not
         self.seq = 0
         self.hashes: dict[int, str] = {}
         self.jobs: dict[JobId, KnownJob] = {}
@@ -227,8 +230,7 @@ class Ledger:
 
     def _abandoned(self, event: PromotionAbandoned) -> None:
         job = self._job(event, "committed")
-        asked = event.reason.startswith("abandoned by")
-        self._require(asked, f"job {event.job} was committed, and is given up: {event.reason}")
+        self._require(event.job in self.unwanted, f"job {event.job} was committed, and is given up: {event.reason}")
         self.given_up["abandoned"] += 1
         assert job.committed is not None
         for _staged, final in _artifacts(job.committed):

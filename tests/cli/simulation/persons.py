@@ -38,6 +38,7 @@ from tests.support import EVTX, enqueue, finish, keys, plan, record, start
 
 BY: Final = "cli:anna"
 FILES_MAX: Final = 4  # of one run
+OPEN_JOBS_MAX: Final = 8  # before another run is begun: a world is to be short
 LOOK_SECONDS: Final = 1.0
 QUEUEING_SECONDS: Final = (0.0, 0.0, 1.0, 10.0)  # from a plan to the last job that is queued by it
 Script = Generator["Future[Outcome] | float", Outcome | None, None]
@@ -70,13 +71,15 @@ class Persons:
         self._files = 0
         self._sent: list[Sent] = []
         self._outcomes: dict[str, Outcome] = {}
+        others = (
+            self._cancel, self._abandon, self._drain, self._remove, self._retry, self._priority, self._resume,
+            self._again,
+        )  # fmt: skip
+        self._acts = [self._run, self._run, *chance.sample(others, chance.randint(0, len(others)))]
 
     def act(self, house: House) -> None:
         """Do one thing, at random."""
-        act = self._chance.choice((
-            self._run, self._run, self._cancel, self._cancel, self._cancel, self._abandon, self._drain,
-            self._remove, self._retry, self._priority, self._resume, self._again,
-        ))  # fmt: skip
+        act = self._chance.choice(self._acts)
         self._story.append(f"{self._agenda.now:.3f} {act.__name__.strip('_')}")
         act(house)
 
@@ -86,7 +89,8 @@ class Persons:
     # --- a run, as cli/session.py has one ---
 
     def _run(self, house: House) -> None:
-        self._play(house, self._session(house))
+        if len(self._ledger().open_jobs()) < OPEN_JOBS_MAX:
+            self._play(house, self._session(house))
 
     def _play(self, house: House, script: Script, value: Outcome | None = None) -> None:
         """Have a script go on, while its sentinel lives."""
@@ -154,7 +158,9 @@ class Persons:
         committed = sorted(self._ledger().standings["committed"])
         if committed:
             stamp = stamp_once(f"{self._chance.getrandbits(64):016x}", b"abandon")
-            house.promoter.abandon(self._chance.choice(committed), reason="not wanted", actor=BY, stamp=stamp)
+            job = self._chance.choice(committed)
+            self._ledger().unwanted.add(job)
+            house.promoter.abandon(job, reason="not wanted", actor=BY, stamp=stamp)
 
     def _drain(self, house: House) -> None:
         here = sorted(self._ledger().executors)

@@ -20,21 +20,22 @@ URI: Final = "parquet:///out"
 
 
 class Watcher(Protocol):
-    """Who is told before something is done that cannot be undone, and may object; and who lets time pass."""
+    """Who is told of what cannot be undone, and may object; and who lets time pass."""
 
-    def before_promotion(self, artifact: StagedArtifact) -> None: ...
+    def after_promotion(self, artifact: StagedArtifact) -> None: ...
     def before_removal(self, staged: str) -> None: ...
     def held_up(self) -> None: ...
     def may_crash(self, where: str) -> None: ...
 
 
 class Target(MemorySink):
-    """The one target of a world. `away`: it cannot be reached."""
+    """The one target of a world. `away`: it cannot be reached. `closed`: it is, but nothing can be published now."""
 
     def __init__(self, watcher: Watcher) -> None:
         super().__init__(URI)
         self.marked = True
         self.away = False
+        self.closed = False
         self._watcher = watcher
 
     # --- what executors do ---
@@ -94,12 +95,12 @@ class Target(MemorySink):
 
     def promote(self, artifact: StagedArtifact, *, verify_staged: bool) -> PromoteResult:
         self._watcher.held_up()
-        if self.away:
+        if self.away or self.closed:
             return Unavailable("the disk is away")
-        self._watcher.before_promotion(artifact)
         self._watcher.may_crash("before a promotion")
         result = super().promote(artifact, verify_staged=verify_staged)
         if isinstance(result, Promoted):
+            self._watcher.after_promotion(artifact)
             self._after_link(lambda: self._watcher.may_crash("after a promotion"), artifact)
         return result
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import errno
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from random import Random
 from typing import Any, Final, NoReturn
@@ -22,7 +22,7 @@ from cli.dispatching import LEASE_SECONDS
 from cli.fleet import SWEEP_SECONDS
 from eventlog.errors import LogError, LogStorageError
 from eventlog.frames import Frame
-from eventlog.ids import LeaseId
+from eventlog.ids import JobId, LeaseId
 from eventlog.reader import read_frames
 from eventlog.verify import verify
 from projections import tables
@@ -46,6 +46,8 @@ SETTLE_SECONDS_MAX: Final = 200.0  # all waits are over by then: leases, polls, 
 DAY_SECONDS: Final = 86_400  # later, every retry is due
 SEGMENT_BYTES: Final = (3000, 20_000, 64 * 1024 * 1024)
 EXECUTORS_MAX: Final = 8  # that exist at once
+FULL_BYTES: Final = 1000  # that are free on a disk that is full
+ROOM_BYTES: Final = 10**12
 FAULT_CHANGES_MAX: Final = 120  # how far ahead a fault of the disk is planned
 
 WHILE_PROMOTING: Final[frozenset[Who]] = frozenset(
@@ -67,6 +69,7 @@ class World:
         self.agenda = Agenda()
         self.disk = SimulatedDisk(self.chance)
         self.target = Target(self)
+        self.unwanted: set[JobId] = set()  # whose promotion a person wanted to be abandoned
         self.ledger = self._new_ledger()
         self.network = Network(self.agenda, self.chance, self.complain)
         self.story: list[str] = []
@@ -83,6 +86,7 @@ class World:
         self._restless = self.chance.choice((0.5, 2.0, 6.0))  # seconds between two things that people do
         self._segment_bytes = self.chance.choice(SEGMENT_BYTES)
         self._horizon = self.chance.choice((10.0, 40.0, 100.0))
+        self._happenings = self._some_happenings()
         self._steps = 0
         self._leases = 0
         self._promoting = self._committing = False
@@ -194,7 +198,7 @@ class World:
 
     def held_up(self, seconds: float = 0.0) -> None:
         """Let time pass for the promoter, who waits for the target or to try again."""
-        wait = seconds or self.chance.choice((0.0, 0.0, 0.01, 1.0))
+        wait = 0.0 if self._healed else seconds or self.chance.choice((0.0, 0.0, 0.01, 1.0))
         self._meanwhile(wait, WHILE_PROMOTING)
 
     def _committing_now(self) -> None:
@@ -219,7 +223,7 @@ class World:
     # --- the sentinel ---
 
     def _new_ledger(self) -> Ledger:
-        return Ledger(self.complain, self.target_bytes)
+        return Ledger(self.complain, self.target_bytes, self.unwanted)
 
     def target_bytes(self, staged: str) -> bytes | None:
         """Return what is staged under a name, None if nothing is."""
@@ -236,9 +240,11 @@ class World:
             except CrashError as end:
                 self._process_ended(str(end))
             except (LogError, OSError) as error:
-                self._require(bool(self.disk.met), f"an undamaged log was refused: {error}")
+                excused = bool(self.disk.met) or self.disk.free_bytes <= FULL_BYTES
+                self._require(excused, f"an undamaged log was refused: {error}")
                 self._process_ended(str(error))
-        self.complain("the sentinel could not be started")
+        self._require(self.disk.free_bytes <= FULL_BYTES, "the sentinel could not be started")
+        self.agenda.plan(1.0, "sentinel", self._come_back)
 
     def _start_once(self) -> None:
         ledger = self._new_ledger()
@@ -282,6 +288,8 @@ class World:
 
     def _process_ended(self, where: str) -> None:
         self._tell(f"died: {where}")
+        if self.house is not None:
+            self.house.gone = True
         self.house = None
         self._turn_planned = self._promotion_planned = self._promoting = self._committing = False
         self.network.hang_up()
@@ -399,15 +407,21 @@ class World:
     def _plan_chance(self) -> None:
         self.agenda.plan(self.chance.random() * 2 * self._restless, "chance", self._happen)
 
+    def _some_happenings(self) -> list[Callable[[], None]]:
+        """Return what goes wrong here: not all of it, because much of one thing shows what a little of all hides."""
+        every = (
+            self._kill_executor, self._freeze_executor, self._cut_executor, self._start_by_hand, self._lose_target,
+            self._close_target, self._set_clock, self._kill_sentinel, self._stop_for_a_while, self._fill_disk,
+            self._verify_alive,
+        )  # fmt: skip
+        return self.chance.sample(every, self.chance.randint(1, len(every)))
+
     def _happen(self) -> None:
         """Let something go wrong."""
         if self._healed:
             return
         self._plan_chance()
-        happening = self.chance.choice((
-            self._kill_executor, self._freeze_executor, self._cut_executor, self._start_by_hand, self._lose_target,
-            self._set_clock, self._kill_sentinel, self._stop_for_a_while, self._verify_alive,
-        ))  # fmt: skip
+        happening = self.chance.choice(self._happenings)
         happening()
 
     def _some_executor(self) -> SimulatedExecutor | None:
@@ -438,6 +452,15 @@ class World:
         self.target.away = not self.target.away
         self._tell(f"target {'away' if self.target.away else 'back'}")
 
+    def _close_target(self) -> None:
+        self.target.closed = not self.target.closed
+        self._tell(f"target {'closed' if self.target.closed else 'open'}")
+
+    def _fill_disk(self) -> None:
+        full = self.disk.free_bytes > FULL_BYTES
+        self.disk.free_bytes = FULL_BYTES if full else ROOM_BYTES
+        self._tell(f"disk {'full' if full else 'has room'}")
+
     def _set_clock(self) -> None:
         seconds = self.chance.choice((-3600, -20, 20, 3600))
         self._tell(f"clock set by {seconds} s")
@@ -450,7 +473,7 @@ class World:
 
     def _stop_for_a_while(self) -> None:
         """Stop the sentinel in order, when nobody is inside of it."""
-        if not self._promoting and self.house is not None:
+        if not self._promoting and self.house is not None and not self.house.stopping:
             self._stop()
             self.agenda.plan(self.chance.choice((0.5, 20.0)), "sentinel", self._come_back)
 
@@ -461,9 +484,9 @@ class World:
             self._require((result.verdict, result.writer_active) == ("OK", True), f"verified alive as {result}")
             self._tell("verified alive")
 
-    # --- Watcher: what the target tells before it is done ---
+    # --- Watcher: what the target tells of ---
 
-    def before_promotion(self, artifact: StagedArtifact) -> None:
+    def after_promotion(self, artifact: StagedArtifact) -> None:
         known = artifact.final in self.ledger.finals
         self._require(known, f"{artifact.final} is published, and its commit is not durable")
 
@@ -479,7 +502,8 @@ class World:
         self._healed = True
         self.disk.clear_faults()
         self.network.heal()
-        self.target.away = False
+        self.target.away = self.target.closed = False
+        self.disk.free_bytes = ROOM_BYTES
         self.agenda.set_clock(DAY_SECONDS)
         for executor in self.executors:
             executor.thaw()
