@@ -210,8 +210,13 @@ class SimulatedExecutor:
     def _job(self, job: JobId, dispatch: Dispatch) -> Generator[Wish, bytes | None, _Ended | None]:
         work = _Work(job=job, dispatch=dispatch, fate=self.fate(self._chance), staged=[])
         pulse = Played(self, self._pulse(work), lambda: None)
-        receipt = yield from self._attempt(work)
-        pulse.stop()
+        try:
+            receipt = yield from self._attempt(work)
+        except (ServerGoneError, ExecutorRefusedError):  # not `finally`, which would run in a process that was killed
+            self._discard(work)
+            raise
+        finally:
+            pulse.stop()
         if work.ending is not None:
             receipt = Aborted(reason=work.ending[0])
         if not isinstance(receipt, Succeeded):

@@ -11,6 +11,7 @@ step the log is compared with what was promised (ledger.py). At the end everythi
 from __future__ import annotations
 
 import errno
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -46,6 +47,8 @@ SETTLE_SECONDS_MAX: Final = 200.0  # all waits are over by then: leases, polls, 
 DAY_SECONDS: Final = 86_400  # later, every retry is due
 SEGMENT_BYTES: Final = (3000, 20_000, 64 * 1024 * 1024)
 EXECUTORS_MAX: Final = 8  # that exist at once
+START_SECONDS: Final = 15.0  # until somebody starts a sentinel again that could not start
+LIVES_MAX: Final = 8  # of the sentinel, before nobody stops or kills it any more
 FULL_BYTES: Final = 1000  # that are free on a disk that is full
 ROOM_BYTES: Final = 10**12
 FAULT_CHANGES_MAX: Final = 120  # how far ahead a fault of the disk is planned
@@ -85,10 +88,10 @@ class World:
         self._faulty = self.chance.random() < 0.6  # whether the sentinel dies of its disk and of chance
         self._restless = self.chance.choice((0.5, 2.0, 6.0))  # seconds between two things that people do
         self._segment_bytes = self.chance.choice(SEGMENT_BYTES)
-        self._horizon = self.chance.choice((10.0, 40.0, 100.0))
+        self._horizon = self.chance.choice((5.0, 20.0, 60.0))
         self._happenings = self._some_happenings()
-        self._steps = 0
-        self._leases = 0
+        self.steps = 0
+        self._leases = self._lives = 0
         self._promoting = self._committing = False
         self._turn_planned = self._promotion_planned = False
         self._violation: ViolationError | None = None
@@ -113,6 +116,10 @@ class World:
         story = "\n".join(self.story[-40:])
         again = f"python -m tests.cli.simulation --seed {self.seed}"
         return ViolationError(f"seed {self.seed}, {self.agenda.now:.3f} s: {what}\n{story}\nTo see it again: {again}")
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the log that is left: one for each seed."""
+        return hashlib.sha256(repr(sorted(self.ledger.hashes.items())).encode()).hexdigest()
 
     def complain(self, what: str) -> NoReturn:
         """Say that a promise was broken. Kept as well: a future's callback swallows what it raises."""
@@ -156,8 +163,8 @@ class World:
 
     def _do(self, action: Any) -> None:
         """Take one step; one that ends the sentinel's process ends with it."""
-        self._steps += 1
-        self._require(self._steps < STEPS_MAX, "it goes on without end")
+        self.steps += 1
+        self._require(self.steps < STEPS_MAX, "it goes on without end")
         try:
             action()
         except CrashError as end:
@@ -212,8 +219,8 @@ class World:
     def _meanwhile(self, seconds: float, who: frozenset[Who]) -> None:
         until = self.agenda.now + seconds
         while (action := self.agenda.take(until, who)) is not None:
-            self._steps += 1
-            self._require(self._steps < STEPS_MAX, "it goes on without end")
+            self.steps += 1
+            self._require(self.steps < STEPS_MAX, "it goes on without end")
             action()
             if self._violation is not None:
                 raise self._violation
@@ -232,7 +239,7 @@ class World:
     def _start(self) -> None:
         """Start a sentinel, whatever it takes: starts are interrupted too."""
         for attempt in range(OPENINGS_MAX):
-            if self._faulty and not self._healed and attempt < OPENINGS_MAX - 1:
+            if self._faulty and not self._healed and self._lives < LIVES_MAX and attempt < OPENINGS_MAX - 1:
                 self._plan_disk_fault()
             try:
                 self._start_once()
@@ -243,11 +250,14 @@ class World:
                 excused = bool(self.disk.met) or self.disk.free_bytes <= FULL_BYTES
                 self._require(excused, f"an undamaged log was refused: {error}")
                 self._process_ended(str(error))
-        self._require(self.disk.free_bytes <= FULL_BYTES, "the sentinel could not be started")
-        self.agenda.plan(1.0, "sentinel", self._come_back)
+                if self.disk.free_bytes <= FULL_BYTES:
+                    self.agenda.plan(START_SECONDS, "sentinel", self._come_back)
+                    return
+        self.complain("the sentinel could not be started")
 
     def _start_once(self) -> None:
         ledger = self._new_ledger()
+        self._lives += 1
         self._tell("start")
         house = House(
             agenda=self.agenda,
@@ -273,7 +283,8 @@ class World:
 
     def may_crash(self, where: str) -> None:
         """End the sentinel's process here, sometimes."""
-        if self._faulty and not self._healed and self.house is not None and self.chance.random() < 0.02:
+        mortal = self._faulty and not self._healed and self._lives < LIVES_MAX
+        if mortal and self.house is not None and self.chance.random() < 0.02:
             self.disk.crashed = True
             raise CrashError(where)
 
@@ -467,13 +478,14 @@ class World:
         self.agenda.set_clock(seconds)
 
     def _kill_sentinel(self) -> None:
-        if self.house is not None and self._faulty:
+        if self.house is not None and self._faulty and self._lives < LIVES_MAX:
             self.disk.crashed = True
             raise CrashError("killed")
 
     def _stop_for_a_while(self) -> None:
         """Stop the sentinel in order, when nobody is inside of it."""
-        if not self._promoting and self.house is not None and not self.house.stopping:
+        lasts = self._lives >= LIVES_MAX
+        if not lasts and not self._promoting and self.house is not None and not self.house.stopping:
             self._stop()
             self.agenda.plan(self.chance.choice((0.5, 20.0)), "sentinel", self._come_back)
 
