@@ -501,6 +501,8 @@ class World:
     def after_promotion(self, artifact: StagedArtifact) -> None:
         known = artifact.final in self.ledger.finals
         self._require(known, f"{artifact.final} is published, and its commit is not durable")
+        if not self._healed and self._lose_target in self._happenings and self.chance.random() < 0.1:
+            self.target.away = True  # between two artifacts of one commit, mostly
 
     def before_removal(self, staged: str) -> None:
         waits = staged in self.ledger.stages
