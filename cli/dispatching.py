@@ -173,13 +173,16 @@ class Dispatcher:
     def forget(self, executor: ExecutorId) -> None:
         """Drop what an executor that has ended has asked and held."""
         with self._lock:
-            self._idle.pop(executor, None)
+            parked: list[tuple[JobId | None, Question | None]] = [(None, self._idle.pop(executor, None))]
             self._present.pop(executor, None)
             self._expected.discard(executor)
             self._draining.pop(executor, None)
             for held in [held for held in self._held.values() if held.executor == executor]:
+                parked.append((held.first, held.parked))
                 for job in list(held.jobs):
                     self._end(job)
+        for job_id, question in parked:
+            _turn_away(question, job_id, again=executor not in self._removed)
 
     def limit(self, run: RunId, limits: JobLimits) -> None:
         """Say what one guest of a run may use. Known until we end: a job that outlives us has the default's."""
@@ -261,18 +264,19 @@ class Dispatcher:
                         | JobDeclined(job=job)
                     ):
                         with self._lock:
-                            self._end(job)
+                            ended = self._end(job)
+                        _turn_away(ended.parked if ended else None, job)
                     case _:
                         pass  # nothing to send: the other events tell of what this fleet did, or of other nouns
 
-    def _end(self, job: JobId) -> None:
-        """Forget a job that its lease does not hold any more; the lease with the last of them. Call with the lock."""
+    def _end(self, job: JobId) -> _Held | None:
+        """Forget a job that its lease does not hold any more. Return the lease if that was its last. With the lock."""
         lease = self._lease_of.pop(job, None)
-        if lease is not None:
-            held = self._held[lease]
-            held.jobs.discard(job)
-            if not held.jobs:
-                del self._held[lease]
+        if lease is None:
+            return None
+        held = self._held[lease]
+        held.jobs.discard(job)
+        return None if held.jobs else self._held.pop(lease)
 
     def _send(self, handed_out: Sequence[JobDispatched]) -> None:
         """Tell an executor what it was given in one frame: all of one lease."""
@@ -526,6 +530,13 @@ ENDING = protocol.Fault(code="stopping", message="the sentinel is ending after a
 def _untold(stops: dict[JobId, str], told: Sequence[JobId]) -> tuple[JobId, protocol.Stop] | None:
     """Return a job that must be stopped and whose executor does not know it yet."""
     return next(((job, protocol.Stop(reason=why)) for job, why in stops.items() if job not in told), None)
+
+
+def _turn_away(question: Question | None, job: JobId | None, *, again: bool = True) -> None:
+    """Answer a question about what is over: without an answer it would hold a context of the server for ever."""
+    if question is not None:
+        over = protocol.Stop(reason="its lease is over", again=again, lease=job is not None)
+        question.answer(OpCode.ABORT, over, job)
 
 
 def _further(dispatched: JobDispatched, spec: JobQueued) -> protocol.FurtherInput:

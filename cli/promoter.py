@@ -107,13 +107,27 @@ class Promoter:
             result = self._attempt(bundle)
         match result:
             case Promoted() | AlreadyPromoted():
-                self._handler.submit(_record(bundle), actor=ACTOR)
+                self._tell_log(_record(bundle), bundle)
                 self._let_go(bundle)
             case Unavailable(why=why):
                 self.unreachable[sink_uri] = why
                 self._hold_up(bundle, why)
             case Missing(what=reason) | Conflict(why=reason):
                 self._abandon(bundle, reason)
+
+    def _tell_log(self, command: RecordPromotion | RecordLease | AbandonPromotion, bundle: Bundle) -> None:
+        """Have the log say what became of a commit. While its disk has no room, the commit is held up as any other."""
+
+        def check(done: Future[Outcome]) -> None:
+            error = done.exception()
+            if error is not None:  # told on the deciding thread; what we hold up is this thread's
+                self._queue.put(partial(self._hold_up_untold, bundle, str(error)))
+
+        self._handler.submit(command, actor=ACTOR).add_done_callback(check)
+
+    def _hold_up_untold(self, bundle: Bundle, why: str) -> None:
+        self.unreachable[bundle[0].sink_uri] = why
+        self._hold_up(bundle, why)
 
     def _attempt(self, bundle: Bundle) -> PromoteResult:
         """Promote every artifact of the bundle; the first result that is not a success ends the attempt.
@@ -164,7 +178,7 @@ class Promoter:
             return
         first = bundle[0]  # with which all end that share its artifacts
         command = AbandonPromotion(job=first.job, commit_key=first.commit_key, reason=reason, now=clock.now())
-        self._handler.submit(command, actor=ACTOR)
+        self._tell_log(command, bundle)
         self._forget(bundle)
 
     def _abandon_for(self, job: JobId, *, reason: str, actor: str, stamp: Stamp) -> Outcome:

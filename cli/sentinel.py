@@ -33,8 +33,9 @@ from cli.messages import ExecutorSeen, ExecutorsSeen, QueueStats, StatusSeen
 from cli.metrics import log_bytes
 from cli.own_parser import OwnParser
 from cli.projecting import ProjectionThread
-from cli.promoter import Promoter, promoting_bundles
+from cli.promoter import Promoter
 from cli.report import Recovery
+from cli.resuming import open_sinks, publish_committed, sweep
 from cli.sealer import Sealer
 from cli.snapshots import Snapshots
 from cli.target_claims import other_claim
@@ -59,6 +60,7 @@ from projections.metrics import Readings
 from projections.readmodel import open_writer
 from projections.rows import JobWord
 from reducers.fold import State
+from sinks.sink import Sink
 from sinks.uri import open_sink
 
 logger = logging.getLogger("casparian.sentinel")
@@ -397,11 +399,9 @@ class Sentinel:
         for package in self.packages.values():
             self._deploy(package)
         self._find_kept()
-        self._sink_uris |= self.handler.inspect(_open_sinks)
+        self._sink_uris |= self.handler.inspect(open_sinks)
         swept = self._sweep()
-        for bundle in self.handler.inspect(promoting_bundles):
-            if all(committed.job != self._withhold for committed in bundle):
-                self.promoter.recover(bundle)
+        publish_committed(self.handler, self.promoter, withhold=self._withhold)
         withdrawn = self._withdraw(self.handler.inspect(self._outdated), OUTDATED)
         here = self.handler.inspect(lambda state: _unpublished_for(state, own))
         torn = self.log.recovered
@@ -454,24 +454,16 @@ class Sentinel:
         return len(found)
 
     def _sweep(self) -> int:
-        """Remove staged artifacts of this log that no commit waits for; how many. Only while no executor has a lease.
+        """Remove what was staged in vain; how many. Only while no executor has a lease.
 
-        A target that cannot be looked at or cleaned now is left: what lies there is hidden, and swept by a later start.
+        What is staged in the target of another home may be of a run of that, which this home is a copy of.
         """
-        kept = self.handler.inspect(_committed_stages)
-        swept = 0
-        for uri in self._sink_uris:
-            sink = open_sink(uri)
-            try:
-                other = other_claim(sink, self.home, self.log.log_id)
-                if other is not None and other.there:
-                    continue  # what is staged may be of a run of the home that this one is a copy of
-                for staged in set(sink.staged_names(self.log.log_id)) - kept:
-                    sink.discard(staged)
-                    swept += 1
-            except OSError as error:
-                logger.warning("sweep %s: %s; left for the next start", uri, error)
-        return swept
+
+        def is_foreign(sink: Sink) -> bool:
+            other = other_claim(sink, self.home, self.log.log_id)
+            return other is not None and other.there
+
+        return sweep(self.handler, self._sink_uris, open_sink=open_sink, log_id=self.log.log_id, is_foreign=is_foreign)
 
     def _withdraw(self, jobs: list[JobId], reason: str) -> int:
         answers = [
@@ -504,16 +496,6 @@ def _has_columns(package: ParserPackage, settings: dict[str, str]) -> bool:
     except SchemaTextError:
         return False
     return True
-
-
-def _open_sinks(state: State) -> set[str]:
-    return {job.spec.sink_uri for job in map(state.jobs.get, state.jobs) if job is not None}
-
-
-def _committed_stages(state: State) -> set[str]:
-    commits = [job.committed for job in state.jobs.promoting.values()]
-    outputs = {output.staged for commit in commits for output in commit.outputs}
-    return outputs | {evidence.staged for commit in commits for evidence in commit.evidence}
 
 
 def _unpublished_for(state: State, sink_uris: frozenset[str]) -> int:

@@ -224,7 +224,10 @@ def decide(command: Command, state: State) -> Decision:
 
 
 def _enqueue(command: EnqueueJobs, state: State) -> Decision:
-    """Queue each file whose keys nobody has claimed; a claimed key is not queued twice."""
+    """Queue each file whose keys nobody has claimed, or recorded since the plan: no key is made twice.
+
+    Between a plan and the last of its jobs another run may have planned, made and recorded the same.
+    """
     run = state.runs.get(command.run)
     if run is None or run.planned is None:
         return Refused("run_not_planned", f"run {command.run} has no plan to enqueue from")
@@ -235,7 +238,7 @@ def _enqueue(command: EnqueueJobs, state: State) -> Decision:
     if (fault := priority_fault(command.priority)) is not None:
         return fault
     events: list[Event] = []
-    claimed: set[str] = set()
+    claimed: set[str] = set(state.recorded.since(max(run.planned.at_seq, state.recorded.forgotten)) or ())
     for new in command.jobs:
         keys = {key.materialization_key for key in new.keys}
         if claimed & keys or any(key in state.jobs.by_key for key in keys):

@@ -380,3 +380,57 @@ def test_a_cancelled_job_of_which_nothing_is_left_ends_before_its_lease(shared_h
     assert not answer.discard
     concluded = next(batch for batch in shared_house.batches if "OutputsCommitted" in batch)
     assert concluded.count("OutputsCommitted") == 2
+
+
+class Asked:
+    """A question that is asked without waiting; `answers` holds what came back."""
+
+    def __init__(self, house: House, op: OpCode, payload: Struct, job: int = 0) -> None:
+        self.answers: list[protocol.Message] = []
+        data = protocol.encode(op, payload, job=JobId(job))
+        house.dispatcher.receive(data, lambda answer: self.answers.append(protocol.decode(answer)))
+
+    @property
+    def ops(self) -> list[OpCode]:
+        return [answer.op for answer in self.answers]
+
+
+def test_every_question_of_an_executor_that_is_gone_is_answered(house: House, executor: Played) -> None:
+    """A question without an answer holds a context of the server for as long as that lives."""
+    job, dispatch = executor.take_job()
+    working = Asked(house, OpCode.HEARTBEAT, Working(executor=E, lease=dispatch.lease, rows=0, bytes_read=0), job)
+    busy, idle = ExecutorId("executor-10"), ExecutorId("executor-11")
+    asked = []
+    for name in (busy, idle):
+        Asked(house, OpCode.IDENTIFY, Identify(executor=name, pid=1, host="h", version="t", capacity=1))
+        house.handler.inspect(lambda _: None)
+        asked.append(Asked(house, OpCode.HEARTBEAT, Idle(executor=name)))
+        house.handler.inspect(lambda _: None)
+    assert [working.ops, *(each.ops for each in asked)] == [[], [OpCode.DISPATCH], []]
+    for name in (E, busy, idle):
+        house.dispatcher.forget(name)
+    assert [working.ops, *(each.ops for each in asked)] == [[OpCode.ABORT], [OpCode.DISPATCH], [OpCode.ABORT]]
+
+
+def test_a_question_that_is_asked_again_does_not_leave_the_first_one_open(house: House, executor: Played) -> None:
+    job, dispatch = executor.take_job()
+    said = Working(executor=E, lease=dispatch.lease, rows=0, bytes_read=0)
+    first, second = (Asked(house, OpCode.HEARTBEAT, said, job) for _ in range(2))
+    assert (first.ops, second.ops) == ([OpCode.HEARTBEAT], [])
+    house.dispatcher.send_home("enough")
+    assert second.ops == [OpCode.ABORT]
+
+
+def test_a_heartbeat_behind_the_receipt_is_answered_when_the_job_is_over(house: House, executor: Played) -> None:
+    job, dispatch = executor.take_job()
+    beats: list[Asked] = []
+    let_go = house.dispatcher._let_go
+
+    def late(lease: LeaseId) -> None:
+        let_go(lease)
+        said = Working(executor=E, lease=lease, rows=0, bytes_read=0)
+        beats.append(Asked(house, OpCode.HEARTBEAT, said, job))
+
+    house.dispatcher._let_go = late  # type: ignore[method-assign]  # two messages of one executor cross
+    executor.conclude(job, dispatch, EMPTY, begun_ago=0.5)
+    assert [beat.ops for beat in beats] == [[OpCode.ABORT]]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from cli.promoter import promoting_bundles
-from cli.sentinel import _committed_stages, _has_columns
+from cli.resuming import committed_stages
+from cli.sentinel import _has_columns
 from executors.parser_catalog import builtin_parsers
 from tests.commands.test_lease import conclude, leased, shared
 from tests.support import commit, given, join, planned_run
@@ -21,7 +22,7 @@ def test_a_waiting_job_goes_on_only_where_its_columns_can_still_be_read() -> Non
 
 def test_what_was_committed_is_not_swept_rejected_rows_included() -> None:
     state = given(*planned_run(1, 2, 3), join(), leased(1, 2, 3), conclude(*shared(2, 3), commit(3, rejected=1)))
-    assert _committed_stages(state) == {".stage-1", ".stage-3-quarantine"}
+    assert committed_stages(state) == {".stage-1", ".stage-3-quarantine"}
 
 
 def test_what_shares_an_artifact_is_promoted_together_after_a_start() -> None:

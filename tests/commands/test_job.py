@@ -75,6 +75,16 @@ def test_a_file_whose_keys_are_claimed_is_not_queued_twice() -> None:
     assert decide(enqueue(1), state) == []
 
 
+def test_a_file_that_was_recorded_since_the_plan_is_not_queued() -> None:
+    """Two runs plan the same file; one makes and records it before the other has queued all of its jobs."""
+    both: list[Command] = [deploy(), start(), record(1, 2), plan(2, 2, at_seq=1), start(), record(1, 2, run=2)]
+    made: list[Command] = [enqueue(1), join(), dispatch(), started(), commit(), promoted()]
+    late = given(*both, plan(2, 2, run=2, at_seq=1), *made)
+    assert [event.path for event in decide(enqueue(1, 2, run=2), late)] == ["/case/2.evtx"]  # type: ignore[union-attr]  # all are JobQueued
+    anew = given(*both, *made, plan(2, 2, run=2, at_seq=10_000))
+    assert types(decide(enqueue(1, 2, run=2), anew)) == ["JobQueued", "JobQueued"]  # its plan knew, and wants it anew
+
+
 def test_the_same_file_twice_in_one_batch_is_queued_once() -> None:
     state = given(deploy(), start(), record(1), plan(1, 1))
     assert types(decide(enqueue(1, 1), state)) == ["JobQueued"]

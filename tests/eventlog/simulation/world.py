@@ -88,7 +88,7 @@ class World:
 
     def run(self) -> None:
         """Live all lives, then look at what is left. Raises ViolationError."""
-        with _still(self.disk):
+        with still(self.disk):
             for _ in range(self.chance.randint(1, LIVES_MAX)):
                 self._life()
                 if self.refused:
@@ -421,7 +421,7 @@ def _stays(name: str) -> bool:
 
 
 @contextmanager
-def _still(disk: SimulatedDisk) -> Iterator[None]:
+def still(disk: SimulatedDisk) -> Iterator[None]:
     """Take out what differs from one process or moment to another, and the collection of garbage at every opening."""
     with (
         patch("eventlog.log.this_process", _holder),
