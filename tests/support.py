@@ -26,6 +26,7 @@ from commands.job import (
     StartJob,
     WithdrawJob,
 )
+from commands.lease import ConcludeLease, DispatchLease, RecordLease
 from commands.outcome import Decision, Refused
 from commands.parser import DeployParser
 from commands.run import FinishRun, InterruptRun, LoseOutputs, PlanRun, ReuseOutputs, RunTally
@@ -454,6 +455,39 @@ def release(job: int = 1, lease: LeaseId = L1, *, declined: bool = False) -> Rel
     return ReleaseJob(job=JobId(job), lease=lease, declined=declined, reason="told to stop", now=NOW)
 
 
+def leased(*jobs: int, lease: LeaseId = L1, executor: ExecutorId = E1, now: Instant = NOW) -> DispatchLease:
+    """Hand out several jobs under one lease."""
+    return DispatchLease(jobs=tuple(map(JobId, jobs)), executor=executor, lease=lease, now=now)
+
+
+def part(first: int, rows: int, *, of: int) -> StagedReport:
+    return msgspec.structs.replace(staged(rows), row_first=first, artifact_rows=of)
+
+
+def shared(*rows: int, first_job: int = 1, lease: LeaseId = L1) -> tuple[CommitJob, ...]:
+    """Return commits of jobs that have so many rows each in one artifact."""
+    commits, first = [], 0
+    for job, count in enumerate(rows, start=first_job):
+        one = commit(job, lease, rows=count, balance=sheet(found=count, written=count))
+        commits.append(msgspec.structs.replace(one, outputs=(part(first, count, of=sum(rows)),)))
+        first += count
+    return tuple(commits)
+
+
+def conclude(
+    *commits: CommitJob, failures: tuple[FailJob, ...] = (), releases: tuple[ReleaseJob, ...] = (), lease: LeaseId = L1
+) -> ConcludeLease:
+    jobs = [*(each.job for each in commits), *(each.job for each in failures), *(each.job for each in releases)]
+    return ConcludeLease(
+        lease=lease,
+        starts=tuple(started(job, lease) for job in jobs),
+        commits=commits,
+        failures=failures,
+        releases=releases,
+        now=NOW,
+    )
+
+
 def cancel(job: int = 1) -> CancelJob:
     return CancelJob(job=JobId(job), reason="Cancelled by user", now=NOW)
 
@@ -565,6 +599,26 @@ def any_command() -> st.SearchStrategy[Command]:
         st.builds(cancel, jobs),
         st.builds(lambda j: WithdrawJob(job=JobId(j), reason="outdated", now=NOW), jobs),
         st.builds(promoted, jobs, st.integers(1, 3)),
+        st.builds(
+            lambda ns, lease, e: leased(*sorted(ns), lease=lease, executor=e, now=LATER),
+            st.sets(jobs, min_size=1),
+            leases,
+            executors,
+        ),
+        st.builds(
+            lambda rows, first, failed, lease: conclude(
+                *shared(*rows, first_job=first, lease=lease),
+                failures=tuple(fail(job, lease, "unknown") for job in failed if not first <= job < first + len(rows)),
+                lease=lease,
+            ),
+            st.lists(st.integers(1, 3), min_size=1, max_size=3),
+            jobs,
+            st.sets(jobs),
+            leases,
+        ),
+        st.builds(
+            lambda ns, a: RecordLease(records=tuple(promoted(n, a) for n in ns)), st.sets(jobs), st.integers(1, 2)
+        ),
         st.builds(abandon, jobs, st.integers(1, 3)),
         st.builds(
             lambda j, a, answer: abandon_wish(j, a, answer=answer),

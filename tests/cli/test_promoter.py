@@ -16,8 +16,7 @@ from eventlog.ids import JobId, LogId
 from eventlog.log import Log
 from sinks.sink import Promoted, PromoteResult, Sink, StagedArtifact, Unavailable
 from tests.acceptance.terminal import eventually
-from tests.commands.test_lease import conclude, leased, shared
-from tests.support import LOG_ID, NOW, commit, dispatch, join, planned_run, started
+from tests.support import LOG_ID, NOW, commit, conclude, dispatch, join, leased, planned_run, shared, started
 
 
 class FickleSink:

@@ -6,8 +6,7 @@ from cli.promoter import promoting_bundles
 from cli.resuming import committed_stages
 from cli.sentinel import _has_columns
 from executors.parser_catalog import builtin_parsers
-from tests.commands.test_lease import conclude, leased, shared
-from tests.support import commit, given, join, planned_run
+from tests.support import commit, conclude, given, join, leased, planned_run, shared
 
 PACKAGES = {str(name): package for name, package in builtin_parsers().items()}
 

@@ -8,8 +8,8 @@ from hypothesis import given as for_all
 from hypothesis import strategies as st
 
 from commands.decide import Command
-from commands.job import CommitJob, FailJob, ReleaseJob, StagedReport
-from commands.lease import JOBS_MAX, ConcludeLease, DispatchLease, RecordLease
+from commands.job import FailJob
+from commands.lease import JOBS_MAX, RecordLease
 from commands.outcome import Refused
 from commands.parser import PAUSE_FAILURES, is_paused
 from eventlog.events import (
@@ -25,69 +25,38 @@ from eventlog.events import (
 from eventlog.ids import Digest, JobId, LeaseId
 from reducers.job import Promoting, Queued, Running
 from tests.support import (
-    E1,
     EVTX,
     FILES,
     L1,
     L2,
-    NOW,
     ROWS,
     abandon,
     abandon_wish,
     cancel,
     code,
     commit,
+    conclude,
     decide,
     dispatch,
     fail,
     given,
     join,
+    leased,
+    part,
     planned_run,
     promoted,
     release,
+    shared,
     sheet,
-    staged,
     started,
     take,
     types,
 )
 
 
-def leased(*jobs: int, lease: LeaseId = L1) -> DispatchLease:
-    return DispatchLease(jobs=tuple(map(JobId, jobs)), executor=E1, lease=lease, now=NOW)
-
-
 def three() -> list[Command]:
     """Return the commands after which three jobs are out under one lease."""
     return [*planned_run(1, 2, 3), join(), leased(1, 2, 3)]
-
-
-def part(first: int, rows: int, *, of: int) -> StagedReport:
-    return msgspec.structs.replace(staged(rows), row_first=first, artifact_rows=of)
-
-
-def shared(*rows: int, first_job: int = 1) -> tuple[CommitJob, ...]:
-    """Return commits of jobs that have so many rows each in one artifact."""
-    commits, first = [], 0
-    for job, count in enumerate(rows, start=first_job):
-        one = commit(job, rows=count, balance=sheet(found=count, written=count))
-        commits.append(msgspec.structs.replace(one, outputs=(part(first, count, of=sum(rows)),)))
-        first += count
-    return tuple(commits)
-
-
-def conclude(
-    *commits: CommitJob, failures: tuple[FailJob, ...] = (), releases: tuple[ReleaseJob, ...] = (), lease: LeaseId = L1
-) -> ConcludeLease:
-    jobs = [*(each.job for each in commits), *(each.job for each in failures), *(each.job for each in releases)]
-    return ConcludeLease(
-        lease=lease,
-        starts=tuple(started(job, lease) for job in jobs),
-        commits=commits,
-        failures=failures,
-        releases=releases,
-        now=NOW,
-    )
 
 
 def test_all_jobs_of_a_lease_are_handed_out_in_one_frame() -> None:
