@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
+from msgspec import Struct
+
 from eventlog.events import CancelAccepted, JobRequeued, OutputsCommitted
 from eventlog.frames import Frame
 from eventlog.ids import JobId
@@ -15,36 +17,53 @@ SINK_KIND = "sink_unavailable"  # as executors/attempt.py names it
 Setback = JobRequeued | CancelAccepted
 
 
+class _Reached(Struct, frozen=True):
+    """Something was staged whole in a target: what follows of its trouble is to be told again."""
+
+    sink_uri: str
+
+
 class Setbacks:
     """Collects failed attempts and cancels from the log, and turns them into sentences."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._new: list[Setback] = []
-        self._reached: set[str] = set()
+        self._new: list[Setback | _Reached] = []  # in the order of the log
         self._told: set[str] = set()  # targets whose trouble was told of
 
     def observe(self, frames: Sequence[Frame]) -> None:
         """Take in what became durable."""
-        events = [record.data for frame in frames for record in frame.events]
-        new = [e for e in events if isinstance(e, CancelAccepted) or (isinstance(e, JobRequeued) and e.charged)]
-        reached = {event.sink_uri for event in events if isinstance(event, OutputsCommitted) and event.outputs}
-        if new or reached:
-            with self._lock:
-                self._new = (self._new + new)[-SETBACKS_MAX:]
-                self._reached |= reached
+        for frame in frames:
+            for record in frame.events:
+                match record.data:
+                    case CancelAccepted() as new:
+                        self._add(new)
+                    case JobRequeued(charged=True) as new:
+                        self._add(new)
+                    case OutputsCommitted(sink_uri=uri, outputs=outputs) if outputs:
+                        self._add(_Reached(uri))
+                    case _:
+                        pass  # nothing went wrong, and nothing is better than it was
+
+    def _add(self, new: Setback | _Reached) -> None:
+        with self._lock:
+            if not self._new or self._new[-1] != new:  # commits come in thousands, and the second says no more
+                self._new = [*self._new, new][-SETBACKS_MAX:]
 
     def tell(self, *, sink_of: Callable[[JobId], str], unreachable: dict[str, str]) -> list[str]:
         """Return sentences about what is new. `unreachable` are targets where nothing can be published, with why."""
         with self._lock:
             new, self._new = self._new, []
-            reached, self._reached = self._reached, set()
-        self._told -= reached - unreachable.keys()
         sentences = [
             self._target(uri, why, "what is committed is published when it is back")
             for uri, why in list(unreachable.items())
         ]
-        return [sentence for sentence in [*sentences, *(self._sentence(each, sink_of) for each in new)] if sentence]
+        for each in new:
+            if not isinstance(each, _Reached):
+                sentences.append(self._sentence(each, sink_of))
+            elif each.sink_uri not in unreachable:
+                self._told.discard(each.sink_uri)
+        return [sentence for sentence in sentences if sentence]
 
     def _sentence(self, setback: Setback, sink_of: Callable[[JobId], str]) -> str:
         job = setback.job

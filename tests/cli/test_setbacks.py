@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from msgspec import structs
+
 from cli.setbacks import Setbacks
-from eventlog.events import CancelAccepted, Event, JobRequeued
+from eventlog.events import CancelAccepted, Event, JobRequeued, OutputsCommitted, StagedOutput
 from eventlog.frames import Frame
-from eventlog.ids import Instant, JobId, Seq
+from eventlog.ids import Digest, Instant, JobId, OutputName, SchemaHash, Seq
 from eventlog.records import LogRecord
 from tests.projections.histories import committed as outputs_committed
 from tests.support import NOW
@@ -28,6 +30,15 @@ def requeued(job: int, *, kind: str = "sink_unavailable", charged: bool = True) 
     )  # fmt: skip
 
 
+def committed(job: int) -> OutputsCommitted:
+    """Return a commit of rows into the target."""
+    staged = StagedOutput(
+        output=OutputName("rows"), staged=".s", final="f", digest=Digest("d"), bytes=1, rows=1,
+        schema_hash=SchemaHash("s"), jobs=(),
+    )  # fmt: skip
+    return structs.replace(outputs_committed(job), sink_uri=SINK, outputs=(staged,))
+
+
 def told(setbacks: Setbacks, unreachable: dict[str, str] | None = None) -> list[str]:
     return setbacks.tell(sink_of=lambda _: SINK, unreachable=unreachable or {})
 
@@ -46,10 +57,8 @@ def test_a_target_that_failed_again_after_it_was_back_is_told_again() -> None:
     setbacks = Setbacks()
     setbacks.observe([frame(requeued(1))])
     assert len(told(setbacks)) == 1
-    setbacks.observe([frame(outputs_committed(1))])
-    setbacks.observe([frame(requeued(2))])
-    sink = outputs_committed(1).sink_uri
-    assert len(setbacks.tell(sink_of=lambda _: sink, unreachable={})) == 1
+    setbacks.observe([frame(committed(1)), frame(requeued(2))])
+    assert len(told(setbacks)) == 1
 
 
 def test_other_setbacks_and_cancels_are_told_by_job() -> None:
@@ -60,3 +69,13 @@ def test_other_setbacks_and_cancels_are_told_by_job() -> None:
     assert first.startswith("job 2, attempt 1: ")
     assert second == "job 3: cancelled by cli:ada: asked"
     assert told(setbacks) == []
+
+
+def test_a_failure_from_before_the_target_was_back_is_not_told_as_a_new_one() -> None:
+    setbacks = Setbacks()
+    setbacks.observe([frame(requeued(1))])
+    assert len(told(setbacks)) == 1
+    setbacks.observe([frame(requeued(2)), frame(committed(3))])
+    assert told(setbacks) == []
+    setbacks.observe([frame(requeued(2))])
+    assert len(told(setbacks)) == 1
