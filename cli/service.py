@@ -169,7 +169,7 @@ def _started(place: Home, workers: int, metrics_port: int | None) -> Pong:
             cwd="/",  # whatever folder we are in must be free to be removed or unmounted
         )
     began = told = time.monotonic()
-    while (running := _ping(place)) is None or (running.lasting and running.pid != child.pid):
+    while (running := _ping(place)) is None or not _is_it(running, child):
         now = time.monotonic()
         if child.poll() is not None or now - began > OPEN_SECONDS_MAX:
             raise _not_started(log, begin, child)
@@ -179,6 +179,11 @@ def _started(place: Home, workers: int, metrics_port: int | None) -> Pong:
         time.sleep(TICK_SECONDS / 4)
     child.returncode = 0  # it is nobody's child from now on: it outlives us
     return running
+
+
+def _is_it(running: Pong, child: subprocess.Popen[bytes]) -> bool:
+    """Say whether this is who holds the home now: our child, or whoever was quicker."""
+    return not running.lasting or running.pid == child.pid or child.poll() is not None
 
 
 def _not_started(log: Path, begin: int, child: subprocess.Popen[bytes]) -> CliError:

@@ -76,11 +76,13 @@ def _abandon_unanswered(command: AbandonJob, state: State) -> Decision:
     return _abandoned(job, f"abandoned by {command.by}: {command.reason}", command.now, state)
 
 
-def _due_at_any_time(self: WaitingJobs, now: Instant, count: int, *, paused: Collection[Any] = ()) -> list[JobId]:
-    return _due(self, Instant("2999" + now[4:]), count, paused=paused)
+def _in_turn_at_any_time(
+    self: WaitingJobs, now: Instant, *, paused: Collection[Any] = ()
+) -> AbstractContextManager[Iterator[JobId]]:
+    return _in_turn(self, Instant("2999" + now[4:]), paused=paused)
 
 
-_due = WaitingJobs.due
+_in_turn = WaitingJobs.in_turn
 
 
 def _dispatch_at_any_time(command: jobs.DispatchJob, state: State) -> Decision:
@@ -173,7 +175,8 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "give up nobody who is silent": _fault(("cli.dispatching.LEASE_SECONDS", 1e9)),
     "queue a key that is claimed": _fault(("commands.job._enqueue", _enqueue_twice)),
     "hand out before it is due": _fault(
-        ("reducers.waiting.WaitingJobs.due", _due_at_any_time), ("commands.job._dispatch", _dispatch_at_any_time)
+        ("reducers.waiting.WaitingJobs.in_turn", _in_turn_at_any_time),
+        ("commands.job._dispatch", _dispatch_at_any_time),
     ),
     "hand out to one who is draining": _fault(
         ("reducers.executor.evolve", _still_here), ("cli.dispatching.Dispatcher._drain", _nothing)
@@ -185,7 +188,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "sweep the rejected rows of a commit": _fault(("cli.resuming.committed_stages", _outputs_only)),
     "never sweep": _fault(("tests.cli.simulation.house.sweep", _nothing)),
     "leave what was committed to nobody": _fault(("tests.cli.simulation.house.publish_committed", _nothing)),
-    "have every report discarded": _fault(("cli.dispatching._is_refused", _always)),
+    "have every report discarded": _fault(("cli.dispatching.is_refused", _always)),
     "answer before it is durable": _fault(("commands.handle.Handler._decide", _observe_early)),
     "carry out a request again": _fault(("reducers.receipts.Receipts.find", _find_none)),
     "drop the questions of who is gone": _fault(("cli.dispatching._turn_away", _nothing)),
