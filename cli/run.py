@@ -175,7 +175,9 @@ def _carry_out(
             with front_of(place, authority) as front:
                 report = _report(front, wanted, own)
                 if as_json:  # told before the home is closed: a disk that fails then must not cost the summary
-                    out_json(report)
+                    from cli.evidence import with_examples
+
+                    out_json(with_examples(report))
                 else:
                     from cli.summary import show_summary
 
