@@ -32,7 +32,7 @@ from sinks.memory import MemorySink
 from sinks.sink import StagedArtifact
 from tests.cli.simulation.agenda import Agenda, Who
 from tests.cli.simulation.executor import SimulatedExecutor, any_fate, good_fate
-from tests.cli.simulation.house import FOLDER, LEAVE_SECONDS, LOG_ID, WORKERS, House
+from tests.cli.simulation.house import ALONE, FOLDER, LEAVE_SECONDS, LOG_ID, PACKAGE, WORKERS, House
 from tests.cli.simulation.ledger import Ledger
 from tests.cli.simulation.network import Network
 from tests.cli.simulation.persons import Persons
@@ -87,6 +87,7 @@ class World:
         self._healed = False
         self._faulty = self.chance.random() < 0.6  # whether the sentinel dies of its disk and of chance
         self._restless = self.chance.choice((0.5, 2.0, 6.0))  # seconds between two things that people do
+        self._package = self.chance.choice((ALONE, PACKAGE))
         self._segment_bytes = self.chance.choice(SEGMENT_BYTES)
         self._horizon = self.chance.choice((5.0, 20.0, 60.0))
         self._happenings = self._some_happenings()
@@ -265,6 +266,7 @@ class World:
             ledger=ledger,
             fs=self.disk,
             segment_bytes=self._segment_bytes,
+            package=self._package,
             die=self._die,
             held_up=self.held_up,
             committing=self._committing_now,
@@ -506,7 +508,7 @@ class World:
 
     def before_removal(self, staged: str) -> None:
         waits = staged in self.ledger.stages
-        self._require(not waits, f"{staged} is removed, and job {self.ledger.stages.get(staged)} waits to publish it")
+        self._require(not waits, f"{staged} is removed, and jobs {self.ledger.stages.get(staged)} wait to publish it")
 
     # --- the end ---
 
