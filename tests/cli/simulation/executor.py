@@ -46,6 +46,7 @@ from tests.cli.simulation.network import Network
 from tests.cli.simulation.scripts import Exchange, Played, Sleep, Wish
 from tests.cli.simulation.target import REJECTED, ROWS, Target
 
+FINISHING_SECONDS: Final = (0.02, 0.02, 3.0)  # what jobs share, while they may still be cancelled
 RETURN_SECONDS: Final = 1.0  # between two visits, as cli/executor.py has it
 Kind = Literal["rows", "rejected", "nothing", "unbalanced", "declined", "permanent", "transient", "unknown", "shape"]
 KINDS: Final[tuple[Kind, ...]] = (
@@ -72,6 +73,12 @@ def any_fate(chance: Random) -> Fate:
         work_seconds=chance.choice((0.001, 0.05, 0.5, 5.0, 5.0, 12.0, 40.0)) * (0.5 + chance.random()),
         kind=chance.choice(KINDS),
     )
+
+
+def calm_fate(chance: Random) -> Fate:
+    """Return an attempt that is short and mostly goes well, so that jobs of one lease share much."""
+    kind = chance.choice(KINDS) if chance.random() < 0.2 else "rows"
+    return Fate(start_seconds=0.001, work_seconds=chance.choice((0.001, 0.05, 0.5)), kind=kind)
 
 
 def good_fate(_chance: Random) -> Fate:
@@ -333,7 +340,7 @@ class SimulatedExecutor:
         first = work.sharing[0]
         try:
             opened = self._target.begin(first, work.inputs[first], [(0, False), (1, False)], jobs=len(work.sharing))
-            yield from self._held_up(work, 0.02)
+            yield from self._held_up(work, self._chance.choice(FINISHING_SECONDS))
             return tuple(self._target.finish(each) for each in opened)
         except OSError as error:
             self._target.abandon(first, work.inputs[first])

@@ -6,7 +6,7 @@ It sees frames when they are durable, and objects to the first one that breaks a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Literal
 
 from msgspec import Struct
@@ -61,10 +61,10 @@ class Ledger:
     """All that is durable, and what follows from it."""
 
     def __init__(
-        self, object_to: Callable[[str], None], staged: Callable[[str], bytes | None], unwanted: set[JobId]
+        self, object_to: Callable[[str], None], rows_staged: Callable[[str], int | None], unwanted: set[JobId]
     ) -> None:
         self._object = object_to
-        self._staged = staged
+        self._rows_staged = rows_staged
         self.unwanted = unwanted  # whose promotion a person wanted to be abandoned, whether that was answered or not
         self.seq = 0
         self.hashes: dict[int, str] = {}
@@ -94,9 +94,23 @@ class Ledger:
             for record in frame.records:
                 self._take(record.data)
             self.seq = max(self.seq, frame.last)
+            self._require_whole(record.data for record in frame.records)
             for job in self.standings["leased"]:
                 here = self.jobs[job].executor in self.executors
                 self._require(here, f"job {job} is leased to {self.jobs[job].executor}, which is not here")
+
+    def _require_whole(self, events: Iterable[object]) -> None:
+        """Require that a frame commits artifacts that are there, and every row of them: what is published is a file."""
+        rows: Counter[str] = Counter()
+        for event in events:
+            if self.live and isinstance(event, OutputsCommitted):
+                for output in event.outputs:
+                    rows[output.staged] += sum(share.rows for share in output.jobs)
+                for evidence in event.evidence:
+                    rows[evidence.staged] += evidence.rows
+        for staged, committed in rows.items():
+            there = self._rows_staged(staged)
+            self._require(there == committed, f"{committed} rows of {staged} are committed, {there} are staged")
 
     def follows(self, earlier: Ledger) -> bool:
         """Return whether all that another one was told of stands in this one."""
@@ -203,8 +217,6 @@ class Ledger:
             self._require(shared, f"{final} is committed twice")
             self.stages.setdefault(staged, set()).add(event.job)
             self.finals.setdefault(final, set()).add(event.job)
-            lost = self.live and self._staged(staged) is None
-            self._require(not lost, f"{staged} is committed and not staged")
         job.committed = event
         self._move(job, "committed")
 

@@ -151,7 +151,11 @@ class Persons:
     # --- single requests ---
 
     def _cancel(self, house: House) -> None:
-        job = JobId(self._chance.randint(1, len(self._ledger().jobs) + 1))
+        """Cancel a job that is open, mostly; else one that has ended, or never was."""
+        ledger = self._ledger()
+        job = JobId(self._chance.randint(1, len(ledger.jobs) + 1))
+        if ledger.open_jobs() and self._chance.random() < 0.7:
+            job = self._chance.choice(sorted(ledger.open_jobs()))
         self._give(house, CancelJob(job=job, reason="not wanted", by=BY, now=self._agenda.wall()), BY)
 
     def _abandon(self, house: House) -> None:

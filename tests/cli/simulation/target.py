@@ -38,6 +38,7 @@ class Target(MemorySink):
         self.marked = True
         self.away = False
         self.closed = False
+        self.rows: dict[str, int] = {}  # of every artifact that was ever staged, by its staged name
         self._watcher = watcher
 
     # --- what executors do ---
@@ -53,6 +54,7 @@ class Target(MemorySink):
             if each.staged in self.staged:
                 raise AssertionError(f"{each.staged} was staged before: two attempts have one name")
             self.staged[each.staged] = b""
+            self.rows[each.staged] = each.rows
         return opened
 
     def finish(self, opened: StagedArtifact) -> StagedArtifact:
