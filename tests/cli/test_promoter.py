@@ -10,6 +10,7 @@ import pytest
 from cli import promoter as module
 from cli.promoter import Promoter
 from commands.handle import Handler
+from eventlog.errors import LogFullError
 from eventlog.events import AbandonJob, JobFailed, MaterializationRecorded, PromotionAbandoned
 from eventlog.frames import stamp_once
 from eventlog.ids import JobId, LogId
@@ -115,6 +116,26 @@ def test_what_waits_is_published_when_the_target_is_back(
     promoter.recover((committed,))
     eventually(lambda: promoting(handler) == [], what="both to be recorded")
     assert (promoter.stuck, promoter.unreachable) == ({}, {})
+
+
+def test_what_the_log_has_no_room_to_hear_is_held_up_and_recorded_later(
+    handler: Handler, promoter: Promoter, sink: FickleSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> None:
+        raise LogFullError("append to the log: its disk is full", next_step="free some space")
+
+    commit_jobs(handler, 1)
+    eventually(lambda: bool(promoter.stuck), what="the job to be stuck")
+    committed = handler.inspect(lambda state: state.jobs.promoting[JobId(1)].committed)
+    sink.reachable = True
+    with monkeypatch.context() as full:
+        full.setattr(handler._log, "require_room", refuse)
+        promoter.recover((committed,))
+        eventually(lambda: "full" in promoter.stuck.get(JobId(1), ""), what="the job to be held up")
+    assert promoting(handler) == [1]
+    promoter.recover((committed,))
+    eventually(lambda: promoting(handler) == [], what="the job to be recorded")
+    eventually(lambda: (promoter.stuck, promoter.unreachable) == ({}, {}), what="nothing to be held up")
 
 
 def test_what_policy_forbids_is_discarded_and_its_evidence_published(

@@ -1,21 +1,22 @@
 """Owns the executor of the simulation: it speaks the protocol's bytes, by the rules of executors/worker.py.
 
-Two threads as there: one asks for work, works and reports; a pulse tells of a job that lasts and hears that it must
-stop. What a guest would do is a `Fate`, drawn for each attempt.
+Two threads as there: one asks for work, works and reports; a pulse tells of a lease that lasts and hears what must be
+stopped. What a guest would do is a `Fate`, drawn for each input.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from random import Random
 from typing import Final, Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from eventlog.events import BalanceSheet, BrokenRule, SkippedUnits, StagedEvidence
 from eventlog.ids import ExecutorId, JobId, OutputName
 from executors.errors import ExecutorRefusedError, ServerGoneError
 from executors.failures import TransientKind, failure_class
+from executors.lease_attempt import LEASE_SECONDS_MAX
 from executors.protocol import (
     Aborted,
     Ack,
@@ -24,11 +25,13 @@ from executors.protocol import (
     Discard,
     Dispatch,
     Failed,
+    FurtherReceipt,
     Identify,
     Idle,
     Message,
     OpCode,
     Receipt,
+    Share,
     Stop,
     Succeeded,
     Working,
@@ -41,14 +44,18 @@ from sinks.sink import StagedArtifact
 from tests.cli.simulation.agenda import Agenda
 from tests.cli.simulation.network import Network
 from tests.cli.simulation.scripts import Exchange, Played, Sleep, Wish
-from tests.cli.simulation.target import Target
+from tests.cli.simulation.target import REJECTED, ROWS, Target
 
+FINISHING_SECONDS: Final = (0.02, 0.02, 3.0)  # what jobs share, while they may still be cancelled
 RETURN_SECONDS: Final = 1.0  # between two visits, as cli/executor.py has it
 Kind = Literal["rows", "rejected", "nothing", "unbalanced", "declined", "permanent", "transient", "unknown", "shape"]
 KINDS: Final[tuple[Kind, ...]] = (
     "rows", "rows", "rows", "rows", "rejected", "nothing", "unbalanced", "declined",
     "permanent", "transient", "unknown", "shape",
 )  # fmt: skip
+
+
+FAILING: Final[tuple[Kind, ...]] = ("permanent", "transient", "unknown", "shape")
 
 
 class Fate(Struct, frozen=True, kw_only=True):
@@ -68,6 +75,12 @@ def any_fate(chance: Random) -> Fate:
     )
 
 
+def calm_fate(chance: Random) -> Fate:
+    """Return an attempt that is short and mostly goes well, so that jobs of one lease share much."""
+    kind = chance.choice(KINDS) if chance.random() < 0.2 else "rows"
+    return Fate(start_seconds=0.001, work_seconds=chance.choice((0.001, 0.05, 0.5)), kind=kind)
+
+
 def good_fate(_chance: Random) -> Fate:
     """Return an attempt that goes well, and soon."""
     return Fate(start_seconds=0.01, work_seconds=0.1, kind="rows")
@@ -77,21 +90,30 @@ Ask = Generator[Wish, bytes | None, Message]
 
 
 class _Work(Struct, kw_only=True):
-    """The attempt at hand. `ending`: why somebody else ended it, and whether that is reported."""
+    """The lease at hand, of one job or several. `ending`: why somebody else ended it, and whether that is reported.
+
+    Of several jobs single ones are stopped (`stops`); of those that are `gone` nothing runs and nothing is staged.
+    """
 
     job: JobId
     dispatch: Dispatch
-    fate: Fate
+    inputs: dict[JobId, Dispatch]
     staged: list[StagedArtifact] = []
     guest_runs_since: float | None = None
     beating: bool = False
     ending: tuple[str, bool] | None = None
+    current: JobId | None = None
+    stops: dict[JobId, str] = {}
+    gone: dict[JobId, None] = {}
+    done: dict[JobId, Receipt] = {}
+    sharing: list[JobId] = []  # those that are done, and whose rows are to lie in artifacts of the lease
+    written: set[JobId] = set()  # those whose rows do
 
 
 class _Ended(Struct, frozen=True, kw_only=True):
     work: _Work
-    receipt: Receipt
-    begun_ago: float | None
+    receipts: tuple[FurtherReceipt, ...]
+    shared: tuple[StagedArtifact, ...] = ()
 
 
 class SimulatedExecutor:
@@ -201,59 +223,171 @@ class SimulatedExecutor:
     def _question(self, ended: _Ended | None) -> bytes:
         if ended is None:
             return encode(OpCode.HEARTBEAT, Idle(executor=self.name))
-        lease = ended.work.dispatch.lease
-        said = Conclude(executor=self.name, lease=lease, receipt=ended.receipt, begun_ago=ended.begun_ago)
+        first, *further = ended.receipts
+        said = Conclude(
+            executor=self.name,
+            lease=ended.work.dispatch.lease,
+            receipt=first.receipt,
+            begun_ago=first.begun_ago,
+            further=tuple(further),
+            shared=ended.shared,
+        )
         return encode(OpCode.CONCLUDE, said, job=ended.work.job)
 
-    # --- one job ---
+    # --- one lease ---
 
     def _job(self, job: JobId, dispatch: Dispatch) -> Generator[Wish, bytes | None, _Ended | None]:
-        work = _Work(job=job, dispatch=dispatch, fate=self.fate(self._chance), staged=[])
+        work = _Work(job=job, dispatch=dispatch, inputs=_inputs(job, dispatch))
         pulse = Played(self, self._pulse(work), lambda: None)
         try:
-            receipt = yield from self._attempt(work)
+            ended = yield from self._lease(work) if dispatch.further else self._alone(work)
         except (ServerGoneError, ExecutorRefusedError):  # not `finally`, which would run in a process that was killed
             self._discard(work)
             raise
         finally:
             pulse.stop()
-        if work.ending is not None:
-            receipt = Aborted(reason=work.ending[0])
+        if work.ending is None:
+            return ended
+        self._discard(work)
+        aborted = Aborted(reason=work.ending[0])
+        receipts = tuple(structs.replace(each, receipt=aborted) for each in ended.receipts)
+        return _Ended(work=work, receipts=receipts) if work.ending[1] else None
+
+    def _alone(self, work: _Work) -> Generator[Wish, bytes | None, _Ended]:
+        receipt = yield from self._attempt(work)
         if not isinstance(receipt, Succeeded):
             self._discard(work)
-        if work.ending is not None and not work.ending[1]:
-            return None
         since = work.guest_runs_since
-        return _Ended(work=work, receipt=receipt, begun_ago=None if since is None else self.agenda.now - since)
+        begun_ago = None if since is None else self.agenda.now - since
+        return _Ended(work=work, receipts=(FurtherReceipt(job=work.job, receipt=receipt, begun_ago=begun_ago),))
 
     def _attempt(self, work: _Work) -> Generator[Wish, bytes | None, Receipt]:
-        if (yield from self._held_up(work, work.fate.start_seconds)):
+        fate = self.fate(self._chance)
+        if (yield from self._held_up(work, fate.start_seconds)):
             return Aborted(reason="")
-        if work.fate.kind == "declined":
+        if fate.kind == "declined":
             return Declined(reason="no process is to be had")
-        work.guest_runs_since = self.agenda.now
-        if work.beating:
-            yield from self._tell_start(work)
+        yield from self._begun(work)
         try:
-            stages = self._target.begin(work.job, work.dispatch, _outputs(work.fate.kind))
-            if (yield from self._held_up(work, work.fate.work_seconds)):
+            stages = self._target.begin(work.job, work.dispatch, _outputs(fate.kind))
+            if (yield from self._held_up(work, fate.work_seconds)):
                 return Aborted(reason="")
-            if work.fate.kind in ("permanent", "transient", "unknown", "shape"):
-                return _failed(work.fate.kind)
+            if fate.kind in FAILING:
+                return _failed(fate.kind)
             work.staged += [self._target.finish(stage) for stage in stages]
         except OSError as error:
             return _failure(TransientKind.SINK_UNAVAILABLE, str(error))
-        return _succeeded(work)
+        return _succeeded(work.dispatch, fate.kind, work.staged)
+
+    def _begun(self, work: _Work) -> Generator[Wish, bytes | None, None]:
+        """Take note that a guest runs; the pulse tells of the first one, or we, if it has begun without it."""
+        if work.guest_runs_since is None:
+            work.guest_runs_since = self.agenda.now
+            if work.beating:
+                yield from self._tell_start(work)
+
+    # --- one of several jobs: executors/lease_attempt.py ---
+
+    def _lease(self, work: _Work) -> Generator[Wish, bytes | None, _Ended]:
+        """Do the inputs in their order; then the rows of those that went well lie together."""
+        deadline = self.agenda.now + LEASE_SECONDS_MAX
+        begun: dict[JobId, float] = {}
+        for job in work.inputs:
+            if work.ending is not None or self.agenda.now > deadline:
+                break
+            if job in work.stops:
+                continue
+            work.current = job
+            begun[job] = self.agenda.now
+            work.done[job] = yield from self._input(work, job)
+            work.current = None
+            if job in work.stops:
+                self._drop(work, job)
+        shared = yield from self._share(work)
+        receipts = tuple(
+            FurtherReceipt(job=job, receipt=self._receipt_of(work, job, shared), begun_ago=self._ago(begun.get(job)))
+            for job in work.inputs
+        )
+        return _Ended(work=work, receipts=receipts, shared=shared)
+
+    def _input(self, work: _Work, job: JobId) -> Generator[Wish, bytes | None, Receipt]:
+        fate, dispatch = self.fate(self._chance), work.inputs[job]
+        if (yield from self._held_up(work, fate.start_seconds)):
+            return Aborted(reason="")
+        if fate.kind == "declined":
+            return Declined(reason="no process is to be had")
+        yield from self._begun(work)
+        if (yield from self._held_up(work, fate.work_seconds)):
+            return Aborted(reason="")
+        if fate.kind in FAILING or fate.kind == "unbalanced":
+            return _failed(fate.kind)
+        if fate.kind == "rows":
+            work.sharing.append(job)
+            return _succeeded(dispatch, "rows", _all_outputs(dispatch))
+        try:
+            staged = [self._target.finish(each) for each in self._target.begin(job, dispatch, _outputs(fate.kind))]
+        except OSError as error:
+            self._target.abandon(job, dispatch)
+            return _failure(TransientKind.SINK_UNAVAILABLE, str(error))
+        return _succeeded(dispatch, fate.kind, staged)
+
+    def _share(self, work: _Work) -> Generator[Wish, bytes | None, tuple[StagedArtifact, ...]]:
+        """Stage what jobs have in common; where that fails, they fail together."""
+        work.sharing[:] = [job for job in work.sharing if job not in work.stops]
+        if work.ending is not None or not work.sharing:
+            return ()
+        work.written.update(work.sharing)
+        first = work.sharing[0]
+        try:
+            opened = self._target.begin(first, work.inputs[first], [(0, False), (1, False)], jobs=len(work.sharing))
+            yield from self._held_up(work, self._chance.choice(FINISHING_SECONDS))
+            return tuple(self._target.finish(each) for each in opened)
+        except OSError as error:
+            self._target.abandon(first, work.inputs[first])
+            failed = _failure(TransientKind.SINK_UNAVAILABLE, str(error))
+            work.done.update(dict.fromkeys(work.sharing, failed))
+            work.sharing.clear()
+            work.written.clear()
+            return ()
+
+    def _receipt_of(self, work: _Work, job: JobId, shared: tuple[StagedArtifact, ...]) -> Receipt:
+        if work.ending is not None:
+            return Aborted(reason=work.ending[0])
+        if job in work.stops and job not in work.written:
+            return Aborted(reason=work.stops[job])
+        receipt = work.done.get(job)
+        if receipt is None:
+            return Declined(reason="it was not begun")
+        if job not in work.sharing or not isinstance(receipt, Succeeded):
+            return receipt
+        place = work.sharing.index(job)
+        shares = tuple(
+            Share(staged=artifact.staged, row_first=place * rows, rows=rows)
+            for artifact, rows in zip(shared, ROWS, strict=True)
+        )
+        return structs.replace(receipt, outputs=(), shares=shares)
+
+    def _ago(self, moment: float | None) -> float | None:
+        return None if moment is None else self.agenda.now - moment
+
+    def _drop(self, work: _Work, job: JobId) -> None:
+        """Leave nothing of a job that is stopped and not at work."""
+        self._target.abandon(job, work.inputs[job])
+        work.gone[job] = None
 
     def _held_up(self, work: _Work, seconds: float) -> Generator[Wish, bytes | None, bool]:
         """Let time pass; whether the attempt was ended meanwhile."""
         until = self.agenda.now + seconds
-        while work.ending is None and self.agenda.now < until:  # each sleep lasts until then, or was ended
+        while not self._is_stopped(work) and self.agenda.now < until:  # each sleep lasts until then, or was ended
             yield Sleep(until - self.agenda.now)
-        return work.ending is not None
+        return self._is_stopped(work)
+
+    def _is_stopped(self, work: _Work) -> bool:
+        return work.ending is not None or work.current in work.stops
 
     def _discard(self, work: _Work) -> None:
-        self._target.abandon(work.job, work.dispatch)
+        for job, dispatch in work.inputs.items():
+            self._target.abandon(job, dispatch)
 
     def _tell_start(self, work: _Work) -> Generator[Wish, bytes | None, None]:
         ack = Ack(lease=work.dispatch.lease, guest_pid=1)
@@ -281,16 +415,30 @@ class SimulatedExecutor:
 
     def _beat(self, work: _Work) -> Generator[Wish, bytes | None, bool]:
         """Say that the job goes on; False when there is nothing more to hear."""
-        said = Working(executor=self.name, lease=work.dispatch.lease, rows=1, bytes_read=1)
+        lease, stopped, gone = work.dispatch.lease, tuple(work.stops), tuple(work.gone)
+        said = Working(executor=self.name, lease=lease, rows=1, bytes_read=1, stopped=stopped, gone=gone)
         answer = yield from self._ask(encode(OpCode.HEARTBEAT, said, job=work.job))
         if answer.op is OpCode.HEARTBEAT:
             return True
         if answer.op is OpCode.DISCARD:
             self._stop(work, payload(answer, Discard).reason, report=False)
-        elif answer.job == work.job:
-            self._stop(work, payload(answer, Stop).reason, report=True)
         else:
-            self._leave(work, payload(answer, Stop).reason)
+            return self._told_to_stop(work, answer.job, payload(answer, Stop))
+        return False
+
+    def _told_to_stop(self, work: _Work, job: JobId, stop: Stop) -> bool:
+        """Stop a job, or the lease, or leave; whether there may be more to stop."""
+        if job not in work.inputs:
+            self._leave(work, stop.reason)
+        elif stop.lease or not work.dispatch.further:
+            self._stop(work, stop.reason, report=True)
+        else:
+            work.stops.setdefault(job, stop.reason)
+            if work.current == job and self._main is not None:
+                self._main.wake()
+            elif job not in work.written:
+                self._drop(work, job)
+            return True
         return False
 
     def _leave(self, work: _Work, reason: str) -> None:
@@ -310,29 +458,36 @@ def _outputs(kind: Kind) -> list[tuple[int, bool]]:
             return [(0, False), (1, False)]
 
 
-ROWS: Final = 10
-REJECTED: Final = 1
+def _inputs(job: JobId, dispatch: Dispatch) -> dict[JobId, Dispatch]:
+    return {job: dispatch, **{other.job: dispatch.of(other) for other in dispatch.further}}
 
 
-def _succeeded(work: _Work) -> Succeeded:
-    names = [schema.output for schema in work.dispatch.outputs]
-    outputs = tuple(each for each in work.staged if each.output in names)
-    evidence = tuple(_evidence(each, names[0]) for each in work.staged if each.output not in names)
-    lacking = tuple(name for name in names if name not in {each.output for each in outputs})
-    written = ROWS if outputs else 0
+def _all_outputs(dispatch: Dispatch) -> list[OutputName]:
+    return [schema.output for schema in dispatch.outputs]
+
+
+def _succeeded(dispatch: Dispatch, kind: Kind, staged: Sequence[StagedArtifact | OutputName]) -> Succeeded:
+    """Return the receipt of an attempt that staged this; names stand for rows that will lie among those of others."""
+    names = _all_outputs(dispatch)
+    artifacts = [each for each in staged if isinstance(each, StagedArtifact)]
+    outputs = tuple(each for each in artifacts if each.output in names)
+    evidence = tuple(_evidence(each, names[0]) for each in artifacts if each.output not in names)
+    made = {each.output if isinstance(each, StagedArtifact) else each for each in staged}
+    written = ROWS[0] if names[0] in made else 0
     rejected = REJECTED if evidence else 0
-    found = written + rejected + (0 if outputs else 3) + (work.fate.kind == "unbalanced")
+    skipped = 0 if written else 3
     sheet = BalanceSheet(
         unit="records",
         output=names[0],
-        found=found,
+        found=written + rejected + skipped + (kind == "unbalanced"),
         written=written,
         quarantined=rejected,
-        skipped=0 if outputs else 3,
-        skips=() if outputs else (SkippedUnits(count=3, reason="comments"),),
+        skipped=skipped,
+        skips=(SkippedUnits(count=skipped, reason="comments"),) if skipped else (),
         unreadable=0,
     )
-    return Succeeded(outputs=outputs, empty=lacking, evidence=evidence, sheet=sheet)
+    empty = tuple(name for name in names if name not in made)
+    return Succeeded(outputs=outputs, empty=empty, evidence=evidence, sheet=sheet)
 
 
 def _evidence(staged: StagedArtifact, output: OutputName) -> StagedEvidence:
@@ -343,7 +498,7 @@ def _evidence(staged: StagedArtifact, output: OutputName) -> StagedEvidence:
         digest=staged.digest,
         bytes=staged.bytes,
         rows=REJECTED,
-        accepted=ROWS,
+        accepted=ROWS[0],
         schema_hash=staged.schema_hash,
         rules=(BrokenRule(column="event_id", code="format_invalid", rows=REJECTED),),
     )

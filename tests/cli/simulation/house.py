@@ -11,6 +11,8 @@ from concurrent.futures import Future
 from queue import Empty
 from typing import Any, Final, NoReturn, TypeVar
 
+from msgspec import structs
+
 from cli.dispatching import ACTOR, Dispatcher
 from cli.fleet import SWEEP_SECONDS
 from cli.promoter import Promoter
@@ -54,8 +56,10 @@ PACKAGE: Final = ParserPackage(
     components=_deployed.components,
     description="",
     digests={},
-    fresh_process=True,  # its executors take one job a lease
 )
+
+
+ALONE: Final = structs.replace(PACKAGE, fresh_process=True)  # no two of its jobs share a lease
 
 
 class Decider(Handler):
@@ -121,6 +125,7 @@ class House:
         ledger: Ledger,
         fs: FsPort,
         segment_bytes: int,
+        package: ParserPackage,
         die: Callable[[str], NoReturn],
         held_up: Callable[[float], None],
         committing: Callable[[], None],
@@ -136,7 +141,9 @@ class House:
         self.handler = Decider(self.log, manager=self._manage, actor=ACTOR)
         self.promoter = Promoter(self.handler, open_sink=lambda _: target)
         self.promoter._leaving = Leaving(held_up)
-        self.dispatcher = Dispatcher(self.handler, log_id=LOG_ID, epoch=self.log.epoch, packages={EVTX: PACKAGE})
+        self.dispatcher = Dispatcher(
+            self.handler, log_id=LOG_ID, epoch=self.log.epoch, packages={EVTX: package}, workers=WORKERS
+        )
         self.handler.replay(lambda frame: ledger.observe([frame]))
         ledger.require_agreement(self.handler.known_state())
         ledger.live = True

@@ -6,7 +6,7 @@ It sees frames when they are durable, and objects to the first one that breaks a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Literal
 
 from msgspec import Struct
@@ -61,10 +61,10 @@ class Ledger:
     """All that is durable, and what follows from it."""
 
     def __init__(
-        self, object_to: Callable[[str], None], staged: Callable[[str], bytes | None], unwanted: set[JobId]
+        self, object_to: Callable[[str], None], rows_staged: Callable[[str], int | None], unwanted: set[JobId]
     ) -> None:
         self._object = object_to
-        self._staged = staged
+        self._rows_staged = rows_staged
         self.unwanted = unwanted  # whose promotion a person wanted to be abandoned, whether that was answered or not
         self.seq = 0
         self.hashes: dict[int, str] = {}
@@ -72,13 +72,15 @@ class Ledger:
         self.standings: dict[Standing, set[JobId]] = {
             each: set() for each in ("queued", "leased", "committed", "completed", "failed", "aborted")
         }
-        self.leases: set[LeaseId] = set()  # that were ever given
+        self.leases: dict[LeaseId, int] = {}  # that were ever given, and by which commit
+        self._commit = 0  # that is taken in
         self.executors: dict[ExecutorId, bool] = {}  # those that are here, and whether they are draining
         self.keys: dict[MaterializationKey, JobId] = {}  # of open jobs
         self.recorded: dict[MaterializationKey, JobId] = {}
         self.files: dict[str, str] = {}  # recorded in the target, with their digests
-        self.stages: dict[str, JobId] = {}  # that a commit waits for
-        self.finals: dict[str, JobId] = {}  # that commits publish
+        self.stages: dict[str, set[JobId]] = {}  # that commits of these jobs wait for
+        self.finals: dict[str, set[JobId]] = {}  # that commits publish, and of which jobs
+        self.shares: set[tuple[str, int]] = set()  # that are recorded: the file, and its first row
         self.open_runs: set[RunId] = set()
         self.paused = False
         self.given_up: Counter[str] = Counter()
@@ -88,12 +90,27 @@ class Ledger:
         """Take in frames that became durable."""
         for frame in frames:
             self.hashes[frame.commit] = frame.hash
+            self._commit = frame.commit
             for record in frame.records:
                 self._take(record.data)
             self.seq = max(self.seq, frame.last)
+            self._require_whole(record.data for record in frame.records)
             for job in self.standings["leased"]:
                 here = self.jobs[job].executor in self.executors
                 self._require(here, f"job {job} is leased to {self.jobs[job].executor}, which is not here")
+
+    def _require_whole(self, events: Iterable[object]) -> None:
+        """Require that a frame commits artifacts that are there, and every row of them: what is published is a file."""
+        rows: Counter[str] = Counter()
+        for event in events:
+            if self.live and isinstance(event, OutputsCommitted):
+                for output in event.outputs:
+                    rows[output.staged] += sum(share.rows for share in output.jobs)
+                for evidence in event.evidence:
+                    rows[evidence.staged] += evidence.rows
+        for staged, committed in rows.items():
+            there = self._rows_staged(staged)
+            self._require(there == committed, f"{committed} rows of {staged} are committed, {there} are staged")
 
     def follows(self, earlier: Ledger) -> bool:
         """Return whether all that another one was told of stands in this one."""
@@ -101,6 +118,10 @@ class Ledger:
 
     def open_jobs(self) -> set[JobId]:
         return set().union(*(self.standings[each] for each in OPEN))
+
+    def sharing(self, job: JobId) -> set[JobId]:
+        """Return the jobs whose commits publish something together with that of a job, itself included."""
+        return {job}.union(*(jobs for jobs in self.finals.values() if job in jobs))
 
     def require_agreement(self, state: State) -> None:
         """Compare with the product's state, where everything that is decided is durable."""
@@ -151,7 +172,8 @@ class Ledger:
 
     def _dispatched(self, event: JobDispatched) -> None:
         job = self._job(event, "queued")
-        self._require(event.lease not in self.leases, f"lease {event.lease} is given twice")
+        given = self.leases.setdefault(event.lease, self._commit)
+        self._require(given == self._commit, f"lease {event.lease} is given twice")
         self._require(not job.cancelled, f"job {event.job} is handed out after its cancel")
         early = f"job {event.job} is handed out at {event.dispatched_at}, before {job.not_before}"
         self._require(event.dispatched_at >= job.not_before, early)
@@ -160,7 +182,6 @@ class Ledger:
             self.executors.get(event.executor) is False, f"job {event.job} goes to one that leaves or is gone"
         )
         self._require(not self.paused, f"job {event.job} is handed out while its parser is paused")
-        self.leases.add(event.lease)
         self._move(job, "leased")
         job.attempts, job.executor, job.lease = event.attempt, event.executor, event.lease
 
@@ -191,10 +212,11 @@ class Ledger:
         self._require(not job.cancelled, f"job {event.job} commits after its cancel")
         self._require(job.lease == event.lease, f"job {event.job} commits under a dead lease")
         for staged, final in _artifacts(event):
-            self._require(final not in self.finals, f"{final} is committed twice")
-            self.stages[staged] = self.finals[final] = event.job
-            lost = self.live and self._staged(staged) is None
-            self._require(not lost, f"{staged} is committed and not staged")
+            others = {self.jobs[other].committed for other in self.finals.get(final, ())}
+            shared = all(other is not None and other.lease == event.lease for other in others)
+            self._require(shared, f"{final} is committed twice")
+            self.stages.setdefault(staged, set()).add(event.job)
+            self.finals.setdefault(final, set()).add(event.job)
         job.committed = event
         self._move(job, "committed")
 
@@ -207,14 +229,15 @@ class Ledger:
         staged = next((each for each in outputs if each.output == event.output), None)
         self._require((staged.final if staged else "") == event.file, f"{event.file} is recorded, but not its commit's")
         if staged is not None:
-            self._publish(event.file, event.digest)
+            self._publish(event.file, event.digest, row_first=event.row_first)
 
     def _kept(self, event: QuarantineRecorded) -> None:
         self._job(event, "committed")
         self._publish(event.file, event.digest)
 
-    def _publish(self, file: str, digest: str) -> None:
-        self._require(file not in self.files, f"{file} is recorded twice")
+    def _publish(self, file: str, digest: str, *, row_first: int = 0) -> None:
+        self._require((file, row_first) not in self.shares, f"{file} is recorded twice from row {row_first}")
+        self.shares.add((file, row_first))
         self.files[file] = digest
 
     def _completed(self, event: JobCompleted) -> None:
@@ -234,10 +257,12 @@ class Ledger:
         self.given_up["abandoned"] += 1
         assert job.committed is not None
         for _staged, final in _artifacts(job.committed):
-            del self.finals[final]
+            self.finals.pop(final, None)  # it goes with all that share it
 
     def _end(self, job: KnownJob, how: Standing) -> None:
-        self.stages = {name: owner for name, owner in self.stages.items() if owner != job.spec.job}
+        for waiting in self.stages.values():
+            waiting.discard(job.spec.job)
+        self.stages = {name: waiting for name, waiting in self.stages.items() if waiting}
         self._move(job, how)
 
     def _joined(self, event: ExecutorJoined) -> None:

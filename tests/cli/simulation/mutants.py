@@ -22,6 +22,7 @@ from reducers import executor as fleet
 from reducers.fold import State
 from reducers.job import Aborting, Dispatched, Promoting, Running
 from reducers.receipts import Receipt, Receipts
+from reducers.shares import Bundle
 from reducers.waiting import WaitingJobs
 from sinks.sink import Promoted, PromoteResult
 
@@ -153,6 +154,11 @@ def _find_none(self: Receipts, stamp: Stamp) -> None:
     return None
 
 
+def _record_first(bundle: Bundle) -> jobs.RecordPromotion:
+    first = bundle[0]
+    return jobs.RecordPromotion(job=first.job, commit_key=first.commit_key, now=first.committed_at)
+
+
 def _fault(*faults: tuple[str, object]) -> Mutant:
     @contextmanager
     def put_in() -> Iterator[None]:
@@ -183,6 +189,8 @@ MUTANTS: Final[dict[str, Mutant]] = {
     ),
     "number every attempt alike": _fault(("commands.job._dispatch", _same_attempt)),
     "record what was not published": _fault(("cli.promoter.Promoter._attempt", _promoted_already)),
+    "publish an artifact without one of its jobs": _fault(("commands.lease._passes", _always)),
+    "record one of those that share": _fault(("cli.promoter._record", _record_first)),
     "abandon what a target may still hold": _fault(("commands.job._abandon_by_person", _abandon_unanswered)),
     "sweep what a commit waits for": _fault(("cli.resuming.committed_stages", _no_stages)),
     "sweep the rejected rows of a commit": _fault(("cli.resuming.committed_stages", _outputs_only)),

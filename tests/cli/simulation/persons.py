@@ -37,7 +37,7 @@ from tests.cli.simulation.target import URI
 from tests.support import EVTX, enqueue, finish, keys, plan, record, start
 
 BY: Final = "cli:anna"
-FILES_MAX: Final = 4  # of one run
+FILES_MAX: Final = 8  # of one run
 OPEN_JOBS_MAX: Final = 8  # before another run is begun: a world is to be short
 LOOK_SECONDS: Final = 1.0
 QUEUEING_SECONDS: Final = (0.0, 0.0, 1.0, 10.0)  # from a plan to the last job that is queued by it
@@ -136,7 +136,7 @@ class Persons:
 
     def _choose_files(self) -> list[int]:
         first = self._files + 1
-        count = self._chance.randint(1, FILES_MAX)
+        count = self._chance.randint(1, self._chance.choice((2, FILES_MAX)))
         self._files += count
         known = range(1, first)
         again = self._chance.sample(known, min(len(known), self._chance.choice((0, 0, 1, 2))))
@@ -151,7 +151,11 @@ class Persons:
     # --- single requests ---
 
     def _cancel(self, house: House) -> None:
-        job = JobId(self._chance.randint(1, len(self._ledger().jobs) + 1))
+        """Cancel a job that is open, mostly; else one that has ended, or never was."""
+        ledger = self._ledger()
+        job = JobId(self._chance.randint(1, len(ledger.jobs) + 1))
+        if ledger.open_jobs() and self._chance.random() < 0.7:
+            job = self._chance.choice(sorted(ledger.open_jobs()))
         self._give(house, CancelJob(job=job, reason="not wanted", by=BY, now=self._agenda.wall()), BY)
 
     def _abandon(self, house: House) -> None:
@@ -159,7 +163,7 @@ class Persons:
         if committed:
             stamp = stamp_once(f"{self._chance.getrandbits(64):016x}", b"abandon")
             job = self._chance.choice(committed)
-            self._ledger().unwanted.add(job)
+            self._ledger().unwanted.update(self._ledger().sharing(job))
             house.promoter.abandon(job, reason="not wanted", actor=BY, stamp=stamp)
 
     def _drain(self, house: House) -> None:

@@ -16,6 +16,8 @@ from executors.protocol import Dispatch
 from sinks.memory import MemorySink
 from sinks.sink import Promoted, PromoteResult, StagedArtifact, Unavailable
 
+ROWS: Final = (10, 2)  # of one job, by output
+REJECTED: Final = 1
 URI: Final = "parquet:///out"
 
 
@@ -36,19 +38,23 @@ class Target(MemorySink):
         self.marked = True
         self.away = False
         self.closed = False
+        self.rows: dict[str, int] = {}  # of every artifact that was ever staged, by its staged name
         self._watcher = watcher
 
     # --- what executors do ---
 
-    def begin(self, job: JobId, dispatch: Dispatch, which: list[tuple[int, bool]]) -> list[StagedArtifact]:
-        """Open what an attempt stages. Raises OSError while the target is away."""
-        opened = [self._opened(job, dispatch, number, rejected=rejected) for number, rejected in which]
+    def begin(
+        self, job: JobId, dispatch: Dispatch, which: list[tuple[int, bool]], *, jobs: int = 1
+    ) -> list[StagedArtifact]:
+        """Open what an attempt stages, for so many jobs. Raises OSError while the target is away."""
+        opened = [self._opened(job, dispatch, number, rejected=rejected, jobs=jobs) for number, rejected in which]
         if opened:
             self._reach()
         for each in opened:
             if each.staged in self.staged:
                 raise AssertionError(f"{each.staged} was staged before: two attempts have one name")
             self.staged[each.staged] = b""
+            self.rows[each.staged] = each.rows
         return opened
 
     def finish(self, opened: StagedArtifact) -> StagedArtifact:
@@ -76,7 +82,7 @@ class Target(MemorySink):
         """Lose what was not durable, as a power cut does."""
         self.staged = {name: data for name, data in self.staged.items() if data}
 
-    def _opened(self, job: JobId, dispatch: Dispatch, number: int, *, rejected: bool) -> StagedArtifact:
+    def _opened(self, job: JobId, dispatch: Dispatch, number: int, *, rejected: bool, jobs: int) -> StagedArtifact:
         schema = dispatch.outputs[number]
         output = OutputName(f"{schema.output}_quarantine") if rejected else schema.output
         staged = stage_name(dispatch.log_id, job, dispatch.attempt, output)
@@ -87,7 +93,7 @@ class Target(MemorySink):
             final=final_name(dispatch.log_id, job, dispatch.attempt, output, "arrow"),
             digest=Digest(blake3.blake3(data).hexdigest()),
             bytes=len(data),
-            rows=1 if rejected else 10 if number == 0 else 2,
+            rows=REJECTED if rejected else ROWS[number] * jobs,
             schema_hash=SchemaHash("s"),
         )
 

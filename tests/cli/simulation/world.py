@@ -31,8 +31,8 @@ from reducers.fold import State, fold
 from sinks.memory import MemorySink
 from sinks.sink import StagedArtifact
 from tests.cli.simulation.agenda import Agenda, Who
-from tests.cli.simulation.executor import SimulatedExecutor, any_fate, good_fate
-from tests.cli.simulation.house import FOLDER, LEAVE_SECONDS, LOG_ID, WORKERS, House
+from tests.cli.simulation.executor import SimulatedExecutor, any_fate, calm_fate, good_fate
+from tests.cli.simulation.house import ALONE, FOLDER, LEAVE_SECONDS, LOG_ID, PACKAGE, WORKERS, House
 from tests.cli.simulation.ledger import Ledger
 from tests.cli.simulation.network import Network
 from tests.cli.simulation.persons import Persons
@@ -87,6 +87,9 @@ class World:
         self._healed = False
         self._faulty = self.chance.random() < 0.6  # whether the sentinel dies of its disk and of chance
         self._restless = self.chance.choice((0.5, 2.0, 6.0))  # seconds between two things that people do
+        self._package = self.chance.choice((ALONE, PACKAGE))
+        self._fates = self.chance.choice((any_fate, calm_fate))
+        self._executors_max = self.chance.choice((2, EXECUTORS_MAX))  # few have leases of many jobs
         self._segment_bytes = self.chance.choice(SEGMENT_BYTES)
         self._horizon = self.chance.choice((5.0, 20.0, 60.0))
         self._happenings = self._some_happenings()
@@ -230,11 +233,11 @@ class World:
     # --- the sentinel ---
 
     def _new_ledger(self) -> Ledger:
-        return Ledger(self.complain, self.target_bytes, self.unwanted)
+        return Ledger(self.complain, self.rows_staged, self.unwanted)
 
-    def target_bytes(self, staged: str) -> bytes | None:
-        """Return what is staged under a name, None if nothing is."""
-        return self.target.staged.get(staged)
+    def rows_staged(self, staged: str) -> int | None:
+        """Return how many rows are staged under a name, durably; None if nothing is."""
+        return self.target.rows[staged] if self.target.staged.get(staged) else None
 
     def _start(self) -> None:
         """Start a sentinel, whatever it takes: starts are interrupted too."""
@@ -265,6 +268,7 @@ class World:
             ledger=ledger,
             fs=self.disk,
             segment_bytes=self._segment_bytes,
+            package=self._package,
             die=self._die,
             held_up=self.held_up,
             committing=self._committing_now,
@@ -359,7 +363,7 @@ class World:
     # --- executors ---
 
     def _hire(self, *, own: bool) -> None:
-        if len(self.executors) >= EXECUTORS_MAX:
+        if len(self.executors) >= self._executors_max:
             return
         self._hired += 1
         executor = SimulatedExecutor(
@@ -376,7 +380,7 @@ class World:
             self.executors.append(executor)
 
     def _fate(self, chance: Random) -> Any:
-        return good_fate(chance) if self._healed else any_fate(chance)
+        return good_fate(chance) if self._healed else self._fates(chance)
 
     def _executor_left(self, executor: SimulatedExecutor) -> None:
         """Tell the log of a child that has ended; nobody tells of others."""
@@ -506,7 +510,7 @@ class World:
 
     def before_removal(self, staged: str) -> None:
         waits = staged in self.ledger.stages
-        self._require(not waits, f"{staged} is removed, and job {self.ledger.stages.get(staged)} waits to publish it")
+        self._require(not waits, f"{staged} is removed, and jobs {self.ledger.stages.get(staged)} wait to publish it")
 
     # --- the end ---
 
