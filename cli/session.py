@@ -171,6 +171,7 @@ class RunSession:
         self._began = time.monotonic()
         self._jobs: set[JobId] = set()  # that it waits for
         self._also: set[JobId] = set()  # those of them that are of earlier runs
+        self._overtaken: set[JobId] = set()  # those of another run that were queued between our plan and our jobs
         self._held: dict[JobId, str] = {}  # jobs that a paused parser holds back, with why
 
     def execute(self) -> RunReport:
@@ -430,6 +431,9 @@ class RunSession:
             jobs.extend(queued)
             self._sentinel.hire()
             self._halt.heed()
+        self._overtaken = self._sentinel.handler.inspect(lambda state: _claimed(state, plan.new)) - set(jobs)
+        self._watch.expect(self._overtaken)
+        jobs.extend(sorted(self._overtaken))
         left = self._sentinel.handler.inspect(lambda state: left_over(state, started.sink_uri))
         if not self._sentinel.lasting and (others := sorted(set(left) - set(jobs))):
             self._talk.note(f"{count(len(others), 'job')} of earlier runs waited: this run makes them as well")
@@ -569,7 +573,9 @@ class RunSession:
     def _results(self, started: RunStarted, plan: Plan) -> Results:
         keys = keys_of(plan.wanted)
         return self._sentinel.projection.ask(
-            lambda connection: gather(connection, keys, run=started.run, attached=plan.attached_jobs)
+            lambda connection: gather(
+                connection, keys, run=started.run, attached={*plan.attached_jobs, *self._overtaken}
+            )
         )
 
 
@@ -616,6 +622,12 @@ def _stoppable(state: State, run: RunId, attached: Collection[JobId]) -> dict[Jo
         if job.spec.run == run or (job_id in attached and job.spec.run not in state.runs):
             mine[job_id] = None if isinstance(job, Queued) else job.executor
     return mine
+
+
+def _claimed(state: State, jobs: Collection[NewJob]) -> set[JobId]:
+    """Return the open jobs that make what these were to make, whoever queued them."""
+    by_key = state.jobs.by_key
+    return {by_key[key.materialization_key] for job in jobs for key in job.keys if key.materialization_key in by_key}
 
 
 def _executors(state: State) -> int:

@@ -114,6 +114,16 @@ def test_two_terminals_run_at_once(terminal: FixtureTerminal) -> None:
     assert all(set(files_of(done).values()) == {"success"} for done in reports)
 
 
+def test_two_terminals_run_the_same_folder_at_once_and_each_file_is_made_once(terminal: FixtureTerminal) -> None:
+    case = write_case(terminal.folder / "case", files=6, rest_ms=30)
+    with sentinel(terminal):
+        runs = [terminal.begin(case) for _ in range(3)]
+        reports = [ended(run) for run in runs]
+        assert [done.code for done in reports] == [0, 0, 0], [done.err for done in reports]
+        assert all(set(files_of(done).values()) == {"success"} for done in reports)
+        assert terminal.sql("select count(*) from cf_jobs") == [[6]]
+
+
 def test_an_interrupt_stops_the_jobs_of_its_own_run_only(terminal: FixtureTerminal) -> None:
     slow = write_case(terminal.folder / "slow", files=3, rest_ms=400)
     other = write_case(terminal.folder / "other", files=3, rest_ms=100)
