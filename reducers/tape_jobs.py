@@ -179,25 +179,28 @@ class Shares:
 
     def __init__(self) -> None:
         self._of: dict[tuple[str, str], list[tuple[int, int, int]]] = {}  # row_first, rows, rows of the artifact
+        self._told: dict[tuple[str, str], str] = {}  # how an artifact is spoken of: by no value of the tape but numbers
         self._first = 1
 
     def see(self, entry: Entry) -> Iterator[str]:
         self._first = _first_of(entry, self._first)
         for _seq, record in entry.records:
             if isinstance(record, OutputsCommitted) and not entry.legacy:
-                for output in record.outputs:
+                for number, output in enumerate(record.outputs, 1):
+                    self._told.setdefault((record.lease, output.final), f"artifact {number} of job {record.job}")
                     shares = self._of.setdefault((record.lease, output.final), [])
                     shares += [(share.row_first, share.rows, output.rows) for share in output.jobs]
         yield from ()
 
     def end(self) -> Iterator[str]:
-        for (_lease, final), shares in self._of.items():
+        for artifact, shares in self._of.items():
+            told = self._told[artifact]
             row = 0 if self._first == 1 else min(shares)[0]  # a slice may begin in the middle of a frame
             for first, rows, _all in sorted(shares):
                 if first != row:
-                    yield f"the shares of {final} are not its rows: one begins at {first} where {row} is due"
+                    yield f"the shares of {told} are not its rows: one begins at {first} where {row} is due"
                     break
                 row += rows
             else:
                 if {row} != {total for _first, _rows, total in shares}:
-                    yield f"the shares of {final} have {row} rows in all, not as many as it has"
+                    yield f"the shares of {told} have {row} rows in all, not as many as it has"

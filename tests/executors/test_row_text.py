@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from executors.row_text import text_of
@@ -94,6 +94,7 @@ ROWS = st.fixed_dictionaries(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # the first draws of a fresh process are
 @given(st.lists(st.none() | ROWS, max_size=4), st.integers(0, 2))
 def test_lists_and_structs_are_json(rows: list[dict[str, object] | None], first: int) -> None:
     texts = said(pa.array(rows, NESTED).slice(first))
