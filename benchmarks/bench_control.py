@@ -56,6 +56,7 @@ import time
 
 name = "slow"
 version = "1"
+fresh_process = True
 outputs = {"rows": {"columns": [{"name": "n", "type": "int64"}]}}
 
 
