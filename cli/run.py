@@ -170,7 +170,8 @@ def _carry_out(
     def authority() -> Sentinel:
         return Sentinel(place, purpose=f"run {wanted.parser}", workers=workers, sink_uri=wanted.sink_uri)
 
-    while True:
+    told = False
+    while True:  # ends with the runs that the leaving sentinel stays for, each of which has a person
         try:
             with front_of(place, authority) as front:
                 report = _report(front, wanted, own)
@@ -185,6 +186,11 @@ def _carry_out(
                 front.close(talk)
             return report
         except LeavingError:
+            if not told:
+                told = True
+                talk(
+                    "waiting: the sentinel leaves when the runs that it stays for are done; `casparian start` has one stay"
+                )
             time.sleep(RETRY_SECONDS)
 
 

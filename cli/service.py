@@ -56,6 +56,7 @@ def sentinel(workers: WorkersOption = None, metrics_port: MetricsPortOption = No
     Exit codes: 0 it was stopped, 1 the home is in use or cannot be used, 70 the log could not be written.
     """
     from cli.metrics_port import metrics_port as take_port
+    from cli.report import Recovery
     from cli.sentinel import Sentinel
     from cli.stopping import Stopping
     from projections.metrics import prometheus_text
@@ -67,6 +68,7 @@ def sentinel(workers: WorkersOption = None, metrics_port: MetricsPortOption = No
     with take_port(metrics_port) as port, Stopping(leave=authority.leave_at_once) as stopping, authority as serving:
         for sentence in serving.recovery.sentences():
             talk(sentence)
+        serving.recovery = Recovery()  # told: it is no news of the runs that come
         talk(f"sentinel {os.getpid()} holds {place.root}, epoch {serving.log.epoch}; {place.hint('casparian stop')}")
         if port is not None:
             port.serve(lambda: prometheus_text(serving.readings()))

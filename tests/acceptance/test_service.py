@@ -196,6 +196,8 @@ def test_a_stop_gives_back_what_runs_and_the_next_sentinel_does_it(terminal: Fix
     assert terminal.staged() == []
     with sentinel(terminal, workers=1):
         eventually(lambda: status(terminal)["queue"]["completed"] == 3, what="the jobs to be done")
+        report = terminal.finish(case).json
+        assert (report["reused"], report["recovery"]["waiting"]) == (3, 0), "what a start finds is no run's news"
     assert terminal.finish(case).json["reused"] == 3
     assert terminal.casparian("log", "verify").code == 0
 
