@@ -188,9 +188,7 @@ def _carry_out(
         except LeavingError:
             if not told:
                 told = True
-                talk(
-                    "waiting: the sentinel leaves when the runs that it stays for are done; `casparian start` has one stay"
-                )
+                talk("waiting: the sentinel leaves when the runs that it stays for are done; next: casparian start")
             time.sleep(RETRY_SECONDS)
 
 
