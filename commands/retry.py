@@ -34,13 +34,15 @@ def decide(command: Command, state: State) -> Decision:
 def decide_retry(command: RetryJobs, state: State) -> Decision:
     """Queue each job again that ended without outputs, under a new number. Refused only if none of them can be.
 
-    What was looked up stands for as long as no job was queued since: outputs are recorded all the time while others
-    work, but under keys that nobody holds only by a job that is queued first.
+    What was looked up stands for as long as no job was queued since, and no output of these jobs was recorded: one of
+    them may be made by a job that was open when it was looked up.
     """
     if not 0 < len(command.jobs) <= RETRIED_JOBS_MAX:
         return Refused("batch_too_large", f"1 to {RETRIED_JOBS_MAX} jobs are made again at once")
     if command.next_job != state.jobs.next_id:
         return Refused("stale_plan", f"jobs were queued since the ended ones were looked up at {command.at_seq}")
+    if _made_meanwhile(command, state):
+        return Refused("stale_plan", f"outputs were recorded since the ended jobs were looked up at {command.at_seq}")
     events: list[JobQueued] = []
     refusals: list[Refused] = []
     claimed: set[MaterializationKey] = set()
@@ -52,6 +54,12 @@ def decide_retry(command: RetryJobs, state: State) -> Decision:
             claimed |= keys
             events.append(_queued_again(each.spec, JobId(state.jobs.next_id + len(events)), command))
     return refusals[0] if refusals and not events else events
+
+
+def _made_meanwhile(command: RetryJobs, state: State) -> bool:
+    """Return whether an output of these jobs was recorded since they were looked up, or may have been."""
+    newer = state.recorded.since(command.at_seq)
+    return newer is None or any(key.materialization_key in newer for each in command.jobs for key in each.spec.keys)
 
 
 def _queued_again(spec: JobQueued, job: JobId, command: RetryJobs) -> JobQueued:

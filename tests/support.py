@@ -432,10 +432,10 @@ def retried(
     return RetriedJob(spec=spec, stood=stood, recorded=recorded)
 
 
-def retry(*jobs: RetriedJob, next_job: int = 2) -> RetryJobs:
+def retry(*jobs: RetriedJob, next_job: int = 2, at_seq: int = 10) -> RetryJobs:
     return RetryJobs(
         jobs=jobs or (retried(),),
-        at_seq=Seq(10),
+        at_seq=Seq(at_seq),
         next_job=JobId(next_job),
         by="cli:ada",
         reason="mended",

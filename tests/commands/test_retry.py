@@ -79,6 +79,15 @@ def test_what_was_looked_up_before_another_job_was_queued_is_refused() -> None:
     assert types(decide(retry(next_job=3), state)) == ["JobQueued"]
 
 
+def test_what_was_looked_up_while_another_job_was_making_it_is_refused() -> None:
+    making = [*FAILED, retry(), dispatch(2, L2, now=LATER), commit(2, L2)]
+    looked_up = given(*making).seq
+    state = given(*making, promoted(2))
+    assert code(decide(retry(next_job=3, at_seq=looked_up), state)) == "stale_plan"
+    known = retry(retried(recorded=True), next_job=3, at_seq=state.seq)
+    assert code(decide(known, state)) == "already_completed"
+
+
 def test_a_job_that_ended_since_it_was_looked_up_is_looked_up_again() -> None:
     assert code(decide(retry(retried(stood="open")), given(*FAILED))) == "stale_plan"
 
