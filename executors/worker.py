@@ -15,6 +15,7 @@ import select
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -457,6 +458,7 @@ def main(arguments: list[str] | None = None) -> int:
     die_with_parent()  # one that ended before has closed the pipe
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    take_scratch()
     worker = make_worker(ExecutorId(options.executor), options.connect)
     finished = _watch(worker)
     try:
@@ -467,6 +469,11 @@ def main(arguments: list[str] | None = None) -> int:
     finally:
         finished.set()
     return 0
+
+
+def take_scratch() -> None:
+    """Take TMPDIR for the temporary folder unseen: else the library tries it out with a file, which a kill leaves."""
+    tempfile.tempdir = os.environ.get("TMPDIR")
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:

@@ -38,7 +38,7 @@ from executors.protocol import (
     payload,
 )
 from executors.transport import NngServer
-from executors.worker import Worker, WorkerTimes
+from executors.worker import Worker, WorkerTimes, take_scratch
 from sinks.memory import MemorySink, Step
 from sinks.uri import open_sink
 from tests.executors.jobs import (
@@ -544,6 +544,14 @@ def test_a_machine_without_room_declines_the_job(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("executors.guest.parents.subprocess.Popen", no_room)
     receipt = receipt_of(make_dispatch(make_source(tmp_path), "normal"))
     assert receipt == Declined(reason="start a guest: Resource temporarily unavailable")
+
+
+def test_an_executor_takes_its_temporary_folder_without_trying_it_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", "/no/such/folder")  # which no trial would take
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    assert tempfile.gettempdir() != "/no/such/folder"
+    take_scratch()
+    assert tempfile.gettempdir() == "/no/such/folder"
 
 
 # --- real connections and processes ---------------------------------------------------------------------------------
