@@ -18,6 +18,7 @@ from msgspec import Struct
 from cli import clock
 from cli.conclusions import conclusion, is_refused
 from cli.traffic import TrafficCount
+from cli.vigil import Vigil
 from commands.dispatch import Offer, Sharing, plan_dispatch
 from commands.executor import JoinExecutor, LoseExecutor
 from commands.handle import Handler, Outcome
@@ -147,6 +148,7 @@ class Dispatcher:
         self._draining: dict[ExecutorId, str] = {}
         self._removed: deque[ExecutorId] = deque(maxlen=REMOVED_MAX)  # by a person, who does not want them again
         self._stopping = False
+        self._vigil = Vigil()
         self.traffic = TrafficCount("executors")
 
     def send_home(self, reason: str) -> None:
@@ -177,12 +179,21 @@ class Dispatcher:
             self._present.pop(executor, None)
             self._expected.discard(executor)
             self._draining.pop(executor, None)
+            self._vigil.forget(executor)
             for held in [held for held in self._held.values() if held.executor == executor]:
                 parked.append((held.first, held.parked))
                 for job in list(held.jobs):
                     self._end(job)
         for job_id, question in parked:
             _turn_away(question, job_id, again=executor not in self._removed)
+
+    def ended_strangers(self) -> list[ExecutorId]:
+        """Return those executors that we have not started whose process has ended, until the log says so too."""
+        return self._vigil.ended()
+
+    def close(self) -> None:
+        """Give back what watches over strangers, once no executor is spoken to any more."""
+        self._vigil.close()
 
     def limit(self, run: RunId, limits: JobLimits) -> None:
         """Say what one guest of a run may use. Known until we end: a job that outlives us has the default's."""
@@ -249,9 +260,8 @@ class Dispatcher:
                 match record.data:
                     case CancelAccepted(job=job, reason=reason):
                         self._abort(job, reason)
-                    case ExecutorJoined(executor=executor):
-                        with self._lock:
-                            self._present[executor] = time.monotonic()
+                    case ExecutorJoined():
+                        self._join(record.data)
                     case ExecutorDraining(executor=executor, reason=reason):
                         self._drain(executor, reason)
                     case ExecutorLost(executor=executor):
@@ -268,6 +278,13 @@ class Dispatcher:
                         _turn_away(ended.parked if ended else None, job)
                     case _:
                         pass  # nothing to send: the other events tell of what this fleet did, or of other nouns
+
+    def _join(self, joined: ExecutorJoined) -> None:
+        with self._lock:
+            self._present[joined.executor] = time.monotonic()
+            ours = joined.executor in self._expected
+        if not ours:
+            self._vigil.watch(joined.executor, pid=joined.pid, host=joined.host)
 
     def _end(self, job: JobId) -> _Held | None:
         """Forget a job that its lease does not hold any more. Return the lease if that was its last. With the lock."""

@@ -102,6 +102,7 @@ class Fleet:
         if self._sweeper.is_alive():
             self._sweeper.join(timeout=LEAVE_SECONDS)
         self._server.close()
+        self._dispatcher.close()
 
     def kill_now(self) -> None:
         """Kill every executor and the whole process group of every guest, and wait for nothing. From any thread."""
@@ -173,17 +174,19 @@ class Fleet:
 
     def _sweep_loop(self) -> None:
         while not self._stopping.wait(SWEEP_SECONDS):
+            for executor in self._dispatcher.ended_strangers():
+                logger.warning("%s has ended without a word", executor)
+                self._handler.submit(_gone(executor, "its process has ended"), actor=ACTOR)
             for executor in self._dispatcher.sweep():
                 logger.warning("%s was not heard for %d s and is given up", executor, LEASE_SECONDS)
                 if (child := self._children.get(executor)) is not None:
                     child.kill()
                 else:  # said again by the next sweep, should the log have no room now
-                    self._handler.submit(_silent(executor), actor=ACTOR)
+                    self._handler.submit(_gone(executor, f"not heard for {LEASE_SECONDS:g} s"), actor=ACTOR)
 
 
-def _silent(executor: ExecutorId) -> LoseExecutor:
-    why = f"not heard for {LEASE_SECONDS:g} s"
-    return LoseExecutor(executor=executor, reason=why, charged=True, now=clock.now())
+def _gone(executor: ExecutorId, reason: str) -> LoseExecutor:
+    return LoseExecutor(executor=executor, reason=reason, charged=True, now=clock.now())
 
 
 def _ending(code: int) -> str:

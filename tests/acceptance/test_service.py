@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from cli.dispatching import LEASE_SECONDS
 from tests.acceptance.crashes import FixtureTerminal, stopped_guest, write_source
 from tests.acceptance.terminal import Done, Terminal, eventually, interrupt
 
@@ -303,3 +304,16 @@ def test_a_frozen_executor_can_be_removed_and_its_job_is_done_by_another(termina
         assert late.code == 0, "it was told that it is not wanted any more"
     assert terminal.sql("select attempt from cf_jobs") == [[2]]
     assert json.loads(terminal.casparian("log", "verify", "--json").out)["verdict"] == "OK"
+
+
+def test_the_job_of_a_killed_stranger_is_soon_done_by_another(terminal: FixtureTerminal) -> None:
+    case = write_case(terminal.folder / "case", files=1, rest_ms=300)
+    with sentinel(terminal, workers=0), by_hand(terminal) as first:
+        run = terminal.begin(case)
+        eventually(lambda: terminal.has_logged("JobStarted", 1), what="the job's start")
+        first.kill()
+        eventually(lambda: executors(terminal) == [], what="its loss", seconds=LEASE_SECONDS / 3)
+        with by_hand(terminal):
+            done = ended(run)
+            assert done.code == 0, done.err
+    assert terminal.sql("select attempt from cf_jobs") == [[2]]
