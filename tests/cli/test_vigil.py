@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,10 @@ from tests.executors.jobs import wait_until
 
 E1, E2 = ExecutorId("e1"), ExecutorId("e2")
 HERE = socket.gethostname()
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 @pytest.fixture
@@ -62,10 +67,10 @@ def test_who_cannot_be_watched_is_left_to_its_lease(vigil: Vigil, stranger: subp
 
 
 def test_nothing_is_held_when_it_is_over(vigil: Vigil) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     for number in range(20):
         vigil.watch(ExecutorId(f"e{number}"), pid=os.getpid(), host=HERE)
         vigil.watch(ExecutorId(f"e{number}"), pid=os.getpid(), host=HERE)
-    assert len(os.listdir("/proc/self/fd")) == before + 20
+    assert descriptors() == before + 20
     vigil.close()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert descriptors() == before
