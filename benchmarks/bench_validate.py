@@ -14,8 +14,8 @@ from typing import Final
 
 import pyarrow as pa
 
-from benchmarks.pairs import Ratio, speed_ratio
-from benchmarks.validate_peers import PEERS, Absent, Peer, is_there
+from benchmarks.pairs import Absent, Ratio, speed_ratio
+from benchmarks.validate_peers import PEERS, Peer, is_there
 from eventlog.column_types import ColumnType, DecimalType, arrow_type
 from eventlog.ids import OutputName
 from eventlog.schema import Column, OutputSchema

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
@@ -86,6 +86,15 @@ class Size(Struct, frozen=True, kw_only=True):
         )
 
 
+class Absent(Struct, frozen=True, kw_only=True):
+    """A comparison that was not made."""
+
+    name: str
+
+    def line(self) -> str:
+        return f"{self.name:<44} not installed"
+
+
 def timed(work: Callable[[], object]) -> float:
     """Return the seconds that one call takes."""
     begin = time.perf_counter()
@@ -97,7 +106,11 @@ def speed_ratio(
     name: str, *, ours: Callable[[], object], theirs: Callable[[], object], rounds: int, bar: float
 ) -> Ratio:
     """Return how fast ours is, as a fraction of theirs: 1 is as fast, above is faster."""
-    times = [(timed(ours), timed(theirs)) for _ in range(rounds)]
+    return ratio_of(name, [(timed(ours), timed(theirs)) for _ in range(rounds)], bar=bar)
+
+
+def ratio_of(name: str, times: Sequence[tuple[float, float]], *, bar: float) -> Ratio:
+    """Return how fast ours is, as a fraction of theirs, from the seconds of both in each round."""
     return Ratio(
         name=name,
         ours_seconds=statistics.median(own for own, _ in times),

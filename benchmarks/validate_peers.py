@@ -42,15 +42,6 @@ class Peer(Struct, frozen=True, kw_only=True):
     asked: Callable[[list[pa.RecordBatch]], Callable[[], object]]
 
 
-class Absent(Struct, frozen=True, kw_only=True):
-    """A comparison that was not made."""
-
-    name: str
-
-    def line(self) -> str:
-        return f"{self.name:<44} not installed"
-
-
 def is_there(peer: Peer) -> bool:
     return all(importlib.util.find_spec(module) is not None for module in peer.modules)
 
