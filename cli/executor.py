@@ -101,7 +101,9 @@ class _Visiting:
                 talk(f"the sentinel has gone: {error}")
             return worker.was_welcome
         except (ExecutorRefusedError, ProtocolError) as error:
-            raise CliError("executor_refused", str(error), "use the same version of casparian on both sides") from error
+            is_one_too_many = isinstance(error, ExecutorRefusedError) and error.code == "unknown_executor"
+            step = "casparian executors ls" if is_one_too_many else "use the same version of casparian on both sides"
+            raise CliError("executor_refused", str(error), step) from error
         talk(f"left: {printable(reason)}")
         if not worker.wanted_again:
             self._told.set()

@@ -8,4 +8,8 @@ class ServerGoneError(ConnectionError):
 
 
 class ExecutorRefusedError(ConnectionError):
-    """The sentinel answered, and does not want this executor; the sentence is its own."""
+    """The sentinel answered, and does not want this executor; the sentence is its own, and `code` that of its fault."""
+
+    def __init__(self, code: str, sentence: str) -> None:
+        super().__init__(f"the sentinel refuses this executor ({code}): {sentence}")
+        self.code = code

@@ -113,7 +113,7 @@ class Link:
                     ) from error
         if answer.op is OpCode.ERR:
             fault = payload(answer, Fault)
-            raise ExecutorRefusedError(f"the sentinel refuses this executor ({fault.code}): {fault.message}")
+            raise ExecutorRefusedError(fault.code, fault.message)
         return answer
 
     def close(self) -> None:

@@ -314,6 +314,9 @@ def test_a_sentinel_takes_in_no_more_executors_than_it_has_places_for(target: Ta
         answers = [op_of(peer.ask(identify(f"eve{number}"))) for number in range(150)]
     assert answers.count(OpCode.ERR) == 150 - STRANGERS_MAX
     assert answers[:STRANGERS_MAX] == [OpCode.IDENTIFY] * STRANGERS_MAX
+    turned_away = target.terminal.casparian("executor")
+    assert turned_away.code == 1
+    assert "casparian executors ls" in turned_away.err + turned_away.out, "it is one too many, not of another version"
     target.check_at_work("beside")  # its own executors have a place all the same
 
 

@@ -217,7 +217,7 @@ class SimulatedExecutor:
             yield Sleep(RETRY_SECONDS)
         answer = decode(data)
         if answer.op is OpCode.ERR:
-            raise ExecutorRefusedError("the sentinel refuses us")
+            raise ExecutorRefusedError("stopping", "the sentinel refuses us")
         return answer
 
     def _question(self, ended: _Ended | None) -> bytes:
