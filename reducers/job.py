@@ -16,14 +16,7 @@ from msgspec import Struct, structs
 
 from eventlog.events import (
     CancelAccepted,
-    ClockStepped,
-    CommandRefused,
     CommitRefused,
-    ExecutorDraining,
-    ExecutorJoined,
-    ExecutorLost,
-    FilesRefused,
-    FilesSeen,
     JobAborted,
     JobCompleted,
     JobDeclined,
@@ -34,30 +27,12 @@ from eventlog.events import (
     JobQueued,
     JobRequeued,
     JobStarted,
-    KeyRevoked,
-    KeyTrusted,
-    LogForked,
-    LogRecovered,
-    LogRepaired,
     MaterializationRecorded,
     OutputsCommitted,
-    OutputsLost,
-    OutputsReused,
-    ParserDeployed,
-    ParserPaused,
-    ParserResumed,
-    ParserRevoked,
-    ParserTrusted,
     PromotionAbandoned,
-    QuarantineDeleted,
     QuarantineRecorded,
     Record,
-    RunFinished,
-    RunInterrupted,
-    RunPlanned,
-    RunStarted,
     SchemaMismatchFound,
-    WriterOpened,
 )
 from eventlog.ids import ExecutorId, Instant, JobId, LeaseId, MaterializationKey
 from reducers.waiting import WaitingJobs
@@ -147,37 +122,6 @@ MOVES: dict[type[Job] | None, dict[type[Record], type[Job] | None]] = {
         JobFailed: END,
     },
 }
-
-
-IGNORES: frozenset[type[Record]] = frozenset(
-    {
-        WriterOpened,
-        KeyTrusted,
-        KeyRevoked,
-        LogForked,
-        LogRecovered,
-        LogRepaired,
-        ClockStepped,
-        CommandRefused,
-        ParserDeployed,
-        ParserTrusted,
-        ParserRevoked,
-        OutputsReused,
-        OutputsLost,
-        RunStarted,
-        RunPlanned,
-        RunFinished,
-        RunInterrupted,
-        FilesSeen,
-        FilesRefused,
-        ExecutorJoined,
-        ExecutorDraining,
-        ExecutorLost,
-        QuarantineDeleted,
-        ParserPaused,
-        ParserResumed,
-    }
-)
 
 
 def evolve(job: Job | None, event: JobEvent) -> Job | None:

@@ -8,48 +8,15 @@ from typing import Any
 from msgspec import Struct, structs
 
 from eventlog.events import (
-    CancelAccepted,
-    ClockStepped,
-    CommandRefused,
-    CommitRefused,
-    ExecutorDraining,
-    ExecutorJoined,
-    ExecutorLost,
-    FilesRefused,
-    FilesSeen,
     JobAborted,
     JobCompleted,
-    JobDeclined,
-    JobDispatched,
     JobFailed,
-    JobPrioritySet,
     JobQueued,
-    JobRequeued,
-    JobStarted,
-    KeyRevoked,
-    KeyTrusted,
-    LogForked,
-    LogRecovered,
-    LogRepaired,
-    MaterializationRecorded,
-    OutputsCommitted,
-    OutputsLost,
-    OutputsReused,
-    ParserDeployed,
-    ParserPaused,
-    ParserResumed,
-    ParserRevoked,
-    ParserTrusted,
-    PromotionAbandoned,
-    QuarantineDeleted,
-    QuarantineRecorded,
     Record,
     RunFinished,
     RunInterrupted,
     RunPlanned,
     RunStarted,
-    SchemaMismatchFound,
-    WriterOpened,
 )
 from eventlog.ids import JobId
 
@@ -69,43 +36,6 @@ class Run(Struct, frozen=True, kw_only=True):
 
 HandledEvent = (
     RunStarted | RunPlanned | RunFinished | RunInterrupted | JobQueued | JobCompleted | JobFailed | JobAborted
-)
-IGNORES: frozenset[type[Record]] = frozenset(
-    {
-        WriterOpened,
-        KeyTrusted,
-        KeyRevoked,
-        LogForked,
-        LogRecovered,
-        LogRepaired,
-        ClockStepped,
-        CommandRefused,
-        ParserDeployed,
-        ParserTrusted,
-        ParserRevoked,
-        OutputsReused,
-        OutputsLost,
-        FilesSeen,
-        FilesRefused,
-        ExecutorJoined,
-        ExecutorDraining,
-        ExecutorLost,
-        JobDispatched,
-        JobStarted,
-        JobDeclined,
-        JobRequeued,
-        CommitRefused,
-        OutputsCommitted,
-        MaterializationRecorded,
-        CancelAccepted,
-        PromotionAbandoned,
-        QuarantineDeleted,
-        QuarantineRecorded,
-        SchemaMismatchFound,
-        JobPrioritySet,
-        ParserPaused,
-        ParserResumed,
-    }
 )
 
 
