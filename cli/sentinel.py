@@ -21,14 +21,13 @@ from types import TracebackType
 from casparian import __version__
 from cli import clock
 from cli.clock_watch import ClockWatch
-from cli.control import REQUESTS_MAX, ControlServer
+from cli.control import ControlServer
 from cli.dispatching import STRANGERS_MAX, Dispatcher
 from cli.fleet import Fleet
 from cli.hiring import Hirer
 from cli.home import Home, newest_witness, prepare_home
 from cli.hosting import RunHost
 from cli.kept_parsers import keep, kept_parser
-from cli.messages import MESSAGE_BYTES_MAX as CONTROL_BYTES_MAX
 from cli.messages import ExecutorSeen, ExecutorsSeen, QueueStats, StatusSeen
 from cli.metrics import log_bytes
 from cli.own_parser import OwnParser
@@ -218,8 +217,7 @@ class Sentinel:
     def _open_control(self, stack: ExitStack) -> None:
         if self.lasting:
             self.fleet.start()  # foreign executors may be waiting for us
-        server = NngServer(self._control_address, contexts=REQUESTS_MAX, message_bytes_max=CONTROL_BYTES_MAX)
-        self.control = ControlServer(self, server, announced_in=self.home.control)
+        self.control = ControlServer(self, self._control_address, announced_in=self.home.control)
         stack.callback(self.control.close)
         self.control.start()
         stack.callback(self.host.halt_all, "the sentinel is leaving", leaves_jobs=True)

@@ -38,7 +38,7 @@ def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
 def _running(place: Home) -> StatusSeen | None:
     from cli.asking import ask_running, refusal
     from cli.messages import GetStatus, Refusal, StatusSeen, ask
-    from executors.transport import PeerGoneError
+    from executors.errors import PeerGoneError
 
     try:
         reply = ask_running(place, ask(GetStatus()))
