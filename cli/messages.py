@@ -205,6 +205,10 @@ class Ask(Struct, frozen=True, kw_only=True, tag=True):
     arguments: dict[str, str | int | bool | list[str | int] | None]
 
 
+class Tail(Struct, frozen=True, kw_only=True, tag=True):
+    """Ask where what becomes durable is told from now on."""
+
+
 class Stop(Struct, frozen=True, kw_only=True, tag=True):
     """Have the sentinel end in order: what runs is given back, what waits stays for the next start."""
 
@@ -235,6 +239,7 @@ Request = (
     | DrainExecutor
     | RemoveExecutor
     | Ask
+    | Tail
     | Stop
 )
 
@@ -371,6 +376,12 @@ class Told(Struct, frozen=True, kw_only=True, tag=True):
     data: bytes
 
 
+class TailTold(Struct, frozen=True, kw_only=True, tag=True):
+    """Who connects to `address` as a subscriber of nng hears each frame as cli/told.py words it."""
+
+    address: str
+
+
 class ExecutorSeen(Struct, frozen=True, kw_only=True):
     """An executor and what it holds. `ours`: a child of the sentinel, which starts another in its place."""
 
@@ -434,6 +445,7 @@ Reply = (
     | RunSeen
     | ReportPart
     | Told
+    | TailTold
     | ExecutorsSeen
     | StatusSeen
     | MetricsSeen
