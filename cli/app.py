@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
-from casparian import ROOT_LOGGER, __version__
 from cli import (
     balance,
     executor,
@@ -44,44 +37,10 @@ from cli import (
     tape,
 )
 from cli.demo import verb as demo
-from cli.plain import PlainCommand, PlainGroup
+from cli.plain import PlainCommand
+from cli.root import command_line
 
-app = typer.Typer(
-    cls=PlainGroup,
-    name="casparian",
-    no_args_is_help=True,
-    add_completion=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # importing what paints boxes takes as long as all the rest of --help
-    help="A folder of messy files becomes typed tables that can prove how they were made.\n\n"
-    "Example: `casparian run evtx ./case --sink parquet://./out`",
-)
-
-
-def _version(asked: bool) -> None:
-    if asked:
-        typer.echo(f"casparian {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def main(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
-    ] = False,
-    verbose: Annotated[
-        bool, typer.Option("-v", "--verbose", help="Say also who carries the command out: a sentinel, or this process.")
-    ] = False,
-    recording: Annotated[
-        Path | None,
-        typer.Option("--tape", metavar="FILE", help="Write what this command asks, does and answers as a tape."),
-    ] = None,  # read by cli/main.py, which tapes the whole of the command
-) -> None:
-    """Read the options that stand before the verb."""
-    if verbose:
-        logging.getLogger(ROOT_LOGGER).setLevel(logging.INFO)
-
-
+app = command_line()
 app.command("run", cls=PlainCommand)(run.run)
 app.command("preview", cls=PlainCommand)(preview.preview)
 app.command("sql", cls=PlainCommand)(sql.sql)

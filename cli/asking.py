@@ -26,7 +26,7 @@ from cli.messages import (
 )
 from cli.reading import nothing_here, reading
 from eventlog.ids import JobId
-from executors.transport import PeerGoneError
+from executors.errors import PeerGoneError
 from projections.rows import JobWord
 
 POLL_SECONDS = 0.05

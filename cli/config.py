@@ -10,14 +10,13 @@ from msgspec import Meta, Struct
 
 from cli.errors import EXIT_USAGE, CliError
 from cli.home import Home
-from cli.options import JOBS_PER_LEASE_MAX
+from cli.limits import DAYS_MAX, JOBS_PER_LEASE_MAX
 
 if TYPE_CHECKING:
-    from commands.quarantine import PolicyWords
+    from commands.policy_words import PolicyWords
     from executors.parser_catalog import ParserPackage
 
 CONFIG_BYTES_MAX: Final = 1024 * 1024
-DAYS_MAX: Final = 36_500
 
 
 class QuarantineConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,7 +59,8 @@ def read_config(home: Home) -> Config:
 
 def quarantine_words(home: Home) -> PolicyWords:
     """Return what the home's config.toml says of rejected rows, as one place of the cascade. Raises CliError."""
-    from commands.quarantine import PolicyWords, ppm_of
+    from commands.policy_words import PolicyWords
+    from commands.quarantine import ppm_of
 
     said = read_config(home).quarantine
     return PolicyWords(place="config.toml", allow=said.allow, ppm_max=ppm_of(said.pct_max), count_max=said.count_max)
@@ -68,7 +68,8 @@ def quarantine_words(home: Home) -> PolicyWords:
 
 def parser_words(package: ParserPackage) -> PolicyWords:
     """Return what a parser says of its rejected rows, as one place of the cascade."""
-    from commands.quarantine import PolicyWords, ppm_of
+    from commands.policy_words import PolicyWords
+    from commands.quarantine import ppm_of
 
     said = package.quarantine
     return PolicyWords(

@@ -31,8 +31,8 @@ class CliError(Exception):
 def as_cli_error(error: Exception) -> CliError | None:
     """Return the error of a lower layer in the one shape; None for what is nobody's mistake but ours."""
     from eventlog import errors as log
+    from executors.errors import RequestTimedOutError, TransportError
     from executors.parser_literals import ParserManifestError
-    from executors.transport import RequestTimedOutError, TransportError
     from projections.errors import ProjectorFailedError, ProjectorRacedError, ReadModelUnavailableError
 
     match error:

@@ -88,9 +88,8 @@ class _Visiting:
 
     def _visit(self) -> bool:
         """Work until told to leave or until the sentinel is gone; whether there was one."""
-        from executors.errors import ExecutorRefusedError, ServerGoneError
+        from executors.errors import ExecutorRefusedError, ServerGoneError, TransportError
         from executors.protocol import ProtocolError
-        from executors.transport import TransportError
         from executors.worker import make_worker
 
         worker = self._worker = make_worker(clock.new_executor(0), self._address)

@@ -9,7 +9,7 @@ import msgspec
 from cli.errors import CliError
 from cli.messages import HaltRun, ReadReport, Refusal, Reply, ReportPart, RunSeen, RunTaken, StartRun, WatchRun, ask
 from cli.report import RunReport
-from executors.transport import PeerGoneError
+from executors.errors import PeerGoneError
 
 if TYPE_CHECKING:
     from cli.front import Front

@@ -17,6 +17,7 @@ from cli.reading import nothing_here, require_folder
 from cli.render import count, out, out_json, place_text, printable, talk
 
 if TYPE_CHECKING:
+    from cli.told import ToldRecord
     from eventlog.frames import LogRecord
     from eventlog.verify import Verification
 
@@ -167,7 +168,7 @@ def show(
         raise nothing_here(place) from error
 
 
-def print_record(record: LogRecord, *, ts: str, actor: str, as_json: bool) -> None:
+def print_record(record: LogRecord | ToldRecord, *, ts: str, actor: str, as_json: bool) -> None:
     """Print one record as a line, or as one JSON object."""
     import msgspec
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,7 +45,7 @@ def keygen(
     except LogMissingError as error:
         raise nothing_here(place) from error
     _require_own_place(place, genesis.log_id)
-    key = SigningKey(origin(genesis.log_id), secrets.token_bytes(SEED_BYTES))
+    key = SigningKey(origin(genesis.log_id), os.urandom(SEED_BYTES))
     private = place.private_key if target is None else Path.cwd() / target
     write_key_files(key, private=private, public=place.public_key)
     _show(key.verifying, private, place.public_key, as_json=as_json)

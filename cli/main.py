@@ -44,10 +44,12 @@ def _outcome(words: list[str]) -> int:
 
 def _command(words: list[str]) -> int:
     """Run the verb that the words name, on tape if they say so, and return its exit code."""
-    from cli.app import app
+    if words[:1] == ["status"] and _told_status(words[1:]):
+        return EXIT_OK
+    from cli.alone import application
 
     def run_verb() -> int:
-        code = app(words, prog_name="casparian", standalone_mode=False)
+        code = application(words)(words, prog_name="casparian", standalone_mode=False)
         return code if isinstance(code, int) else EXIT_OK
 
     if not any(word.startswith("--tape") for word in words):
@@ -55,8 +57,21 @@ def _command(words: list[str]) -> int:
     import typer
 
     from cli import taping
+    from cli.app import app
 
     return taping.recorded(words, typer.main.get_command(app), run_verb, _told)
+
+
+def _told_status(words: list[str]) -> bool:
+    """Tell how things stand, without importing typer: scripts ask for it often. False if the words are not plain."""
+    from cli.standing import plain_words, show_status
+
+    read = plain_words(words)
+    if read is not None:
+        from cli.home import find_home
+
+        show_status(find_home(read[0]), as_json=read[1])
+    return read is not None
 
 
 def _told(error: Exception) -> CliError | None:

@@ -6,7 +6,7 @@ One request, one answer, each a JSON value with a version around it:
     {"version":1,"reply":{"type":"Accepted","job":3}}
     {"version":1,"reply":{"type":"Refusal","code":"not_found","message":"there is no job 3","next_step":"…"}}
 
-Who asks does not wait for DuckDB and Arrow: nothing of them is imported here.
+Who asks does not wait for DuckDB, Arrow and the shapes of records: nothing of them is imported here.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import msgspec
 from msgspec import Meta, Struct
 
 from cli import clock
+from cli.limits import JOBS_PER_LEASE_MAX
 from cli.report import OutputReport
-from commands.lease import JOBS_MAX
-from commands.quarantine import PolicyWords
-from eventlog.events import TrustedHow
+from commands.policy_words import PolicyWords
 from eventlog.ids import LogId, PathText
+from eventlog.words import TrustedHow
 from projections.metrics import Readings
 from projections.rows import JobWord
 
@@ -147,7 +147,7 @@ class StartRun(Struct, frozen=True, kw_only=True, tag=True):
     priority: Annotated[int, Meta(ge=-1000, le=1000)] = 0
     memory_bytes_max: int = 0
     seconds_max: float = 0.0
-    jobs_per_lease: Annotated[int, Meta(ge=0, le=JOBS_MAX)] = 0
+    jobs_per_lease: Annotated[int, Meta(ge=0, le=JOBS_PER_LEASE_MAX)] = 0
 
 
 class WatchRun(Struct, frozen=True, kw_only=True, tag=True):
@@ -205,6 +205,10 @@ class Ask(Struct, frozen=True, kw_only=True, tag=True):
     arguments: dict[str, str | int | bool | list[str | int] | None]
 
 
+class Tail(Struct, frozen=True, kw_only=True, tag=True):
+    """Ask where what becomes durable is told from now on."""
+
+
 class Stop(Struct, frozen=True, kw_only=True, tag=True):
     """Have the sentinel end in order: what runs is given back, what waits stays for the next start."""
 
@@ -235,6 +239,7 @@ Request = (
     | DrainExecutor
     | RemoveExecutor
     | Ask
+    | Tail
     | Stop
 )
 
@@ -371,6 +376,12 @@ class Told(Struct, frozen=True, kw_only=True, tag=True):
     data: bytes
 
 
+class TailTold(Struct, frozen=True, kw_only=True, tag=True):
+    """Who connects to `address` as a subscriber of nng hears each frame as cli/told.py words it."""
+
+    address: str
+
+
 class ExecutorSeen(Struct, frozen=True, kw_only=True):
     """An executor and what it holds. `ours`: a child of the sentinel, which starts another in its place."""
 
@@ -434,6 +445,7 @@ Reply = (
     | RunSeen
     | ReportPart
     | Told
+    | TailTold
     | ExecutorsSeen
     | StatusSeen
     | MetricsSeen

@@ -43,7 +43,7 @@ def _asked(place: Home) -> Readings | None:
     """Return what the sentinel that runs says; None where none does, or it knows no such question."""
     from cli.asking import ask_running
     from cli.messages import GetMetrics, MetricsSeen, ask
-    from executors.transport import TransportError
+    from executors.errors import TransportError
 
     try:
         reply = ask_running(place, ask(GetMetrics()))

@@ -10,8 +10,6 @@ import typer
 
 from cli.errors import EXIT_USAGE, CliError
 
-JOBS_PER_LEASE_MAX = 200  # as commands/lease.py has it, which would take long to load for the help of a verb
-
 
 def _named(text: str | None) -> str | None:
     if text is not None and not text:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -40,7 +40,7 @@ def keygen(
         why = f"make a key named {printable(name)}: use letters, digits, dot, dash and _, 63 in all"
         raise CliError("usage", why, "casparian parser keygen ada-lab", exit_code=EXIT_USAGE)
     private, public = (Path.cwd() / folder / f"{name}{suffix}" for suffix in (".key", ".pub"))
-    key = SigningKey(name, secrets.token_bytes(SEED_BYTES))
+    key = SigningKey(name, os.urandom(SEED_BYTES))
     write_key_files(key, private=private, public=public)
     if as_json:
         files = {"private_key_file": str(private), "public_key_file": str(public)}

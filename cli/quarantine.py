@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from msgspec import Struct
 
-from cli.config import DAYS_MAX
 from cli.errors import EXIT_REFUSED, EXIT_USAGE, CliError
 from cli.home import Home, find_home, prepare_home
+from cli.limits import DAYS_MAX
 from cli.options import HomeOption, JsonOption, LimitOption, ReasonOption
 from cli.outputs import blake3_of
 from cli.plain import PlainCommand, PlainGroup
@@ -257,6 +256,8 @@ def _listed(kept: KeptRows) -> KeptReport:
 
 def _write(kept: Sequence[QuarantineReport], file: Path) -> int:
     """Copy the kept rows into a new file, which appears whole or not at all; return how many there were."""
+    from tempfile import mkdtemp
+
     import duckdb
 
     from projections.sql_text import exact_pattern, list_literal, text_literal
@@ -265,7 +266,7 @@ def _write(kept: Sequence[QuarantineReport], file: Path) -> int:
     source = f"read_parquet({files}, union_by_name=true, hive_partitioning=false)"
     folder: Path | None = None
     try:
-        folder = Path(tempfile.mkdtemp(prefix=f".{file.name[:64]}.", dir=file.parent))
+        folder = Path(mkdtemp(prefix=f".{file.name[:64]}.", dir=file.parent))
         beside = folder / "rows"
         with duckdb.connect() as connection:
             copy = f"COPY (SELECT * FROM {source}) TO {text_literal(str(beside))} ({FORMATS[file.suffix]})"

@@ -53,7 +53,7 @@ def _told(home: Home, question: str, arguments: dict[str, str | int | None]) -> 
     from cli.client import connect
     from cli.messages import Ask, Told
     from cli.messages import ask as request
-    from executors.transport import TransportError
+    from executors.errors import TransportError
 
     try:
         client = connect(home.control)

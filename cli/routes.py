@@ -47,6 +47,8 @@ from cli.messages import (
     StartRun,
     StatusSeen,
     Stop,
+    Tail,
+    TailTold,
     Told,
     TrustKey,
     TrustParser,
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
     from cli.hosting import RunHost
     from cli.own_parser import OwnParser
     from cli.projecting import ProjectionThread
+    from cli.telling import Teller
     from commands.handle import Handler, Outcome
     from commands.outcome import Refused
     from eventlog.log import Log
@@ -90,6 +93,8 @@ class Authority(Protocol):
     def lasting(self) -> bool: ...
     @property
     def host(self) -> RunHost: ...
+    @property
+    def teller(self) -> Teller: ...
     def status(self) -> StatusSeen: ...
     def executors(self) -> ExecutorsSeen: ...
     def readings(self) -> Readings: ...
@@ -255,6 +260,10 @@ def _ask(authority: Authority, asked: Asked) -> Reply:
     return Told(data=data)
 
 
+def _tail(authority: Authority, _asked: Asked) -> Reply:
+    return TailTold(address=authority.teller.address)
+
+
 def _stop(authority: Authority, asked: Asked) -> Reply:
     request = asked.request
     assert isinstance(request, Stop)
@@ -383,6 +392,7 @@ ROUTES: Final[dict[type[Request], Route]] = {
     DrainExecutor: _drain,
     RemoveExecutor: _remove,
     Ask: _ask,
+    Tail: _tail,
     Stop: _stop,
 }
 

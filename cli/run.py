@@ -12,7 +12,8 @@ import typer
 
 from cli.errors import EXIT_INTERRUPTED, EXIT_USAGE, CliError
 from cli.home import Home, find_home, prepare_home, refuse_own_folder
-from cli.options import JOBS_PER_LEASE_MAX, HomeOption, JsonOption, complete_parser, parse_size
+from cli.limits import JOBS_PER_LEASE_MAX
+from cli.options import HomeOption, JsonOption, complete_parser, parse_size
 from cli.render import out_json, talk
 
 if TYPE_CHECKING:
@@ -121,7 +122,8 @@ def run(
     from cli.inferring import settings_with_schema
     from cli.messages import StartRun
     from cli.own_parser import named_own
-    from commands.quarantine import PolicyWords, ppm_of, trying
+    from commands.policy_words import PolicyWords
+    from commands.quarantine import ppm_of, trying
     from eventlog.ids import path_text
     from executors.scanner import absolute
 

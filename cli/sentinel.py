@@ -21,14 +21,13 @@ from types import TracebackType
 from casparian import __version__
 from cli import clock
 from cli.clock_watch import ClockWatch
-from cli.control import REQUESTS_MAX, ControlServer
+from cli.control import ControlServer
 from cli.dispatching import STRANGERS_MAX, Dispatcher
 from cli.fleet import Fleet
 from cli.hiring import Hirer
 from cli.home import Home, newest_witness, prepare_home
 from cli.hosting import RunHost
 from cli.kept_parsers import keep, kept_parser
-from cli.messages import MESSAGE_BYTES_MAX as CONTROL_BYTES_MAX
 from cli.messages import ExecutorSeen, ExecutorsSeen, QueueStats, StatusSeen
 from cli.metrics import log_bytes
 from cli.own_parser import OwnParser
@@ -39,6 +38,7 @@ from cli.resuming import open_sinks, publish_committed, sweep
 from cli.sealer import Sealer
 from cli.snapshots import Snapshots
 from cli.target_claims import other_claim
+from cli.telling import Teller
 from cli.watch import Watches
 from commands.decide import Command
 from commands.dispatch import plan_records
@@ -178,7 +178,8 @@ class Sentinel:
         self.promoter = Promoter(self.handler, open_sink=open_sink)
         address, stale = self._take_address(stack, "executors")
         self._control_address, stale_control = self._take_address(stack, "control")
-        self.recovery = Recovery(scratch_removed=scratch_removed, sockets_removed=stale + stale_control)
+        tail_address, stale_tail = self._take_address(stack, "tail")
+        self.recovery = Recovery(scratch_removed=scratch_removed, sockets_removed=stale + stale_control + stale_tail)
         workers = self.workers + (STRANGERS_MAX if self.lasting else 0)
         server = NngServer(address, contexts=workers * CONTEXTS_PER_WORKER + CONTEXTS_SPARE)
         self.dispatcher = Dispatcher(
@@ -190,8 +191,9 @@ class Sentinel:
         )
         self.fleet = Fleet(server, self.handler, self.dispatcher, scratch=self.home.scratch)
         self.sealer = Sealer(self.log, self.home)
+        self.teller = Teller(tail_address)
         observers = (self.projection.observe, self.promoter.observe, self.dispatcher.observe, self.sealer.observe)
-        for subscriber in (*observers, self.watches.observe):
+        for subscriber in (*observers, self.watches.observe, self.teller.observe):
             self.handler.subscribe(subscriber)
         self.handler.start()
         self._last_steps[:0] = [self._park_decider, self.fleet.kill_now]
@@ -218,8 +220,9 @@ class Sentinel:
     def _open_control(self, stack: ExitStack) -> None:
         if self.lasting:
             self.fleet.start()  # foreign executors may be waiting for us
-        server = NngServer(self._control_address, contexts=REQUESTS_MAX, message_bytes_max=CONTROL_BYTES_MAX)
-        self.control = ControlServer(self, server, announced_in=self.home.control)
+        self.control = ControlServer(self, self._control_address, announced_in=self.home.control)
+        self.teller.start()
+        stack.callback(self.teller.close)
         stack.callback(self.control.close)
         self.control.start()
         stack.callback(self.host.halt_all, "the sentinel is leaving", leaves_jobs=True)

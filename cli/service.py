@@ -121,7 +121,7 @@ def stop(reason: ReasonOption = NO_REASON, home: HomeOption = None, as_json: Jso
     """
     from cli.asking import ask_running, refusal
     from cli.messages import Refusal, Stop, ask
-    from executors.transport import PeerGoneError
+    from executors.errors import PeerGoneError
 
     place = find_home(home)
     running = _ping(place)
@@ -146,7 +146,7 @@ def _ping(place: Home) -> Pong | None:
     """Return who holds the home's log and answers; None if nobody does."""
     from cli.asking import ask_running
     from cli.messages import Ping, Pong, ask
-    from executors.transport import PeerGoneError
+    from executors.errors import PeerGoneError
 
     try:
         reply = ask_running(place, ask(Ping()))

@@ -30,7 +30,8 @@ from commands.decide import Command
 from commands.file import FILES_MAX, RecordFiles
 from commands.handle import Outcome
 from commands.job import JOBS_MAX, EnqueueJobs, NewJob, WithdrawJob
-from commands.quarantine import PolicyWords, cascade
+from commands.policy_words import PolicyWords
+from commands.quarantine import cascade
 from commands.run import REUSED_JOBS_MAX, FinishRun, InterruptRun, LoseOutputs, PlanRun, ReuseOutputs, exit_code
 from eventlog.errors import LogFullError
 from eventlog.events import (

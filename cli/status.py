@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from cli.home import Home, find_home
+from cli.home import find_home
 from cli.options import HomeOption, JsonOption
-from cli.reading import ask, nothing_here
-from cli.render import out, out_json, printable
-
-if TYPE_CHECKING:
-    from cli.messages import QueueStats, StatusSeen
+from cli.standing import show_status
 
 
 def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
@@ -20,74 +14,4 @@ def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
     Exit codes: 0 it was told, 1 nothing was run there yet.
     """
-    place = find_home(home)
-    seen = _running(place)
-    queue = seen.queue if seen is not None else _recorded(place)
-    if as_json:
-        out_json({"sentinel": seen, "queue": queue})
-        return
-    _show_sentinel(place, seen)
-    out(
-        f"jobs: {queue.queued:,} queued, {queue.running:,} running, {queue.promoting:,} being published, "
-        f"{queue.completed:,} completed, {queue.failed:,} failed, {queue.aborted:,} cancelled; {queue.total:,} in all"
-    )
-    for step in _next_steps(seen, queue):
-        out(f"next: {place.hint(step)}")
-
-
-def _running(place: Home) -> StatusSeen | None:
-    from cli.asking import ask_running, refusal
-    from cli.messages import GetStatus, Refusal, StatusSeen, ask
-    from executors.transport import PeerGoneError
-
-    try:
-        reply = ask_running(place, ask(GetStatus()))
-    except PeerGoneError:  # it left between the two: the log says how it left things
-        return None
-    if isinstance(reply, Refusal):
-        raise refusal(reply)
-    return reply if isinstance(reply, StatusSeen) else None
-
-
-def _recorded(place: Home) -> QueueStats:
-    """Return how the jobs stand by what is recorded, while nobody works on them. Raises CliError without a log."""
-    from cli.messages import QueueStats
-    from projections import queries
-
-    if not (place.log / "GENESIS.json").exists():
-        raise nothing_here(place)
-    stood = ask(place, queries.job_counts)
-    return QueueStats(
-        queued=stood.get("queued", 0),
-        running=sum(stood.get(word, 0) for word in ("dispatched", "running", "aborting")),
-        promoting=stood.get("promoting", 0),
-        completed=stood.get("completed", 0),
-        failed=stood.get("failed", 0),
-        aborted=stood.get("aborted", 0),
-        total=sum(stood.values()),
-    )
-
-
-def _show_sentinel(place: Home, seen: StatusSeen | None) -> None:
-    if seen is None:
-        out(f"no sentinel is running for {place.root}")
-        return
-    kind = "sentinel" if seen.lasting else "another terminal's command is the sentinel"
-    out(f"{kind}: {printable(seen.purpose)}, process {seen.pid}, version {seen.version}, since {seen.started_at}")
-    out(f"log: {seen.log_id}, epoch {seen.epoch}, {seen.seq:,} records")
-    out(f"executors: {seen.executors} here, at most {seen.workers} are started")
-    for run in seen.runs:
-        out(f"going on: {printable(run)}")
-    if seen.oldest_queued_at is not None:
-        out(f"waiting longest: since {seen.oldest_queued_at}")
-
-
-def _next_steps(seen: StatusSeen | None, queue: QueueStats) -> list[str]:
-    steps = []
-    if queue.failed:
-        steps.append("casparian jobs --status failed")
-    if seen is None:
-        steps.append("casparian start")
-    elif seen.lasting:
-        steps.append("casparian stop")
-    return steps
+    show_status(find_home(home), as_json=as_json)

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
-from msgspec import Struct
 
 from commands.outcome import Decision, Refused
+from commands.policy_words import PolicyWords
 from eventlog.events import DeleteQuarantine, QuarantineDeleted, QuarantinePolicy
 
 if TYPE_CHECKING:  # front doors that speak of a policy have no state
@@ -32,15 +32,6 @@ class RejectedRows(Protocol):
     def rows(self) -> int: ...
     @property
     def accepted(self) -> int: ...
-
-
-class PolicyWords(Struct, frozen=True, kw_only=True):
-    """What one place says of a policy; None where it says nothing. `place` is what it is called."""
-
-    place: str
-    allow: bool | None = None
-    ppm_max: int | None = None
-    count_max: int | None = None
 
 
 def trying(*, dev: bool) -> PolicyWords:

@@ -12,6 +12,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from eventlog import words
 from eventlog.ids import (
     ArtifactHash,
     CommitKey,
@@ -203,8 +204,9 @@ RULES_MAX = 100
 COLUMNS_NAMED_MAX = 200
 NOTES_MAX = 50
 
-JobStatus = Literal["success", "partial_success"]
-FailureClass = Literal["permanent", "transient", "unknown", "accounting", "promotion", "policy"]
+JobStatus = words.JobStatus
+FailureClass = words.FailureClass
+TrustedHow = words.TrustedHow
 
 # --- the log itself -------------------------------------------------------------------------------------------------
 
@@ -293,9 +295,6 @@ class ParserDeployed(Record, frozen=True, kw_only=True):
     components: Hashed[dict[str, str]]  # what the artifact hash covers: file names and package versions
     deployed_at: Public[Instant]
     file: Hashed[PathText] = PathText("")  # where a person named it; what runs is the copy that the home keeps of it
-
-
-TrustedHow = Literal["asked", "command", "dev", "signed"]
 
 
 class ParserTrusted(Record, frozen=True, kw_only=True, omit_defaults=True):

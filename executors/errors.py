@@ -1,6 +1,18 @@
-"""Owns the errors of an executor's own loop; those of transport, protocol and guests live beside their code."""
+"""Owns the errors of transport and of an executor's own loop; those of protocol and guests live beside their code."""
 
 from __future__ import annotations
+
+
+class TransportError(OSError):
+    """A message could not be carried."""
+
+
+class PeerGoneError(TransportError, ConnectionError):
+    """Nobody listens, or the peer ended before it answered."""
+
+
+class RequestTimedOutError(TransportError, TimeoutError):
+    """No answer came in time; whether the request was acted upon is not known."""
 
 
 class ServerGoneError(ConnectionError):

@@ -30,6 +30,7 @@ from typing import Final, Protocol
 import blake3
 import pynng
 
+from executors.errors import PeerGoneError, RequestTimedOutError, TransportError
 from executors.protocol import HEADER, PAYLOAD_BYTES_MAX
 
 MESSAGE_BYTES_MAX: Final = PAYLOAD_BYTES_MAX + HEADER.size
@@ -53,18 +54,6 @@ empty or too large raises ValueError and leaves the request open. After the serv
 up, the answer goes nowhere. If the handler raises, that is logged and its request is closed without an answer. A
 request that is never answered keeps its context for as long as the server lives.
 """
-
-
-class TransportError(OSError):
-    """A message could not be carried."""
-
-
-class PeerGoneError(TransportError, ConnectionError):
-    """Nobody listens, or the peer ended before it answered."""
-
-
-class RequestTimedOutError(TransportError, TimeoutError):
-    """No answer came in time; whether the request was acted upon is not known."""
 
 
 class Server(Protocol):

@@ -27,7 +27,7 @@ from msgspec import Struct
 
 from eventlog.ids import ExecutorId, JobId
 from executors.attempt import Attempt, failed_by_us
-from executors.errors import ExecutorRefusedError, ServerGoneError
+from executors.errors import ExecutorRefusedError, ServerGoneError, TransportError
 from executors.guest.host import GuestTimes
 from executors.guest.parents import GuestParents
 from executors.lease_attempt import LeaseAttempt
@@ -53,7 +53,7 @@ from executors.protocol import (
     encode,
     payload,
 )
-from executors.transport import Client, TransportError
+from executors.transport import Client
 from sinks.sink import Sink, StagedArtifact
 
 logger = logging.getLogger("casparian.executor")

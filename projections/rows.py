@@ -9,7 +9,6 @@ from typing import Literal
 
 from msgspec import Struct
 
-from eventlog.events import FailureClass, JobStatus, TrustedHow
 from eventlog.ids import (
     ArtifactHash,
     Digest,
@@ -29,6 +28,7 @@ from eventlog.ids import (
     SourceHash,
     TargetKey,
 )
+from eventlog.words import FailureClass, JobStatus, TrustedHow
 
 JobWord = Literal["queued", "dispatched", "running", "promoting", "aborting", "completed", "failed", "aborted"]
 

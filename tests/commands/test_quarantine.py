@@ -7,7 +7,8 @@ from hypothesis import given as for_all
 from hypothesis import strategies as st
 
 from commands.outcome import Refused
-from commands.quarantine import DELETED_MAX, PPM, PolicyWords, cascade, decide_delete, forbidden, policy_fault
+from commands.policy_words import PolicyWords
+from commands.quarantine import DELETED_MAX, PPM, cascade, decide_delete, forbidden, policy_fault
 from eventlog.events import BrokenRule, QuarantineDeleted, QuarantinePolicy, StagedEvidence
 from eventlog.ids import Digest, OutputName, SchemaHash
 from tests.projections.histories import delete_quarantine

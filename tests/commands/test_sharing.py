@@ -10,7 +10,7 @@ from hypothesis import given as for_all
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from cli.options import JOBS_PER_LEASE_MAX
+from cli.limits import JOBS_PER_LEASE_MAX
 from commands.decide import Command
 from commands.dispatch import (
     LEASE_BYTES_MAX,

@@ -22,6 +22,7 @@ from eventlog.ids import (
     path_text,
 )
 from eventlog.schema import Column, OutputSchema
+from executors.errors import PeerGoneError
 from executors.guest.host import GuestTimes
 from executors.protocol import (
     FLAG_DISCARD,
@@ -44,7 +45,6 @@ from executors.protocol import (
     encode,
     payload,
 )
-from executors.transport import PeerGoneError
 from executors.worker import WorkerTimes
 
 PARSER = Path(__file__).with_name("fixture_parser.py")

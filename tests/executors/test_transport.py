@@ -23,6 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from executors import transport
+from executors.errors import PeerGoneError, RequestTimedOutError, TransportError
 from executors.transport import (
     SOCKET_PATH_BYTES_MAX,
     Client,
@@ -30,11 +31,8 @@ from executors.transport import (
     MemoryHub,
     NngClient,
     NngServer,
-    PeerGoneError,
     Reply,
-    RequestTimedOutError,
     Server,
-    TransportError,
     remove_socket,
     socket_address,
 )

@@ -1,0 +1,81 @@
+"""Owns how a sentinel tells whoever listens what has become durable: a PUB socket, and a thread that speaks on it.
+
+Nobody is waited for. Who reads too slowly misses frames, sees that by their numbers, and finds them in the log. The
+deciding thread only hands on, and not even that while nobody listens.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import pynng
+
+from cli.told import FRAME_BYTES_MAX, told
+from executors.errors import TransportError
+
+if TYPE_CHECKING:
+    from eventlog.frames import Frame
+
+BATCHES_WAITING_MAX: Final = 256  # of frames that became durable together, before more are left out
+FRAMES_UNREAD_MAX: Final = 128  # that are kept for one listener
+
+logger = logging.getLogger("casparian.telling")
+
+
+class Teller:
+    """Tells durable frames to those who listen at an ipc address."""
+
+    def __init__(self, address: str) -> None:
+        """Take where to speak; nothing is touched."""
+        self.address = address
+        self._batches: queue.Queue[Sequence[Frame] | None] = queue.Queue(BATCHES_WAITING_MAX)
+        self._thread = threading.Thread(target=self._speak, name="teller", daemon=True)
+        self._lock = threading.Lock()
+        self._listeners = 0
+
+    def start(self) -> None:
+        """Let listeners come. Raises TransportError."""
+        self._socket = pynng.Pub0(send_buffer_size=FRAMES_UNREAD_MAX)
+        # These run on nng's own threads, where only a word may be left.
+        self._socket.add_post_pipe_connect_cb(lambda _pipe: self._count(1))
+        self._socket.add_post_pipe_remove_cb(lambda _pipe: self._count(-1))
+        try:
+            self._socket.listen(self.address)
+        except pynng.NNGException as error:
+            self._socket.close()
+            raise TransportError(f"listen on {self.address}: {error}; check the folder") from error
+        self._thread.start()
+
+    def observe(self, frames: Sequence[Frame]) -> None:
+        """Hand on what became durable; called on the deciding thread."""
+        if self._listeners:
+            try:
+                self._batches.put_nowait(frames)
+            except queue.Full:
+                logger.debug("%d frames are not told: whoever listens finds them in the log", len(frames))
+
+    def close(self) -> None:
+        """Tell what waits, then hang up."""
+        self._batches.put(None)
+        self._thread.join()
+
+    def _count(self, more: int) -> None:
+        with self._lock:
+            self._listeners += more
+
+    def _speak(self) -> None:
+        with self._socket:  # closed by the thread that uses it: nng ends a process that does otherwise
+            while (frames := self._batches.get()) is not None:
+                for frame in frames:
+                    self._tell(frame)
+
+    def _tell(self, frame: Frame) -> None:
+        if not frame.records:
+            return
+        message = told(frame)
+        if len(message) <= FRAME_BYTES_MAX:
+            self._socket.send(message)
