@@ -5,25 +5,35 @@ from __future__ import annotations
 from hypothesis import given as given_
 from hypothesis import strategies as st
 
+from commands.decide import Command
 from commands.dispatch import Offer, plan_dispatch
-from commands.job import DispatchJob
-from eventlog.ids import ExecutorId, Instant, JobId, LeaseId
+from commands.job import DispatchJob, WithdrawJob
+from eventlog.ids import ArtifactHash, ExecutorId, Instant, JobId, LeaseId
 from reducers.fold import State
 from reducers.job import Queued
 from tests.support import (
     E1,
+    EVTX,
     LATER,
     NOW,
     any_command,
     decide,
+    deploy_own,
     dispatch,
+    enqueue,
     fail,
     given,
     join,
+    plan,
     planned_run,
     prioritise,
+    record,
+    revoke,
     shape_failure,
+    start,
     take,
+    trust,
+    types,
 )
 
 
@@ -54,6 +64,35 @@ def test_nothing_of_a_paused_parser_is_handed_out() -> None:
     state = given(*planned_run(*range(1, 9)), join(), *told)
     assert handed_out(state, 9) == []
     assert len(state.jobs.waiting) == len(state.jobs.queued) == 3
+
+
+def test_a_job_of_another_artifact_than_is_here_is_withdrawn_and_not_made_by_that() -> None:
+    state = given(*planned_run(1, 2), join(), dispatch(1), fail(1, failure="unknown"))  # is tried again at once
+    commands = plan_dispatch(state, offers(2), now=NOW, artifacts={EVTX: ArtifactHash("b" * 64)})
+    assert [type(each) for each in commands] == [WithdrawJob, WithdrawJob]
+    for command in commands:
+        assert types(decide(command, state)) == ["JobAborted"]
+    same = plan_dispatch(state, offers(2), now=NOW, artifacts={EVTX: ArtifactHash("a" * 64)})
+    assert [type(each) for each in same] == [DispatchJob, DispatchJob]
+
+
+def test_a_job_whose_parser_is_not_here_yet_waits() -> None:
+    state = given(*planned_run(1), join())
+    assert plan_dispatch(state, offers(1), now=NOW, artifacts={}) == []
+
+
+def test_nothing_of_a_revoked_parser_is_handed_out() -> None:
+    own: list[Command] = [
+        trust(),
+        deploy_own(),
+        start("lines"),
+        record(1),
+        plan(1, 1, artifact="1" * 64),
+        enqueue(1),
+        join(),
+    ]
+    assert handed_out(given(*own)) == [1]
+    assert handed_out(given(*own, revoke())) == []
 
 
 @given_(st.lists(any_command(), max_size=60), st.integers(0, 6), st.sampled_from([NOW, LATER]))
