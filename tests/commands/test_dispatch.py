@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from commands.decide import Command
 from commands.dispatch import Offer, plan_dispatch
 from commands.job import DispatchJob, WithdrawJob
-from eventlog.ids import ArtifactHash, ExecutorId, Instant, JobId, LeaseId
+from eventlog.ids import ArtifactHash, ExecutorId, Instant, JobId, LeaseId, instant_plus
 from reducers.fold import State
 from reducers.job import Queued
 from tests.support import (
@@ -36,6 +36,8 @@ from tests.support import (
     types,
 )
 
+BACK = instant_plus(NOW, seconds=-3600)
+
 
 def offers(count: int = 1) -> list[Offer]:
     return [Offer(executor=E1, lease=LeaseId(f"offered-{n}")) for n in range(count)]
@@ -57,6 +59,14 @@ def test_a_job_that_waits_for_its_retry_is_passed_over_until_it_is_due() -> None
     assert handed_out(state) == [2]
     assert handed_out(state, 2, LATER) == [1, 2]
     assert handed_out(state, 2) == [2]  # the clock was set back
+
+
+def test_a_clock_that_was_set_back_by_an_hour_does_not_have_the_queue_wait_for_an_hour() -> None:
+    state = given(*planned_run(1, 2), join(), dispatch(1), fail(1, failure="transient"))
+    assert handed_out(state, 2, NOW) == [2]
+    assert handed_out(state, 2, BACK) == [1, 2]
+    assert types(decide(dispatch(1, now=BACK), state)) == ["JobDispatched"]
+    assert handed_out(state, 2, NOW) == [2]  # and forward again: a retry waits as it was told to
 
 
 def test_nothing_of_a_paused_parser_is_handed_out() -> None:
@@ -95,7 +105,7 @@ def test_nothing_of_a_revoked_parser_is_handed_out() -> None:
     assert handed_out(given(*own, revoke())) == []
 
 
-@given_(st.lists(any_command(), max_size=60), st.integers(0, 6), st.sampled_from([NOW, LATER]))
+@given_(st.lists(any_command(), max_size=60), st.integers(0, 6), st.sampled_from([NOW, LATER, BACK]))
 def test_what_is_handed_out_is_what_a_look_at_every_job_would_choose(
     commands: list[object], count: int, now: Instant
 ) -> None:
@@ -114,5 +124,9 @@ def _looked_up(state: State, now: Instant) -> list[JobId]:
     def rank(job: Queued) -> tuple[int, int]:
         return -job.spec.priority, job.spec.job
 
-    due = [job for job in state.jobs.queued.values() if job.not_before <= now and job.spec.parser not in paused]
+    due = [
+        job
+        for job in state.jobs.queued.values()
+        if (job.not_before <= now or job.not_before > instant_plus(now, seconds=64)) and job.spec.parser not in paused
+    ]
     return [job.spec.job for job in sorted(due, key=rank)]
