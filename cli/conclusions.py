@@ -1,29 +1,39 @@
-"""Owns how what an executor says of a lease becomes a command: whose word it is stays the executor's, job by job."""
+"""Owns how what an executor says of a lease becomes a command: whose word it is stays the executor's, job by job.
+
+Its word is no more than about its own: a name that is not one of an artifact of these jobs is no message. What stands
+under the names of a commit is published, and removed where it cannot be; of another job that would be evidence.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
+from typing import Final
 
 from commands.handle import Outcome
 from commands.job import CommitJob, FailJob, ReleaseJob, StagedReport, StartJob
 from commands.lease import ConcludeLease
 from eventlog.events import CommitRefused
-from eventlog.ids import Instant, JobId, LeaseId, LogId, OutputName, instant_plus
+from eventlog.ids import Instant, JobId, LeaseId, LogId, OutputName, final_name, instant_plus, stage_name
+from eventlog.schema import QUARANTINE_SUFFIX
 from executors import protocol
 from sinks.sink import StagedArtifact
 
 Ending = CommitJob | FailJob | ReleaseJob
+STAGED: Final = re.compile(r"\.[0-9a-f]{8}-([0-9]{1,15})-([0-9]{1,15})-.*", re.ASCII)  # job and attempt, see stage_name
 
 
 def conclusion(job: JobId, conclude: protocol.Conclude, *, log_id: LogId, now: Instant) -> ConcludeLease:
     """Return the command for all jobs of a lease; those whose start was not told are begun by it.
 
-    Raises ProtocolError if a job has a share of an artifact that the conclusion does not describe.
+    Raises ProtocolError if a job has a share of an artifact that the conclusion does not describe, or if an artifact
+    bears a name that is none of these jobs'.
     """
     told = [
         protocol.FurtherReceipt(job=job, receipt=conclude.receipt, begun_ago=conclude.begun_ago),
         *conclude.further,
     ]
+    _require_own(told, conclude.shared, log_id)
     shared = {artifact.staged: artifact for artifact in conclude.shared}
     ends = [_ending(each, conclude.lease, shared, log_id=log_id, now=now) for each in told]
     return ConcludeLease(
@@ -34,6 +44,28 @@ def conclusion(job: JobId, conclude: protocol.Conclude, *, log_id: LogId, now: I
         releases=tuple(end for end in ends if isinstance(end, ReleaseJob)),
         now=now,
     )
+
+
+def _require_own(told: Collection[protocol.FurtherReceipt], shared: Collection[StagedArtifact], log_id: LogId) -> None:
+    """Raise ProtocolError unless every artifact has the names of its job; a shared one those of a job of the lease."""
+    jobs = {each.job for each in told}
+    for artifact in shared:
+        _require_names(artifact.staged, artifact.final, artifact.output, jobs, log_id)
+    for each in told:
+        if isinstance(each.receipt, protocol.Succeeded):
+            for own in each.receipt.outputs:
+                _require_names(own.staged, own.final, own.output, {each.job}, log_id)
+            for kept in each.receipt.evidence:
+                _require_names(kept.staged, kept.final, OutputName(kept.output + QUARANTINE_SUFFIX), {each.job}, log_id)
+
+
+def _require_names(staged: str, final: str, output: OutputName, jobs: Collection[JobId], log_id: LogId) -> None:
+    named = STAGED.fullmatch(staged)
+    job, attempt = (JobId(int(named[1])), int(named[2])) if named else (JobId(0), 0)
+    extension = final.rpartition(".")[2]
+    ours = (stage_name(log_id, job, attempt, output), final_name(log_id, job, attempt, output, extension))
+    if job not in jobs or (staged, final) != ours:
+        raise protocol.ProtocolError(f"BadPayload: CONCLUDE names {staged!r} and {final!r}, which are not its jobs'")
 
 
 def is_refused(outcome: Outcome) -> bool:

@@ -22,7 +22,7 @@ from cli.vigil import Vigil
 from commands.dispatch import Offer, Sharing, plan_dispatch
 from commands.executor import JoinExecutor, LoseExecutor
 from commands.handle import Handler, Outcome
-from commands.job import DispatchJob, ReleaseJob, StartJob
+from commands.job import DispatchJob, ReleaseJob, StartJob, WithdrawJob
 from commands.lease import JOBS_MAX, DispatchLease
 from eventlog.events import (
     CancelAccepted,
@@ -142,7 +142,7 @@ class Dispatcher:
         self._idle: dict[ExecutorId, Question] = {}
         self._held: dict[LeaseId, _Held] = {}
         self._lease_of: dict[JobId, LeaseId] = {}  # of the jobs in `_held`
-        self._planned: dict[JobId, JobQueued] = {}
+        self._planned: dict[JobId, tuple[JobQueued, ParserPackage]] = {}
         self._present: dict[ExecutorId, float] = {}  # those that are here by the log, and when each was heard last
         self._expected: set[ExecutorId] = set()  # those that we start
         self._draining: dict[ExecutorId, str] = {}
@@ -227,8 +227,12 @@ class Dispatcher:
 
     # --- what the log says (told by the deciding thread) --------------------------------------------------------------
 
-    def plan(self, state: State) -> list[DispatchJob | DispatchLease]:
-        """Return what to hand out to those who ask for work right now. The process manager of the handler."""
+    def plan(self, state: State) -> list[DispatchJob | DispatchLease | WithdrawJob]:
+        """Return what to hand out to those who ask for work right now. The process manager of the handler.
+
+        Which package an executor gets is settled here, with the job: whatever is put in its place meanwhile, what runs
+        is the artifact under whose keys the rows are recorded.
+        """
         if self._stopping or not state.jobs.queued:
             return []
         with self._lock:
@@ -237,15 +241,24 @@ class Dispatcher:
                 for executor, parked in self._idle.items()
                 if not parked.taken and (known := state.executors.get(executor)) is not None and not known.draining
             ]
-            commands = plan_dispatch(state, offers, now=clock.now(), sharing=self._sharing()) if offers else []
+            if not offers:
+                return []
+            packages = dict(self._packages)  # a copy: other threads add to it meanwhile
+            artifacts = {name: package.artifact_hash for name, package in packages.items()}
+            sharing = self._sharing(packages)
+            commands = plan_dispatch(state, offers, now=clock.now(), sharing=sharing, artifacts=artifacts)
             for command in commands:
+                if isinstance(command, WithdrawJob):
+                    continue
                 self._idle[command.executor].taken = True
                 jobs = command.jobs if isinstance(command, DispatchLease) else (command.job,)
-                self._planned |= {job: state.jobs.queued[job].spec for job in jobs}
+                for job in jobs:
+                    spec = state.jobs.queued[job].spec
+                    self._planned[job] = (spec, packages[spec.parser])
         return commands
 
-    def _sharing(self) -> Sharing:
-        packages, limits = dict(self._packages), dict(self._limits)  # copies: other threads add to them meanwhile
+    def _sharing(self, packages: dict[ParserName, ParserPackage]) -> Sharing:
+        limits = dict(self._limits)  # a copy: other threads add to it meanwhile
         alone = frozenset(name for name, package in packages.items() if package.fresh_process)
         bounds = {run: each.jobs_per_lease for run, each in limits.items()}
         return Sharing(executors=self._workers, alone=alone, jobs_max_of=bounds)
@@ -299,7 +312,8 @@ class Dispatcher:
         """Tell an executor what it was given in one frame: all of one lease."""
         dispatched, *others = handed_out
         assert all(each.lease == dispatched.lease for each in others)
-        spec, *specs = [self._planned.pop(each.job) for each in handed_out]
+        planned = [self._planned.pop(each.job) for each in handed_out]
+        (spec, package), *_others = planned
         jobs = {each.job for each in handed_out}
         with self._lock:
             parked = self._idle.pop(dispatched.executor, None)
@@ -311,8 +325,7 @@ class Dispatcher:
                 heard=time.monotonic(),
             )
             self._lease_of |= dict.fromkeys(jobs, dispatched.lease)
-        package = self._packages.get(spec.parser)
-        if parked is None or package is None:  # it died meanwhile: its loss is on its way through the log
+        if parked is None:  # it died meanwhile: its loss is on its way through the log
             return
         limits = self._limits.get(spec.run, JobLimits())
         message = protocol.Dispatch(
@@ -334,7 +347,7 @@ class Dispatcher:
             dispatched_at=dispatched.dispatched_at,
             memory_bytes_max=limits.memory_bytes_max,
             seconds_max=limits.seconds_max,
-            further=tuple(map(_further, others, specs)),
+            further=tuple(_further(other, spec) for other, (spec, _package) in zip(others, planned[1:], strict=True)),
         )
         parked.answer(OpCode.DISPATCH, message, dispatched.job)
 

@@ -30,7 +30,7 @@ from cli.messages import (
 )
 from cli.report import RunReport
 from cli.session import Halt, InterruptedRunError, Request, RunSession
-from eventlog.frames import stamp_once
+from eventlog.frames import Stamp, stamp_once
 from eventlog.ids import ParserName, path_bytes
 
 if TYPE_CHECKING:
@@ -51,8 +51,9 @@ logger = logging.getLogger("casparian.runs")
 class HostedRun:
     """One run, how it is going, and what came of it. Speaks to its session as `Talk`, to others by `seen`."""
 
-    def __init__(self, ticket: str) -> None:
+    def __init__(self, ticket: str, *, digest: str = "") -> None:
         self.ticket = ticket
+        self.digest = digest  # of the request that began it
         self.halt = Halt()
         self.name = ""
         self._changed = threading.Condition()
@@ -175,7 +176,7 @@ class RunHost:
             return self._runs.get(ticket)
 
     def start(self, asked: Asked) -> RunTaken | Refusal:
-        """Begin a run; a request that comes again is answered with the run that it began."""
+        """Begin a run; a request that comes again is answered with the run that it began, another of its id is not."""
         assert isinstance(asked.request, StartRun)
         if asked.id not in self._runs and (lost := self._begun_before(asked)) is not None:
             return lost
@@ -184,6 +185,9 @@ class RunHost:
                 if (refusal := self._refuse()) is not None:
                     return refusal
                 self._begin(asked, asked.request)
+            elif self._runs[asked.id].digest != _stamp(asked).digest:
+                why = f"begin a run: the request {asked.id} came before with other content"
+                return Refusal(code="id_reused", message=why, next_step="send it under a new id")
         return RunTaken(ticket=asked.id, workers=self._sentinel.workers)
 
     def _refuse(self) -> Refusal | None:
@@ -196,13 +200,13 @@ class RunHost:
 
     def _begun_before(self, asked: Asked) -> Refusal | None:
         """Refuse a request that an earlier sentinel has begun: what became of it stands in the log."""
-        if self._sentinel.handler.known(stamp_once(asked.id, msgspec.json.encode(asked))) is None:
+        if self._sentinel.handler.known(_stamp(asked)) is None:
             return None
         why = "begin a run: this request began one before, which ended with the sentinel that carried it out"
         return Refusal(code="begun_before", message=why, next_step="run the same command again to go on")
 
     def _begin(self, asked: Asked, wanted: StartRun) -> None:
-        run = HostedRun(asked.id)
+        run = HostedRun(asked.id, digest=_stamp(asked).digest)
         run.name = f"{wanted.parser} of {asked.actor}"
         done = [ticket for ticket, ended in self._runs.items() if ended.is_over and not ended.is_awaited]
         for ticket in done[:-ENDED_RUNS_MAX]:
@@ -221,7 +225,7 @@ class RunHost:
                 self._sentinel,
                 _request(wanted),
                 actor=asked.actor,
-                stamp=stamp_once(asked.id, msgspec.json.encode(asked)),
+                stamp=_stamp(asked),
                 talk=run,
                 halt=run.halt,
                 limits=_limits(wanted),
@@ -261,6 +265,10 @@ class RunHost:
             thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
         while any(run.is_awaited for run in list(self._runs.values())):  # ends: nobody asks for ever
             time.sleep(AWAIT_TICK_SECONDS)
+
+
+def _stamp(asked: Asked) -> Stamp:
+    return stamp_once(asked.id, msgspec.json.encode(asked))
 
 
 def _interrupted(summary: str) -> CliError:

@@ -41,10 +41,10 @@ from cli.target_claims import other_claim
 from cli.telling import Teller
 from cli.watch import Watches
 from commands.decide import Command
-from commands.dispatch import plan_records
+from commands.dispatch import OUTDATED, plan_records
 from commands.epoch import BeginEpoch
 from commands.handle import Handler, Outcome
-from commands.job import WithdrawJob
+from commands.job import NOT_TRUSTED, WithdrawJob
 from commands.outcome import Refused
 from commands.parser import DeployParser
 from eventlog.blobs import FolderBlobStore
@@ -66,7 +66,6 @@ from sinks.uri import open_sink
 logger = logging.getLogger("casparian.sentinel")
 
 ACTOR = "sentinel"
-OUTDATED = "its parser is not the one it was queued for"
 GUEST_FOLDER_PREFIX = "casparian-guest-"  # as executors/guest/host.py names them
 CONTEXTS_PER_WORKER = 3  # a question that waits for work, a heartbeat, a report
 CONTEXTS_SPARE = 4
@@ -360,8 +359,7 @@ class Sentinel:
     def end_revoked(self, artifacts: frozenset[ArtifactHash], *, actor: str) -> None:
         """End every open job of parsers that are not trusted any more, before it publishes anything."""
         jobs = self.handler.inspect(lambda state: _jobs_of(state, artifacts))
-        reason = "its parser is not trusted any more"
-        commands = [CancelJob(job=job, reason=reason, by=actor, now=clock.now()) for job in jobs]
+        commands = [CancelJob(job=job, reason=NOT_TRUSTED, by=actor, now=clock.now()) for job in jobs]
         for answer in [self.handler.submit(command, actor=actor) for command in commands]:
             answer.result()
 

@@ -67,9 +67,12 @@ def take(sink: Sink, home: Home, log_id: LogId) -> None:
 
 
 def _is_same(one: Home, other: Home) -> bool:
-    """Say whether two paths lead to one home: by a link, or by another mount of its disk."""
+    """Say whether two paths lead to one home: by a link, or by another mount of its disk.
+
+    The folders are compared and not a file in them: a copy by hard links (`cp -al`) has the same files.
+    """
     with suppress(OSError):
-        return (one.log / "GENESIS.json").samefile(other.log / "GENESIS.json")
+        return one.log.samefile(other.log)
     return False
 
 

@@ -8,14 +8,15 @@ that was ever given back, so that a file that brings down its guest or its execu
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from commands.job import DispatchJob, RecordPromotion
+from commands.job import DispatchJob, RecordPromotion, WithdrawJob
 from commands.lease import JOBS_MAX, DispatchLease
+from commands.parser import may_run
 from eventlog.events import JobQueued
-from eventlog.ids import ExecutorId, Instant, JobId, LeaseId, ParserName, RunId
+from eventlog.ids import ArtifactHash, ExecutorId, Instant, JobId, LeaseId, ParserName, RunId
 from reducers.fold import State
 from reducers.job import Queued
 
@@ -25,6 +26,8 @@ LEASE_BYTES_MAX = 8 * 1024 * 1024  # of the files of one lease: what they become
 LEASE_RECORD_BYTES_MAX = 1536 * 1024
 OUTPUT_RECORD_BYTES = 1024  # of what is recorded of one output of a job, without its target's name
 LOOKED_AT_JOBS_MAX = 1000  # for one lease
+OUTDATED_JOBS_MAX = 1000  # withdrawn at once
+OUTDATED = "its parser is not the one it was queued for"
 
 
 class Offer(Struct, frozen=True, kw_only=True):
@@ -52,23 +55,44 @@ NOT_AT_ALL = Sharing(jobs_max=1)
 
 
 def plan_dispatch(
-    state: State, offers: Sequence[Offer], *, now: Instant, sharing: Sharing = NOT_AT_ALL
-) -> list[DispatchJob | DispatchLease]:
+    state: State,
+    offers: Sequence[Offer],
+    *,
+    now: Instant,
+    sharing: Sharing = NOT_AT_ALL,
+    artifacts: Mapping[ParserName, ArtifactHash] | None = None,
+) -> list[DispatchJob | DispatchLease | WithdrawJob]:
     """Give each offer the next job that is due, by priority, then by number, and small ones like it.
 
-    Fewer commands than offers if few are due. A paused parser's jobs stay where they are. Costs the logarithm of the
-    jobs that wait for each that is looked at, whatever they wait for.
+    Fewer commands than offers if few are due. A paused parser's jobs stay where they are, and so do those of an
+    artifact that is not trusted any more: whoever revoked it ends them. `artifacts` are those that an executor would
+    get now: a job of another one ends, because rows that its parser did not make may not be recorded under its keys.
+    Costs the logarithm of the jobs that wait for each that is looked at, whatever they wait for.
     """
     paused = [name for name, parser in state.parsers.items() if parser.paused is not None]
-    commands: list[DispatchJob | DispatchLease] = []
+    commands: list[DispatchJob | DispatchLease | WithdrawJob] = []
+    outdated: list[JobId] = []
     with state.jobs.waiting.in_turn(now, paused=paused) as due:
-        waiting = _Waiting(state.jobs.queued[job] for job in due)
+        waiting = _Waiting(_runnable(map(state.jobs.queued.__getitem__, due), state, artifacts, outdated))
         for offer in offers:
             jobs = waiting.take(sharing, fair=_fair(state, sharing))
             if not jobs:
                 break
             commands.append(_handing_out(jobs, offer, now))
-    return commands
+    return [*commands, *(WithdrawJob(job=job, reason=OUTDATED, now=now) for job in outdated)]
+
+
+def _runnable(
+    due: Iterator[Queued], state: State, artifacts: Mapping[ParserName, ArtifactHash] | None, outdated: list[JobId]
+) -> Iterator[Queued]:
+    """Yield the jobs whose very artifact is here and trusted; add those of which there is another one to `outdated`."""
+    for job in due:
+        spec = job.spec
+        here = spec.artifact_hash if artifacts is None else artifacts.get(spec.parser)
+        if here == spec.artifact_hash and may_run(spec.parser, spec.artifact_hash, state):
+            yield job
+        elif here is not None and here != spec.artifact_hash and len(outdated) < OUTDATED_JOBS_MAX:
+            outdated.append(spec.job)
 
 
 def _fair(state: State, sharing: Sharing) -> int:

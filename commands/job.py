@@ -57,11 +57,14 @@ from eventlog.sheets import Fault, sheet_fault, unit_outputs
 from reducers.fold import State
 from reducers.job import Aborting, Dispatched, Job, Promoting, Queued, Running
 from reducers.shares import bundle_with
+from reducers.waiting import WAIT_SECONDS_MAX, is_due
 
 JOBS_MAX = 1000  # in one EnqueueJobs, so that a frame stays far below its bounds
 PRIORITY_MAX = 1000
+NOT_TRUSTED = "its parser is not trusted any more"
 RETRIES_MAX = 3
 RETRY_BASE_SECONDS = 4  # the n-th retry waits 4^n seconds: 4, 16, 64
+assert RETRY_BASE_SECONDS**RETRIES_MAX == WAIT_SECONDS_MAX
 
 
 class NewJob(Struct, frozen=True, kw_only=True):
@@ -281,10 +284,12 @@ def _dispatch(command: DispatchJob, state: State) -> Decision:
     job = state.jobs.get(command.job)
     if not isinstance(job, Queued):
         return Refused("job_not_queued", f"job {command.job} is not waiting")
-    if job.not_before > command.now:
+    if not is_due(job.not_before, command.now):
         return Refused("job_not_due", f"job {command.job} waits until {job.not_before}")
     if is_paused(job.spec.parser, state):
         return Refused("parser_paused", f"job {command.job} waits until its parser {job.spec.parser} is resumed")
+    if not may_run(job.spec.parser, job.spec.artifact_hash, state):
+        return untrusted(job.spec.parser, job.spec.parser_version)
     if command.executor not in state.executors:
         return Refused("unknown_executor", f"executor {command.executor} is not here")
     return [
@@ -337,6 +342,9 @@ def _commit(command: CommitJob, state: State) -> Decision:
         case Aborting():
             why = f"job {command.job} was cancelled: {job.reason}"
             return [_refusal(command, job, "cancelled", why), _aborted(job, job.reason, command.now)]
+        case Dispatched() | Running() if not may_run(job.spec.parser, job.spec.artifact_hash, state):
+            # Revoked while it ran, and its report was quicker than the cancel that follows: the revocation came first.
+            return [_refusal(command, job, "untrusted_parser", NOT_TRUSTED), _aborted(job, NOT_TRUSTED, command.now)]
         case Dispatched() | Running():
             fault = _fault(command, job)
             if fault is not None:

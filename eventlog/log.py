@@ -147,6 +147,7 @@ class Log:
             lock = LogLock.acquire(folder, holder, fs=fs)
             give_up_ballast(folder, ballast_bytes=ballast_bytes, fs=fs)
             _create_if_absent(folder, new_log_id=new_log_id, clock=clock, fs=fs)
+            _refuse_second_name(folder, fs=fs)
             genesis, genesis_hash = require_genesis(folder, fs=fs)
             settle_fork(folder, genesis, genesis_hash, fs=fs)
             lineage = lineage_of(genesis, genesis_hash)
@@ -499,6 +500,21 @@ def _create_if_absent(
     if not segments:
         fs.close(create_durably(segment_path(folder, first=1), fs=fs))
     write_genesis(folder, log_id=new_log_id(), created_at=clock(), fs=fs)
+
+
+def _refuse_second_name(folder: Path, *, fs: FsPort) -> None:
+    """Raise LogStorageError if the segment that would be written to has another name as well.
+
+    Then another folder is a copy of this one by hard links (`cp -al`): what is written here would be written there,
+    behind what that folder says of itself, and would be damage.
+    """
+    for segment in list_segments(folder, fs=fs)[-1:]:
+        if fs.lstat(segment.path).st_nlink > 1:
+            raise LogStorageError(
+                f"Open the log in {folder} for writing: {segment.path.name} has a second name in another folder, which "
+                "is a copy of this one by hard links. What is written to one of them would change both.",
+                next_step="Remove the copy, and make it anew by `cp -a` or `casparian log backup`.",
+            )
 
 
 def _storage_error(folder: Path, error: OSError) -> LogStorageError:

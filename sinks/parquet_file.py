@@ -561,7 +561,7 @@ def _claims(folder: int) -> dict[LogId, PathText]:
         lines = (file.read(MARK_BYTES_MAX) or b"").split(b"\n")
     found: dict[LogId, PathText] = {}
     for line in lines[1:]:
-        with suppress(msgspec.DecodeError):
+        with suppress(msgspec.DecodeError, UnicodeDecodeError):
             said = msgspec.json.decode(line, type=_Claim)
             found[said.log] = said.home
     return found

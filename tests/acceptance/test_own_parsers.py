@@ -341,3 +341,49 @@ def test_a_parser_that_is_begun_with_the_helper_names_times_that_never_were(term
     said = " ".join(str(row) for row in terminal.sql("select * from bookings_rows_quarantine"))
     assert "never was in Europe/Berlin" in said
     assert "was twice in Europe/Berlin" in said
+
+
+CHANCE = """
+import os
+import time
+import pyarrow as pa
+
+name = "lines"
+version = "0.1"
+outputs = {"lines": {"columns": [{"name": "text", "type": "string"}]}}
+
+def parse(path, settings):
+    while not os.path.exists(path + ".go"):
+        time.sleep(0.02)
+    raise RuntimeError("nobody knows why, so that it is tried once more")
+    yield
+"""
+
+
+def test_a_job_that_is_tried_again_is_not_made_by_the_version_that_came_meanwhile(tmp_path: Path) -> None:
+    """Its rows would be recorded as those of a parser that never made them."""
+    terminal, parser = Terminal(tmp_path), tmp_path / "lines.py"
+    (tmp_path / "a.txt").write_text("one\n")
+    (tmp_path / "b.txt").write_text("two\n")
+    assert terminal.casparian("start", "--workers", "1").code == 0
+    try:
+        parser.write_text(CHANCE)
+        assert trust(terminal, parser).code == 0
+        old = terminal.start("run", str(parser), "a.txt")
+        eventually(lambda: b'"JobDispatched"' in log_bytes(terminal), what="the job of the old version to begin")
+        parser.write_text(PARSER.replace('"0.1"', '"0.2"'))
+        assert trust(terminal, parser).code == 0
+        new = terminal.start("run", str(parser), "b.txt")
+        eventually(lambda: log_bytes(terminal).count(b'"JobQueued"') == 2, what="the job of the new version to wait")
+        (tmp_path / "a.txt.go").touch()
+        new.communicate(timeout=RUN_SECONDS_MAX)
+        old.communicate(timeout=RUN_SECONDS_MAX)
+        assert (new.returncode, old.returncode) == (0, 1)
+    finally:
+        terminal.casparian("stop")
+    assert terminal.sql("select text, _cf_parser_version from lines_all") == [["two", "0.2"]]
+    assert terminal.sql("select job_id, status from cf_jobs order by job_id") == [[1, "aborted"], [2, "completed"]]
+
+
+def log_bytes(terminal: Terminal) -> bytes:
+    return b"".join(each.read_bytes() for each in (terminal.home / "log").glob("*.ndjson"))

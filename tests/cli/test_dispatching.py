@@ -20,10 +20,10 @@ from commands.dispatch import plan_records
 from commands.handle import Handler
 from eventlog.events import BalanceSheet
 from eventlog.frames import Frame
-from eventlog.ids import ExecutorId, JobId, LeaseId, LogId, RunId
+from eventlog.ids import ArtifactHash, ExecutorId, JobId, LeaseId, LogId, ParserName, RunId
 from eventlog.log import Log
 from executors import protocol
-from executors.parser_catalog import builtin_parsers
+from executors.parser_catalog import ParserPackage, builtin_parsers
 from executors.protocol import (
     Aborted,
     Ack,
@@ -62,7 +62,7 @@ class House:
             self.handler,
             log_id=self._log.log_id,
             epoch=1,
-            packages=builtin_parsers(),
+            packages=packages_as_deployed(),
         )
         self.dispatcher.limit(RunId(1), JobLimits(memory_bytes_max=123, seconds_max=4.5, jobs_per_lease=jobs_per_lease))
         self.handler.replay(lambda _: None)
@@ -83,6 +83,14 @@ class House:
 
     def _note(self, frames: Sequence[Frame]) -> None:
         self.batches.append([type(record.data).__name__ for frame in frames for record in frame.events])
+
+
+def packages_as_deployed() -> dict[ParserName, ParserPackage]:
+    """Return the built-in parsers under the artifact that the histories of tests/support.py deploy."""
+    artifact = ArtifactHash("a" * 64)
+    return {
+        name: msgspec.structs.replace(package, artifact_hash=artifact) for name, package in builtin_parsers().items()
+    }
 
 
 class Played:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -68,6 +69,15 @@ def test_a_home_by_another_path_is_the_same_home(home: Home, sink: MemorySink, t
     claim(sink, home, log_id(home))
     (tmp_path / "link").symlink_to(home.root)
     assert other_claim(sink, Home(tmp_path / "link"), log_id(home)) is None
+
+
+def test_a_copy_by_hard_links_is_a_copy(home: Home, sink: MemorySink, tmp_path: Path) -> None:
+    """Its files are those of the original, its folder is not."""
+    claim(sink, home, log_id(home))
+    copy = Home(Path(shutil.copytree(home.root, tmp_path / "copy", copy_function=os.link)))
+    other = other_claim(sink, copy, log_id(copy))
+    assert other is not None
+    assert (other.home, other.there) == (str(home.root), True)
 
 
 def test_another_log_at_the_path_of_the_claim_shares_nothing(home: Home, sink: MemorySink, tmp_path: Path) -> None:

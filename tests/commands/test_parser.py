@@ -145,6 +145,23 @@ def test_a_parser_that_is_revoked_during_its_run_gets_no_further_jobs() -> None:
     assert RunId(1) in state.runs
 
 
+def test_a_job_of_a_parser_that_was_revoked_meanwhile_is_not_begun_and_passes_no_commit_point() -> None:
+    """The cancels that follow a revocation come a moment later: a report may be quicker."""
+    own: list[Command] = [
+        trust(),
+        deploy_own(),
+        start("lines"),
+        record(1),
+        plan(1, 1, artifact=ONE),
+        enqueue(1),
+        join(),
+    ]
+    assert code(decide(dispatch(), given(*own, revoke()))) == "untrusted_parser"
+    state = given(*own, dispatch(), started(), revoke())
+    assert types(decide(commit(), state)) == ["CommitRefused", "JobAborted"]
+    assert types(decide(commit(), given(*own, dispatch(), started(), revoke(), trust()))) == ["OutputsCommitted"]
+
+
 def test_revoking_ends_the_trust_in_every_artifact_of_the_name_and_in_no_other() -> None:
     other = trust("3" * 64, parser=ParserName("rows"))
     state = given(trust(ONE), trust(TWO), other)

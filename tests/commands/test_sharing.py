@@ -21,7 +21,7 @@ from commands.dispatch import (
     plan_dispatch,
 )
 from commands.executor import LoseExecutor
-from commands.job import DispatchJob
+from commands.job import DispatchJob, WithdrawJob
 from commands.lease import JOBS_MAX, DispatchLease
 from commands.outcome import Refused
 from eventlog.events import JobQueued, QuarantinePolicy
@@ -50,7 +50,7 @@ def changed(state: State, job: int, **changes: Any) -> None:
 def planned(state: State, count: int = 1, sharing: Sharing = MANY, now: Instant = NOW) -> list[list[int]]:
     """Return the jobs of each lease that is handed out."""
     commands = plan_dispatch(state, offers(count), now=now, sharing=sharing)
-    return [list(each.jobs) if isinstance(each, DispatchLease) else [each.job] for each in commands]
+    return [list(jobs_of(each)) for each in commands]
 
 
 def test_small_jobs_travel_together_in_the_order_of_the_queue() -> None:
@@ -175,7 +175,8 @@ def test_every_job_is_handed_out_once_and_every_lease_is_accepted(kinds: list[st
     assert J1 in handed_out
 
 
-def jobs_of(command: DispatchJob | DispatchLease) -> tuple[JobId, ...]:
+def jobs_of(command: DispatchJob | DispatchLease | WithdrawJob) -> tuple[JobId, ...]:
+    assert not isinstance(command, WithdrawJob), "no artifact was said to be missing"
     return command.jobs if isinstance(command, DispatchLease) else (command.job,)
 
 

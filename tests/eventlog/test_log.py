@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import os
+import shutil
 import threading
 from pathlib import Path
 from typing import cast
@@ -778,3 +779,17 @@ def test_a_clean_close_that_cannot_be_written_still_gives_the_log_back(
     again = open_log(tmp_path / "log")
     assert again.epoch == 2
     again.close()
+
+
+def test_a_copy_by_hard_links_is_not_written_to_and_neither_is_what_it_is_of(tmp_path: Path) -> None:
+    """Both names lead to one file: a frame that is written to one log would be damage in the other."""
+    log, copy = tmp_path / "log", tmp_path / "copy"
+    open_log(log).close()
+    shutil.copytree(log, copy, copy_function=os.link)
+    before = (log / SEGMENT).read_bytes()
+    for folder in (copy, log):
+        with pytest.raises(LogStorageError, match="second name"):
+            open_log(folder)
+    assert (log / SEGMENT).read_bytes() == before
+    shutil.rmtree(copy)
+    open_log(log).close()

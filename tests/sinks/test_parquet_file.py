@@ -890,6 +890,15 @@ def test_a_claim_that_was_torn_hides_no_other(sink: ParquetSink, folder: Path) -
     assert sink.is_marked()
 
 
+def test_a_damaged_line_of_the_mark_hides_no_other(sink: ParquetSink, folder: Path) -> None:
+    sink.claim(LOG_ID, PathText("/one"))
+    with (folder / MARK_NAME).open("ab") as mark:
+        mark.write(b'{"log":"\xff\xfe","home":"/x"}\n\xff\n[]\n')
+    assert sink.claimed_by(LOG_ID) == "/one"
+    sink.claim(OTHER_LOG_ID, PathText("/two"))
+    assert sink.claimed_by(OTHER_LOG_ID) == "/two"
+
+
 def test_a_folder_without_its_mark_is_nobodys_and_cannot_be_claimed(sink: ParquetSink, folder: Path) -> None:
     (folder / MARK_NAME).unlink()
     assert sink.claimed_by(LOG_ID) is None

@@ -35,11 +35,12 @@ from eventlog.events import (
     RunPlanned,
 )
 from eventlog.frames import Frame
-from eventlog.ids import ExecutorId, Instant, JobId, LeaseId, MaterializationKey, RunId
+from eventlog.ids import ExecutorId, Instant, JobId, LeaseId, MaterializationKey, RunId, instant_plus
 from reducers.fold import State
 
 Standing = Literal["queued", "leased", "committed", "completed", "failed", "aborted"]
 OPEN: Final = ("queued", "leased", "committed")
+WAIT_SECONDS_MAX: Final = 64
 RETRIES_MAX: Final = 3  # what is promised, whatever commands/job.py says
 
 
@@ -176,7 +177,9 @@ class Ledger:
         self._require(given == self._commit, f"lease {event.lease} is given twice")
         self._require(not job.cancelled, f"job {event.job} is handed out after its cancel")
         early = f"job {event.job} is handed out at {event.dispatched_at}, before {job.not_before}"
-        self._require(event.dispatched_at >= job.not_before, early)
+        at = event.dispatched_at
+        far_off = instant_plus(at, seconds=WAIT_SECONDS_MAX)  # the clock was set back since
+        self._require(job.not_before <= at or job.not_before > far_off, early)
         self._require(event.attempt == job.attempts + 1, f"attempt {event.attempt} of job {event.job} is not the next")
         self._require(
             self.executors.get(event.executor) is False, f"job {event.job} goes to one that leaves or is gone"
