@@ -136,7 +136,11 @@ def _damage(file: FileReport, home: Home) -> str:
 
 
 def _failure(file: FileReport, home: Home) -> str:
-    return f"{file.reason}\nnext: {home.hint(file.next_step)}" if file.next_step else file.reason
+    """Return why, what to do, and the command that shows the rest, such as the last words of the parser."""
+    steps = [file.next_step] if file.next_step else []
+    if file.job is not None and not file.next_step.startswith("casparian "):
+        steps.append(f"casparian job show {file.job}")
+    return "\n".join([file.reason, *(f"next: {home.hint(step)}" for step in steps)])
 
 
 def _output_lines(report: RunReport) -> list[str]:

@@ -77,6 +77,15 @@ def test_what_a_person_stopped_or_a_pause_holds_back_has_not_failed(capsys: pyte
     assert lines[-1] == "next: casparian parser health"
 
 
+def test_a_failed_file_names_what_to_do_and_the_job_that_tells_the_rest(capsys: pytest.CaptureFixture[str]) -> None:
+    hinted = msgspec.structs.replace(FILES[0], next_step="copy it again", job=17)
+    lines = shown(msgspec.structs.replace(REPORT, files=(hinted,)), capsys)
+    at = lines.index("    it raised")
+    assert lines[at + 1 : at + 3] == ["    next: copy it again", "    next: casparian job show 17"]
+    lines = shown(REPORT, capsys)
+    assert lines.count("    next: casparian job show 1") == 3, "a command is a step as it is"
+
+
 def test_an_interrupted_run_says_once_what_became_of_its_files(capsys: pytest.CaptureFixture[str]) -> None:
     told = "run 1 was interrupted: 1 job stopped; what had been published stays"
     lines = shown(msgspec.structs.replace(REPORT, interrupted=told), capsys)
