@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 
-from cli.client import connect
 from cli.errors import EXIT_ERROR, EXIT_REFUSED, CliError
 from cli.front import HOLDER_SECONDS_MAX, RETRY_SECONDS, front_of
 from cli.home import Home
@@ -24,6 +23,7 @@ from cli.messages import (
     RetryJob,
     ask,
 )
+from cli.reaching import reach
 from cli.reading import nothing_here, reading
 from eventlog.ids import JobId
 from executors.errors import PeerGoneError
@@ -94,7 +94,7 @@ def _carried_out(home: Home, request: Request, purpose: str, withhold: JobId | N
 
 def ask_running(home: Home, asked: Asked) -> Reply | None:
     """Return the answer of the sentinel that runs, None if none can be asked. Raises PeerGoneError if it left."""
-    client = connect(home.control)
+    client = reach(home)
     if client is None:
         return None
     with client:

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 
-from cli.client import ControlClient, connect
+from cli.client import ControlClient
 from cli.home import Home
 from cli.messages import Asked, Reply
+from cli.reaching import reach
 from cli.render import talk
 from cli.stopping import Stopping
 from eventlog.errors import LogLockedError
@@ -94,7 +95,7 @@ def front_of(home: Home, authority: Callable[[], Sentinel]) -> Iterator[Front]:
 
 
 def _remote(home: Home, stack: ExitStack) -> Front | None:
-    client = connect(home.control)
+    client = reach(home)
     if client is None:
         return None
     logger.info("a sentinel is running: it carries this out")

@@ -10,7 +10,7 @@ from cli.errors import EXIT_ERROR, EXIT_OK, EXIT_REFUSED, CliError
 from cli.home import Home, find_home
 from cli.options import HomeOption, JsonOption, ReasonOption
 from cli.plain import PlainCommand, PlainGroup
-from cli.reading import ask, reading
+from cli.reading import ask
 from cli.render import count, out, out_json, place_text, printable, size, table
 
 if TYPE_CHECKING:
@@ -124,6 +124,9 @@ def abandon(
     _tell_end(place, seen, already=already, code=code, as_json=as_json)
 
 
+# Makes what waits and nothing else. A run makes it as well, but has a target and settings of its own, and nobody should
+# have to type those of the job again.
+START = "casparian start"
 ALREADY = frozenset({"already_completed", "already_committing", "already_queued"})
 
 
@@ -136,7 +139,8 @@ def retry(
 ) -> None:
     """Make a job again that failed or was stopped: its file is queued under a new number, with the same settings.
 
-    Where nobody is at work it waits for the next run. A job whose outputs exist, or that has not ended, is left alone.
+    Where nobody is at work it waits for `casparian start` or the next run. A job whose outputs exist, or that has not
+    ended, is left alone.
 
     Example: `casparian job retry 17 --reason "the disk is back"`
 
@@ -155,7 +159,7 @@ def retry(
         _tell_already(place, job_id, refused, as_json=as_json)
         return
     (made,) = told.queued
-    next_step = place.hint(f"casparian job show {made.new_job}") if running else _next_run(place, made.new_job)
+    next_step = place.hint(f"casparian job show {made.new_job}" if running else START)
     if as_json:
         facts = {"job": job_id, "answer": "queued", "new_job": made.new_job, "running": running}
         out_json({**facts, "next_step": next_step, "exit": EXIT_OK})
@@ -164,7 +168,7 @@ def retry(
     out(
         "  it is taken up now"
         if running
-        else "  nobody is at work: it waits for the next run, or for `casparian start`"
+        else "  nobody is at work: it waits for `casparian start`, or for the next run, whichever files that is for"
     )
     out(f"next: {next_step}")
 
@@ -177,20 +181,6 @@ def _tell_already(place: Home, job_id: int, refused: CliError, *, as_json: bool)
         return
     out(f"{printable(refused.message)}: nothing to make again")
     out(f"next: {next_step}")
-
-
-def _next_run(place: Home, job_id: int) -> str:
-    """Return the command that makes what waits: a run over the file of this job."""
-    import shlex
-
-    from eventlog.ids import JobId
-    from projections import queries
-
-    with reading(place) as reader:
-        (row,) = queries.jobs_of_ids(reader.connection, [JobId(job_id)])
-        known = {each.parser: each for each in queries.parsers(reader.connection)}
-    file = known[row.parser].file if row.parser in known else ""
-    return place.hint(f"casparian run {shlex.quote(file or row.parser)} {shlex.quote(row.path)}")
 
 
 @app.command("retry-all")
@@ -222,7 +212,7 @@ def retry_all(
         if told.last <= after:
             break
         after = told.last
-    next_step = "" if running or not queued else _next_run(place, queued[-1].new_job)
+    next_step = "" if running or not queued else place.hint(START)
     if as_json:
         facts = {"queued": queued, "passed_over": passed_over, "running": running}
         out_json({**facts, "next_step": next_step, "exit": EXIT_OK})
@@ -246,7 +236,7 @@ def _tell_all(queued: list[RetriedAs], passed_over: int, *, running: bool, next_
         out(
             "they are taken up now"
             if running
-            else "nobody is at work: they wait for the next run, or for `casparian start`"
+            else "nobody is at work: they wait for `casparian start`, or for the next run, whichever files that is for"
         )
     if next_step:
         out(f"next: {next_step}")
@@ -305,7 +295,7 @@ def _tell_end(place: Home, seen: JobSeen, *, already: bool, code: int, as_json: 
     out(f"job {seen.job}: {'already ' if already else ''}{seen.state}{reason}")
     for output in seen.outputs:
         where = printable(output.path) if output.path else "no rows, so no file"
-        out(f"  published {output.name}: {output.rows:,} rows, {where}")
+        out(f"  published {output.name}: {count(output.rows, 'row')}, {where}")
     if seen.state == "promoting":
         out("  it has passed the commit point: its outputs are published as soon as their folder can be reached")
     elif not seen.outputs:

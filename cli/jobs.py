@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Status(StrEnum):
-    """The words for a job's state, as --status takes them."""
+    """The words that --status takes: those of a job's state, and those that the list and `status` show for some."""
 
     queued = "queued"
     dispatched = "dispatched"
@@ -28,10 +28,13 @@ class Status(StrEnum):
     completed = "completed"
     failed = "failed"
     aborted = "aborted"
+    cancelled = "cancelled"  # aborted
+    success = "success"  # completed
+    partial_success = "partial_success"  # completed
 
 
 def jobs(
-    status: Annotated[Status | None, typer.Option("--status", help="Only jobs in this state.")] = None,
+    status: Annotated[Status | None, typer.Option("--status", help="Only jobs that stand like this.")] = None,
     limit: LimitOption = 50,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -42,7 +45,8 @@ def jobs(
     """
     from projections import queries
 
-    rows = ask(find_home(home), queries.jobs, status=status.value if status else None, limit=limit + 1)
+    word = Status.aborted if status is Status.cancelled else status
+    rows = ask(find_home(home), queries.jobs, status=word.value if word else None, limit=limit + 1)
     show_jobs(rows, limit=limit, status=status.value if status else None, as_json=as_json)
 
 

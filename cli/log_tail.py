@@ -100,7 +100,7 @@ class _Listening:
         return True
 
     def _search(self) -> None:
-        self._pipe = _subscribed(self._place.control)
+        self._pipe = _subscribed(self._place)
         if self._pipe is not None:
             logger.info("a sentinel is running: it tells what comes")
         elif self._is_told:
@@ -136,16 +136,16 @@ class _Listening:
         return True
 
 
-def _subscribed(announced_in: Path) -> Pipe | None:
+def _subscribed(home: Home) -> Pipe | None:
     """Return a pipe on which a sentinel tells what comes, None if there is none."""
-    from cli.client import connect
     from cli.messages import Tail, TailTold, ask
+    from cli.reaching import reach
     from cli.told import FRAME_BYTES_MAX
     from cli.wire import dial
     from executors.errors import TransportError
 
     try:
-        client = connect(announced_in)
+        client = reach(home)
         if client is None:
             return None
         with client:

@@ -239,9 +239,16 @@ def health(home: HomeOption = None, as_json: JsonOption = False) -> None:
         out(line)
     for row in rows:
         _show_failure(row)
-    for name in paused:
-        out(f"next: look at the failures, then {place.hint(f'casparian parser resume {name}')}")
+    for row in rows:
+        if row.state == "paused":
+            _say_what_next(row, place)
     raise typer.Exit(code)
+
+
+def _say_what_next(row: ParserHealth, place: Home) -> None:
+    steps = [] if row.last_failed_job is None else [f"casparian job show {row.last_failed_job}"]
+    for step in (*steps, f"casparian parser resume {row.parser}"):
+        out(f"next: {place.hint(step)}")
 
 
 def _show_failure(row: ParserHealth) -> None:

@@ -50,13 +50,13 @@ def ask(home: Home, question: Callable[..., T], **arguments: str | int | None) -
 
 def _told(home: Home, question: str, arguments: dict[str, str | int | None]) -> bytes | None:
     """Return a sentinel's answer, None where there is none to be had."""
-    from cli.client import connect
     from cli.messages import Ask, Told
     from cli.messages import ask as request
+    from cli.reaching import reach
     from executors.errors import TransportError
 
     try:
-        client = connect(home.control)
+        client = reach(home)
         if client is None:
             logger.info("no sentinel is running: the home is read by this process")
             return None

@@ -33,6 +33,7 @@ from cli.metrics import log_bytes
 from cli.own_parser import OwnParser
 from cli.projecting import ProjectionThread
 from cli.promoter import Promoter
+from cli.reaching import PURPOSE
 from cli.report import Recovery
 from cli.resuming import open_sinks, publish_committed, sweep
 from cli.sealer import Sealer
@@ -176,7 +177,7 @@ class Sentinel:
         stack.callback(self._leave_snapshot)
         self.promoter = Promoter(self.handler, open_sink=open_sink)
         address, stale = self._take_address(stack, "executors")
-        self._control_address, stale_control = self._take_address(stack, "control")
+        self._control_address, stale_control = self._take_address(stack, PURPOSE)
         tail_address, stale_tail = self._take_address(stack, "tail")
         self.recovery = Recovery(scratch_removed=scratch_removed, sockets_removed=stale + stale_control + stale_tail)
         workers = self.workers + (STRANGERS_MAX if self.lasting else 0)

@@ -108,6 +108,8 @@ def start(
         out_json({"pid": running.pid, "already": already, "log": str(log), "home": str(place.root)})
         return
     out(f"sentinel {running.pid} {'was running already' if already else 'runs'}; what it says: {log}")
+    if metrics_port is not None and not already:
+        out(f"metrics: http://127.0.0.1:{metrics_port}/metrics")
     for step in ("casparian status", "casparian run evtx ./case", "casparian stop"):
         out(f"next: {place.hint(step)}")
 
@@ -174,7 +176,7 @@ def _started(place: Home, workers: int, metrics_port: int | None) -> Pong:
     while (running := _ping(place)) is None or not _is_it(running, child):
         now = time.monotonic()
         if child.poll() is not None or now - began > OPEN_SECONDS_MAX:
-            raise _not_started(log, begin, child)
+            raise _not_started(place, log, begin, child)
         if now - told > TELL_SECONDS:
             told = now
             talk(f"the sentinel is opening the log ({now - began:.0f} s)")
@@ -188,13 +190,14 @@ def _is_it(running: Pong, child: subprocess.Popen[bytes]) -> bool:
     return not running.lasting or running.pid == child.pid or child.poll() is not None
 
 
-def _not_started(log: Path, begin: int, child: subprocess.Popen[bytes]) -> CliError:
+def _not_started(place: Home, log: Path, begin: int, child: subprocess.Popen[bytes]) -> CliError:
     with log.open("rb") as said:
         said.seek(begin)
         words = said.read()[-LOG_TAIL_BYTES:].decode(errors="replace").strip()
     ending = f"it ended with exit code {child.returncode}" if child.returncode is not None else "it does not answer"
-    why = f"start a sentinel: {ending}: {' '.join(words.split()) or 'it said nothing'}"
-    return CliError("not_started", why, f"look at {log}, or run `casparian sentinel` to see it")
+    said_last = "; ".join(" ".join(line.split()) for line in words.splitlines()).removeprefix("error: ")
+    why = f"start a sentinel: {ending}: {said_last or 'it said nothing'}"
+    return CliError("not_started", why, f"look at {log}, or run `{place.hint('casparian sentinel')}` to see it")
 
 
 def _sentinel_log(place: Home) -> Path:

@@ -18,6 +18,7 @@ from msgspec import Struct
 from cli import clock
 from cli.config import parser_words
 from cli.dispatching import JobLimits
+from cli.earlier_jobs import ended, held_up, taken_up
 from cli.errors import EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_USAGE, CliError
 from cli.file_reports import file_report, lost_output, quarantine_reports, refused_report, tally_of, told_shown_again
 from cli.pace import STALL_SECONDS, Pace
@@ -435,15 +436,26 @@ class RunSession:
         self._overtaken = self._sentinel.handler.inspect(lambda state: _claimed(state, plan.new)) - set(jobs)
         self._watch.expect(self._overtaken)
         jobs.extend(sorted(self._overtaken))
-        left = self._sentinel.handler.inspect(lambda state: left_over(state, started.sink_uri))
-        if not self._sentinel.lasting and (others := sorted(set(left) - set(jobs))):
-            self._talk.note(f"{count(len(others), 'job')} of earlier runs waited: this run makes them as well")
-            self._also.update(others)
-            self._watch.expect(others)
-            jobs.extend(others)
+        if not self._sentinel.lasting:
+            jobs.extend(self._take_up(started, jobs))
         self._sentinel.hire()
         self._jobs.update(jobs)
         self._watch.settle(self._sentinel.handler.inspect(lambda state: {job for job in jobs if state.jobs.get(job)}))
+
+    def _take_up(self, started: RunStarted, jobs: Collection[JobId]) -> list[JobId]:
+        """Return the jobs of earlier runs that this one makes as well, and say so; a paused parser's stay where they
+        are.
+        """
+        left = self._sentinel.handler.inspect(lambda state: left_over(state, started.sink_uri))
+        held = self._sentinel.handler.inspect(held_back)
+        others = sorted(set(left) - set(jobs) - held.keys())
+        waiting = sorted((set(left) & held.keys()) - set(jobs))
+        for sentence in (taken_up(others), held_up(waiting, "; ".join(sorted({held[job] for job in waiting})))):
+            if sentence:
+                self._talk.note(sentence)
+        self._also.update(others)
+        self._watch.expect(others)
+        return others
 
     # --- wait ---------------------------------------------------------------------------------------------------------
 
@@ -512,6 +524,7 @@ class RunSession:
 
     def _finish(self, started: RunStarted, plan: Plan, package: ParserPackage) -> RunReport:
         report = self._report(started, plan, package)
+        self._tell_also()
         if self._jobs & self._sentinel.promoter.stuck.keys():
             reason = "its outputs wait for a target that cannot be reached"
             self._close(started, reason)
@@ -519,13 +532,18 @@ class RunSession:
             reason = next(iter(self._held.values()))
             self._close(started, reason)
             self._talk.note(f"{count(len(self._held), 'job')} not made: {reason}")
-            self._talk.note(f"next: {self._sentinel.home.hint('casparian parser health')}")
             report = msgspec.structs.replace(report, exit=EXIT_REFUSED)
         else:
             report = self._show_again(started, plan, report)
             tally = tally_of(report.files, report.superseded)
             self._call(FinishRun(run=started.run, tally=tally, now=clock.now()))
         return report
+
+    def _tell_also(self) -> None:
+        """Say how the jobs of earlier runs ended, where a person has to look: the report is of this run's files."""
+        rows = self._sentinel.projection.ask(lambda connection: queries.jobs_of_ids(connection, self._also))
+        if sentence := ended([row.status for row in rows]):
+            self._talk.note(sentence)
 
     def _report(self, started: RunStarted, plan: Plan, package: ParserPackage, *, interrupted: str = "") -> RunReport:
         results = self._results(started, plan)

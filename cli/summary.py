@@ -20,8 +20,8 @@ PATH_CHARACTERS_MAX = 110
 def show_summary(report: RunReport, place: Home, *, remake: str) -> None:
     """Print the summary. `remake` is the command that makes lost outputs anew."""
     files = report.files
-    stopped = [file for file in files if report.interrupted and file.status in STOPPED]
-    failed = [file for file in files if file.action == "failed" and file not in stopped]
+    stopped = [file for file in files if file.action == "failed" and file.status in STOPPED]
+    failed = [file for file in files if file.action == "failed" and file.status not in STOPPED]
     base = _common_folder(files)
     _show_headline(report, base, failed=len(failed), stopped=len(stopped))
     _show_reused([file for file in files if file.action == "reused"], base)
@@ -39,6 +39,8 @@ def show_summary(report: RunReport, place: Home, *, remake: str) -> None:
     damaged = [file for file in files if file.action != "failed" and file.ranges]
     _show_files("could not be read in full", damaged, base, lambda file: _damage(file, place))
     _show_files("failed", failed, base, lambda file: _failure(file, place))
+    if not report.interrupted:  # that says it of all of them
+        _show_files("not processed", stopped, base, lambda file: _failure(file, place))
     out()
     if report.exit == EXIT_PARTIAL:
         out("a partial success: not all that was found is in the tables")
@@ -49,7 +51,8 @@ def show_summary(report: RunReport, place: Home, *, remake: str) -> None:
         out(f"next: {place.hint(step)}")
 
 
-STOPPED = frozenset({"aborted", "queued", "dispatched", "running", "aborting", "promoting"})
+# Files that did not fail: a person stopped them, their parser is paused, or they wait.
+STOPPED = frozenset({"aborted", "held", "queued", "dispatched", "running", "aborting", "promoting"})
 
 
 def _show_headline(report: RunReport, base: str, *, failed: int, stopped: int) -> None:
@@ -133,7 +136,11 @@ def _damage(file: FileReport, home: Home) -> str:
 
 
 def _failure(file: FileReport, home: Home) -> str:
-    return f"{file.reason}\nnext: {home.hint(file.next_step)}" if file.next_step else file.reason
+    """Return why, what to do, and the command that shows the rest, such as the last words of the parser."""
+    steps = [file.next_step] if file.next_step else []
+    if file.job is not None and not file.next_step.startswith("casparian "):
+        steps.append(f"casparian job show {file.job}")
+    return "\n".join([file.reason, *(f"next: {home.hint(step)}" for step in steps)])
 
 
 def _output_lines(report: RunReport) -> list[str]:
@@ -177,6 +184,8 @@ def _quarantine_steps(report: RunReport) -> list[str]:
 def _look_at(report: RunReport) -> str:
     if not report.files:
         return f"nothing was found for parser {report.parser}: name a folder that holds its files"
+    if any(file.status == "held" for file in report.files):
+        return "casparian parser health"
     tables = [output.name for file in report.files for output in file.outputs if output.rows]
     if not tables:
         return "casparian jobs"

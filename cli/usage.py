@@ -25,10 +25,12 @@ def usage_error(error: Exception) -> CliError | None:
 
 
 def _sentence(error: Any, command: str) -> str:
-    param = getattr(error, "param", None)
+    param, context = getattr(error, "param", None), getattr(error, "ctx", None)
     match type(error).__name__:
         case "MissingParameter" if param is not None:
             return f"{command}: {_name(param)} is missing" + (f": {param.help}" if param.help else "")
+        case "NoArgsIsHelpError" if context is not None:  # the library's own message is the whole help
+            return f"{command}: say what, one of {', '.join(context.command.list_commands(context))}"
         case "NoSuchOption":
             return f"{command}: it has no option {error.option_name}" + _instead(error.possibilities)
         case "BadParameter" if param is not None:

@@ -27,11 +27,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
-import blake3
 import pynng
 
 from executors.errors import PeerGoneError, RequestTimedOutError, TransportError
 from executors.protocol import HEADER, PAYLOAD_BYTES_MAX
+from executors.socket_names import socket_name
 
 MESSAGE_BYTES_MAX: Final = PAYLOAD_BYTES_MAX + HEADER.size
 REQUEST_HEADER_BYTES: Final = 4  # the request's number, which nng counts as part of a message
@@ -41,7 +41,6 @@ REDIAL_MILLISECONDS: Final = 50  # between two attempts to connect
 CLOSE_SECONDS: Final = 5.0  # for a thread of ours to end
 ANSWER_SECONDS: Final = 10.0  # for a peer to take in its answer, before the context is given to somebody else
 SOCKET_PATH_BYTES_MAX: Final = 107  # AF_UNIX: sun_path has 108, one of them the closing zero
-SOCKET_NAME_DIGITS: Final = 32  # of the home's hash: enough to never meet, short enough for the limit above
 
 logger = logging.getLogger("casparian.transport")
 
@@ -164,9 +163,9 @@ def socket_address(home: Path, *, purpose: str = "executors") -> str:
     credentials, so the folder's mode is what keeps others out, and AF_UNIX allows too few bytes for a name inside the
     home. All spellings of a home have one address. Raises TransportError if the folder cannot be trusted.
     """
-    name = blake3.blake3(os.fsencode(os.path.realpath(home))).hexdigest()[:SOCKET_NAME_DIGITS]
+    name = socket_name(home, purpose=purpose)
     for folder in _socket_folders():
-        path = folder / f"{name}.{purpose}"
+        path = folder / name
         if len(os.fsencode(path)) <= SOCKET_PATH_BYTES_MAX:
             _make_private(folder)
             return f"ipc://{path}"

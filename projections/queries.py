@@ -214,8 +214,8 @@ class _Id(Struct, frozen=True):
     id: str
 
 
-def jobs(connection: Connection, *, status: JobWord | None = None, limit: int = JOBS_SHOWN) -> list[JobRow]:
-    """Return jobs, newest first."""
+def jobs(connection: Connection, *, status: JobWord | JobStatus | None = None, limit: int = JOBS_SHOWN) -> list[JobRow]:
+    """Return jobs, newest first; of one status, or of one way to have completed."""
     return _ask(connection, "jobs", JobRow, {"status": status, "limit": limit})
 
 

@@ -1,9 +1,9 @@
 -- The questions that front ends ask of the read model. Values are bound, never written into the text.
 
 -- name: jobs
--- Jobs, newest first, of one status or of all.
+-- Jobs, newest first, of one status, of one way to have completed, or of all.
 SELECT * FROM cf_jobs
-WHERE $status::VARCHAR IS NULL OR status = $status
+WHERE $status::VARCHAR IS NULL OR status = $status OR completion_status = $status
 ORDER BY job_id DESC
 LIMIT $limit
 

@@ -65,7 +65,7 @@ PIPE_READS_MAX: Final = 32  # pipes hold 64 KiB, at most 1 MiB: what is left aft
 LEAVING_MILLISECONDS: Final = 10
 
 REPORT_IT: Final = "nothing of the file was kept; report it to the parser's author"
-MORE_MEMORY: Final = "run again with a higher limit on memory, or with fewer workers"
+MORE_MEMORY: Final = "run again with a higher limit on memory (--job-memory), or with fewer workers (--workers)"
 # What Rust and C++ print before they abort because the system refused memory; Python raises MemoryError instead.
 ALLOCATION_REFUSED: Final = ("memory allocation of", "bad_alloc")
 
@@ -444,7 +444,7 @@ class Guest:
         return _failure(
             "time_limit",
             f"the job was still at work after {self._orders.seconds_max:g} s, all that a job may take, and was killed",
-            "run again with a higher limit on time, if the file deserves it",
+            "run again with a higher limit on time (--job-seconds), if the file deserves it",
         )
 
     def _death(self, ended: _StreamEndedError) -> GuestFailure:

@@ -10,7 +10,7 @@ import pytest
 from cli.home import Home
 from cli.messages import Asked, Refusal, RunTaken, StartRun, ask
 from cli.sentinel import Sentinel
-from commands.quarantine import PolicyWords
+from commands.policy_words import PolicyWords
 from eventlog.ids import PathText
 
 NOTHING_SAID = PolicyWords(place="command")

@@ -48,6 +48,8 @@ def test_jobs_come_newest_first(told: queries.Connection) -> None:
 def test_jobs_can_be_asked_for_by_status(told: queries.Connection) -> None:
     assert [row.job_id for row in queries.jobs(told, status="completed")] == [4, 1]
     assert queries.jobs(told, status="running") == []
+    ways = [queries.jobs(told, status=way) for way in ("success", "partial_success")]
+    assert sorted(row.job_id for rows in ways for row in rows) == [1, 4]
 
 
 def test_jobs_of_a_run_come_oldest_first(told: queries.Connection) -> None:
