@@ -47,6 +47,7 @@ from executors.protocol import OpCode
 from reducers.fold import State
 
 LEASE_SECONDS = 30.0  # an executor that is not heard of for so long is killed and its job given to another
+LOOK_SECONDS_MAX = 2.0  # between two sweeps; what is more is an absence of our own, and no silence of theirs
 REMOVED_MAX = 1000
 STRANGERS_MAX = 64  # executors that others have started, here at once
 ACTOR = "sentinel"
@@ -149,6 +150,7 @@ class Dispatcher:
         self._removed: deque[ExecutorId] = deque(maxlen=REMOVED_MAX)  # by a person, who does not want them again
         self._stopping = False
         self._vigil = Vigil()
+        self._swept = time.monotonic()
         self.traffic = TrafficCount("executors")
 
     def send_home(self, reason: str) -> None:
@@ -212,6 +214,7 @@ class Dispatcher:
         now = time.monotonic()
         due: list[tuple[JobId | None, Question]] = []
         with self._lock:
+            self._forgive_absence(now)
             for executor, idle in list(self._idle.items()):
                 if not idle.taken and now - idle.since >= protocol.POLL_SECONDS:
                     due.append((None, self._idle.pop(executor)))
@@ -224,6 +227,15 @@ class Dispatcher:
         for job_id, question in due:
             question.answer(OpCode.HEARTBEAT, protocol.Carry(), job_id)
         return silent
+
+    def _forgive_absence(self, now: float) -> None:
+        """Do not count as silence that we were stopped: what executors said meanwhile is still to be read."""
+        absent = max(0.0, now - self._swept - LOOK_SECONDS_MAX)
+        self._swept = now
+        if absent:
+            self._present = {executor: min(now, heard + absent) for executor, heard in self._present.items()}
+            for held in self._held.values():
+                held.heard = min(now, held.heard + absent)
 
     # --- what the log says (told by the deciding thread) --------------------------------------------------------------
 

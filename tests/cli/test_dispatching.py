@@ -257,6 +257,22 @@ def test_an_executor_that_was_not_heard_is_named(
     assert house.dispatcher.sweep() == []
 
 
+def test_an_executor_is_not_silent_while_the_sentinel_is_stopped(
+    house: House, executor: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor.take_job()
+    seconds = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: seconds)
+    assert house.dispatcher.sweep() == []
+    seconds += 2 * module.LEASE_SECONDS
+    assert house.dispatcher.sweep() == []
+    named_after = 0.0
+    while not house.dispatcher.sweep() and named_after < 2 * module.LEASE_SECONDS:
+        seconds += 1
+        named_after += 1
+    assert named_after == module.LEASE_SECONDS - module.LOOK_SECONDS_MAX
+
+
 def test_a_question_is_answered_once() -> None:
     said: list[bytes] = []
     question = module.Question(said.append, lease=LeaseId("l"), with_receipt=True)
