@@ -11,18 +11,19 @@ multiplied; without them it says so and measures made-up ones.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from benchmarks.pairs import Ratio, cost_ratio, speed_ratio
 from benchmarks.real_evtx import multiply, real_data
 from cli.demo.evtx_corpus import generate
+from parsers.evtx import parser
+from parsers.evtx.layout import FILE_HEADER_BYTES, slots
+from parsers.evtx.walk import walk_chunk
 
 ROUNDS = 3
 MEGABYTES = int(os.environ.get("CASPARIAN_BENCH_EVTX_MB", "400"))
@@ -72,18 +73,17 @@ def run() -> Iterator[Ratio]:
             bar=0.5,
         )
         some = files[:WALK_FILES]
-        parser = _parser()
         yield speed_ratio(
             "evtx, five tables in memory, 1 process",
-            ours=lambda: _parse(parser, some),
+            ours=lambda: _parse(some),
             theirs=lambda: _bare(some),
             rounds=ROUNDS,
             bar=0.2,
         )
         yield cost_ratio(
             "evtx, the walk as a part of the parser",
-            ours=lambda: _walk(parser, some),
-            theirs=lambda: _parse(parser, some),
+            ours=lambda: _walk(some),
+            theirs=lambda: _parse(some),
             rounds=ROUNDS,
             bar=0.05,
         )
@@ -104,26 +104,16 @@ def _bare(files: list[str]) -> None:
     subprocess.run([sys.executable, "-c", BARE], input="\n".join(files), text=True, check=True)
 
 
-def _parser() -> Any:
-    file = Path(__file__).parents[1] / "parsers" / "evtx" / "parser.py"
-    spec = importlib.util.spec_from_file_location("evtx_parser_measured", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def _parse(parser: Any, files: list[str]) -> None:
+def _parse(files: list[str]) -> None:
     for file in files:
         for _ in parser.parse(file, {}):
             pass
 
 
-def _walk(parser: Any, files: list[str]) -> None:
+def _walk(files: list[str]) -> None:
     for file in files:
         with Path(file).open("rb") as stream:
-            stream.seek(parser.FILE_HEADER_BYTES)
-            for index, (offset, slot) in enumerate(parser._slots(stream)):
+            stream.seek(FILE_HEADER_BYTES)
+            for index, (offset, slot) in enumerate(slots(stream)):
                 if slot.startswith(b"ElfChnk\0"):
-                    parser.walk_chunk(index, offset, slot)
+                    walk_chunk(index, offset, slot)

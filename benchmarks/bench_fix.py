@@ -13,7 +13,6 @@ replaces, cancels, heartbeats and market data; every eighth has a repeating grou
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import random
 import shutil
@@ -39,6 +38,7 @@ from executors.guest.parents import GuestParents
 from executors.parser_catalog import builtin_parsers
 from executors.protocol import Dispatch, Succeeded
 from executors.validate import Checked, validate
+from parsers.fix import parser
 from sinks.arrow_schema import arrow_schema
 from sinks.sink import Sink
 from sinks.uri import open_sink
@@ -68,17 +68,16 @@ def run() -> Iterator[Ratio]:
         log, part = Path(folder) / "day.fix", Path(folder) / "part.fix"
         _write(log, messages)
         _write(part, messages[::SIMPLEFIX_SHARE])
-        parser = _parser()
         yield speed_ratio(
             "fix to batches, by a bare split tokenizer",
-            ours=lambda: _parse(parser, log),
+            ours=lambda: _parse(log),
             theirs=lambda: _tokenize(messages),
             rounds=ROUNDS,
             bar=0.3,
         )
         yield speed_ratio(
             "fix to batches, by simplefix a message a call",
-            ours=lambda: _parse(parser, part),
+            ours=lambda: _parse(part),
             theirs=lambda: _simplefix(messages[::SIMPLEFIX_SHARE]),
             rounds=ROUNDS,
             bar=6,
@@ -209,17 +208,7 @@ def _write(path: Path, messages: list[bytes]) -> None:
     path.write_bytes(b"".join(line + b"\n" for line in lines))
 
 
-def _parser() -> Any:
-    file = Path(__file__).parents[1] / "parsers" / "fix" / "parser.py"
-    spec = importlib.util.spec_from_file_location("fix_parser_measured", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def _parse(parser: Any, log: Path) -> None:
+def _parse(log: Path) -> None:
     for _ in parser.parse(str(log), {}):
         pass
 
@@ -231,6 +220,6 @@ def _tokenize(messages: list[bytes]) -> None:
 
 def _simplefix(messages: list[bytes]) -> None:
     for message in messages:
-        parser = simplefix.FixParser()
-        parser.append_buffer(message)
-        assert parser.get_message() is not None
+        reader = simplefix.FixParser()
+        reader.append_buffer(message)
+        assert reader.get_message() is not None

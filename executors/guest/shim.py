@@ -8,7 +8,8 @@ believes nothing it says.
 What a parser is: a file with a literal `outputs` and `def parse(path: str, settings: dict[str, str])`, a generator of
 `(output_name, pyarrow.RecordBatch or Table)` whose return value is None or a statement of units (see `_statement`).
 Instead of the pair it may give anything with a `name` and `data`, and instead of one of them a list; `parse` may as
-well return such a list, and then makes no statement. Python files beside the parser's can be imported.
+well return such a list, and then makes no statement. Python files beside the parser's can be imported: by relative
+imports, because its folder is the package PACKAGE, or by their bare names, where no other module has that name.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import module_from_spec
 from types import CodeType, ModuleType
 from typing import Any, Final
 
@@ -39,6 +41,7 @@ END_OF_STREAM_BYTES: Final = 8  # of the Arrow IPC format: a continuation mark a
 
 CODE_HEAD_BYTES_MAX: Final = 1024 * 1024  # names and sizes of a parser's files
 CODE_PLACE: Final = "<parser>"  # stands for its folder on sys.path: no folder of the disk has that name there
+PACKAGE: Final = "guest_parser"  # what its folder is called as a package
 
 FRAME_END: Final = 0
 FRAME_METRICS: Final = 0xFFFFFFFB
@@ -179,18 +182,23 @@ class Code:
         stem = "/".join(filter(None, (self._place, name.rpartition(".")[2])))
         for file in (f"{stem}/__init__.py", f"{stem}.py"):
             if file in self.files:
-                return self._spec(name, file, package=stem if file.endswith("/__init__.py") else "")
+                return self._spec(name, file, package=f"{CODE_PLACE}/{stem}" if file.endswith("/__init__.py") else "")
         if any(file.startswith(f"{stem}/") for file in self.files):
-            return self._spec(name, "", package=stem)
+            return self._spec(name, "", package=f"{CODE_PLACE}/{stem}")
         return None
 
+    def folder(self) -> ModuleSpec:
+        """Return the entrypoint's folder as a package, which is what a relative import in it names."""
+        return self._spec(PACKAGE, "__init__.py" if "__init__.py" in self.files else "", package=CODE_PLACE)
+
     def _spec(self, name: str, file: str, *, package: str) -> ModuleSpec:
+        """Return a module, or where `package` says under which entry of sys.path its parts are found, a package."""
         path = os.path.join(os.path.dirname(self.file), file)  # noqa: PTH118, PTH120 - pathlib is one more import
         loader = LoaderOfBytes(name, path, self.files[file]) if file else None
         spec = ModuleSpec(name, loader, origin=path, is_package=bool(package))
         spec.has_location = bool(file)
         if package:
-            spec.submodule_search_locations = [f"{CODE_PLACE}/{package}"]
+            spec.submodule_search_locations = [package]
         return spec
 
 
@@ -296,22 +304,33 @@ def _given(returned: Any) -> Iterator[Any]:
 
 
 def load_parser(code: Code) -> ModuleType:
-    """Compile and run the entrypoint as a module of its own. What is beside it can be imported, ours is hidden.
+    """Compile and run the entrypoint as a module of its folder. What is beside it can be imported, ours is hidden.
 
-    Last on the path, so that no file of a parser takes the place of a module that the shim needs.
+    Last on the path, so that no file of a parser takes the place of a module that the shim needs. A relative import
+    does not ask the path: there a file may have any name.
     """
     sys.dont_write_bytecode = True
     if CODE_PLACE not in sys.path:
         sys.path_hooks.insert(0, code.at)
         sys.path.append(CODE_PLACE)
-    entrypoint = code.files[os.path.basename(code.file)]  # noqa: PTH119 - pathlib would be one more import
-    compiled = compile(entrypoint, code.file, "exec", dont_inherit=True)
-    module = ModuleType("guest_parser")
-    module.__file__ = code.file
-    sys.modules["guest_parser"] = module  # dataclasses and pickle look their module up
     sys.argv = [code.file]
+    load_folder(code.folder())
+    entrypoint = os.path.basename(code.file)  # noqa: PTH119 - pathlib would be one more import
+    compiled = compile(code.files[entrypoint], code.file, "exec", dont_inherit=True)
+    module = ModuleType(f"{PACKAGE}.{entrypoint.removesuffix('.py')}")
+    module.__file__ = code.file
+    module.__package__ = PACKAGE
+    sys.modules[module.__name__] = module  # dataclasses and pickle look their module up, and so may what is beside it
     exec(compiled, module.__dict__)
     return module
+
+
+def load_folder(spec: ModuleSpec) -> None:
+    """Make the package of a parser's folder, and run its `__init__.py` if it has one."""
+    package = module_from_spec(spec)
+    sys.modules[spec.name] = package
+    if isinstance(spec.loader, LoaderOfBytes):
+        spec.loader.exec_module(package)
 
 
 def payloads(batch: pa.RecordBatch) -> Iterator[pa.Buffer]:

@@ -111,6 +111,47 @@ def test_packages_and_folders_beside_it_can_be_imported(tmp_path: Path) -> None:
     ]
 
 
+def test_a_relative_import_finds_what_lies_beside_it_whatever_its_name(tmp_path: Path) -> None:
+    """Bare names are looked up behind all other modules; relative ones are the folder's own."""
+    (tmp_path / "json.py").write_text("from .reducers import WORD\nMINE = __name__ + WORD")
+    (tmp_path / "reducers.py").write_text("from .kit.deep import WORD")
+    (tmp_path / "kit").mkdir()
+    (tmp_path / "kit" / "deep.py").write_text("from .. import words\nWORD = words.WORD")
+    (tmp_path / "words.py").write_text("WORD = ' word'")
+    head = HEAD + "import json\nfrom . import json as mine\nfrom .json import MINE"
+    body = "yield 'lines', batch(MINE, json.dumps('theirs'), mine.__file__)"
+    assert give(tmp_path, body, head=head).texts == [
+        "guest_parser.json word",
+        '"theirs"',
+        str(tmp_path / "json.py"),
+    ]
+
+
+def test_a_folder_may_say_something_of_itself_as_a_package(tmp_path: Path) -> None:
+    (tmp_path / "__init__.py").write_text("from .words import WORD")
+    (tmp_path / "words.py").write_text("WORD = __package__")
+    head = HEAD + "from . import WORD"
+    assert give(tmp_path, "yield 'lines', batch(WORD, __file__)", head=head).texts[0] == "guest_parser"
+
+
+def test_what_lies_beside_it_means_the_same_module_as_the_parser_itself(tmp_path: Path) -> None:
+    (tmp_path / "beside.py").write_text("def word():\n    from .given import WORD\n    return WORD")
+    head = HEAD + "import sys\nfrom .beside import word\nWORD = ['once']"
+    body = "yield 'lines', batch(str(word() is WORD), str(sys.modules[__name__].parse is parse))"
+    assert give(tmp_path, body, head=head).texts == ["True", "True"]
+
+
+def test_parsers_with_files_of_the_same_names_have_each_their_own(tmp_path: Path) -> None:
+    for word in ("one", "two"):
+        (tmp_path / word).mkdir()
+        (tmp_path / word / "words.py").write_text(f"WORD = {word!r}")
+    told = [
+        give(tmp_path / word, "yield 'lines', batch(WORD)", head=HEAD + "from .words import WORD")
+        for word in ("one", "two", "one")
+    ]
+    assert [each.texts for each in told] == [["one"], ["two"], ["one"]]
+
+
 def test_bytecode_beside_it_is_not_what_was_trusted_and_never_loaded(tmp_path: Path) -> None:
     beside = tmp_path / "beside.py"
     beside.write_text("WORD = 'forged'")

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from cli.demo.evtx_corpus import DAMAGE_SHARES, FileTruth, generate
 from cli.demo.evtx_writer import CHUNK_BYTES, FILE_HEADER_BYTES, Layout, UserData
-from tests.parsers.evtx.test_parser import Read, a_logon, assert_adds_up, parser, read, written
+from parsers.evtx.errors import PermanentError
+from tests.parsers.evtx.reading import Read, a_logon, assert_adds_up, read, written
 
 SECONDS_MAX: Final = 5
 SEEDS: Final = 200
@@ -25,7 +26,7 @@ SHARES: Final = dict.fromkeys(DAMAGE_SHARES, 0.12) | {"dirty_flag": 0.5, "stale_
 
 def assert_as_truth_says(path: Path, truth: FileTruth) -> None:
     if not truth.readable:
-        with pytest.raises(parser.PermanentError) as refused:
+        with pytest.raises(PermanentError) as refused:
             Read(path, recover="true")
         assert refused.value.kind == "not_evtx"
         return

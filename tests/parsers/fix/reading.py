@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections import Counter
 from pathlib import Path
@@ -11,23 +10,13 @@ from typing import Any, Final
 import pyarrow as pa
 import pytest
 
+from parsers.fix import limits, log, parser
+
 ROOT: Final = Path(__file__).parents[3]
 FOLDER: Final = ROOT / "parsers" / "fix"
 REAL_DATA: Final = Path(os.environ.get("CASPARIAN_REAL_DATA", ROOT.parent / "shared" / "data"))
 MESSAGES: Final = ("fix_order_lifecycle", "fix_session_events", "fix_other_messages")
 SOH: Final = "\x01"
-
-
-def load_parser() -> Any:
-    spec = importlib.util.spec_from_file_location("fix_parser_under_test", FOLDER / "parser.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)  # not registered in sys.modules: a guest need not be
-    return module
-
-
-parser: Any = load_parser()
 
 
 def message(body: str, *, begin: str = "FIX.4.4", delimiter: str = SOH) -> bytes:
@@ -46,6 +35,11 @@ def order(number: int = 1, more: str = "") -> str:
     """Return the body of an order."""
     head = f"35=D|49=BUYER|56=VENUE|34={number}|52=20260120-14:30:00.123"
     return f"{head}|11=C{number}|55=MSFT|54=1|38=500|40=2|44=101.25{more}"
+
+
+def sent(*bodies: str, **options: str) -> bytes:
+    """Return a log of whole messages, one in a line."""
+    return b"".join(message(body, **options) + b"\n" for body in bodies)
 
 
 class Read:
@@ -116,7 +110,7 @@ def read(data: bytes, folder: Path, **settings: str) -> Read:
 def read_both_ways(path: Path, **settings: str) -> tuple[Read, Read]:
     """Read a log with its plain lines together, and again line by line."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parser, "SCANNED_BYTES_MIN", 0)
+        patch.setattr(limits, "SCANNED_BYTES_MIN", 0)
         together = Read(path, **settings)
-        patch.setattr(parser, "_scan", lambda *_: None)
+        patch.setattr(log, "plain_lines", lambda *_: None)
         return together, Read(path, **settings)

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.parsers.fix.reading import SOH, Read, message, order, parser, read, read_both_ways, sealed
+from parsers.fix import dictionary, limits
+from tests.parsers.fix.reading import SOH, Read, message, order, read, read_both_ways, sealed
 
 MANY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-TAGS = st.integers(1, 9999).filter(lambda tag: tag not in {8, 9, 10, 35} and str(tag) not in parser._DATA_OF)
+TAGS = st.integers(1, 9999).filter(lambda tag: tag not in {8, 9, 10, 35} and str(tag) not in dictionary.DATA_OF)
 VALUES = st.text(st.characters(exclude_characters=[SOH, "\n", "\r"], exclude_categories=["Cs"]), max_size=20)
 FIELDS = st.lists(st.tuples(TAGS, VALUES), max_size=30)
 KINDS = st.sampled_from(["D", "8", "F", "0", "A", "W", "AE", "X", "zz"])
@@ -45,11 +46,11 @@ def test_what_was_sent_is_what_is_read(tmp_path: Path, kind: str, fields: list[t
     assert row["checksum_ok"] is row["body_length_ok"] is True
     assert row["raw_message"].encode() == whole
     groups = {each["position"] for each in done.rows("fix_groups")}
-    for name, tag in parser._TAGS.items():
+    for name, tag in dictionary.TAGS.items():
         places = [at for at, (each, _) in enumerate(told, 1) if each == tag and at not in groups]
-        if name in row and name not in parser._TIMES:
+        if name in row and name not in dictionary.TIMES:
             value = told[places[0] - 1][1] if places else None
-            assert row[name] == (None if tag in parser._TYPED_TAGS and value == "" else value)
+            assert row[name] == (None if tag in dictionary.TYPED_TAGS and value == "" else value)
 
 
 @MANY
@@ -78,7 +79,7 @@ def test_the_size_of_reads_makes_no_difference(tmp_path: Path, numbers: list[int
     data = b"".join(kinds[number] for number in numbers)
     with pytest.MonkeyPatch.context() as patch:
         whole = read(data, tmp_path)
-        patch.setattr(parser, "READ_BYTES", read_bytes)
+        patch.setattr(limits, "READ_BYTES", read_bytes)
         parts = read(data, tmp_path)
     assert parts.messages == whole.messages
     assert parts.statements == whole.statements
@@ -154,7 +155,7 @@ def test_plain_lines_read_together_give_what_they_give_one_by_one(
     log.write_bytes(b"".join(pieces))
     with pytest.MonkeyPatch.context() as patch:
         for name, value in bounds.items():
-            patch.setattr(parser, name, value)
+            patch.setattr(limits, name, value)
         check_both_ways(log, tags=tags, log_prefix_tz=zone)
 
 
@@ -174,8 +175,8 @@ def test_a_message_that_goes_on_in_lines_that_look_plain_takes_them(tmp_path: Pa
     for after in (0, 1, 1000):
         log.write_bytes(message(order(9)) + b"\n" + whole + (message(order(4)) + b"\n") * after)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(parser, "BLOCK_BYTES", 300)
-            patch.setattr(parser, "READ_BYTES", 200)
+            patch.setattr(limits, "BLOCK_BYTES", 300)
+            patch.setattr(limits, "READ_BYTES", 200)
             done = check_both_ways(log)
         assert [row["msg_seq_num"] for row in done.messages] == ["9", "1", *["4"] * after]
 

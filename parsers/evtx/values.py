@@ -1,0 +1,155 @@
+"""Owns the rows of values by key: of event data, and of what else an event holds."""
+
+import json
+from collections.abc import Iterator
+from itertools import accumulate, chain
+from operator import attrgetter
+from typing import Any, Final
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from .notes import ERROR, INFO, Note
+from .record import NOTHING, PARTS, USER_PARTS, Event
+from .tables import Column
+from .unnamed import Pairs, with_types
+from .value_types import positions, value_columns
+
+_pa: Any = pa  # what the stubs of pyarrow lack
+_pc: Any = pc
+
+
+class Values:
+    """Key-value rows being gathered, a run for each section of each record: the position of the record in its batch,
+    the name of the section, and how many values it has."""
+
+    def __init__(self) -> None:
+        self.owners: list[int] = []
+        self.sections: list[str] = []
+        self.counts: list[int] = []
+        self.keys: list[str] = []
+        self.values: list[Any] = []
+
+    def add(self, owner: int, section: str, pairs: Pairs) -> None:
+        """Append the values of one section of one record."""
+        self.owners.append(owner)
+        self.sections.append(section)
+        self.counts.append(len(pairs))
+        self.keys += [key for key, _ in pairs]
+        self.values += [value for _, value in pairs]
+
+    def batch(self, places: pa.RecordBatch, notes: list[Note], schema: pa.Schema) -> pa.RecordBatch:
+        """Return the rows, with the columns of `places` (a row a record) repeated; add what does not fit to `notes`."""
+        columns, unfit = value_columns(self.keys, self.values)
+        starts = pa.array([0, *accumulate(self.counts)], pa.int32())
+        run = _pc.list_parent_indices(pa.ListArray.from_arrays(starts, pa.nulls(len(self.values))))
+        owner = pa.array(self.owners, pa.int64()).take(run)
+        for at in unfit:
+            position = owner[at].as_py()
+            notes.append(Note(position, "conversion_failed", self.keys[at], str(self.values[at]), INFO))
+        columns["section"] = pa.array(self.sections, pa.string()).take(run)
+        columns["idx"] = pc.subtract(_pa.arange(0, len(self.values)), starts.take(run).cast(pa.int64()))
+        for name in places.schema.names:
+            column = places.column(name)
+            is_file = pa.types.is_string(column.type)  # the file_ref is the same for all
+            columns[name] = pa.repeat(column[0], len(self.values)) if is_file else column.take(owner)
+        return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
+
+
+def read_event_data(events: list[Event], notes: list[Note], offsets: list[int], unnamed: dict[int, Pairs]) -> Values:
+    """Return a row for each value of EventData, in the order of the record.
+
+    All are decoded in one call, which would lose a key that stands twice, and leaves lists and objects as they are. The
+    separators behind names tell: where there are more of them than names, the record is read pair by pair.
+    """
+    raws = [event.event_data for event in events]
+    joined = b"[" + b",".join(raws) + b"]"
+    try:
+        decoded: list[Any] = msgspec.json.decode(joined)
+    except (msgspec.MsgspecError, RecursionError):
+        decoded = [""] * len(raws)
+    keys: list[Any] = [each if type(each) is dict else {} for each in decoded]
+    contents: list[Any] = list(map(dict.values, keys))
+    gathered = Values()
+    gathered.counts = list(map(len, keys))
+    odd = {at for at, each in enumerate(decoded) if each is not None and type(each) is not dict}
+    odd.update(at for at, offset in enumerate(offsets) if unnamed and offset in unnamed)
+    if joined.count(_SEPARATOR) != sum(gathered.counts):
+        odd.update(positions(pc.not_equal(_separators(raws, joined), pa.array(gathered.counts, pa.int32()))))
+    if list in set(map(type, chain.from_iterable(contents))):
+        odd.update(at for at, each in enumerate(contents) if list in map(type, each))
+    for at in odd:
+        pairs = _flat(raws[at], at, "EventData", notes)
+        if offsets[at] in unnamed:
+            pairs = with_types(unnamed[offsets[at]], dict(pairs))
+        keys[at] = [key for key, _ in pairs]
+        contents[at] = [value for _, value in pairs]
+        gathered.counts[at] = len(pairs)
+    gathered.owners = list(range(len(raws)))
+    gathered.sections = ["EventData"] * len(raws)
+    gathered.keys = list(chain.from_iterable(keys))
+    gathered.values = list(chain.from_iterable(contents))
+    return gathered
+
+
+_SEPARATOR: Final = b'":'
+
+
+def _separators(raws: list[msgspec.Raw], joined: bytes) -> Column:
+    """Return how many separators each of the texts holds that `joined` lists in brackets, with commas between."""
+    starts = pa.array(accumulate((len(raw) + 1 for raw in raws), initial=1), pa.int32())
+    texts = pa.Array.from_buffers(pa.binary(), len(raws), [None, starts.buffers()[1], pa.py_buffer(joined)])
+    counts: Column = _pc.count_substring(texts, _SEPARATOR.decode())
+    return counts
+
+
+def read_user_data(events: list[Event], notes: list[Note]) -> Values:
+    """Return a row for each value outside System and EventData, nested ones by path, in the order of the record."""
+    gathered = Values()
+    found: set[int] = set()
+    for part in USER_PARTS:
+        raws = list(map(attrgetter(part), events))
+        if raws.count(NOTHING) != len(raws):
+            found.update(position for position, raw in enumerate(raws) if raw != NOTHING)
+    if not found:
+        return gathered
+    for position in sorted(found):
+        for part in USER_PARTS:
+            section = PARTS[part]
+            gathered.add(position, section, _flat(getattr(events[position], part), position, section, notes))
+    return gathered
+
+
+class _Object(list[tuple[str, Any]]):
+    """A JSON object that keeps the order and the repetition of its keys."""
+
+
+_by_pairs: Final = json.JSONDecoder(object_pairs_hook=_Object)
+
+
+def _flat(raw: msgspec.Raw, position: int, section: str, notes: list[Note]) -> Pairs:
+    """Return the scalar values of a part of an event, each with its path."""
+    text = bytes(raw).decode()
+    try:
+        return list(_leaves(_by_pairs.decode(text), ""))
+    except (ValueError, RecursionError) as error:
+        notes.append(Note(position, "conversion_failed", section, f"{type(error).__name__}: {text}", ERROR))
+        return []
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Yield path and value: names joined by "/", attributes with "@", the items of a list under the same path."""
+    if isinstance(value, _Object):
+        for name, inner in value:
+            if name == "#attributes" and isinstance(inner, _Object):
+                yield from ((f"{path}/@{key}" if path else f"@{key}", each) for key, each in inner)
+            elif name == "#text" and path:
+                yield from _leaves(inner, path)
+            else:
+                yield from _leaves(inner, f"{path}/{name}" if path else name)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _leaves(item, path)
+    elif path or value is not None:
+        yield path or "#text", value
