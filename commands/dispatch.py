@@ -26,7 +26,7 @@ LEASE_BYTES_MAX = 8 * 1024 * 1024  # of the files of one lease: what they become
 LEASE_RECORD_BYTES_MAX = 1536 * 1024
 OUTPUT_RECORD_BYTES = 1024  # of what is recorded of one output of a job, without its target's name
 LOOKED_AT_JOBS_MAX = 1000  # for one lease
-OUTDATED_JOBS_MAX = 1000  # withdrawn at once
+PASSED_OVER_JOBS_MAX = 1000  # at once, of those that may not be made; they are about to end
 OUTDATED = "its parser is not the one it was queued for"
 
 
@@ -86,13 +86,18 @@ def _runnable(
     due: Iterator[Queued], state: State, artifacts: Mapping[ParserName, ArtifactHash] | None, outdated: list[JobId]
 ) -> Iterator[Queued]:
     """Yield the jobs whose very artifact is here and trusted; add those of which there is another one to `outdated`."""
+    passed_over = 0
     for job in due:
         spec = job.spec
         here = spec.artifact_hash if artifacts is None else artifacts.get(spec.parser)
         if here == spec.artifact_hash and may_run(spec.parser, spec.artifact_hash, state):
             yield job
-        elif here is not None and here != spec.artifact_hash and len(outdated) < OUTDATED_JOBS_MAX:
+            continue
+        if here is not None and here != spec.artifact_hash:
             outdated.append(spec.job)
+        passed_over += 1
+        if passed_over == PASSED_OVER_JOBS_MAX:
+            return
 
 
 def _fair(state: State, sharing: Sharing) -> int:

@@ -7,6 +7,7 @@ publish rows of a job that may not publish any. And the shares of an artifact ar
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import assert_never
 
@@ -126,7 +127,7 @@ def _judged_together(events: Sequence[Event], state: State) -> Sequence[Event]:
 
 def _commits(decided: Sequence[tuple[CommitJob, Decision]], command: ConcludeLease, state: State) -> Sequence[Event]:
     """Return the commits of a lease, or why none of them may pass."""
-    fault = _share_fault(command.commits)
+    fault = _share_fault(command.commits) or _withheld(decided)
     hindered = [commit for commit, decision in decided if not _passes(decision)]
     if not fault and not hindered:
         return [event for _commit, decision in decided for event in _events(decision)]
@@ -136,6 +137,20 @@ def _commits(decided: Sequence[tuple[CommitJob, Decision]], command: ConcludeLea
         for commit, decision in decided
         for event in (_put_back(commit, why, state) if _passes(decision) else _events(decision))
     ]
+
+
+def _withheld(decided: Sequence[tuple[CommitJob, Decision]]) -> str:
+    """Return which job's rows may not be published and lie among those of others, "" if none do.
+
+    Such a job has artifacts of its own: what is shared would be removed with its rows, or published with them.
+    """
+    jobs = Counter(staged.staged for commit, _decision in decided for staged in commit.outputs)
+    for commit, decision in decided:
+        shares = any(jobs[staged.staged] > 1 or staged.all_rows != staged.rows for staged in commit.outputs)
+        rejected = any(isinstance(event, OutputsCommitted) and event.why for event in _events(decision))
+        if shares and rejected:
+            return f"rows of job {commit.job} may not be published, and lie in one artifact with those of others"
+    return ""
 
 
 def _passes(decision: Decision) -> bool:

@@ -2,6 +2,7 @@
 
 import ast
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -69,7 +70,7 @@ def _refuse_repeated_keys(expression: ast.expr, *, doing: str) -> None:
     """Python lets the last of two equal keys win; an output or a rule would be lost without a word."""
     for node in ast.walk(expression):
         if isinstance(node, ast.Dict):
-            keys = [key.value for key in node.keys if isinstance(key, ast.Constant)]
-            repeated = sorted({str(key) for key in keys if keys.count(key) > 1})
+            keys = Counter(key.value for key in node.keys if isinstance(key, ast.Constant))
+            repeated = sorted(str(key) for key, times in keys.items() if times > 1)
             if repeated:
                 fail(doing, f"{repeated[0]!r} is declared twice in line {node.lineno}; keep one of them")

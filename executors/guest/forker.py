@@ -63,10 +63,11 @@ def main(arguments: list[str]) -> int:
         control.sendall(message({"unshared": f"{type(error).__name__}: {error}"[:1000]}))
         return 1
     say_nothing()
-    # From here on only our own code runs, and takes its time to end what a guest left: the signal does no more than
-    # the end of the socket does, which comes along with it and must not be interrupted by it.
+    # From here on only our own code runs, and takes its time to end what a guest left: a signal does no more than the
+    # end of the socket does, which comes along with the host's and must not be interrupted. The host's end continues
+    # this process, should a guest have stopped it: no other signal but SIGKILL would be heard then.
     signal.signal(signal.SIGTERM, lambda _number, _frame: control.shutdown(socket.SHUT_RD))
-    die_with(int(host), signal.SIGTERM)
+    die_with(int(host), signal.SIGCONT)
     gc.collect()
     gc.freeze()
     control.sendall(message({"ready": True}))

@@ -9,8 +9,10 @@ import pytest
 from cli.errors import CliError
 from cli.home import Home
 from cli.kept_parsers import keep, kept_parser
+from cli.parser_signature import FOLDER_SIGNATURE, read_signature, sign, signer
 from eventlog.events import ParserDeployed
 from eventlog.ids import Instant
+from eventlog.note import SigningKey
 from executors.parser_catalog import ParserPackage, as_dev, load_parser
 
 SOURCE = 'name = "lines"\nversion = "1"\noutputs = {"a": {"columns": [{"name": "b", "type": "string"}]}}\n'
@@ -88,3 +90,29 @@ def test_a_file_that_changed_since_it_was_read_is_refused_and_nothing_of_it_is_k
         keep(home, package, original)
     assert refused.value.code == "parser_changed"
     assert list(home.parsers.iterdir()) == []
+
+
+@pytest.mark.parametrize("write", [write_file, write_folder])
+def test_the_signature_lies_with_the_copy_and_says_whose_it_is(tmp_path: Path, write: object) -> None:
+    """The log names the key; whoever doubts that needs what the key has signed, when the original is gone."""
+    original, home = write(tmp_path), Home(tmp_path / "home")  # type: ignore[operator]  # one of the two functions above
+    package = load_parser(original)
+    keep(home, package, original)
+    key = SigningKey("ada", bytes(32))
+    sign(package, original, key)
+    kept = keep(home, package, original)  # signed since it was kept
+    (copy,) = [path for path in (home.parsers / package.artifact_hash).rglob("*") if path.suffix == ".sig"]
+    parser = copy.parent if copy.name == FOLDER_SIGNATURE else copy.with_suffix("")
+    note = read_signature(kept, parser)
+    assert note is not None
+    assert signer(note, [key.verifying], parser) == key.verifying
+
+
+def test_a_signature_of_something_else_is_not_kept_and_keeps_nobody(tmp_path: Path) -> None:
+    original, home = write_file(tmp_path), Home(tmp_path / "home")
+    package = load_parser(original)
+    sign(package, original, SigningKey("ada", bytes(32)))
+    original.write_text(SOURCE + "# another one\n")
+    changed = load_parser(original)
+    assert keep(home, changed, original).artifact_hash == changed.artifact_hash
+    assert not list(home.parsers.rglob("*.sig"))

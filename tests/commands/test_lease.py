@@ -38,6 +38,7 @@ from tests.support import (
     conclude,
     decide,
     dispatch,
+    evidence,
     fail,
     given,
     join,
@@ -177,6 +178,18 @@ def test_a_job_with_rejected_rows_has_artifacts_of_its_own_and_policy_decides_as
     commits = [event for event in decision if isinstance(event, OutputsCommitted)]  # type: ignore[union-attr]
     assert [(each.job, each.status) for each in commits] == [(1, "success"), (2, "rejected")]
     assert commits[1].discarded == (".stage-2",)
+
+
+def test_rows_that_may_not_be_published_do_not_lie_among_those_of_others() -> None:
+    """The artifact would be removed with them, or published with them."""
+    one, two, three_ = shared(2, 3, 5)
+    bad = msgspec.structs.replace(
+        two, evidence=(evidence(1, accepted=3, job=2),), sheet=sheet(found=4, written=3, quarantined=1)
+    )
+    decision = decide(conclude(one, bad, three_), given(*three()))
+    assert not isinstance(decision, Refused)
+    assert not [event for event in decision if isinstance(event, OutputsCommitted)]
+    assert sorted(event.job for event in decision if isinstance(event, JobRequeued)) == [1, 2, 3]
 
 
 def test_a_dead_lease_commits_nothing() -> None:

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -360,6 +361,17 @@ def test_columns_that_break_a_rule_are_refused_with_the_rule(
     message = refusal(with_column(tmp_path, **column))
     assert "parser.py, events: " in message
     assert why in message
+
+
+def test_a_parser_with_very_many_settings_is_refused_in_no_time(tmp_path: Path) -> None:
+    """It took minutes to see that none of them is there twice, while somebody waits to be asked for trust."""
+    many = {f"setting_{number:06}": "x" for number in range(50_000)}
+    path = tmp_path / "lines.py"
+    path.write_text(ALONE + f"settings = {many!r}\n")
+    began = time.process_time()
+    with pytest.raises(ParserManifestError, match="what it declares takes"):
+        load_parser(path)
+    assert time.process_time() - began < 20
 
 
 @pytest.mark.parametrize("second", ["EventId", "eventid"])

@@ -191,7 +191,8 @@ def test_a_dead_guest_keeps_its_number_until_it_is_ended(parents: GuestParents, 
     assert not Path(f"/proc/{guest.pid}").exists()
 
 
-def test_a_killed_host_leaves_no_process_not_even_one_with_a_session_of_its_own(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_killed_host_leaves_no_process_not_even_one_with_a_session_of_its_own(tmp_path: Path, stopped: bool) -> None:
     script = STARTER.replace('"hang")', '"escapes", then="hang")').replace(
         "next(guest.frames())", "frame = next(guest.frames()); print(frame.batch['text'][0], guest._process.parent.pid)"
     )
@@ -202,6 +203,8 @@ def test_a_killed_host_leaves_no_process_not_even_one_with_a_session_of_its_own(
         assert host.stdout is not None
         pids = [int(word) for _line in range(2) for word in host.stdout.readline().split()]
         assert len(pids) == 3 and all(is_alive(pid) for pid in pids)
+        if stopped:
+            os.kill(pids[1], signal.SIGSTOP)  # the guest parent, as a guest of its could
         host.kill()
     assert wait_until(lambda: not any(is_alive(pid) for pid in pids))
 
