@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,19 +57,22 @@ def executor(
     """
     from executors.transport import socket_address
 
-    address = connect or socket_address(find_home(home).root)
+    place = find_home(home)
+    address = connect or socket_address(place.root)
     if not address.startswith("ipc:///"):
         why = f"connect to {address}: executors on other machines are not supported yet"
         raise CliError("bad_address", why, "name a socket of this machine: --connect ipc:///path, or --home")
     talk(f"executor: looking for the sentinel at {printable(address)}")
-    _Visiting(address, wait).work()
+    _Visiting(address, wait, start="casparian start" if connect else place.hint("casparian start")).work()
 
 
 class _Visiting:
     """Works for whoever is the sentinel at an address; each time under a new name, because old leases are dead."""
 
-    def __init__(self, address: str, wait_seconds: float) -> None:
+    def __init__(self, address: str, wait_seconds: float, *, start: str) -> None:
         self._address = address
+        self._socket = Path(address.removeprefix("ipc://"))
+        self._start = start  # the command that starts a sentinel there
         self._wait_seconds = wait_seconds
         self._told = threading.Event()
         self._worker: Worker | None = None
@@ -83,7 +87,7 @@ class _Visiting:
                 served_at = time.monotonic()
             if time.monotonic() - served_at > self._wait_seconds:
                 why = f"work for the sentinel at {self._address}: nobody was there for {self._wait_seconds:g} s"
-                raise CliError("no_sentinel", why, "casparian start")
+                raise CliError("no_sentinel", why, self._start)
             self._told.wait(RETRY_SECONDS)
 
     def _visit(self) -> bool:
@@ -92,6 +96,8 @@ class _Visiting:
         from executors.protocol import ProtocolError
         from executors.worker import make_worker
 
+        if not self._socket.is_socket():  # to dial it would be to wait for longer than we were told to
+            return False
         worker = self._worker = make_worker(clock.new_executor(0), self._address)
         try:
             reason = worker.run()

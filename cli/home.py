@@ -15,6 +15,7 @@ from eventlog.ids import LogId
 if TYPE_CHECKING:  # every verb imports this file, and only those that hold the log need to read it
     from eventlog.recovery import Witness
 
+TABLES = "write tables to"
 HOME_VARIABLE = "CASPARIAN_HOME"
 DEFAULT_HOME = "~/.casparian_flow"
 OUR_NAMES = frozenset({"readmodel", "snapshots", "blobs", "tmp", "output", "keys", "parsers", "config.toml"})
@@ -122,7 +123,7 @@ def prepare_home(home: Home) -> None:
         )
 
 
-def refuse_own_folder(home: Home, target: Path, *, what: str = "write tables to") -> None:
+def refuse_own_folder(home: Home, target: Path, *, what: str = TABLES) -> None:
     """Raise CliError for a target inside the folders that the home keeps for itself, whatever leads there."""
     target = target.resolve()
     kept_for_itself = (
@@ -139,6 +140,6 @@ def refuse_own_folder(home: Home, target: Path, *, what: str = "write tables to"
             raise CliError(
                 "bad_sink_uri",
                 f"{what} {target}: {kept} is the home's own folder",
-                "name a place outside of it, such as --sink parquet://./out for tables",
+                "name a place outside of it" + (", such as --sink parquet://./out" if what == TABLES else ""),
                 exit_code=EXIT_USAGE,
             )

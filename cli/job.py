@@ -401,6 +401,9 @@ FINAL = {
 
 def _show_error(detail: JobDetail) -> None:
     job = detail.job
+    if job.status == "promoting":
+        out("  waits     its outputs are staged, and are published as soon as their folder can be reached")
+        out(f"  give up   casparian job abandon {job.job_id}")
     if job.error_reason and job.error_class is None:
         out(f"  why       {printable(job.error_reason)}")
     elif job.error_reason:

@@ -76,10 +76,17 @@ def _read(place: Home) -> Readings:
 
 
 def log_bytes(folder: Path) -> int:
-    """Return what the files of a log take, segments and their seals; one that is moved meanwhile counts nothing."""
+    """Return what the files of a log take, segments and their seals; one that is moved meanwhile counts nothing.
+
+    BALLAST is no part of it: it holds room on the disk, and no word.
+    """
+    from eventlog.reserve import BALLAST_NAME
+
     total = 0
     with os.scandir(folder) as entries:
         for entry in entries:
+            if entry.name == BALLAST_NAME:
+                continue
             try:
                 total += entry.stat(follow_symlinks=False).st_size if entry.is_file(follow_symlinks=False) else 0
             except FileNotFoundError:

@@ -113,6 +113,9 @@ def trust(
     """
     if key is not None:
         _trust_key(parser, key, reason, find_home(home), as_json=as_json)
+    elif parser is not None and parser.endswith(".pub"):
+        why = f"trust {printable(parser)}: that is the file of a public key, and is named by --key"
+        raise CliError("usage", why, f'casparian parser trust --key {parser} --reason "..."', exit_code=EXIT_USAGE)
     elif parser is not None:
         _trust_parser(parser, reason, find_home(home), as_json=as_json)
     else:

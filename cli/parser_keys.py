@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from cli.errors import EXIT_REFUSED, EXIT_USAGE, CliError
+from cli.errors import EXIT_REFUSED, EXIT_USAGE, EXIT_VERIFICATION, CliError
 from cli.home import Home, find_home
 from cli.options import HomeOption, JsonOption
 from cli.render import out, out_json, printable, table
@@ -64,6 +64,7 @@ def sign(
     """
     from cli.own_parser import read_own
     from cli.parser_signature import key_word, sign
+    from eventlog.errors import BadNoteError
     from eventlog.keyfiles import read_signing_key
 
     own = read_own(parser)
@@ -71,7 +72,12 @@ def sign(
     if not file.exists():
         why = f"sign {printable(parser)}: there is no key file {printable(key)}"
         raise CliError("key_file", why, "casparian parser keygen NAME")
-    signing = read_signing_key(file)
+    try:
+        signing = read_signing_key(file)
+    except BadNoteError as error:
+        why = f"sign {printable(parser)}: {printable(key)} is no private key"
+        next_step = "name the .key file that casparian parser keygen wrote, not the .pub file"
+        raise CliError("key_file", why, next_step, exit_code=EXIT_VERIFICATION) from error
     signature = sign(own.package, own.path, signing)
     if as_json:
         told = {"parser": own.package.name, "version": own.package.version, "signature_file": str(signature)}

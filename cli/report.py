@@ -119,6 +119,10 @@ class Recovery(Struct, frozen=True, kw_only=True):
     read_model: str = ""
     snapshots: tuple[str, ...] = ()
 
+    def for_all(self) -> Recovery:
+        """Return the same for who goes on with all that waits, whatever its target."""
+        return msgspec.structs.replace(self, requeued=self.requeued + self.waiting, waiting=0)
+
     def sentences(self) -> list[str]:
         """Return in words what was found and what is done about it; nothing after a clean end."""
         runs, left = count(self.interrupted_runs, "earlier run"), self._removed()

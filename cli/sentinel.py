@@ -34,11 +34,13 @@ from cli.own_parser import OwnParser
 from cli.projecting import ProjectionThread
 from cli.promoter import Promoter
 from cli.reaching import PURPOSE
+from cli.render import talk
 from cli.report import Recovery
 from cli.resuming import open_sinks, publish_committed, sweep
 from cli.sealer import Sealer
 from cli.snapshots import Snapshots
 from cli.target_claims import other_claim
+from cli.target_watch import TargetWatch
 from cli.telling import Teller
 from cli.watch import Watches
 from commands.decide import Command
@@ -260,8 +262,11 @@ class Sentinel:
 
         Raises what ended the deciding thread, should something have: nothing goes on without it.
         """
+        targets = TargetWatch()
         while not self.told_to_stop.wait(SERVE_TICK_SECONDS):
             self.handler.refuse_dead()
+            for sentence in targets.look(self.promoter.unreachable):
+                talk(sentence)
             if asked():
                 self.stop("stopped by a signal")
         self.host.halt_all(self.stop_reason, leaves_jobs=True)

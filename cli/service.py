@@ -66,7 +66,7 @@ def sentinel(workers: WorkersOption = None, metrics_port: MetricsPortOption = No
     authority = Sentinel(place, purpose="sentinel", workers=_cores() if workers is None else workers, lasting=True)
     # The port comes first: who cannot have it is told so before a sentinel is there.
     with take_port(metrics_port) as port, Stopping(leave=authority.leave_at_once) as stopping, authority as serving:
-        for sentence in serving.recovery.sentences():
+        for sentence in serving.recovery.for_all().sentences():
             talk(sentence)
         serving.recovery = Recovery()  # told: it is no news of the runs that come
         talk(f"sentinel {os.getpid()} holds {place.root}, epoch {serving.log.epoch}; {place.hint('casparian stop')}")

@@ -138,7 +138,7 @@ def _damage(file: FileReport, home: Home) -> str:
 def _failure(file: FileReport, home: Home) -> str:
     """Return why, what to do, and the command that shows the rest, such as the last words of the parser."""
     steps = [file.next_step] if file.next_step else []
-    if file.job is not None and not file.next_step.startswith("casparian "):
+    if file.job is not None and "casparian " not in file.next_step:
         steps.append(f"casparian job show {file.job}")
     return "\n".join([file.reason, *(f"next: {home.hint(step)}" for step in steps)])
 

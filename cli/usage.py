@@ -72,7 +72,7 @@ def _number(bound: float) -> str:
 def _name(param: Any) -> str:
     """Return a parameter as it is typed: --workers, or the word that stands for an argument in the help."""
     longest = max(param.opts, key=len)
-    return str(longest) if longest.startswith("-") else str(param.metavar or longest).upper()
+    return str(longest) if longest.startswith("-") else str(param.metavar or longest).upper().strip("[]")
 
 
 def _instead(possibilities: Any) -> str:

@@ -259,7 +259,8 @@ def paused_refusal(paused: ParserPaused) -> Refused:
     return Refused(
         "parser_paused",
         f"parser {paused.parser} {paused.version} is paused since {paused.paused_at}, because its last "
-        f"{paused.failures} jobs failed in ways that speak against it, the last of them {paused.job}: {paused.reason}",
+        f"{paused.failures} jobs failed in ways that speak against it, "
+        f"the last of them job {paused.job}: {paused.reason}",
         "casparian parser health",
     )
 

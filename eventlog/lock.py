@@ -164,7 +164,7 @@ def _locked(folder: Path, fs: FsPort) -> LogLockedError:
     since = "" if holder is None else f" since {holder.since}"
     return LogLockedError(
         f"Open the log in {folder} for writing: {who} holds it{since}.",
-        next_step="Send the command to that process, wait until it ends, or stop it.",
+        next_step="Wait until it ends, or stop it: `casparian status` says what it does, `casparian stop` ends it.",
     )
 
 

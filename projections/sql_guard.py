@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from decimal import Decimal
+from difflib import get_close_matches
 from typing import Any
 
 import duckdb
@@ -28,6 +29,7 @@ BATCH_ROWS = 10_000  # rows in memory at a time
 _LISTING = re.compile(
     r"\b(show|describe|summarize|information_schema|duckdb_\w+|pg_\w+|sqlite_\w+|query|query_table)\b", re.IGNORECASE
 )
+TABLES_SHOWN_MAX = 8  # to who names one that is not there, the nearest first
 _UNKNOWN_TABLE = re.compile(r"Table with name (.+?) does not exist")
 _UNKNOWN_FUNCTION = re.compile(r"Function with name (\w+) does not exist")
 _LOCKED = re.compile(r"the configuration has been locked")
@@ -183,8 +185,11 @@ def _sentence(error: Exception, catalog: Catalog) -> SqlError:
 
 
 def _unknown_table(name: str, catalog: Catalog) -> UnknownTableError:
-    known = ", ".join([*catalog.names(), *(table.name for table in TABLES)])
-    return UnknownTableError(f"run the query: there is no table {name}; there are {known}")
+    known = [*catalog.names(), *(table.name for table in TABLES)]
+    nearest = get_close_matches(name, known, n=TABLES_SHOWN_MAX)
+    shown = [*nearest, *(each for each in known if each not in nearest)][:TABLES_SHOWN_MAX]
+    more = f" and {len(known) - len(shown):,} more, see `show tables`" if len(known) > len(shown) else ""
+    return UnknownTableError(f"run the query: there is no table {name}; there are {', '.join(shown)}{more}")
 
 
 def _plain(error: Exception) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.acceptance.terminal import Done, Terminal, eventually, interrupt
 pytestmark = pytest.mark.acceptance
 
 LEAVE_SECONDS_MAX = 60
+DIALS_SECONDS = 10  # what dialling an address where nobody listens would take, and more
 
 
 @pytest.fixture
@@ -276,6 +278,14 @@ def test_an_executor_that_was_started_by_hand_does_the_work_and_is_drained(termi
         assert "enough" in done.err
         assert executors(terminal) == []
         assert terminal.casparian("executors", "drain", "executor-9", "--json").json["error"]["code"] == "not_found"
+
+
+def test_an_executor_waits_for_a_sentinel_as_long_as_it_was_told_to(terminal: FixtureTerminal) -> None:
+    began = time.monotonic()
+    alone = terminal.casparian("executor", "--wait", "1")
+    assert (alone.code, "nobody was there for 1 s" in alone.err) == (1, True)
+    assert time.monotonic() - began < DIALS_SECONDS
+    assert alone.err.splitlines()[-1].startswith("next:  casparian start")
 
 
 def test_an_executor_comes_back_to_the_next_sentinel(terminal: FixtureTerminal) -> None:

@@ -36,6 +36,15 @@ def test_a_key_is_kept_private_and_never_written_over(terminal: Terminal, parser
     assert terminal.casparian("parser", "keygen", "../ada").code == 2
 
 
+def test_who_takes_one_file_of_a_key_for_the_other_is_told_which_is_which(terminal: Terminal, signed: str) -> None:
+    refused = terminal.casparian("parser", "sign", "./lines.py", "--key", "ada-lab.pub", "--json")
+    assert (refused.code, error(refused)["code"]) == (5, "key_file")
+    assert "casparian parser keygen wrote" in error(refused)["next_step"]
+    refused = terminal.casparian("parser", "trust", "ada-lab.pub", "--reason", "met her", "--json")
+    assert refused.code == 2
+    assert error(refused)["next_step"] == 'casparian parser trust --key ada-lab.pub --reason "..."'
+
+
 def test_the_signature_of_a_key_that_nobody_trusts_is_told_by_name(terminal: Terminal, signed: str) -> None:
     refused = run(terminal, "./lines.py")
     assert (refused.code, error(refused)["code"]) == (4, "untrusted_parser")

@@ -17,6 +17,7 @@ from cli.usage import usage_error
         ("run evtx . --job-seconds x", "take 'x' as --job-seconds: it is not a number from 1 to 604,800"),
         ("jobs --status lost", "take 'lost' as --status: it is not one of queued, dispatched, running, promoting, "
          "aborting, completed, failed, aborted, cancelled, success, partial_success"),
+        ("quarantine show x", "take 'x' as JOB: it is not a whole number of 1 or more"),
         ("executors", "casparian executors: say what, one of ls, drain, rm"),
         ("job show x", "take 'x' as ID: it is not a whole number from 1 to 9,007,199,254,740,992"),
         ("run evtx . --job-memory 5q", "take --job-memory: '5q' is no size; write it like 4GB or 512MiB"),
