@@ -11,6 +11,7 @@ from cli.render import out, out_json, printable
 
 if TYPE_CHECKING:
     from cli.messages import QueueStats, StatusSeen
+    from eventlog.lock import LockHolder
 
 
 def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
@@ -22,16 +23,21 @@ def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """
     place = find_home(home)
     seen = _running(place)
+    silent = _silent(place) if seen is None else None
     queue = seen.queue if seen is not None else _recorded(place)
     if as_json:
-        out_json({"sentinel": seen, "queue": queue})
+        out_json({"sentinel": seen, "silent_pid": silent.pid if silent is not None else None, "queue": queue})
         return
-    _show_sentinel(place, seen)
+    if silent is not None:
+        out(f"process {silent.pid} ({printable(silent.purpose)}) holds the log of {place.root} and does not answer")
+        out(f"  it is starting or leaving; or it was stopped: kill -CONT {silent.pid}")
+    else:
+        _show_sentinel(place, seen)
     out(
         f"jobs: {queue.queued:,} queued, {queue.running:,} running, {queue.promoting:,} being published, "
         f"{queue.completed:,} completed, {queue.failed:,} failed, {queue.aborted:,} cancelled; {queue.total:,} in all"
     )
-    for step in _next_steps(seen, queue):
+    for step in _next_steps(seen, queue, is_held=silent is not None):
         out(f"next: {place.hint(step)}")
 
 
@@ -47,6 +53,13 @@ def _running(place: Home) -> StatusSeen | None:
     if isinstance(reply, Refusal):
         raise refusal(reply)
     return reply if isinstance(reply, StatusSeen) else None
+
+
+def _silent(place: Home) -> LockHolder | None:
+    """Return who holds the log although it does not answer: a look of a moment, right after one that was in vain."""
+    from eventlog.lock import holder_now
+
+    return holder_now(place.log)
 
 
 def _recorded(place: Home) -> QueueStats:
@@ -82,12 +95,12 @@ def _show_sentinel(place: Home, seen: StatusSeen | None) -> None:
         out(f"waiting longest: since {seen.oldest_queued_at}")
 
 
-def _next_steps(seen: StatusSeen | None, queue: QueueStats) -> list[str]:
+def _next_steps(seen: StatusSeen | None, queue: QueueStats, *, is_held: bool) -> list[str]:
     steps = []
     if queue.failed:
         steps.append("casparian jobs --status failed")
     if seen is None:
-        steps.append("casparian start")
+        steps.append("casparian status" if is_held else "casparian start")
     elif seen.lasting:
         steps.append("casparian stop")
     return steps
