@@ -159,7 +159,7 @@ def test_a_kill_and_a_stop_of_each_process_in_each_state_of_a_job_lose_nothing(
     _check_end(terminal, cases.all, cases.calm)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_who_is_stopped_for_longer_than_a_lease_costs_at_most_an_attempt(
     terminal: LastingTerminal, cases: Cases
 ) -> None:
@@ -185,7 +185,7 @@ ANSWERS: dict[str, tuple[int, str, bool]] = {
 }
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_a_cancel_is_answered_as_the_state_of_its_job_demands(terminal: LastingTerminal, cases: Cases) -> None:
     """And once more when it has ended; the answer of each stands in the log."""
     stopped = set()
@@ -241,7 +241,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Mixed:
     return Mixed(files, _undisturbed(files, tmp_path_factory.mktemp("calm")))
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("home", range(HOMES))
 def test_rounds_of_kills_stops_and_cancels_end_as_if_nobody_had_disturbed_anything(
     tmp_path: Path, mixed: Mixed, home: int
