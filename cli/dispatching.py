@@ -144,13 +144,13 @@ class Dispatcher:
         self._held: dict[LeaseId, _Held] = {}
         self._lease_of: dict[JobId, LeaseId] = {}  # of the jobs in `_held`
         self._planned: dict[JobId, tuple[JobQueued, ParserPackage]] = {}
+        self._swept = time.monotonic()
         self._present: dict[ExecutorId, float] = {}  # those that are here by the log, and when each was heard last
         self._expected: set[ExecutorId] = set()  # those that we start
         self._draining: dict[ExecutorId, str] = {}
         self._removed: deque[ExecutorId] = deque(maxlen=REMOVED_MAX)  # by a person, who does not want them again
         self._stopping = False
         self._vigil = Vigil()
-        self._swept = time.monotonic()
         self.traffic = TrafficCount("executors")
 
     def send_home(self, reason: str) -> None:

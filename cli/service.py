@@ -28,6 +28,8 @@ LOG_BYTES_MAX = 4 * 1024 * 1024  # of the sentinel's own log, before a start put
 LOG_TAIL_BYTES = 2000
 NO_REASON = "no reason given"
 ABSENT = "no sentinel is running"
+# -P: a folder named like one of our packages in the working directory must not shadow it.
+COMMAND = (sys.executable, "-P", "-m", "casparian")
 
 WorkersOption = Annotated[
     int | None,
@@ -119,14 +121,17 @@ def stop(reason: ReasonOption = NO_REASON, home: HomeOption = None, as_json: Jso
 
     Example: `casparian stop`
 
-    Exit codes: 0 it has ended (or none was running), 1 it did not end in time, 4 it is another terminal's command.
+    One that is just starting is waited for.
+
+    Exit codes: 0 it has ended (or none was running), 1 it does not answer or did not end in time, 4 it is another
+    terminal's command.
     """
     from cli.asking import ask_running, refusal
     from cli.messages import Refusal, Stop, ask
     from executors.errors import PeerGoneError
 
     place = find_home(home)
-    running = _ping(place)
+    running = _answering(place)
     if running is None:
         out_json({"pid": None, "stopped": False}) if as_json else out(ABSENT)
         return
@@ -157,6 +162,23 @@ def _ping(place: Home) -> Pong | None:
     return reply if isinstance(reply, Pong) else None
 
 
+def _answering(place: Home) -> Pong | None:
+    """Return who holds the home's log, as soon as it answers; None if nobody does (any more).
+
+    Raises CliError for one that stays silent: to say that none is running would be a lie.
+    """
+    from cli.front import HOLDER_SECONDS_MAX
+    from eventlog.lock import holder_now
+
+    deadline = time.monotonic() + HOLDER_SECONDS_MAX
+    while (running := _ping(place)) is None and (holder := holder_now(place.log)) is not None:
+        if time.monotonic() > deadline:
+            why = f"stop the sentinel of {place.root}: process {holder.pid} holds its log and does not answer"
+            raise CliError("sentinel_silent", why, f"if it was stopped: kill -CONT {holder.pid}; then try again")
+        time.sleep(TICK_SECONDS)
+    return running
+
+
 def _started(place: Home, workers: int, metrics_port: int | None) -> Pong:
     """Start the process and wait until it can be asked. Raises CliError with its own words if it ends before."""
     log = _sentinel_log(place)
@@ -165,7 +187,7 @@ def _started(place: Home, workers: int, metrics_port: int | None) -> Pong:
     with log.open("ab") as said:
         begin = said.tell()
         child = subprocess.Popen(
-            [sys.executable, "-P", "-m", "casparian", *words],
+            [*COMMAND, *words],
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=said,

@@ -13,6 +13,7 @@ from cli.render import out, out_json, printable
 
 if TYPE_CHECKING:
     from cli.messages import QueueStats, StatusSeen
+    from eventlog.lock import LockHolder
 
 
 def plain_words(words: Sequence[str]) -> tuple[str | None, bool] | None:
@@ -33,16 +34,21 @@ def plain_words(words: Sequence[str]) -> tuple[str | None, bool] | None:
 def show_status(place: Home, *, as_json: bool) -> None:
     """Tell how the sentinel and the queue of a home stand. Raises CliError where nothing was run yet."""
     seen = _running(place)
+    silent = _silent(place) if seen is None else None
     queue = seen.queue if seen is not None else _recorded(place)
     if as_json:
-        out_json({"sentinel": seen, "queue": queue})
+        out_json({"sentinel": seen, "silent_pid": silent.pid if silent is not None else None, "queue": queue})
         return
-    _show_sentinel(place, seen)
+    if silent is not None:
+        out(f"process {silent.pid} ({printable(silent.purpose)}) holds the log of {place.root} and does not answer")
+        out(f"  it is starting or leaving; or it was stopped: kill -CONT {silent.pid}")
+    else:
+        _show_sentinel(place, seen)
     out(
         f"jobs: {queue.queued:,} queued, {queue.running:,} running, {queue.promoting:,} being published, "
         f"{queue.completed:,} completed, {queue.failed:,} failed, {queue.aborted:,} cancelled; {queue.total:,} in all"
     )
-    for step in _next_steps(seen, queue):
+    for step in _next_steps(seen, queue, is_held=silent is not None):
         out(f"next: {place.hint(step)}")
 
 
@@ -58,6 +64,13 @@ def _running(place: Home) -> StatusSeen | None:
     if isinstance(reply, Refusal):
         raise refusal(reply)
     return reply if isinstance(reply, StatusSeen) else None
+
+
+def _silent(place: Home) -> LockHolder | None:
+    """Return who holds the log although it does not answer: a look of a moment, right after one that was in vain."""
+    from eventlog.lock import holder_now
+
+    return holder_now(place.log)
 
 
 def _recorded(place: Home) -> QueueStats:
@@ -93,12 +106,12 @@ def _show_sentinel(place: Home, seen: StatusSeen | None) -> None:
         out(f"waiting longest: since {seen.oldest_queued_at}")
 
 
-def _next_steps(seen: StatusSeen | None, queue: QueueStats) -> list[str]:
+def _next_steps(seen: StatusSeen | None, queue: QueueStats, *, is_held: bool) -> list[str]:
     steps = []
     if queue.failed:
         steps.append("casparian jobs --status failed")
     if seen is None:
-        steps.append("casparian start")
+        steps.append("casparian status" if is_held else "casparian start")
     elif seen.lasting:
         steps.append("casparian stop")
     return steps

@@ -125,6 +125,11 @@ def is_locked(folder: Path, *, fs: FsPort = OS_FS) -> bool:
         return False
 
 
+def holder_now(folder: Path, *, fs: FsPort = OS_FS) -> LockHolder | None:
+    """Return who holds the log now, as it has said of itself; None if nobody does, or it is just saying so."""
+    return _read_holder(folder, fs) if is_locked(folder, fs=fs) else None
+
+
 def boot_id() -> str:
     """Return the kernel's id of this boot, "" where the system has none."""
     try:

@@ -10,7 +10,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -24,9 +23,10 @@ from msgspec import Struct
 
 from projections import queries
 from projections.reader import open_reader
+from tests.acceptance import driver
 from tests.acceptance.terminal import Done, Terminal, eventually
 
-DRIVER = (sys.executable, "-P", "-m", "tests.acceptance.driver")
+SENTINEL_LOGS = ("sentinel.log", "sentinel.log.1")  # what `start` writes: they stay
 POLL_SECONDS = 0.002
 VOLATILE = ("_cf_job_id", "_cf_processed_at")
 
@@ -53,7 +53,7 @@ class FixtureTerminal(Terminal):
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         super().__init__(folder)
-        self.command = DRIVER
+        self.command = driver.COMMAND
         self.jobs_per_lease = 1  # a test that is about one job has it alone
 
     def processes(self) -> list[tuple[int, list[str]]]:
@@ -129,7 +129,8 @@ class FixtureTerminal(Terminal):
         folders = (self.folder / f"casparian-{os.geteuid()}", Path(f"/tmp/casparian-{os.geteuid()}"))
         sockets = [path for folder in folders for path in folder.glob(f"{name[:8]}*")]
         strangers = [name for name in self.listed() if not name.endswith(".parquet")]
-        return [str(path) for path in [*sockets, *strangers, *self.home.glob("tmp/*")]]
+        scratch = [path for path in self.home.glob("tmp/*") if path.name not in SENTINEL_LOGS]
+        return [str(path) for path in [*sockets, *strangers, *scratch]]
 
     def check_whole(self, done: Done, calm: Outcome) -> None:
         """Assert that a disturbed home ended as an undisturbed one."""

@@ -253,6 +253,18 @@ def test_what_holds_the_home_for_a_command_is_not_stopped_as_a_sentinel(terminal
     assert (start.code, start.json["error"]["code"]) == (1, "home_in_use")
 
 
+@pytest.mark.slow
+def test_a_sentinel_that_was_stopped_by_a_signal_is_not_taken_for_none(terminal: FixtureTerminal) -> None:
+    with sentinel(terminal) as process:
+        process.send_signal(signal.SIGSTOP)
+        seen = terminal.casparian("status")
+        refused = terminal.casparian("stop", "--json")
+        process.send_signal(signal.SIGCONT)
+    assert f"process {process.pid} (sentinel) holds the log" in seen.out
+    assert f"kill -CONT {process.pid}" in seen.out
+    assert (refused.code, refused.json["error"]["code"]) == (1, "sentinel_silent")
+
+
 # --- executors ------------------------------------------------------------------------------------------------------
 
 

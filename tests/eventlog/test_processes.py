@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from eventlog.errors import LogLockedError
-from eventlog.lock import is_locked
+from eventlog.lock import holder_now, is_locked
 from eventlog.log import AHEAD_BYTES, AHEAD_PIECE_BYTES, EXIT_STORAGE
 from eventlog.verify import verify
 from tests.eventlog.support import ROOT, SEGMENT, draft, event, open_log
@@ -68,8 +68,12 @@ def test_20_a_second_opener_in_another_process_is_refused_by_name(tmp_path: Path
             open_log(tmp_path / "log")
         assert error.value.next_step
         assert is_locked(tmp_path / "log")
+        named = holder_now(tmp_path / "log")
+        assert named is not None
+        assert (named.pid, named.purpose) == (holder.pid, "child")
         holder.communicate(timeout=SECONDS_MAX)
     assert not is_locked(tmp_path / "log")
+    assert holder_now(tmp_path / "log") is None
     log = open_log(tmp_path / "log")
     assert log.epoch == 2
     log.close()
