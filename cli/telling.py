@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 BATCHES_WAITING_MAX: Final = 256  # of frames that became durable together, before more are left out
 FRAMES_UNREAD_MAX: Final = 128  # that are kept for one listener
+HEARD_BYTES_MAX: Final = 64  # a listener says nothing; what it says all the same must not become memory of ours
 
 logger = logging.getLogger("casparian.telling")
 
@@ -39,7 +40,7 @@ class Teller:
 
     def start(self) -> None:
         """Let listeners come. Raises TransportError."""
-        self._socket = pynng.Pub0(send_buffer_size=FRAMES_UNREAD_MAX)
+        self._socket = pynng.Pub0(send_buffer_size=FRAMES_UNREAD_MAX, recv_max_size=HEARD_BYTES_MAX)
         # These run on nng's own threads, where only a word may be left.
         self._socket.add_post_pipe_connect_cb(lambda _pipe: self._count(1))
         self._socket.add_post_pipe_remove_cb(lambda _pipe: self._count(-1))
