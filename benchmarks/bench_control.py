@@ -25,17 +25,19 @@ import pynng
 from benchmarks.bench_evtx import COMMAND
 from benchmarks.bench_job import written
 from benchmarks.bench_rerun import ENVIRONMENT
-from benchmarks.pairs import Difference, Each, Ratio, Size, cost_difference, speed_ratio
+from benchmarks.pairs import Difference, Each, Ratio, Size, cost_difference, cost_ratio, speed_ratio
 from cli import clock
-from cli.client import ControlClient, connect
+from cli.client import DIAL_SECONDS, ControlClient, connect
 from cli.home import Home
 from cli.messages import CancelJob as CancelRequest
 from cli.messages import GetJob, JobSeen, Ping, ask
 from cli.sentinel import Sentinel
+from cli.told import FRAME_BYTES_MAX
+from cli.wire import dial
 from commands.file import RecordFiles
 from commands.job import JOBS_MAX, EnqueueJobs, NewJob
 from commands.run import PlanRun
-from eventlog.events import JobKey, RunStarted, SeenFile, StartRun, Target
+from eventlog.events import JobKey, RevokeParser, RunStarted, SeenFile, StartRun, Target
 from eventlog.ids import (
     ConfigHash,
     Digest,
@@ -48,6 +50,7 @@ from eventlog.ids import (
 
 ROUNDS = 7
 REQUESTS = 500
+COMMANDS = 1000
 QUEUED = int(os.environ.get("CASPARIAN_BENCH_QUEUED", "100000"))
 IDLE_SECONDS = 10.0
 CANCELS = 20
@@ -95,8 +98,41 @@ def run() -> Iterator[Ratio | Difference | Each | Size]:
 
             yield speed_ratio("a control request, of bare nng", ours=ours, theirs=theirs, rounds=ROUNDS, bar=0.6)
             yield Each(name="a second of an idle sentinel", seconds=_idle(_pid(folder / "home")), bar=0.01)
+        yield _with_a_deaf_listener(folder / "told")
         yield Each(name="a cancel until its guest is gone, 99 of 100", seconds=_cancels(folder), bar=0.5)
         yield from _long_queue(folder / "long")
+
+
+def _with_a_deaf_listener(home: Path) -> Ratio:
+    """Give commands while somebody who never reads is told of each, and while nobody is."""
+    with Sentinel(Home(home), purpose="bench") as sentinel:
+        socket = Path(sentinel.teller.address.removeprefix("ipc://"))
+
+        def commands() -> None:
+            now = clock.now()
+            given = [
+                RevokeParser(parser=ParserName(f"nobody{number}"), by="bench", reason="bench", now=now)
+                for number in range(COMMANDS)
+            ]
+            for answer in [sentinel.handler.submit(command, actor="bench") for command in given]:
+                answer.result()
+
+        def told() -> None:
+            deaf = dial(socket, part="sub", message_bytes_max=FRAME_BYTES_MAX, seconds=DIAL_SECONDS)
+            while not sentinel.teller.listeners:
+                time.sleep(0.0001)
+            commands()
+            deaf.hang_up()
+            deaf.close()
+
+        def untold() -> None:
+            while sentinel.teller.listeners:
+                time.sleep(0.0001)
+            commands()
+
+        return cost_ratio(
+            "commands told to a deaf listener, of untold", ours=told, theirs=untold, rounds=ROUNDS, bar=1.2
+        )
 
 
 def _long_queue(home: Path) -> Iterator[Difference | Size]:

@@ -205,6 +205,10 @@ class Ask(Struct, frozen=True, kw_only=True, tag=True):
     arguments: dict[str, str | int | bool | list[str | int] | None]
 
 
+class LendReadModel(Struct, frozen=True, kw_only=True, tag=True):
+    """Ask for a copy of the read model, up to what is durable now, for queries of one's own."""
+
+
 class Tail(Struct, frozen=True, kw_only=True, tag=True):
     """Ask where what becomes durable is told from now on."""
 
@@ -239,6 +243,7 @@ Request = (
     | DrainExecutor
     | RemoveExecutor
     | Ask
+    | LendReadModel
     | Tail
     | Stop
 )
@@ -376,6 +381,13 @@ class Told(Struct, frozen=True, kw_only=True, tag=True):
     data: bytes
 
 
+class ReadModelLent(Struct, frozen=True, kw_only=True, tag=True):
+    """A copy that shows the log up to `seq`. It may be gone when somebody opens it."""
+
+    path: PathText
+    seq: int
+
+
 class TailTold(Struct, frozen=True, kw_only=True, tag=True):
     """Who connects to `address` as a subscriber of nng hears each frame as cli/told.py words it."""
 
@@ -445,6 +457,7 @@ Reply = (
     | RunSeen
     | ReportPart
     | Told
+    | ReadModelLent
     | TailTold
     | ExecutorsSeen
     | StatusSeen

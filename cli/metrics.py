@@ -69,7 +69,7 @@ def _read(place: Home) -> Readings:
     with reading(place) as reader:
         meters = queries.meters(reader.connection)
         lag = 0
-        if reader.source != "read model":
+        if reader.source == "private fold":
             kept = peek_checkpoint(place.root)
             lag = max(0, reader.seq - (kept.seq if kept is not None else 0))
     return Readings(meters=meters, at=clock.now(), lag_events=lag, log_bytes=log_bytes(place.log))

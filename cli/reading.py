@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from cli.errors import CliError
@@ -20,17 +22,45 @@ logger = logging.getLogger("casparian.reading")  # heard with -v
 
 @contextlib.contextmanager
 def reading(home: Home) -> Iterator[Reader]:
-    """Give a reader of the home's read model. Raises CliError when there is no log, or it cannot be read."""
+    """Give a reader of the home's read model: of a copy, where a sentinel runs that lends one.
+
+    Raises CliError when there is no log, or it cannot be read.
+    """
     from eventlog.errors import LogMissingError
     from projections.reader import open_reader
 
     require_folder(home)
     try:
-        reader = open_reader(home.root, home.log)
+        reader = open_reader(home.root, home.log, lent=_lent(home))
     except LogMissingError as error:
         raise nothing_here(home) from error
     with contextlib.closing(reader):
         yield reader
+
+
+def _lent(home: Home) -> Path | None:
+    """Return a copy of the read model that a sentinel lends, None where there is none to be had."""
+    from cli.client import connect
+    from cli.messages import LendReadModel, ReadModelLent
+    from cli.messages import ask as request
+    from eventlog.ids import path_bytes
+    from executors.errors import TransportError
+
+    try:
+        client = connect(home.control)
+        if client is None:
+            logger.info("no sentinel is running: the home is read by this process")
+            return None
+        with client:
+            reply = client.ask(request(LendReadModel()))
+    except TransportError as error:  # it left meanwhile, or is busy: the log has all that it could say
+        logger.info("the sentinel did not answer (%s): the home is read by this process", error)
+        return None
+    if not isinstance(reply, ReadModelLent):
+        logger.info("the sentinel lends no copy (%s): the home is read by this process", reply)
+        return None
+    logger.info("a sentinel is running: this process reads a copy of what it knows, up to record %d", reply.seq)
+    return Path(os.fsdecode(path_bytes(reply.path)))
 
 
 def ask(home: Home, question: Callable[..., T], **arguments: str | int | None) -> T:

@@ -27,11 +27,13 @@ from cli.messages import (
     JobSeen,
     JobsRetried,
     KeyTold,
+    LendReadModel,
     ListExecutors,
     MetricsSeen,
     ParserTold,
     Ping,
     Pong,
+    ReadModelLent,
     ReadReport,
     Refusal,
     RemoveExecutor,
@@ -57,11 +59,12 @@ from cli.messages import (
 from cli.report import OutputReport
 from eventlog import events
 from eventlog.frames import Stamp, stamp_once
-from eventlog.ids import ArtifactHash, ExecutorId, JobId, LogId, ParserName, path_bytes
+from eventlog.ids import ArtifactHash, ExecutorId, JobId, LogId, ParserName, path_bytes, path_text
 from sinks.uri import open_sink
 
 if TYPE_CHECKING:
     from cli.hosting import RunHost
+    from cli.lending import Lender
     from cli.own_parser import OwnParser
     from cli.projecting import ProjectionThread
     from cli.telling import Teller
@@ -95,6 +98,8 @@ class Authority(Protocol):
     def host(self) -> RunHost: ...
     @property
     def teller(self) -> Teller: ...
+    @property
+    def lender(self) -> Lender: ...
     def status(self) -> StatusSeen: ...
     def executors(self) -> ExecutorsSeen: ...
     def readings(self) -> Readings: ...
@@ -260,6 +265,11 @@ def _ask(authority: Authority, asked: Asked) -> Reply:
     return Told(data=data)
 
 
+def _lend(authority: Authority, _asked: Asked) -> Reply:
+    lent = authority.lender.lend()
+    return ReadModelLent(path=path_text(bytes(lent.path)), seq=lent.seq)
+
+
 def _tail(authority: Authority, _asked: Asked) -> Reply:
     return TailTold(address=authority.teller.address)
 
@@ -392,6 +402,7 @@ ROUTES: Final[dict[type[Request], Route]] = {
     DrainExecutor: _drain,
     RemoveExecutor: _remove,
     Ask: _ask,
+    LendReadModel: _lend,
     Tail: _tail,
     Stop: _stop,
 }

@@ -28,6 +28,7 @@ from cli.hiring import Hirer
 from cli.home import Home, newest_witness, prepare_home
 from cli.hosting import RunHost
 from cli.kept_parsers import keep, kept_parser
+from cli.lending import Lender
 from cli.messages import ExecutorSeen, ExecutorsSeen, QueueStats, StatusSeen
 from cli.metrics import log_bytes
 from cli.own_parser import OwnParser
@@ -225,6 +226,9 @@ class Sentinel:
         self.control = ControlServer(self, self._control_address, announced_in=self.home.control)
         self.teller.start()
         stack.callback(self.teller.close)
+        self.lender = Lender(self.projection, self.home.scratch)
+        self.lender.clear()
+        stack.callback(self.lender.clear)
         stack.callback(self.control.close)
         self.control.start()
         stack.callback(self.host.halt_all, "the sentinel is leaving", leaves_jobs=True)

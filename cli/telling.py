@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 BATCHES_WAITING_MAX: Final = 256  # of frames that became durable together, before more are left out
 FRAMES_UNREAD_MAX: Final = 128  # that are kept for one listener
+HEARD_BYTES_MAX: Final = 64  # a listener says nothing; what it says all the same must not become memory of ours
 
 logger = logging.getLogger("casparian.telling")
 
@@ -34,21 +35,25 @@ class Teller:
         self.address = address
         self._batches: queue.Queue[Sequence[Frame] | None] = queue.Queue(BATCHES_WAITING_MAX)
         self._thread = threading.Thread(target=self._speak, name="teller", daemon=True)
-        self._lock = threading.Lock()
-        self._listeners = 0
+        self._listeners: set[int] = set()  # by number: some are only heard to leave
 
     def start(self) -> None:
         """Let listeners come. Raises TransportError."""
-        self._socket = pynng.Pub0(send_buffer_size=FRAMES_UNREAD_MAX)
+        self._socket = pynng.Pub0(send_buffer_size=FRAMES_UNREAD_MAX, recv_max_size=HEARD_BYTES_MAX)
         # These run on nng's own threads, where only a word may be left.
-        self._socket.add_post_pipe_connect_cb(lambda _pipe: self._count(1))
-        self._socket.add_post_pipe_remove_cb(lambda _pipe: self._count(-1))
+        self._socket.add_post_pipe_connect_cb(lambda pipe: self._listeners.add(pipe.id))
+        self._socket.add_post_pipe_remove_cb(lambda pipe: self._listeners.discard(pipe.id))
         try:
             self._socket.listen(self.address)
         except pynng.NNGException as error:
             self._socket.close()
             raise TransportError(f"listen on {self.address}: {error}; check the folder") from error
         self._thread.start()
+
+    @property
+    def listeners(self) -> int:
+        """How many listen."""
+        return len(self._listeners)
 
     def observe(self, frames: Sequence[Frame]) -> None:
         """Hand on what became durable; called on the deciding thread."""
@@ -62,10 +67,6 @@ class Teller:
         """Tell what waits, then hang up."""
         self._batches.put(None)
         self._thread.join()
-
-    def _count(self, more: int) -> None:
-        with self._lock:
-            self._listeners += more
 
     def _speak(self) -> None:
         with self._socket:  # closed by the thread that uses it: nng ends a process that does otherwise

@@ -43,11 +43,14 @@ class Pipe:
         self._part: Part = part
         self._frame_bytes_max = message_bytes_max + NUMBER.size
         self._read = bytearray()
+        self._seconds = -1.0
         self.give(seconds)
 
     def give(self, seconds: float) -> None:
         """Let everything take so long from now on."""
-        self._socket.settimeout(seconds)
+        if seconds != self._seconds:  # it is a call of the system
+            self._seconds = seconds
+            self._socket.settimeout(seconds)
 
     def greet(self) -> None:
         """Say which part is taken here, and have the other side say that it takes the one that belongs to it."""

@@ -1,12 +1,13 @@
 """Owns a reader's connection: the read model's file where it is vouched for and up to date, a private fold elsewhere.
 
-While a writer has the file, DuckDB lets no other process read it, and there is no voucher; a reader that cannot use the
-file folds the log by itself, in memory. Writes no file of a home.
+While a writer has the file, DuckDB lets no other process read it, and there is no voucher; then the writer may lend a
+copy, and a reader that can use neither folds the log by itself, in memory. Writes no file of a home.
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +26,7 @@ from projections.witness import readmodel_path
 if TYPE_CHECKING:
     from projections.catalog import Catalog
 
-Source = Literal["read model", "private fold"]
+Source = Literal["read model", "lent copy", "private fold"]
 _Spill = tempfile.TemporaryDirectory[str]
 
 DATABASE = "readmodel"  # the name of the read model inside a reader's connection
@@ -57,20 +58,23 @@ class Reader:
         self.close()
 
 
-def open_reader(home: Path, log_folder: Path) -> Reader:
+def open_reader(home: Path, log_folder: Path, *, lent: Path | None = None) -> Reader:
     """Open what is known up to the log's durable head, whether or not a writer is at work.
 
-    Raises LogMissingError and the errors of reading the log.
+    `lent` is a copy that the writer has made a moment ago; it is used if it can be. Raises LogMissingError and the
+    errors of reading the log.
     """
     log_id = _log_id(log_folder)
     spill: _Spill = tempfile.TemporaryDirectory(prefix="casparian-")
     connection = duckdb.connect(":memory:", config={"temp_directory": spill.name})
     try:
-        if not _attach_file(connection, readmodel_path(home), log_id, log_folder):
-            source: Source = "private fold"
-            _fold_privately(connection, log_id, log_folder)
-        else:
+        if lent is not None and _attach_file(connection, lent, log_id, lambda _: True):
+            source: Source = "lent copy"
+        elif _attach_file(connection, readmodel_path(home), log_id, lambda at: _is_head(at, log_folder)):
             source = "read model"
+        else:
+            source = "private fold"
+            _fold_privately(connection, log_id, log_folder)
         connection.execute(f"SET search_path = 'memory.main,{DATABASE}.main'")
         connection.execute("SET TimeZone = 'UTC'")
         return Reader(connection, source=source, spill=spill)
@@ -80,10 +84,12 @@ def open_reader(home: Path, log_folder: Path) -> Reader:
         raise
 
 
-def _attach_file(connection: duckdb.DuckDBPyConnection, path: Path, log_id: LogId, log_folder: Path) -> bool:
-    """Attach the file and use it, if it is vouched for, of this log and these definitions, and at the log's head."""
+def _attach_file(
+    connection: duckdb.DuckDBPyConnection, path: Path, log_id: LogId, is_current: Callable[[CheckpointRow], bool]
+) -> bool:
+    """Attach the file and use it, if it is vouched for, of this log and these definitions, and not behind the log."""
     at = vouched_checkpoint(path) if is_utf8(str(path)) else None
-    if at is None or (at.log_id, at.schema_digest) != (log_id, schema_digest()) or not _is_head(at, log_folder):
+    if at is None or (at.log_id, at.schema_digest) != (log_id, schema_digest()) or not is_current(at):
         return False
     try:
         connection.execute(f"ATTACH {text_literal(str(path))} AS {DATABASE} (READ_ONLY)")

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 HELLO = struct.Struct("!4sHH")  # \0SP\0, protocol, reserved
-REQ, REP = 0x30, 0x31
+SUB, REQ, REP = 0x21, 0x30, 0x31
 FRAME = struct.Struct("!BQ")  # of ipc: a one, then the length
 REQUEST_ID = struct.Struct("!I")
 FIRST_REQUEST = 0x8000_0000

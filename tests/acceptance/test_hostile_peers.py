@@ -20,7 +20,7 @@ from tests.acceptance.crashes import FixtureTerminal, write_source
 from tests.acceptance.terminal import eventually
 from tests.acceptance.test_metrics import one, told
 from tests.acceptance.test_service import sentinel
-from tests.peers import FRAME, HELLO, REP, RawPeer
+from tests.peers import FRAME, HELLO, REP, REQ, SUB, RawPeer
 
 pytestmark = pytest.mark.acceptance
 
@@ -34,7 +34,8 @@ class Target:
     def __init__(self, terminal: FixtureTerminal) -> None:
         self.terminal = terminal
         control = (terminal.home / "tmp" / "control.address").read_text().strip()
-        self.address = {"control": control, "executors": control.removesuffix("control") + "executors"}
+        others = {name: control.removesuffix("control") + name for name in ("executors", "tail")}
+        self.address = {"control": control} | others
 
     def errors(self, socket: str) -> float:
         return one(told(self.terminal), "protocol_errors_total", socket=socket)
@@ -118,6 +119,8 @@ SEEDS = {
         asked({"type": "GetJob", "job": 1}),
         asked({"type": "WatchRun", "ticket": "t", "version": 0, "notes": 0}),
         asked({"type": "Ask", "question": "jobs", "arguments": {"limit": 3}}),
+        asked({"type": "LendReadModel"}),
+        asked({"type": "Tail"}),
         asked({"type": "SetPriority", "job": 1, "priority": 5}),
         asked({"type": "ReadReport", "ticket": "t", "offset": 0}),
         asked({"type": "RetryAll", "parser": "", "dead": False, "after": 0, "reason": "r"}),
@@ -258,6 +261,26 @@ def test_peers_that_ask_and_die_leave_nothing_behind(target: Target, socket: str
             peer.greet()
             peer.send(SEEDS[socket][0])
     target.check_at_work("mourned")
+
+
+def test_listeners_that_speak_or_never_listen_harm_nobody(target: Target) -> None:
+    address = target.address["tail"]
+    subscriber = HELLO.pack(b"\0SP\0", SUB, 0)
+    with ExitStack() as stack:
+        for _ in range(30):
+            deaf = stack.enter_context(RawPeer(address, hello=subscriber))
+            deaf.greet()
+        for length in (5, 1000, 64 * 1024 * 1024, 2**40, 2**64 - 1):
+            loud = stack.enter_context(RawPeer(address, hello=subscriber))
+            loud.greet()
+            loud.socket.sendall(FRAME.pack(1, length) + b"x" * 5)
+        for hello in (b"\0" * HELLO.size, b"GET / HT", HELLO.pack(b"\0SP\0", REQ, 0)):
+            stranger = stack.enter_context(RawPeer(address, hello=hello))
+            with suppress(ConnectionError):
+                stranger.socket.sendall(b"x" * 100)
+        target.check_at_work("heard")
+        shown = target.terminal.casparian("log", "tail", "-n", "3", "--json")
+        assert (shown.code, len(shown.out.splitlines())) == (0, 3)
 
 
 def test_an_executor_that_nobody_knows_is_sent_away(target: Target) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,10 +17,11 @@ from cli.home import Home
 from cli.sentinel import Sentinel
 from cli.telling import FRAMES_UNREAD_MAX, Teller
 from cli.told import FRAME_BYTES_MAX, ToldFrame, read_told, told
-from cli.wire import Pipe, dial
+from cli.wire import HELLO, MAGIC, PARTS, Pipe, dial
 from eventlog.frames import Frame
 from executors.errors import PeerGoneError, TransportError
 from tests.acceptance.terminal import eventually
+from tests.peers import RawPeer
 from tests.support import planned_run
 
 SECONDS = 5.0
@@ -46,7 +48,7 @@ def teller() -> Iterator[Teller]:
 def listening(teller: Teller) -> Pipe:
     path = Path(teller.address.removeprefix("ipc://"))
     pipe = dial(path, part="sub", message_bytes_max=FRAME_BYTES_MAX, seconds=SECONDS)
-    eventually(lambda: teller._listeners > 0, seconds=SECONDS, what="the listener to be known")
+    eventually(lambda: teller.listeners > 0, seconds=SECONDS, what="the listener to be known")
     return pipe
 
 
@@ -63,7 +65,7 @@ def test_a_frame_is_told_as_it_stands_in_the_log(frames: list[Frame]) -> None:
 def test_what_is_told_reaches_every_listener_in_order_also_those_with_nng(teller: Teller, frames: list[Frame]) -> None:
     pipe = listening(teller)
     with pynng.Sub0(dial=teller.address, topics=b"", recv_timeout=5000) as other:
-        eventually(lambda: teller._listeners == 2, seconds=SECONDS, what="both listeners to be known")
+        eventually(lambda: teller.listeners == 2, seconds=SECONDS, what="both listeners to be known")
         teller.observe(frames)
         wanted = [told(frame) for frame in frames if frame.records]
         assert [pipe.receive() for _ in wanted] == wanted
@@ -74,7 +76,7 @@ def test_what_is_told_reaches_every_listener_in_order_also_those_with_nng(teller
 def test_nothing_is_kept_while_nobody_listens(teller: Teller, frames: list[Frame]) -> None:
     pipe = listening(teller)
     pipe.close()
-    eventually(lambda: teller._listeners == 0, seconds=SECONDS, what="the listener to be gone")
+    eventually(lambda: teller.listeners == 0, seconds=SECONDS, what="the listener to be gone")
     teller.observe(frames)
     assert teller._batches.empty()
 
@@ -106,6 +108,19 @@ def _numbers(pipe: Pipe) -> list[int]:
             numbers.append(read_told(pipe.receive()).first)
     except TimeoutError:
         return numbers
+
+
+def test_strangers_that_come_and_go_change_nothing_for_a_listener(teller: Teller, frames: list[Frame]) -> None:
+    pipe = listening(teller)
+    for hello in (HELLO.pack(MAGIC, PARTS["req"], 0), HELLO.pack(MAGIC, PARTS["sub"], 0), b"GET / HT"):
+        for _ in range(5):
+            with RawPeer(teller.address, hello=hello) as stranger, suppress(ConnectionError):
+                stranger.greet()
+    eventually(lambda: teller.listeners == 1, seconds=SECONDS, what="the strangers to be gone")
+    frame = next(frame for frame in frames if frame.records)
+    teller.observe([frame])
+    assert pipe.receive() == told(frame)
+    pipe.close()
 
 
 def test_a_frame_that_is_too_long_is_not_told(teller: Teller, frames: list[Frame]) -> None:
