@@ -5,10 +5,16 @@ The time is given: seconds of a clock that only goes forward.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
+
+from cli.render import count
+from eventlog.ids import JobId
+from reducers.fold import State
 
 PUBLISH_SECONDS: Final = 1.0  # between two words about the same run
 STALL_SECONDS: Final = 30.0  # without any sign of progress
+STALLED_SHOWN_MAX: Final = 3  # jobs, in a note
 
 
 class Pace:
@@ -49,3 +55,17 @@ class Pace:
             return False
         self._is_told_stall = True
         return True
+
+
+def say_stall(state: State, jobs: Collection[JobId]) -> str:
+    """Return what does not move: the jobs at work and their files, or that none is."""
+    held = [job for job_id, job in state.jobs.leased.items() if job_id in jobs]
+    stalled = f"no progress for {STALL_SECONDS:g} s"
+    if not held:
+        return f"{stalled}: {count(len(jobs), 'job')} open, none of them at work; casparian status"
+    named = [
+        f"job {job.spec.job} on {job.spec.path} ({job.spec.parser} {job.spec.parser_version}, attempt {job.attempts})"
+        for job in held[:STALLED_SHOWN_MAX]
+    ]
+    more = f" and {len(held) - len(named)} more" if len(held) > len(named) else ""
+    return f"{stalled}: {', '.join(named)}{more}; casparian job logs {held[0].spec.job}"

@@ -21,22 +21,22 @@ from cli.dispatching import JobLimits
 from cli.earlier_jobs import ended, held_up, taken_up
 from cli.errors import EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_USAGE, CliError
 from cli.file_reports import file_report, lost_output, quarantine_reports, refused_report, tally_of, told_shown_again
-from cli.pace import STALL_SECONDS, Pace
+from cli.pace import Pace, say_stall
 from cli.planning import Plan, Wanted, compare, keys_of, targets_of, wanted_of
 from cli.render import count
 from cli.report import RunReport
 from cli.results import Results, gather
+from cli.run_stop import stop_jobs
 from cli.target_claims import claim
 from commands.decide import Command
 from commands.file import FILES_MAX, RecordFiles
 from commands.handle import Outcome
-from commands.job import JOBS_MAX, EnqueueJobs, NewJob, WithdrawJob
+from commands.job import JOBS_MAX, EnqueueJobs, NewJob
 from commands.policy_words import PolicyWords
 from commands.quarantine import cascade
 from commands.run import REUSED_JOBS_MAX, FinishRun, InterruptRun, LoseOutputs, PlanRun, ReuseOutputs, exit_code
 from eventlog.errors import LogFullError
 from eventlog.events import (
-    CancelJob,
     JobQueued,
     RefusedFile,
     RunStarted,
@@ -49,10 +49,8 @@ from eventlog.ids import (
     ArtifactHash,
     ConfigHash,
     Digest,
-    ExecutorId,
     JobId,
     ParserName,
-    RunId,
     config_hash,
     path_text,
 )
@@ -62,7 +60,7 @@ from executors.scanner import PassedOver, batches, scan
 from projections import queries
 from projections.catalog import lost_reason
 from reducers.fold import State
-from reducers.job import Queued
+from reducers.run_jobs import claimed, held_back, left_over, stoppable
 from sinks.sink import Sink
 from sinks.uri import open_sink
 
@@ -70,13 +68,10 @@ if TYPE_CHECKING:
     from cli.sentinel import Sentinel
 
 TICK_SECONDS = 0.2
-ABORT_TICK_SECONDS = 0.05
-ABORT_SECONDS = 10.0  # how long running guests get to be killed and reported after an interrupt
 FILES_BYTES_MAX = 256 * 1024
 JOBS_BYTES_MAX = 1024 * 1024  # of one EnqueueJobs: a frame holds four times as much
 JOB_OVERHEAD_BYTES = 1024
 PLANS_MAX = 100  # for one run: each is overtaken only by an output that it would make itself
-STALLED_SHOWN_MAX = 3  # jobs, in a note
 INPUTS_SHOWN_MAX = 100  # in the event; a longer list of inputs is a blob
 
 
@@ -433,7 +428,8 @@ class RunSession:
             jobs.extend(queued)
             self._sentinel.hire()
             self._halt.heed()
-        self._overtaken = self._sentinel.handler.inspect(lambda state: _claimed(state, plan.new)) - set(jobs)
+        keys = {key.materialization_key for job in plan.new for key in job.keys}
+        self._overtaken = self._sentinel.handler.inspect(lambda state: claimed(state, keys)) - set(jobs)
         self._watch.expect(self._overtaken)
         jobs.extend(sorted(self._overtaken))
         if not self._sentinel.lasting:
@@ -507,7 +503,7 @@ class RunSession:
         """Stop the run's own jobs, but for those that are committed; return a sentence about it."""
         attached = {*(plan.attached_jobs if plan else ()), *self._also}
         if self._halt.leaves_jobs:
-            waiting = self._sentinel.handler.inspect(lambda state: len(_stoppable(state, started.run, attached)))
+            waiting = self._sentinel.handler.inspect(lambda state: len(stoppable(state, started.run, attached)))
             said = f"{count(waiting, 'job')} waiting for the next start"
         else:
             stopped = stop_jobs(self._sentinel, started.run, attached, reason=self._halt.reason, actor=self._actor)
@@ -598,96 +594,8 @@ class RunSession:
         )
 
 
-def stop_jobs(sentinel: Sentinel, run: RunId, attached: Collection[JobId], *, reason: str, actor: str) -> int:
-    """End what a run wants done, but for what is committed; how many jobs ended.
-
-    What waits is withdrawn and what runs is cancelled, until neither is left: a job may begin while we look. An
-    executor that does not confirm in ABORT_SECONDS is killed, which ends its job too.
-    """
-    ended: set[JobId] = set()
-    cancelled: set[JobId] = set()
-    deadline = time.monotonic() + ABORT_SECONDS
-    while stoppable := sentinel.handler.inspect(lambda state: _stoppable(state, run, attached)):
-        now = clock.now()
-        answers = [
-            sentinel.handler.submit(
-                WithdrawJob(job=job, reason=reason, now=now)
-                if executor is None
-                else CancelJob(job=job, reason=reason, by=actor, now=now),
-                actor=actor,
-            )
-            for job, executor in stoppable.items()
-            if executor is None or job not in cancelled
-        ]
-        for answer in answers:
-            answer.result()
-        ended |= stoppable.keys()
-        cancelled |= {job for job, executor in stoppable.items() if executor is not None}
-        if time.monotonic() >= deadline:
-            for executor in {each for each in stoppable.values() if each is not None}:
-                sentinel.dismiss(executor, "it did not confirm that it stopped")
-            deadline += ABORT_SECONDS
-        time.sleep(ABORT_TICK_SECONDS if any(stoppable.values()) else 0)
-    return len(ended)
-
-
-def _stoppable(state: State, run: RunId, attached: Collection[JobId]) -> dict[JobId, ExecutorId | None]:
-    """Return the jobs of a run before their commit point, and who is at work on each.
-
-    Those that it shares with another run that is open are that run's.
-    """
-    mine: dict[JobId, ExecutorId | None] = {}
-    for job_id, job in (*state.jobs.queued.items(), *state.jobs.leased.items()):
-        if job.spec.run == run or (job_id in attached and job.spec.run not in state.runs):
-            mine[job_id] = None if isinstance(job, Queued) else job.executor
-    return mine
-
-
-def _claimed(state: State, jobs: Collection[NewJob]) -> set[JobId]:
-    """Return the open jobs that make what these were to make, whoever queued them."""
-    by_key = state.jobs.by_key
-    return {by_key[key.materialization_key] for job in jobs for key in job.keys if key.materialization_key in by_key}
-
-
 def _executors(state: State) -> int:
     return len(state.executors)
-
-
-def left_over(state: State, sink_uri: str) -> list[JobId]:
-    """Return the open jobs that no run waits for and this one takes up: those that a person had made again, and what a
-    crash left for the same target."""
-    return [
-        job.spec.job
-        for job in state.jobs.open_jobs()
-        if job.spec.retry_of is not None or (job.spec.sink_uri == sink_uri and job.spec.run not in state.runs)
-    ]
-
-
-def held_back(state: State) -> dict[JobId, str]:
-    """Return the waiting jobs of paused parsers, with why; what is being made goes on."""
-    paused = {
-        name: f"parser {name} is paused: {parser.paused.reason}"
-        for name, parser in state.parsers.items()
-        if parser.paused is not None
-    }
-    if not paused:
-        return {}
-    waiting = state.jobs.queued.values()
-    return {job.spec.job: paused[job.spec.parser] for job in waiting if job.spec.parser in paused}
-
-
-def say_stall(state: State, jobs: Collection[JobId]) -> str:
-    """Return what does not move: the jobs at work and their files, or that none is."""
-    held = [job for job_id, job in state.jobs.leased.items() if job_id in jobs]
-    stalled = f"no progress for {STALL_SECONDS:g} s"
-    if not held:
-        return f"{stalled}: {count(len(jobs), 'job')} open, none of them at work; casparian status"
-    named = [
-        f"job {job.spec.job} on {job.spec.path} ({job.spec.parser} {job.spec.parser_version}, attempt {job.attempts})"
-        for job in held[:STALLED_SHOWN_MAX]
-    ]
-    more = f" and {len(held) - len(named)} more" if len(held) > len(named) else ""
-    return f"{stalled}: {', '.join(named)}{more}; casparian job logs {held[0].spec.job}"
 
 
 def _event_bytes(item: SeenFile | RefusedFile) -> int:

@@ -7,8 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.pace import PUBLISH_SECONDS, STALL_SECONDS, Pace
-from cli.session import say_stall
+from cli.pace import PUBLISH_SECONDS, STALL_SECONDS, Pace, say_stall
 from eventlog.events import Event
 from eventlog.ids import JobId
 from reducers.fold import State, fold
