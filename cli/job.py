@@ -230,7 +230,7 @@ def _tell_all(queued: list[RetriedAs], passed_over: int, *, running: bool, next_
     if len(queued) > RETRIES_SHOWN_MAX:
         out(f"  and {len(queued) - RETRIES_SHOWN_MAX:,} more: casparian jobs --status queued")
     if passed_over:
-        why = "their outputs exist, or their parser is not the one that they were queued for"
+        why = "their outputs exist, or their parser is not the one that they were queued for, or not trusted any more"
         out(f"{count(passed_over, 'job')} left alone: {why}")
     if queued:
         out(
