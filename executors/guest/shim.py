@@ -188,8 +188,12 @@ class Code:
         return None
 
     def folder(self) -> ModuleSpec:
-        """Return the entrypoint's folder as a package, which is what a relative import in it names."""
-        return self._spec(PACKAGE, "__init__.py" if "__init__.py" in self.files else "", package=CODE_PLACE)
+        """Return the entrypoint's folder as a package, which is what a relative import in it names.
+
+        Its `__init__.py` says something of it, unless that is the entrypoint, which is run once.
+        """
+        own = self.files.keys() - {os.path.basename(self.file)}  # noqa: PTH119 - pathlib is one more import
+        return self._spec(PACKAGE, "__init__.py" if "__init__.py" in own else "", package=CODE_PLACE)
 
     def _spec(self, name: str, file: str, *, package: str) -> ModuleSpec:
         """Return a module, or where `package` says under which entry of sys.path its parts are found, a package."""

@@ -134,6 +134,14 @@ def test_a_folder_may_say_something_of_itself_as_a_package(tmp_path: Path) -> No
     assert give(tmp_path, "yield 'lines', batch(WORD, __file__)", head=head).texts[0] == "guest_parser"
 
 
+def test_an_entrypoint_that_is_called_as_a_package_is_runs_once(tmp_path: Path) -> None:
+    (tmp_path / "words.py").write_text("SAID = []")
+    parser = tmp_path / "__init__.py"
+    body = "\ndef parse(path, settings):\n    yield 'lines', batch(*SAID)\n"
+    parser.write_text(f"{HEAD}from .words import SAID\nSAID.append(__name__){body}")
+    assert read(start_guest(told_of(tmp_path, parser))).texts == ["guest_parser.__init__"]
+
+
 def test_what_lies_beside_it_means_the_same_module_as_the_parser_itself(tmp_path: Path) -> None:
     (tmp_path / "beside.py").write_text("def word():\n    from .given import WORD\n    return WORD")
     head = HEAD + "import sys\nfrom .beside import word\nWORD = ['once']"
