@@ -503,10 +503,13 @@ class RunSession:
             self._talk.note(sentence)
 
     def _interrupt(self, started: RunStarted, plan: Plan | None) -> str:
-        """Stop the run's own jobs, but for those that are committed; return a sentence about it."""
+        """Stop the run's own jobs, but for those that are committed or that another run waits for as well; return a
+        sentence about it.
+        """
+        self._watch.leave()
         attached = {*(plan.attached_jobs if plan else ()), *self._also}
         if self._halt.leaves_jobs:
-            waiting = self._sentinel.handler.inspect(lambda state: len(_stoppable(state, started.run, attached)))
+            waiting = self._sentinel.handler.inspect(lambda state: len(_stoppable(state, started.run, attached, ())))
             said = f"{count(waiting, 'job')} waiting for the next start"
         else:
             stopped = stop_jobs(self._sentinel, started.run, attached, reason=self._halt.reason, actor=self._actor)
@@ -600,13 +603,16 @@ class RunSession:
 def stop_jobs(sentinel: Sentinel, run: RunId, attached: Collection[JobId], *, reason: str, actor: str) -> int:
     """End what a run wants done, but for what is committed; how many jobs ended.
 
-    What waits is withdrawn and what runs is cancelled, until neither is left: a job may begin while we look. An
+    What another run waits for as well is left to that one. What waits is withdrawn and what runs is cancelled, until
+    neither is left: a job may begin while we look. An
     executor that does not confirm in ABORT_SECONDS is killed, which ends its job too.
     """
     ended: set[JobId] = set()
     cancelled: set[JobId] = set()
     deadline = time.monotonic() + ABORT_SECONDS
-    while stoppable := sentinel.handler.inspect(lambda state: _stoppable(state, run, attached)):
+    while stoppable := sentinel.handler.inspect(
+        lambda state: _stoppable(state, run, attached, sentinel.watches.waited_for())
+    ):
         now = clock.now()
         answers = [
             sentinel.handler.submit(
@@ -630,13 +636,17 @@ def stop_jobs(sentinel: Sentinel, run: RunId, attached: Collection[JobId], *, re
     return len(ended)
 
 
-def _stoppable(state: State, run: RunId, attached: Collection[JobId]) -> dict[JobId, ExecutorId | None]:
+def _stoppable(
+    state: State, run: RunId, attached: Collection[JobId], waited_for: Collection[JobId]
+) -> dict[JobId, ExecutorId | None]:
     """Return the jobs of a run before their commit point, and who is at work on each.
 
-    Those that it shares with another run that is open are that run's.
+    Those that it shares with another run that is open are that run's; so are its own that another waits for.
     """
     mine: dict[JobId, ExecutorId | None] = {}
     for job_id, job in (*state.jobs.queued.items(), *state.jobs.leased.items()):
+        if job_id in waited_for:
+            continue
         if job.spec.run == run or (job_id in attached and job.spec.run not in state.runs):
             mine[job_id] = None if isinstance(job, Queued) else job.executor
     return mine
