@@ -40,14 +40,14 @@ def reading(home: Home) -> Iterator[Reader]:
 
 def _lent(home: Home) -> Path | None:
     """Return a copy of the read model that a sentinel lends, None where there is none to be had."""
-    from cli.client import connect
     from cli.messages import LendReadModel, ReadModelLent
     from cli.messages import ask as request
+    from cli.reaching import reach
     from eventlog.ids import path_bytes
     from executors.errors import TransportError
 
     try:
-        client = connect(home.control)
+        client = reach(home)
         if client is None:
             logger.info("no sentinel is running: the home is read by this process")
             return None

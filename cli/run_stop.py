@@ -22,13 +22,16 @@ ABORT_SECONDS: Final = 10.0  # how long running guests get to be killed and repo
 def stop_jobs(sentinel: Sentinel, run: RunId, attached: Collection[JobId], *, reason: str, actor: str) -> int:
     """End what a run wants done, but for what is committed; how many jobs ended.
 
-    What waits is withdrawn and what runs is cancelled, until neither is left: a job may begin while we look. An
-    executor that does not confirm in ABORT_SECONDS is killed, which ends its job too.
+    What another run waits for as well is left to that one. What waits is withdrawn and what runs is cancelled, until
+    neither is left: a job may begin while we look. An executor that does not confirm in ABORT_SECONDS is killed, which
+    ends its job too.
     """
     ended: set[JobId] = set()
     cancelled: set[JobId] = set()
     deadline = time.monotonic() + ABORT_SECONDS
-    while left := sentinel.handler.inspect(lambda state: stoppable(state, run, attached)):
+    while left := sentinel.handler.inspect(
+        lambda state: stoppable(state, run, attached, waited_for=sentinel.watches.waited_for())
+    ):
         now = clock.now()
         answers = [
             sentinel.handler.submit(

@@ -500,7 +500,10 @@ class RunSession:
             self._talk.note(sentence)
 
     def _interrupt(self, started: RunStarted, plan: Plan | None) -> str:
-        """Stop the run's own jobs, but for those that are committed; return a sentence about it."""
+        """Stop the run's own jobs, but for those that are committed or that another run waits for as well; return a
+        sentence about it.
+        """
+        self._watch.leave()
         attached = {*(plan.attached_jobs if plan else ()), *self._also}
         if self._halt.leaves_jobs:
             waiting = self._sentinel.handler.inspect(lambda state: len(stoppable(state, started.run, attached)))

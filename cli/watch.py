@@ -18,6 +18,7 @@ class JobWatch:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._open: set[JobId] = set()
+        self._is_leaving = False
         self.setbacks = Setbacks()
 
     def observe(self, frames: Sequence[Frame]) -> None:
@@ -45,6 +46,16 @@ class JobWatch:
         with self._changed:
             self._open &= still_open
 
+    def leave(self) -> None:
+        """Wait for nothing more: its run is being stopped."""
+        with self._changed:
+            self._is_leaving = True
+
+    def waited_for(self) -> set[JobId]:
+        """Return the expected jobs that are open, none once the run is being stopped."""
+        with self._changed:
+            return set() if self._is_leaving else set(self._open)
+
     def wait(self, seconds: float) -> set[JobId]:
         """Return the expected jobs that are open, after `seconds` or as soon as there are none."""
         with self._changed:
@@ -64,6 +75,10 @@ class Watches:
         """Hand on what became durable."""
         for watch in self._watches:
             watch.observe(frames)
+
+    def waited_for(self) -> set[JobId]:
+        """Return the open jobs that some run waits for which is not being stopped."""
+        return {job for watch in self._watches for job in watch.waited_for()}
 
     @contextmanager
     def watching(self) -> Iterator[JobWatch]:

@@ -9,13 +9,17 @@ from reducers.fold import State
 from reducers.job import Queued
 
 
-def stoppable(state: State, run: RunId, attached: Collection[JobId]) -> dict[JobId, ExecutorId | None]:
+def stoppable(
+    state: State, run: RunId, attached: Collection[JobId], *, waited_for: Collection[JobId] = ()
+) -> dict[JobId, ExecutorId | None]:
     """Return the jobs of a run before their commit point, and who is at work on each.
 
-    Those that it shares with another run that is open are that run's.
+    Those that it shares with another run that is open are that run's; so are its own that another one waits for.
     """
     mine: dict[JobId, ExecutorId | None] = {}
     for job_id, job in (*state.jobs.queued.items(), *state.jobs.leased.items()):
+        if job_id in waited_for:
+            continue
         if job.spec.run == run or (job_id in attached and job.spec.run not in state.runs):
             mine[job_id] = None if isinstance(job, Queued) else job.executor
     return mine

@@ -144,6 +144,20 @@ def test_an_interrupt_stops_the_jobs_of_its_own_run_only(terminal: FixtureTermin
     assert set(files_of(second).values()) == {"success"}
 
 
+def test_an_interrupt_leaves_the_jobs_that_another_terminal_waits_for(terminal: FixtureTerminal) -> None:
+    case = write_case(terminal.folder / "case", files=3, rest_ms=800)
+    with sentinel(terminal, workers=1):
+        stopped = terminal.begin(case)
+        eventually(lambda: terminal.has_logged("JobStarted", 1), what="the first job's start")
+        goes_on = terminal.begin(case)
+        eventually(lambda: b'"type":"RunPlanned","data":{"run":2' in terminal.log_text(), what="the second plan")
+        interrupt(stopped)
+        first, second = ended(stopped), ended(goes_on)
+        assert terminal.sql("select status, count(*) from cf_jobs group by all") == [["completed", 3]]
+    assert (first.code, second.code) == (130, 0), (first.err, second.err)
+    assert set(files_of(second).values()) == {"success"}
+
+
 def test_a_run_without_a_sentinel_takes_in_that_of_another_terminal(terminal: FixtureTerminal) -> None:
     one = write_case(terminal.folder / "one", files=2, rest_ms=300)
     two = write_case(terminal.folder / "two", files=4, rest_ms=300)

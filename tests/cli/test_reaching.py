@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
+from cli import reaching
 from cli.asking import ask_running
 from cli.home import Home
 from cli.messages import Ping, Pong, ask
@@ -43,3 +45,9 @@ def test_nobody_is_reached_by_an_address_that_is_none(tmp_path: Path, announced:
     home.control.parent.mkdir(parents=True)
     home.control.write_text(announced)
     assert reach(home) is None
+
+
+def test_nobody_connects_past_the_look_at_whose_address_it_is() -> None:
+    sources = {path.name: path.read_text() for path in Path(reaching.__file__).parent.glob("*.py")}
+    past = re.compile(r"from cli\.client import .*\bconnect\b|client\.connect\(")
+    assert {name for name, text in sources.items() if past.search(text)} == {"reaching.py"}

@@ -10,6 +10,7 @@ from tests.support import J1, R1, commit, given, retried, running_job, start
 def test_a_run_may_stop_its_jobs_until_they_are_committed() -> None:
     state = given(*running_job())
     assert stoppable(state, R1, ()) == {J1: state.jobs.leased[J1].executor}
+    assert stoppable(state, R1, (), waited_for={J1}) == {}
     assert stoppable(given(*running_job(), commit()), R1, ()) == {}
 
 
