@@ -31,7 +31,7 @@ class CliError(Exception):
 def as_cli_error(error: Exception) -> CliError | None:
     """Return the error of a lower layer in the one shape; None for what is nobody's mistake but ours."""
     from eventlog import errors as log
-    from executors.errors import RequestTimedOutError, TransportError
+    from executors.errors import PeerGoneError, RequestTimedOutError, TransportError
     from executors.parser_literals import ParserManifestError
     from projections.errors import ProjectorFailedError, ProjectorRacedError, ReadModelUnavailableError
 
@@ -42,6 +42,8 @@ def as_cli_error(error: Exception) -> CliError | None:
             return _log_error(error)
         case RequestTimedOutError():
             return CliError("sentinel_silent", str(error), "casparian status; if it was stopped: kill -CONT")
+        case PeerGoneError():
+            return CliError("sentinel_gone", str(error), "casparian status; then run the same command again")
         case TransportError():
             return CliError("no_socket", str(error), "set TMPDIR to a folder of your own with a short name")
         case ReadModelUnavailableError() | ProjectorFailedError() | ProjectorRacedError():

@@ -58,7 +58,7 @@ def show(job_id: JobArgument, home: HomeOption = None, as_json: JsonOption = Fal
 @app.command("cancel")
 def cancel(
     job_id: JobArgument,
-    reason: ReasonOption = "Cancelled by user",
+    reason: ReasonOption = "",
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:

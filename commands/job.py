@@ -603,7 +603,8 @@ def _not_open(job: JobId, state: State) -> Refused:
 
 
 def _cancelled(command: CancelJob) -> CancelAccepted:
-    reason = f"cancelled by {command.by}: {command.reason}" if command.by else command.reason
+    by_whom = f"cancelled by {command.by}" if command.by else ""
+    reason = ": ".join(filter(None, (by_whom, command.reason)))
     return CancelAccepted(job=command.job, reason=reason, accepted_at=command.now)
 
 

@@ -480,12 +480,20 @@ def test_abandoning_is_refused_in_order_of_precedence() -> None:
     assert code(decide(abandon_wish(attempt=2), given(*running_job(), commit()))) == "other_commit"
 
 
-def test_a_cancel_says_who_asked_wherever_its_reason_is_shown() -> None:
-    wish = structs.replace(cancel(), by="cli:ada")
+@pytest.mark.parametrize(
+    ("by", "why", "said"),
+    [
+        ("cli:ada", "wrong folder", "cancelled by cli:ada: wrong folder"),
+        ("cli:ada", "", "cancelled by cli:ada"),
+        ("", "the run was interrupted", "the run was interrupted"),
+    ],
+)
+def test_a_cancel_says_who_asked_wherever_its_reason_is_shown(by: str, why: str, said: str) -> None:
+    wish = structs.replace(cancel(), by=by, reason=why)
     accepted, aborted = events_of(decide(wish, given(*planned_run(1))))
     assert isinstance(accepted, CancelAccepted)
     assert isinstance(aborted, JobAborted)
-    assert accepted.reason == aborted.reason == "cancelled by cli:ada: Cancelled by user"
+    assert accepted.reason == aborted.reason == said
 
 
 def test_a_failed_attempt_says_its_kind_when_it_is_put_back() -> None:
