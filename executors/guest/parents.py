@@ -22,7 +22,7 @@ import tempfile
 import threading
 import time
 from collections import OrderedDict
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -113,10 +113,12 @@ class GuestParent:
 
     @classmethod
     def _start(cls, parser_file: str, given: int, *, preload: bool, memory_bytes_max: int) -> GuestParent:
-        folder = tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}parent-")
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        words = [theirs.fileno(), os.getpid(), SHIM, int(preload), memory_bytes_max, given, parser_file]
-        try:
+        with ExitStack() as undo:  # also by Ctrl-C, while the process is being started
+            folder = tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}parent-")
+            undo.callback(shutil.rmtree, folder, ignore_errors=True)
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            undo.callback(ours.close)  # which ends a process that was started already
+            words = [theirs.fileno(), os.getpid(), SHIM, int(preload), memory_bytes_max, given, parser_file]
             with theirs:
                 process = subprocess.Popen(
                     [sys.executable, *PYTHON_OPTIONS, str(FORKER), *map(str, words)],
@@ -129,10 +131,7 @@ class GuestParent:
                     pass_fds=(theirs.fileno(), given),
                     start_new_session=True,
                 )
-        except OSError:
-            ours.close()
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
+            undo.pop_all()
         return cls(process, ours, folder)
 
     def trouble(self, *, seconds_max: float) -> str:

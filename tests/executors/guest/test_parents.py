@@ -222,6 +222,24 @@ def test_a_fork_that_the_system_refuses_is_told_with_its_number(
     assert caught.value.errno == number
 
 
+def test_a_parent_whose_start_is_interrupted_ends_and_leaves_no_folder(
+    parents: GuestParents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def interrupted(*words: Any, **more: Any) -> subprocess.Popen[bytes]:
+        started.append(popen(*words, **more))
+        raise KeyboardInterrupt
+
+    popen = subprocess.Popen
+    monkeypatch.setattr("executors.guest.parents.subprocess.Popen", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        start_guest(orders(tmp_path, "normal"), parents=parents)
+    monkeypatch.undo()
+    with started[0] as process:
+        assert process.wait(timeout=10) is not None, "it ends with the socket on which it is told what to do"
+
+
 def test_the_guest_parent_holds_nothing_of_the_host_s(parents: GuestParents, tmp_path: Path) -> None:
     parent = int(facts(parents, orders(tmp_path, "remembers"))["of"])
     loaded = Path(f"/proc/{parent}/maps").read_text()
