@@ -23,7 +23,7 @@ from commands.epoch import BeginEpoch
 from commands.executor import LoseExecutor
 from commands.handle import Handler, Outcome
 from commands.inbox import Request
-from eventlog.frames import Frame, Stamp
+from eventlog.frames import Frame, Stamp, stamp_once
 from eventlog.fsport import FsPort
 from eventlog.ids import ExecutorId, LogId
 from eventlog.log import Log
@@ -33,7 +33,7 @@ from tests.cli.simulation.agenda import Agenda
 from tests.cli.simulation.ledger import Ledger
 from tests.cli.simulation.target import URI, Target
 from tests.eventlog.simulated_disk import ROOT
-from tests.support import EVTX, deploy
+from tests.support import EVTX, deploy, trust
 
 FOLDER: Final = ROOT / "home" / "log"
 LOG_ID: Final = LogId("00112233445566778899aabbccddeeff")
@@ -59,6 +59,7 @@ PACKAGE: Final = ParserPackage(
 )
 
 
+TRUST: Final = trust(_deployed.artifact_hash, parser=EVTX)
 ALONE: Final = structs.replace(PACKAGE, fresh_process=True)  # no two of its jobs share a lease
 
 
@@ -126,12 +127,14 @@ class House:
         fs: FsPort,
         segment_bytes: int,
         package: ParserPackage,
+        builtin: bool,
         die: Callable[[str], NoReturn],
         held_up: Callable[[float], None],
         committing: Callable[[], None],
     ) -> None:
         self._agenda = agenda
         self._target = target
+        self._builtin = builtin  # another parser runs only while a person trusts it
         self.stopping = False
         self.gone = False  # its process has ended
         self.log = Log.open(
@@ -169,9 +172,18 @@ class House:
     def resume(self) -> None:
         """Do what a start does, in its order."""
         self.handler.call(BeginEpoch(now=self._agenda.wall()), actor=ACTOR)
-        self.handler.call(deploy(), actor=ACTOR)
+        self._deploy()
         self.sweep()
         publish_committed(self.handler, self.promoter, withhold=None)
+
+    def _deploy(self) -> None:
+        if self._builtin:
+            self.handler.call(deploy(), actor=ACTOR)
+        elif EVTX not in self.handler.known_state().parsers:
+            stamp = stamp_once("0" * 16, b"trust")  # the log names who has none by chance
+            self.handler.submit(TRUST, actor=ACTOR, stamp=stamp).result()
+            outcome = self.handler.call(structs.replace(deploy(), builtin=False), actor=ACTOR)
+            assert outcome.refused is None, outcome.refused
 
     def sweep(self) -> int:
         return sweep(self.handler, [URI], open_sink=lambda _: self._target, log_id=LOG_ID)

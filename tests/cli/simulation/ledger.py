@@ -26,8 +26,11 @@ from eventlog.events import (
     JobStarted,
     MaterializationRecorded,
     OutputsCommitted,
+    ParserDeployed,
     ParserPaused,
     ParserResumed,
+    ParserRevoked,
+    ParserTrusted,
     PromotionAbandoned,
     QuarantineRecorded,
     RunFinished,
@@ -35,7 +38,7 @@ from eventlog.events import (
     RunPlanned,
 )
 from eventlog.frames import Frame
-from eventlog.ids import ExecutorId, Instant, JobId, LeaseId, MaterializationKey, RunId, instant_plus
+from eventlog.ids import ArtifactHash, ExecutorId, Instant, JobId, LeaseId, MaterializationKey, RunId, instant_plus
 from reducers.fold import State
 
 Standing = Literal["queued", "leased", "committed", "completed", "failed", "aborted"]
@@ -84,6 +87,8 @@ class Ledger:
         self.shares: set[tuple[str, int]] = set()  # that are recorded: the file, and its first row
         self.open_runs: set[RunId] = set()
         self.paused = False
+        self._needs_trust: set[ArtifactHash] = set()  # deployed, and not built in
+        self._trusted: set[ArtifactHash] = set()
         self.given_up: Counter[str] = Counter()
         self.live = False  # what is told now happened just now, and the target stands as it did then
 
@@ -185,8 +190,19 @@ class Ledger:
             self.executors.get(event.executor) is False, f"job {event.job} goes to one that leaves or is gone"
         )
         self._require(not self.paused, f"job {event.job} is handed out while its parser is paused")
+        self._require_trust(job, "is handed out")
         self._move(job, "leased")
         job.attempts, job.executor, job.lease = event.attempt, event.executor, event.lease
+
+    @property
+    def has_untrusted(self) -> bool:
+        """Whether a parser is here that nobody trusts now."""
+        return not self._needs_trust <= self._trusted
+
+    def _require_trust(self, job: KnownJob, verb: str) -> None:
+        artifact = job.spec.artifact_hash
+        may_run = artifact not in self._needs_trust or artifact in self._trusted
+        self._require(may_run, f"job {job.spec.job} {verb}, and its parser was revoked")
 
     def _started(self, event: JobStarted) -> None:
         job = self._job(event, "leased")
@@ -213,6 +229,7 @@ class Ledger:
     def _committed(self, event: OutputsCommitted) -> None:
         job = self._job(event, "leased")
         self._require(not job.cancelled, f"job {event.job} commits after its cancel")
+        self._require_trust(job, "commits")
         self._require(job.lease == event.lease, f"job {event.job} commits under a dead lease")
         for staged, final in _artifacts(event):
             others = {self.jobs[other].committed for other in self.finals.get(final, ())}
@@ -289,6 +306,16 @@ class Ledger:
     def _resumed(self, _event: ParserResumed) -> None:
         self.paused = False
 
+    def _deployed(self, event: ParserDeployed) -> None:
+        if not event.builtin:
+            self._needs_trust.add(event.artifact_hash)
+
+    def _parser_trusted(self, event: ParserTrusted) -> None:
+        self._trusted.add(event.artifact_hash)
+
+    def _parser_revoked(self, event: ParserRevoked) -> None:
+        self._trusted.discard(event.artifact_hash)
+
     def _require(self, holds: bool, what: str) -> None:
         if not holds:
             self._object(what)
@@ -321,6 +348,9 @@ _TAKES: Final[dict[type, Callable[[Ledger, Any], None]]] = {
     RunPlanned: Ledger._planned,
     RunFinished: Ledger._closed,
     RunInterrupted: Ledger._closed,
+    ParserDeployed: Ledger._deployed,
+    ParserTrusted: Ledger._parser_trusted,
+    ParserRevoked: Ledger._parser_revoked,
     ParserPaused: Ledger._paused,
     ParserResumed: Ledger._resumed,
 }

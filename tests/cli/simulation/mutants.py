@@ -173,6 +173,8 @@ def _fault(*faults: tuple[str, object]) -> Mutant:
 MUTANTS: Final[dict[str, Mutant]] = {
     "commit for a lease that is dead": _fault(("commands.job._holder", _any_holder)),
     "commit a job that is aborting": _fault(("commands.job._commit", _commit_anyway)),
+    "hand out what was revoked": _fault(("commands.dispatch.may_run", _always), ("commands.job.may_run", _always)),
+    "commit what was revoked": _fault(("commands.job.may_run", _always)),
     "forget a cancel when the lease is lost": _fault(("commands.executor.lost_lease", _forget_cancel)),
     "keep the leases of an executor that is lost": _fault(
         ("commands.decide.executor.decide_lose", _lose_only_the_executor),

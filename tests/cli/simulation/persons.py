@@ -16,7 +16,7 @@ from msgspec import Struct
 from commands.decide import Command
 from commands.executor import LoseExecutor
 from commands.handle import Outcome
-from commands.job import EnqueueJobs
+from commands.job import NOT_TRUSTED, EnqueueJobs
 from eventlog.errors import LogFullError
 from eventlog.events import (
     CancelJob,
@@ -25,13 +25,14 @@ from eventlog.events import (
     ResumeParser,
     RetriedJob,
     RetryJobs,
+    RevokeParser,
     RunStarted,
     SetJobPriority,
 )
 from eventlog.frames import Stamp, stamp_once
 from eventlog.ids import JobId, Seq
 from tests.cli.simulation.agenda import Agenda
-from tests.cli.simulation.house import House
+from tests.cli.simulation.house import TRUST, House
 from tests.cli.simulation.ledger import OPEN, Ledger
 from tests.cli.simulation.target import URI
 from tests.support import EVTX, enqueue, finish, keys, plan, record, start
@@ -73,7 +74,7 @@ class Persons:
         self._outcomes: dict[str, Outcome] = {}
         others = (
             self._cancel, self._abandon, self._drain, self._remove, self._retry, self._priority, self._resume,
-            self._again,
+            self._again, self._revoke, self._trust,
         )  # fmt: skip
         self._acts = [self._run, self._run, *chance.sample(others, chance.randint(0, len(others)))]
 
@@ -85,6 +86,9 @@ class Persons:
 
     def resume_parser(self, house: House) -> None:
         self._resume(house)
+
+    def trust_parser(self, house: House) -> None:
+        self._trust(house)
 
     # --- a run, as cli/session.py has one ---
 
@@ -208,6 +212,26 @@ class Persons:
 
     def _resume(self, house: House) -> None:
         self._give(house, ResumeParser(parser=EVTX, by=BY, reason="", now=self._agenda.wall()), BY)
+
+    def _revoke(self, house: House) -> None:
+        """As the verb does: what the parser has open is cancelled behind the revocation, a moment later."""
+        command = RevokeParser(parser=EVTX, by=BY, reason="loses a line", now=self._agenda.wall())
+
+        def cancel_open(done: Future[Outcome]) -> None:
+            if done.exception() is None and done.result().events:
+                moment = self._chance.choice((0.0, 0.01, 3.0))
+                self._agenda.plan(moment, "person", lambda: self._cancel_open(house))
+
+        self._give(house, command, BY).add_done_callback(cancel_open)
+
+    def _cancel_open(self, house: House) -> None:
+        if self._house() is house and self._ledger().has_untrusted:
+            for job in sorted(self._ledger().open_jobs()):
+                self._give(house, CancelJob(job=job, reason=NOT_TRUSTED, by=BY, now=self._agenda.wall()), BY)
+
+    def _trust(self, house: House) -> None:
+        if self._ledger().has_untrusted:
+            self._give(house, msgspec.structs.replace(TRUST, now=self._agenda.wall()), BY)
 
     def _again(self, house: House) -> None:
         """Send a request again, as who has heard no answer does."""

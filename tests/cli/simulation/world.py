@@ -88,6 +88,7 @@ class World:
         self._faulty = self.chance.random() < 0.6  # whether the sentinel dies of its disk and of chance
         self._restless = self.chance.choice((0.5, 2.0, 6.0))  # seconds between two things that people do
         self._package = self.chance.choice((ALONE, PACKAGE))
+        self._builtin = self.chance.random() < 0.5
         self._fates = self.chance.choice((any_fate, calm_fate))
         self._executors_max = self.chance.choice((2, EXECUTORS_MAX))  # few have leases of many jobs
         self._segment_bytes = self.chance.choice(SEGMENT_BYTES)
@@ -269,6 +270,7 @@ class World:
             fs=self.disk,
             segment_bytes=self._segment_bytes,
             package=self._package,
+            builtin=self._builtin,
             die=self._die,
             held_up=self.held_up,
             committing=self._committing_now,
@@ -534,6 +536,8 @@ class World:
         while self.agenda.now < until and not self._is_settled():
             if self.house is not None and self.ledger.paused:
                 self.persons.resume_parser(self.house)
+            if self.house is not None and self.ledger.has_untrusted:
+                self.persons.trust_parser(self.house)
             self._live_until(self.agenda.now + 2.0)
         self._require(self._is_settled(), f"jobs {sorted(self.ledger.open_jobs())} do not end")
 
