@@ -8,7 +8,7 @@ import typer
 
 from cli.errors import EXIT_ERROR, EXIT_OK, EXIT_REFUSED, CliError
 from cli.home import Home, find_home
-from cli.options import HomeOption, JsonOption, ReasonOption
+from cli.options import HomeOption, JsonOption, ReasonIfAny, ReasonOption
 from cli.plain import PlainCommand, PlainGroup
 from cli.reading import ask
 from cli.render import count, out, out_json, place_text, printable, size, table
@@ -58,7 +58,7 @@ def show(job_id: JobArgument, home: HomeOption = None, as_json: JsonOption = Fal
 @app.command("cancel")
 def cancel(
     job_id: JobArgument,
-    reason: ReasonOption = "",
+    reason: ReasonIfAny = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -79,7 +79,7 @@ def cancel(
     place, job = find_home(home), JobId(job_id)
     refused, seconds = "", CANCEL_SECONDS_MAX
     try:
-        give(place, CancelJob(job=job, reason=reason), purpose=f"job cancel {job}")
+        give(place, CancelJob(job=job, reason=reason or ""), purpose=f"job cancel {job}")
         if not as_json:
             out(f"job {job}: aborting")
     except CliError as error:

@@ -60,6 +60,9 @@ def _reason(text: str) -> str:
 
 
 ReasonOption = Annotated[str, typer.Option("--reason", parser=_reason, metavar="TEXT", help="Why, for the log.")]
+ReasonIfAny = Annotated[
+    str | None, typer.Option("--reason", parser=_reason, metavar="TEXT", help="Why, for the log.", show_default=False)
+]
 HomeOption = Annotated[
     str | None,
     typer.Option(
