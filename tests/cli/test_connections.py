@@ -6,7 +6,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pynng
@@ -100,13 +100,14 @@ def test_readers_that_never_read_and_messages_that_never_end_keep_nobody_waiting
     with listening(address, lambda message: message * 400), ExitStack() as stack:
         for _ in range(10):
             deaf = stack.enter_context(RawPeer(address))
-            for _ in range(50):
-                deaf.send(b"x" * 200)
+            with suppress(BrokenPipeError):  # a slow machine may be so slow that it is hung up on in the middle
+                for _ in range(50):
+                    deaf.send(b"x" * 200)
             half = stack.enter_context(RawPeer(address))
             half.socket.sendall(FRAME.pack(1, 1000) + b"y" * 10)
         silent = stack.enter_context(RawPeer(address))
         asker = requester(address)
-        assert asker.request(b"x", timeout_seconds=0.3) == b"x" * 400
+        assert asker.request(b"x", timeout_seconds=SECONDS) == b"x" * 400
         eventually(lambda: threads() == 2, seconds=SECONDS, what="the others to be hung up on")
         silent.greet()
         assert silent.ask(b"z") == b"z" * 400  # silence alone is no offence
