@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -66,6 +67,7 @@ AHEAD_BYTES: Final = 1024 * 1024  # of zeros at a time: of small batches one in 
 # with 1 MiB it takes a tenth longer than with this.
 AHEAD_PIECE_BYTES: Final = 64 * 1024
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+KEPT_FOLDERS_DEPTH: Final = 2  # quarantine, and what each fork keeps in it
 _LOG_ACTOR: Final = "log"
 
 
@@ -503,18 +505,30 @@ def _create_if_absent(
 
 
 def _refuse_second_name(folder: Path, *, fs: FsPort) -> None:
-    """Raise LogStorageError if the segment that would be written to has another name as well.
+    """Raise LogStorageError if the segment that would be written to has a name outside of this folder as well.
 
     Then another folder is a copy of this one by hard links (`cp -al`): what is written here would be written there,
-    behind what that folder says of itself, and would be damage.
+    behind what that folder says of itself, and would be damage. A name in this folder is what a recovery keeps.
     """
     for segment in list_segments(folder, fs=fs)[-1:]:
-        if fs.lstat(segment.path).st_nlink > 1:
+        facts = fs.lstat(segment.path)
+        if facts.st_nlink > 1 and facts.st_nlink > _names_of(facts, folder, fs=fs, depth=KEPT_FOLDERS_DEPTH):
             raise LogStorageError(
                 f"Open the log in {folder} for writing: {segment.path.name} has a second name in another folder, which "
                 "is a copy of this one by hard links. What is written to one of them would change both.",
                 next_step="Remove the copy, and make it anew by `cp -a` or `casparian log backup`.",
             )
+
+
+def _names_of(file: os.stat_result, folder: Path, *, fs: FsPort, depth: int) -> int:
+    """Return how many names a file has in a folder and the folders in it, so many levels down."""
+    found = 0
+    for name in fs.names(folder):
+        facts = fs.lstat(folder / name)
+        if stat.S_ISDIR(facts.st_mode) and depth:
+            found += _names_of(file, folder / name, fs=fs, depth=depth - 1)
+        found += (facts.st_dev, facts.st_ino) == (file.st_dev, file.st_ino)
+    return found
 
 
 def _storage_error(folder: Path, error: OSError) -> LogStorageError:

@@ -793,3 +793,15 @@ def test_a_copy_by_hard_links_is_not_written_to_and_neither_is_what_it_is_of(tmp
     assert (log / SEGMENT).read_bytes() == before
     shutil.rmtree(copy)
     open_log(log).close()
+
+
+def test_a_name_that_a_recovery_has_kept_here_is_no_copy(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    open_log(log).close()
+    kept = log / "quarantine" / "fork-1"
+    kept.mkdir(parents=True)
+    (kept / SEGMENT).hardlink_to(log / SEGMENT)
+    open_log(log).close()
+    (tmp_path / "elsewhere").hardlink_to(log / SEGMENT)
+    with pytest.raises(LogStorageError, match="second name"):
+        open_log(log)
