@@ -512,7 +512,9 @@ def _refuse_second_name(folder: Path, *, fs: FsPort) -> None:
     """
     for segment in list_segments(folder, fs=fs)[-1:]:
         facts = fs.lstat(segment.path)
-        if facts.st_nlink > 1 and facts.st_nlink > _names_of(facts, folder, fs=fs, depth=KEPT_FOLDERS_DEPTH):
+        if not stat.S_ISREG(facts.st_mode) or facts.st_nlink == 1:  # what is no file is refused with its own reason
+            continue
+        if facts.st_nlink > _names_of(facts, folder, fs=fs, depth=KEPT_FOLDERS_DEPTH):
             raise LogStorageError(
                 f"Open the log in {folder} for writing: {segment.path.name} has a second name in another folder, which "
                 "is a copy of this one by hard links. What is written to one of them would change both.",
