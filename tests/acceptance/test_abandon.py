@@ -105,6 +105,7 @@ def test_a_job_that_is_published_or_not_committed_is_not_abandoned(terminal: Ter
     assert terminal.sql("select count(*) from evtx_events") == [[3]]
 
 
+@pytest.mark.slow
 def test_many_commits_to_one_lost_target_wait_once(terminal: Terminal) -> None:
     code, report, err = run_with_a_target_that_goes_away(terminal, logs=3)
     assert code == 1

@@ -62,7 +62,7 @@ def _undisturbed(files: list[Path], folder: Path) -> Outcome:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("campaign", range(CAMPAIGNS))
+@pytest.mark.parametrize("campaign", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, CAMPAIGNS))])
 def test_a_run_killed_at_random_moments_ends_as_an_undisturbed_one(tmp_path: Path, mixed: Mixed, campaign: int) -> None:
     _campaign(tmp_path, mixed, campaign)
 
