@@ -467,6 +467,7 @@ class RunSession:
             waiting = still_open - self._sentinel.promoter.stuck.keys() - held.keys()
             self._tell_pace(pace, total, still_open, is_waiting=bool(waiting))
             if not waiting:
+                self._tell_setbacks()  # what went wrong since we asked may be why nothing is waited for
                 return
             self._halt.heed()
             self._sentinel.hire()
