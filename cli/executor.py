@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +19,7 @@ from cli.home import Home, find_home
 from cli.options import HomeOption, JsonOption, ReasonOption
 from cli.plain import PlainCommand, PlainGroup
 from cli.render import out, out_json, printable, table, talk
+from cli.stopping import ASKING
 
 if TYPE_CHECKING:
     from cli.messages import Reply, Request
@@ -66,6 +69,22 @@ def executor(
     _Visiting(address, wait, start="casparian start" if connect else place.hint("casparian start")).work()
 
 
+@contextmanager
+def _told_by_signals(leave: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Have signals ask us to leave. Behind that they are ignored: to end one that ends already changes no exit code.
+
+    Handlers of ours would be taken away while Python winds up, and one that left as told would seem killed.
+    """
+    heeded = [number for number in ASKING if signal.getsignal(number) is not signal.SIG_IGN]  # as under nohup
+    for number in heeded:
+        signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number in heeded:
+            signal.signal(number, signal.SIG_IGN)
+
+
 class _Visiting:
     """Works for whoever is the sentinel at an address; each time under a new name, because old leases are dead."""
 
@@ -79,8 +98,10 @@ class _Visiting:
 
     def work(self) -> None:
         """Return when told to leave. Raises CliError if no sentinel was there for too long, or refuses us."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._leave)
+        with _told_by_signals(self._leave):
+            self._work()
+
+    def _work(self) -> None:
         served_at = time.monotonic()
         while not self._told.is_set():
             if self._visit():

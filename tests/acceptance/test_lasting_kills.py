@@ -298,10 +298,11 @@ class Rounds:
             self._by_hand = self._terminal.start("executor")
 
     def _end_by_hand(self) -> None:
-        if self._by_hand is not None:
-            self._by_hand.terminate()
-            err = self._by_hand.communicate(timeout=RUN_SECONDS_MAX)[1].decode()
-            assert self._by_hand.returncode in (0, -signal.SIGKILL), err
+        if (by_hand := self._by_hand) is not None:
+            wait_for(lambda: heeds_signals(by_hand.pid), run=by_hand, seconds=QUEUED_SECONDS_MAX)
+            by_hand.terminate()
+            err = by_hand.communicate(timeout=RUN_SECONDS_MAX)[1].decode()
+            assert by_hand.returncode in (0, -signal.SIGKILL), err
             assert "Traceback" not in err, err
 
     def settle(self) -> None:
