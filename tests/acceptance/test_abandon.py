@@ -65,6 +65,7 @@ def test_a_promotion_that_cannot_finish_is_shown_and_completed_by_the_next_run(t
     assert_whole(terminal)
 
 
+@pytest.mark.slow
 def test_a_target_that_cannot_be_reached_cannot_be_abandoned(terminal: Terminal) -> None:
     run_with_a_target_that_goes_away(terminal)
     done = terminal.casparian("job", "abandon", "1", "--json")
@@ -79,6 +80,7 @@ def test_a_target_that_cannot_be_reached_cannot_be_abandoned(terminal: Terminal)
     assert terminal.run_evtx("logs").code == 0
 
 
+@pytest.mark.slow
 def test_a_target_that_is_back_lets_a_person_abandon(terminal: Terminal) -> None:
     run_with_a_target_that_goes_away(terminal)
     (terminal.folder / "away").rename(terminal.out)
@@ -114,6 +116,7 @@ def test_many_commits_to_one_lost_target_wait_once(terminal: Terminal) -> None:
     assert float(str(report["seconds"])) < 100
 
 
+@pytest.mark.slow
 def test_a_folder_that_goes_away_in_the_middle_is_told_once_and_made_good_when_it_is_back(terminal: Terminal) -> None:
     for number in range(6):
         write_log(terminal.folder / "logs" / f"log{number}.evtx", records=20 + number, first_id=100 * number + 1)

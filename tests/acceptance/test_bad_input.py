@@ -307,6 +307,7 @@ def test_very_long_paths_and_many_inputs_fit_the_log(terminal: Terminal, tmp_pat
     assert by_name(many.json)["one.evtx"]["written"] == 2
 
 
+@pytest.mark.slow
 def test_a_read_model_of_another_log_is_told_of_and_made_anew(terminal: Terminal, logs: Path, tmp_path: Path) -> None:
     terminal.run_evtx(logs)
     other = Terminal(tmp_path / "other")

@@ -123,6 +123,7 @@ def log_types_now(terminal: Terminal) -> str:
     return "".join(path.read_text(errors="replace") for path in (terminal.home / "log").glob("*.ndjson"))
 
 
+@pytest.mark.slow
 def test_a_cancelled_job_spoils_no_other_job_of_its_run(terminal: FixtureTerminal) -> None:
     with stopped_guest(terminal, logs=4) as (run, _):
         queued = terminal.casparian("job", "cancel", "4", "--json")  # it waits as long as the guest of job 1 is frozen
@@ -138,6 +139,7 @@ def test_a_cancelled_job_spoils_no_other_job_of_its_run(terminal: FixtureTermina
     assert [file["action"] for file in again.json["files"]] == ["run", "reused", "reused", "run"]
 
 
+@pytest.mark.slow
 def test_a_job_that_has_ended_says_already(terminal: FixtureTerminal) -> None:
     write_logs(terminal, slow=0, quick=1)
     run_logs(terminal)
@@ -161,6 +163,7 @@ def test_a_job_that_never_was_is_named(terminal: FixtureTerminal) -> None:
         assert (done.code, done.json["error"]["code"]) == (1, "not_found")
 
 
+@pytest.mark.slow
 def test_a_job_left_open_by_a_crash_is_cancelled_without_a_run(terminal: FixtureTerminal) -> None:
     with stopped_guest(terminal, logs=2) as (run, _):
         os.kill(run.pid, signal.SIGKILL)
@@ -178,6 +181,7 @@ def test_a_job_left_open_by_a_crash_is_cancelled_without_a_run(terminal: Fixture
     assert again.json["recovery"]["requeued"] == 1 == again.json["resumed"]
 
 
+@pytest.mark.slow
 def test_what_a_start_finds_is_told(terminal: FixtureTerminal) -> None:
     with stopped_guest(terminal, logs=2) as (run, _):
         os.kill(run.pid, signal.SIGKILL)
@@ -212,6 +216,7 @@ def test_every_polite_signal_ends_the_run_with_receipts(terminal: FixtureTermina
     assert_whole(terminal)
 
 
+@pytest.mark.slow
 def test_ctrl_c_twice_leaves_at_once_and_the_next_run_finishes(terminal: FixtureTerminal) -> None:
     with stopped_guest(terminal, logs=3, workers=2) as (run, guest):
         executors = [pid for pid, words in terminal.processes() if "executors.worker" in words]

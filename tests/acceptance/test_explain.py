@@ -60,6 +60,7 @@ def test_a_file_is_headed_by_how_it_stands_and_not_by_the_end_of_a_run(done: Ter
     assert head == f"{path}: met last by run 2; job 1 completed: success"
 
 
+@pytest.mark.slow
 def test_a_reused_file_says_which_job_has_the_same_key(done: Terminal, tmp_path: Path) -> None:
     done.run_evtx(tmp_path / "logs")
     path = tmp_path / "logs" / "one.evtx"

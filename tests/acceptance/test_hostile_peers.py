@@ -16,6 +16,7 @@ import pytest
 from cli.dispatching import STRANGERS_MAX
 from cli.messages import VERSION
 from executors.protocol import HEADER, PROTOCOL_VERSION, OpCode
+from tests.acceptance import driver
 from tests.acceptance.crashes import FixtureTerminal, write_source
 from tests.acceptance.terminal import eventually
 from tests.acceptance.test_metrics import one, told
@@ -52,6 +53,7 @@ class Target:
 @pytest.fixture
 def target(tmp_path: Path) -> Iterator[Target]:
     terminal = FixtureTerminal(tmp_path)
+    terminal.env[driver.SHORT_WAITS] = "yes"  # a lease that a peer took along is over in seconds
     with sentinel(terminal, workers=1):
         target = Target(terminal)
         yield target
@@ -243,7 +245,7 @@ def test_readers_that_never_read_keep_nobody_out(target: Target) -> None:
     long = asked({"type": "Ask", "question": "x" * 150, "arguments": {}})
     with ExitStack() as stack:
         for _ in range(40):
-            peer = stack.enter_context(RawPeer(target.address["control"], seconds=0.5))
+            peer = stack.enter_context(RawPeer(target.address["control"], seconds=0.1))
             peer.greet()
             with suppress(TimeoutError):
                 for _ in range(3000):
@@ -293,29 +295,28 @@ def test_an_executor_that_nobody_knows_is_sent_away(target: Target) -> None:
         assert op_of(peer.ask(said(OpCode.HEARTBEAT, working, job=1))) == OpCode.ABORT
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        identify("eve", pid=10**30),
-        identify("eve", pid=-1),
-        identify("eve", capacity=2**70),
-        identify("eve" * 1000),
-        identify(""),
-        identify("eve", host="h" * 100_000),
-        conclude("eve", begun_ago=1e300),
-        conclude("eve", begun_ago=-5.0),
-        said(OpCode.IDENTIFY, identify("eve")[HEADER.size :].replace(b"eve", b"\\ud800")),
-        said(OpCode.CONCLUDE, conclude("eve")[HEADER.size :].replace(b'"hint":"h"', b'"hint":"\\udfff"'), job=1),
-        conclude("eve", lease="l" * 100_000),
-        said(OpCode.HEARTBEAT, {"executor": "eve", "lease": "l", "rows": 2**80, "bytes_read": 1}, job=1),
-    ],
-    ids=lambda wrong: f"{OpCode(op_of(wrong)).name}-{len(wrong)}",
+TOO_MUCH = (
+    identify("eve", pid=10**30),
+    identify("eve", pid=-1),
+    identify("eve", capacity=2**70),
+    identify("eve" * 1000),
+    identify(""),
+    identify("eve", host="h" * 100_000),
+    conclude("eve", begun_ago=1e300),
+    conclude("eve", begun_ago=-5.0),
+    said(OpCode.IDENTIFY, identify("eve")[HEADER.size :].replace(b"eve", b"\\ud800")),
+    said(OpCode.CONCLUDE, conclude("eve")[HEADER.size :].replace(b'"hint":"h"', b'"hint":"\\udfff"'), job=1),
+    conclude("eve", lease="l" * 100_000),
+    said(OpCode.HEARTBEAT, {"executor": "eve", "lease": "l", "rows": 2**80, "bytes_read": 1}, job=1),
 )
-def test_what_the_log_or_a_table_could_not_hold_is_refused(target: Target, wrong: bytes) -> None:
-    with RawPeer(target.address["executors"]) as peer:
-        peer.greet()
-        assert op_of(peer.ask(wrong)) == OpCode.ERR
-    assert target.errors("executors") == 1
+
+
+def test_what_the_log_or_a_table_could_not_hold_is_refused(target: Target) -> None:
+    for wrong in TOO_MUCH:
+        with RawPeer(target.address["executors"]) as peer:
+            peer.greet()
+            assert op_of(peer.ask(wrong)) == OpCode.ERR, wrong[:300]
+    assert target.errors("executors") == len(TOO_MUCH)
 
 
 def test_questions_asked_again_and_again_hold_one_place(target: Target) -> None:
@@ -364,6 +365,7 @@ def a_job_taken_by(target: Target, name: str) -> Iterator[tuple[RawPeer, dict[st
 
 def test_a_receipt_that_comes_again_counts_once_and_a_foreign_lease_not_at_all(tmp_path: Path) -> None:
     terminal = FixtureTerminal(tmp_path)
+    terminal.env[driver.SHORT_WAITS] = "yes"
     with sentinel(terminal, workers=0):
         target = Target(terminal)
         with a_job_taken_by(target, "eve") as (peer, dispatch, job):

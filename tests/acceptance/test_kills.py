@@ -63,6 +63,7 @@ def _undisturbed(files: list[Path], folder: Path) -> Outcome:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("campaign", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, CAMPAIGNS))])
+@pytest.mark.slow
 def test_a_run_killed_at_random_moments_ends_as_an_undisturbed_one(tmp_path: Path, mixed: Mixed, campaign: int) -> None:
     _campaign(tmp_path, mixed, campaign)
 
@@ -150,6 +151,7 @@ FROZEN_SECONDS_MAX = 20.0
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("role", ["executor", "guest"])
+@pytest.mark.slow
 def test_a_run_survives_the_kill_of_an_executor_or_guest_in_each_state_of_a_job(tmp_path: Path, role: str) -> None:
     """One run, one worker; each file's job is met in another state, with the sentinel stopped while it is killed."""
     files = [write_source(tmp_path / "case" / f"{state}.txt", "paced rest_ms=100", lines=30) for state in STATES]

@@ -125,6 +125,7 @@ def assert_same(alone: Terminal, shared: Terminal, one: Done, many: Done) -> Non
     assert shared.staged() == []
 
 
+@pytest.mark.slow
 def test_files_that_share_leases_become_the_tables_of_files_that_do_not(tmp_path: Path) -> None:
     source = write_tables(tmp_path / "source", FILES)
     alone, one = read_tables(tmp_path / "alone", source, 1)
@@ -165,6 +166,7 @@ def test_policy_forbids_one_file_of_a_lease_and_publishes_the_others(tmp_path: P
 # --- one of many ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_job_that_waits_for_its_turn_in_a_lease_is_cancelled_alone(together: FixtureTerminal) -> None:
     with stopped_guest(together, logs=4) as (run, guest):
         eventually(lambda: together.has_logged("JobStarted", 1), what="the job before it to be at work")
@@ -193,6 +195,7 @@ def test_the_job_at_work_in_a_lease_is_cancelled_at_once_and_the_others_go_on(to
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.slow
 def test_the_jobs_of_an_executor_that_is_killed_are_done_one_by_one(together: FixtureTerminal) -> None:
     with stopped_guest(together, logs=3) as (run, _guest):
         eventually(lambda: together.has_logged("JobStarted", 1), what="the job's start")
@@ -205,6 +208,7 @@ def test_the_jobs_of_an_executor_that_is_killed_are_done_one_by_one(together: Fi
     assert_sound(together)
 
 
+@pytest.mark.slow
 def test_an_interrupted_lease_leaves_nothing_half_done(together: FixtureTerminal) -> None:
     with stopped_guest(together, logs=4) as (run, _guest):
         eventually(lambda: together.has_logged("JobStarted", 1), what="the job's start")
@@ -265,6 +269,7 @@ def test_a_row_of_a_shared_file_is_explained_by_its_own_job(shared: FixtureTermi
     assert shared.casparian("explain", "output", file, "--json").json["answer"].startswith("3 jobs have rows in it")
 
 
+@pytest.mark.slow
 def test_the_rows_of_one_job_are_superseded_and_those_beside_them_stay(shared: FixtureTerminal, tmp_path: Path) -> None:
     again = write_source(tmp_path / "case" / "1.txt", "normal", lines=5)
     words = ["run", "fixture", str(again), "--sink", f"parquet://{shared.folder / 'elsewhere'}", "--json"]
@@ -274,6 +279,7 @@ def test_the_rows_of_one_job_are_superseded_and_those_beside_them_stay(shared: F
     assert shared.sql(jobs.format("lines_all")) == [["1"], ["2"], ["3"], ["4"]]
 
 
+@pytest.mark.slow
 def test_a_lost_shared_file_is_made_anew_for_all_its_jobs(shared: FixtureTerminal, tmp_path: Path) -> None:
     (file,) = shared.out.glob("lines_*.parquet")
     file.unlink()
@@ -301,6 +307,7 @@ def test_the_bytes_of_a_row_of_a_shared_file_are_found(tmp_path: Path) -> None:
 # --- who wants no company ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_parser_may_want_a_fresh_process_for_each_file(tmp_path: Path) -> None:
     terminal = Terminal(tmp_path)
     for literal, uses in (("True", 1), ("False", 4)):

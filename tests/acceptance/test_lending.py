@@ -40,6 +40,7 @@ def test_a_query_says_the_same_beside_a_sentinel_and_without_one(terminal: Fixtu
     assert all("this process reads a copy of what it knows" in done.err for done in beside[:4])
 
 
+@pytest.mark.slow
 def test_a_query_without_end_holds_nobody_up_and_its_end_by_force_is_its_own(terminal: FixtureTerminal) -> None:
     with sentinel(terminal, workers=1):
         query = terminal.start("-v", "sql", ENDLESS)

@@ -32,6 +32,7 @@ def flip(path: Path) -> None:
     path.write_bytes(data)
 
 
+@pytest.mark.slow
 def test_a_backup_is_verified_and_restored(done: Terminal, tmp_path: Path) -> None:
     again = done.casparian("log", "backup", "copy", "--json")
     assert (again.code, again.json["backup"]["copied_files"], again.json["backup"]["verification"]["verdict"]) == (
@@ -136,6 +137,7 @@ def test_a_damaged_log_is_mended_and_tells_of_it(done: Terminal, tmp_path: Path)
     assert done.run_evtx(tmp_path / "logs").code == 0
 
 
+@pytest.mark.slow
 def test_what_the_copy_does_not_cover_is_refused_with_the_way_out(done: Terminal, tmp_path: Path) -> None:
     write_log(tmp_path / "logs" / "two.evtx", records=3)
     assert done.run_evtx(tmp_path / "logs").code == 0

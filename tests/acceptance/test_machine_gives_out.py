@@ -82,6 +82,7 @@ def test_a_log_that_meets_a_limit_in_the_middle_of_a_write_is_exit_code_70(
     _next_run_is_whole(terminal, calm)
 
 
+@pytest.mark.slow
 def test_an_output_that_meets_a_limit_is_tried_again_and_finished_when_the_limit_is_gone(
     terminal: FixtureTerminal, calm: Calm
 ) -> None:
@@ -147,6 +148,7 @@ FAILURES: dict[str, tuple[Callable[[FixtureTerminal], Callable[[], None]], str]]
 
 
 @pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.slow
 def test_an_output_folder_that_fails_for_a_while_delays_the_run_only(
     terminal: FixtureTerminal, calm: Calm, failure: str
 ) -> None:

@@ -160,6 +160,7 @@ def test_a_version_means_one_source_also_for_who_trusts_both(terminal: Terminal,
     assert "new version" in error(refused)["next_step"]
 
 
+@pytest.mark.slow
 def test_tried_out_nothing_is_asked_and_nothing_of_it_counts_for_its_version(terminal: Terminal, parser: Path) -> None:
     tried = run(terminal, parser, "--dev")
     assert (tried.code, tried.json["processed"]) == (0, 1)
@@ -206,6 +207,7 @@ def test_what_runs_is_what_was_trusted_even_if_the_file_changes_during_the_run(
     assert terminal.sql("select text from lines order by 1") == [["one"], ["two"]]
 
 
+@pytest.mark.slow
 def test_a_crash_leaves_jobs_that_the_next_run_of_any_parser_finishes_from_the_copy(
     terminal: Terminal, parser: Path, tmp_path: Path
 ) -> None:
@@ -218,6 +220,7 @@ def test_a_crash_leaves_jobs_that_the_next_run_of_any_parser_finishes_from_the_c
     assert terminal.sql("select text from lines order by 1") == [["one"], ["two"]]
 
 
+@pytest.mark.slow
 def test_jobs_of_a_parser_whose_copy_is_gone_end_with_a_reason(
     terminal: Terminal, parser: Path, tmp_path: Path
 ) -> None:
@@ -250,6 +253,7 @@ def jobs(terminal: Terminal) -> list[str]:
     return [job["status"] for job in listed.json["jobs"]] if listed.code == 0 else []
 
 
+@pytest.mark.slow
 def test_revoked_during_a_run_its_jobs_end_and_it_runs_no_more(terminal: Terminal, parser: Path) -> None:
     trust(terminal, parser)
     started = terminal.start("run", str(parser), "a.txt", "--set", "rest_ms=20000", "--json")
@@ -360,6 +364,7 @@ def parse(path, settings):
 """
 
 
+@pytest.mark.slow
 def test_a_job_that_is_tried_again_is_not_made_by_the_version_that_came_meanwhile(tmp_path: Path) -> None:
     """Its rows would be recorded as those of a parser that never made them."""
     terminal, parser = Terminal(tmp_path), tmp_path / "lines.py"

@@ -187,6 +187,7 @@ def test_a_parser_of_ones_own_is_refused_until_it_is_trusted_or_tried_out(termin
     assert preview(terminal, path, parser="./lines.py").code == 4
 
 
+@pytest.mark.slow
 def test_a_parser_that_a_run_has_kept_is_found_by_its_name(terminal: Terminal) -> None:
     (terminal.folder / "lines.py").write_text(OWN)
     path = write(terminal, "a.txt", ["one", "two"])

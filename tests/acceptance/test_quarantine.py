@@ -88,6 +88,7 @@ def test_an_output_with_a_rejected_row_is_not_published_and_the_row_is_kept(term
     assert terminal.casparian("replay", "--check").code == 0
 
 
+@pytest.mark.slow
 def test_with_leave_the_other_rows_are_published_beside_it(terminal: Terminal, trades: Path) -> None:
     done = run(terminal, trades, options=("--allow-quarantine",))
     assert done.code == 3, done.err
@@ -109,6 +110,7 @@ def test_with_leave_the_other_rows_are_published_beside_it(terminal: Terminal, t
     ]
 
 
+@pytest.mark.slow
 def test_the_evidence_of_a_rejection_gives_way_to_a_later_reading(terminal: Terminal, trades: Path) -> None:
     assert run(terminal, trades).code == 4
     assert run(terminal, trades, options=("--allow-quarantine",)).code == 3
@@ -142,6 +144,7 @@ def test_the_command_line_has_the_last_word_over_the_configuration(terminal: Ter
     assert (refused.code, refused.json["error"]["code"]) == (2, "bad_config")
 
 
+@pytest.mark.slow
 def test_a_parser_may_say_how_much_it_expects_and_the_command_line_says_it_over(
     terminal: Terminal, trades: Path
 ) -> None:
@@ -224,6 +227,7 @@ def test_rejected_rows_are_listed_shown_sampled_and_exported(terminal: Terminal,
     assert (nothing.code, nothing.json["error"]["code"]) == (1, "not_found")
 
 
+@pytest.mark.slow
 def test_a_rejected_row_leads_to_its_file_its_bytes_and_the_rules_that_it_broke(
     terminal: Terminal, trades: Path
 ) -> None:
@@ -310,6 +314,7 @@ def test_json_has_three_examples_of_each_rule_with_file_and_line(terminal: Termi
     assert run(terminal, write(terminal, "good.trades", GOOD)).json["examples"] == []
 
 
+@pytest.mark.slow
 def test_a_copied_home_deletes_nothing_of_the_one_that_it_was_copied_from(terminal: Terminal, trades: Path) -> None:
     (kept,) = run(terminal, trades).json["quarantine"]
     assert "one of the two is a copy" not in run(terminal, trades).err
@@ -342,6 +347,7 @@ def test_a_file_with_other_bytes_and_a_folder_without_its_mark_are_left(terminal
     assert Path(kept["path"]).read_bytes() == b"somebody's"
 
 
+@pytest.mark.slow
 def test_rejected_rows_are_deleted_on_a_persons_word_only_and_the_log_says_so(terminal: Terminal, trades: Path) -> None:
     (kept,) = run(terminal, trades).json["quarantine"]
     unsaid = terminal.casparian("quarantine", "purge", "--reason", "closed", "--json")

@@ -54,6 +54,7 @@ def test_a_failure_that_nobody_knows_is_tried_twice_and_says_all(terminal: Fixtu
     assert letters == [[1, 2, "failed again"]]
 
 
+@pytest.mark.slow
 def test_a_job_is_made_again_by_the_next_run_whatever_that_is_for(terminal: FixtureTerminal) -> None:
     terminal.finish(failing(terminal, 1))
     told = terminal.casparian("job", "retry", "1", "--reason", "mended")
@@ -103,6 +104,7 @@ def test_a_series_of_broken_promises_pauses_the_parser_until_a_person_resumes_it
     assert terminal.casparian("replay", "--check").code == 0
 
 
+@pytest.mark.slow
 def test_damaged_files_pause_nothing_and_neither_does_trying_them_again(terminal: FixtureTerminal) -> None:
     folder = failing(terminal, 7, "permanent")
     assert terminal.finish(folder).code == 1
@@ -113,6 +115,7 @@ def test_damaged_files_pause_nothing_and_neither_does_trying_them_again(terminal
     assert {job["status"] for job in jobs(terminal)} == {"failed"}
 
 
+@pytest.mark.slow
 def test_the_higher_priority_is_made_first_also_during_a_run(terminal: FixtureTerminal) -> None:
     with stopped_guest(terminal, logs=4) as (run, guest):
         waiting = [job["job_id"] for job in jobs(terminal, "--status", "queued")]

@@ -39,6 +39,7 @@ def test_the_tables_show_the_reading_that_was_asked_for_last_and_say_so(terminal
     assert terminal.casparian("replay", "--check").code == 0
 
 
+@pytest.mark.slow
 def test_the_same_reading_in_two_targets_is_shown_once_from_the_target_asked_for_last(
     terminal: Terminal, log: Path
 ) -> None:
@@ -52,6 +53,7 @@ def test_the_same_reading_in_two_targets_is_shown_once_from_the_target_asked_for
     assert terminal.sql("select count(*) from evtx_events") == [[3]]
 
 
+@pytest.mark.slow
 def test_a_lost_output_is_told_until_a_person_has_it_made_anew(terminal: Terminal, log: Path) -> None:
     (made,) = terminal.run_evtx(log).json["files"]
     Path(next(output["path"] for output in made["outputs"] if output["path"])).unlink()

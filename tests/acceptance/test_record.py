@@ -36,6 +36,7 @@ def test_a_row_leads_to_its_bytes_and_is_made_from_them_again(terminal: Terminal
     assert "all equal" in shown
 
 
+@pytest.mark.slow
 def test_every_row_of_every_table_is_made_again_equal(terminal: Terminal, source: Path) -> None:
     for table in ("evtx_events", "evtx_eventdata_kv", "evtx_files"):
         for (row,) in terminal.sql(f"select _cf_row_seq from {table} limit 2"):
@@ -56,6 +57,7 @@ def test_a_source_that_has_changed_is_told_and_the_row_is_not_made_again(termina
     assert "is not there any more" in done.out
 
 
+@pytest.mark.slow
 def test_a_published_file_with_other_bytes_proves_nothing(terminal: Terminal, source: Path) -> None:
     ((file,),) = terminal.sql("select file from cf_materializations where output_name = 'evtx_events'")
     whole = (terminal.out / file).read_bytes()

@@ -149,6 +149,7 @@ def test_replay_that_is_killed_leaves_a_whole_read_model(done: Terminal, logs: P
     assert sorted(path.name for path in model(done).parent.iterdir()) == ["CLOSED", "casparian_flow.duckdb"]
 
 
+@pytest.mark.slow
 def test_check_beside_a_writer_says_that_it_must_wait(done: Terminal, many_logs: Path) -> None:
     running = done.start("run", "evtx", many_logs, "--workers", "1", "--sink", f"parquet://{done.out}")
     write_ahead = model(done).with_name("casparian_flow.duckdb.wal")

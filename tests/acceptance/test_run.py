@@ -133,6 +133,7 @@ def test_reading_verbs_answer_while_a_run_is_going_on(tmp_path: Path) -> None:
         assert run.returncode == 0, err
 
 
+@pytest.mark.slow
 def test_a_second_run_on_the_same_home_is_refused_by_name(terminal: Terminal, many_logs: Path) -> None:
     run = terminal.start("run", "evtx", str(many_logs), "--sink", f"parquet://{terminal.out}", "--workers", "1")
     try:
@@ -224,6 +225,7 @@ def test_real_logs_yield_what_other_parsers_count(terminal: Terminal, real_evtx:
     assert again.code == 3
 
 
+@pytest.mark.slow
 def test_a_setting_reads_on_behind_damage_and_is_another_job(terminal: Terminal, real_evtx: Path) -> None:
     damaged = real_evtx / "dirty" / "sample-with-zero-data-size-event.evtx"
     (stopped,) = terminal.run_evtx(damaged).json["files"]

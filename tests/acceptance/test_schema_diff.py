@@ -156,6 +156,7 @@ def test_a_table_that_is_gone_is_told(terminal: Terminal) -> None:
     assert (done.code, done.json["error"]["code"]) == (1, "output_lost")
 
 
+@pytest.mark.slow
 def test_nothing_recorded_cannot_be_compared(terminal: Terminal) -> None:
     unrun = diff(terminal, "typed").json["error"]
     assert (unrun["code"], unrun["next_step"]) == ("not_found", "name a file: casparian schema diff typed FILE")

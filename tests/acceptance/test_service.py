@@ -117,6 +117,7 @@ def test_two_terminals_run_at_once(terminal: FixtureTerminal) -> None:
     assert all(set(files_of(done).values()) == {"success"} for done in reports)
 
 
+@pytest.mark.slow
 def test_two_terminals_run_the_same_folder_at_once_and_each_file_is_made_once(terminal: FixtureTerminal) -> None:
     case = write_case(terminal.folder / "case", files=6, rest_ms=30)
     with sentinel(terminal):
@@ -127,6 +128,7 @@ def test_two_terminals_run_the_same_folder_at_once_and_each_file_is_made_once(te
         assert terminal.sql("select count(*) from cf_jobs") == [[6]]
 
 
+@pytest.mark.slow
 def test_an_interrupt_stops_the_jobs_of_its_own_run_only(terminal: FixtureTerminal) -> None:
     slow = write_case(terminal.folder / "slow", files=3, rest_ms=400)
     other = write_case(terminal.folder / "other", files=3, rest_ms=100)
@@ -144,6 +146,7 @@ def test_an_interrupt_stops_the_jobs_of_its_own_run_only(terminal: FixtureTermin
     assert set(files_of(second).values()) == {"success"}
 
 
+@pytest.mark.slow
 def test_an_interrupt_leaves_the_jobs_that_another_terminal_waits_for(terminal: FixtureTerminal) -> None:
     case = write_case(terminal.folder / "case", files=3, rest_ms=800)
     with sentinel(terminal, workers=1):
@@ -158,6 +161,7 @@ def test_an_interrupt_leaves_the_jobs_that_another_terminal_waits_for(terminal: 
     assert set(files_of(second).values()) == {"success"}
 
 
+@pytest.mark.slow
 def test_a_run_without_a_sentinel_takes_in_that_of_another_terminal(terminal: FixtureTerminal) -> None:
     one = write_case(terminal.folder / "one", files=2, rest_ms=300)
     two = write_case(terminal.folder / "two", files=4, rest_ms=300)
@@ -180,6 +184,7 @@ def test_a_refusal_reaches_the_terminal_that_asked(terminal: FixtureTerminal) ->
     assert bad.json["error"]["code"] == "unknown_setting"
 
 
+@pytest.mark.slow
 def test_a_parser_of_ones_own_is_admitted_and_run(terminal: FixtureTerminal) -> None:
     assert terminal.casparian("parser", "new", "mine").code == 0
     write_source(terminal.folder / "a.txt", "normal", lines=3)
@@ -198,6 +203,7 @@ def test_a_parser_of_ones_own_is_admitted_and_run(terminal: FixtureTerminal) -> 
 # --- its end --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_stop_gives_back_what_runs_and_the_next_sentinel_does_it(terminal: FixtureTerminal) -> None:
     case = write_case(terminal.folder / "case", files=3, rest_ms=500)
     with sentinel(terminal, workers=1) as process:
@@ -219,6 +225,7 @@ def test_a_stop_gives_back_what_runs_and_the_next_sentinel_does_it(terminal: Fix
     assert terminal.casparian("log", "verify").code == 0
 
 
+@pytest.mark.slow
 def test_a_killed_sentinel_is_told_and_the_next_one_goes_on(terminal: FixtureTerminal) -> None:
     case = write_case(terminal.folder / "case", files=3, rest_ms=300)
     with sentinel(terminal, workers=1) as process:
@@ -323,6 +330,7 @@ def test_an_executor_comes_back_to_the_next_sentinel(terminal: FixtureTerminal) 
                 assert [each["pid"] for each in executors(terminal)] == [process.pid]
 
 
+@pytest.mark.slow
 def test_a_frozen_executor_can_be_removed_and_its_job_is_done_by_another(terminal: FixtureTerminal) -> None:
     case = write_case(terminal.folder / "case", files=1, rest_ms=300)
     with sentinel(terminal, workers=0), by_hand(terminal) as first:
@@ -342,6 +350,7 @@ def test_a_frozen_executor_can_be_removed_and_its_job_is_done_by_another(termina
     assert json.loads(terminal.casparian("log", "verify", "--json").out)["verdict"] == "OK"
 
 
+@pytest.mark.slow
 def test_the_job_of_a_killed_stranger_is_soon_done_by_another(terminal: FixtureTerminal) -> None:
     case = write_case(terminal.folder / "case", files=1, rest_ms=300)
     with sentinel(terminal, workers=0), by_hand(terminal) as first:

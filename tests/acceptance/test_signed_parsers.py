@@ -100,6 +100,7 @@ def test_a_changed_byte_another_key_and_a_forged_signature_are_refused(
     assert logged(terminal, "ParserTrusted") == []
 
 
+@pytest.mark.slow
 def test_a_revoked_key_stops_what_it_has_signed_and_nothing_else(terminal: Terminal, parser: Path, signed: str) -> None:
     terminal.casparian("parser", "trust", "--key", "ada-lab.pub", *WHY)
     assert run(terminal, "./lines.py").code == 0

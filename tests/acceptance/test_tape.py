@@ -125,6 +125,7 @@ def test_a_file_that_exists_is_refused_before_anything_is_done(terminal: Termina
     assert not terminal.home.exists()
 
 
+@pytest.mark.slow
 def test_screens_from_a_tape_are_the_live_ones_but_for_what_is_hashed(done: Terminal) -> None:
     for screen, verb in (("jobs", ("jobs",)), ("files", ("files",)), ("job", ("job", "show", "1"))):
         number = ("1",) if screen == "job" else ()
