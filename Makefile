@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO := build/demo
+# Of the tests: one more than the cores of a small machine, because many of them wait.
+WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-long mutants lint format docs bench golden lock clean
@@ -25,10 +27,10 @@ demo: $(READY) ## make a small case, run the main job on it, show the tables and
 	@BIN=$(BIN) DEMO=$(DEMO) sh fixtures/demo.sh
 
 test: $(READY) ## run the tests
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
 
 test-long: $(READY) ## run all tests, the slow ones too
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 mutants: $(READY) ## put each deliberate fault into a copy of the code and run the test that must find it
 	$(BIN)/python -m tests.mutants

@@ -74,6 +74,10 @@ class RejectedExample(Struct, frozen=True, kw_only=True):
     error: str
 
 
+# Files that did not fail: a person stopped them, their parser is paused, or they wait.
+STOPPED = frozenset({"aborted", "held", "queued", "dispatched", "running", "aborting", "promoting"})
+
+
 class FileReport(Struct, frozen=True, kw_only=True):
     """How one file ended. Counts are null where nothing was counted (a file that failed before it was read)."""
 
@@ -96,6 +100,16 @@ class FileReport(Struct, frozen=True, kw_only=True):
     status: str
     reason: str
     next_step: str
+
+    @property
+    def is_stopped(self) -> bool:
+        """Say whether it was left out without anything having gone wrong with it."""
+        return self.action == "failed" and self.status in STOPPED
+
+    @property
+    def has_failed(self) -> bool:
+        """Say whether something went wrong with it."""
+        return self.action == "failed" and self.status not in STOPPED
 
 
 class Recovery(Struct, frozen=True, kw_only=True):
@@ -182,6 +196,7 @@ class RunReport(Struct, frozen=True, kw_only=True):
     processed: int
     reused: int
     failed: int
+    stopped: int  # of those: a person stopped them, their parser is paused, or they wait; nothing of theirs went wrong
     superseded: int
     shown_again: int  # files whose reused reading the tables did not show, and show now
     interrupted: str  # what was done about the jobs of a run that was stopped; "" where it was not

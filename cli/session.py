@@ -566,6 +566,7 @@ class RunSession:
             processed=tally.processed,
             reused=tally.reused,
             failed=tally.failed,
+            stopped=sum(file.is_stopped for file in files),
             superseded=superseded,
             shown_again=0,
             interrupted=interrupted,

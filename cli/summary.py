@@ -20,8 +20,8 @@ PATH_CHARACTERS_MAX = 110
 def show_summary(report: RunReport, place: Home, *, remake: str) -> None:
     """Print the summary. `remake` is the command that makes lost outputs anew."""
     files = report.files
-    stopped = [file for file in files if file.action == "failed" and file.status in STOPPED]
-    failed = [file for file in files if file.action == "failed" and file.status not in STOPPED]
+    stopped = [file for file in files if file.is_stopped]
+    failed = [file for file in files if file.has_failed]
     base = _common_folder(files)
     _show_headline(report, base, failed=len(failed), stopped=len(stopped))
     _show_reused([file for file in files if file.action == "reused"], base)
@@ -49,10 +49,6 @@ def show_summary(report: RunReport, place: Home, *, remake: str) -> None:
         out(f"tables in {printable(report.sink)}{superseded}")
     for step in _next_steps(report, lost=sum(file.status == "lost" for file in files), remake=remake):
         out(f"next: {place.hint(step)}")
-
-
-# Files that did not fail: a person stopped them, their parser is paused, or they wait.
-STOPPED = frozenset({"aborted", "held", "queued", "dispatched", "running", "aborting", "promoting"})
 
 
 def _show_headline(report: RunReport, base: str, *, failed: int, stopped: int) -> None:

@@ -133,6 +133,7 @@ def test_a_cancelled_job_spoils_no_other_job_of_its_run(terminal: FixtureTermina
     report = json.loads(out)
     assert run.returncode == report["exit"] == 1
     assert [file["action"] for file in report["files"]] == ["failed", "run", "run", "failed"]
+    assert (report["failed"], report["stopped"]) == (2, 2), "a script can tell what went wrong from what was stopped"
     assert_whole(terminal)
     again = run_logs(terminal)  # a cancel is of one job, not of the file: the next run parses it
     assert again.code == 0, again.err

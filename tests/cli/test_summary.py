@@ -51,6 +51,7 @@ REPORT = RunReport(
     processed=0,
     reused=0,
     failed=3,
+    stopped=2,
     superseded=0,
     shown_again=0,
     interrupted="",
