@@ -425,7 +425,10 @@ class QueueStats(Struct, frozen=True, kw_only=True):
 
 
 class StatusSeen(Struct, frozen=True, kw_only=True, tag=True):
-    """How a sentinel stands. `oldest_queued_at` is null where nothing waits; `seq` is the log's last record."""
+    """How a sentinel stands. `oldest_queued_at` is null where nothing waits; `seq` is the log's last record.
+
+    `unreachable` are targets where nothing can be published now, and why; `metrics_url` is "" where none is told.
+    """
 
     version: str
     pid: int
@@ -440,6 +443,8 @@ class StatusSeen(Struct, frozen=True, kw_only=True, tag=True):
     runs: tuple[str, ...]
     queue: QueueStats
     oldest_queued_at: str | None
+    unreachable: dict[str, str]
+    metrics_url: str
 
 
 class MetricsSeen(Struct, frozen=True, kw_only=True, tag=True):

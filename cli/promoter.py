@@ -2,8 +2,8 @@
 
 It acts from the events only, so that recovery is the same call. Commits that share artifacts are a bundle: each
 artifact is published once, and all their jobs are recorded in one frame. A target that cannot be reached is tried again
-after each of BACKOFF_SECONDS, once for all its jobs: then they stay in Promoting, `stuck` names them, and they are
-tried again as soon as something else could be published there, or by the next start.
+after each of BACKOFF_SECONDS, once for all its jobs: then they stay in Promoting and `stuck` names them. From then on
+one of them is tried every AGAIN_SECONDS; as soon as anything could be published there, all of them are due.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -27,6 +28,7 @@ from reducers.shares import Bundle, bundle_with, bundles
 from sinks.sink import AlreadyPromoted, Conflict, Missing, Promoted, PromoteResult, Sink, StagedArtifact, Unavailable
 
 BACKOFF_SECONDS = (0.1, 0.5, 2.0)
+AGAIN_SECONDS = 5.0  # between two looks whether a target can be reached again
 WAITING_COMMITS_MAX = 100_000
 ACTOR = "sentinel"
 logger = logging.getLogger("casparian.promoter")
@@ -46,6 +48,7 @@ class Promoter:
         self._thread = threading.Thread(target=self._loop, name="promoter", daemon=True)
         self._leaving = threading.Event()
         self._held_up: dict[JobId, Bundle] = {}  # by the first job of each
+        self._again_at = 0.0  # on the monotonic clock: when something of that is tried again
         self.stuck: dict[JobId, str] = {}
         self.unreachable: dict[str, str] = {}
 
@@ -87,8 +90,27 @@ class Promoter:
         self._thread.join()
 
     def _loop(self) -> None:
-        while (item := self._queue.get()) is not None:
+        while (item := self._next()) is not None:
             item()
+
+    def _next(self) -> Callable[[], None] | None:
+        """Wait for what is to be done: what comes next or, every AGAIN_SECONDS, another try at what is held up."""
+        if not self._held_up:
+            return self._queue.get()
+        wait_seconds = self._again_at - time.monotonic()
+        if wait_seconds > 0:
+            try:
+                return self._queue.get(timeout=wait_seconds)
+            except queue.Empty:
+                pass  # then it is time
+        return self.look_again
+
+    def look_again(self) -> None:
+        """Try what has waited longest for each target; `_let_go` says what follows from a success."""
+        self._again_at = time.monotonic() + AGAIN_SECONDS
+        longest = {bundle[0].sink_uri: bundle for bundle in reversed(self._held_up.values())}
+        for bundle in longest.values():
+            self._try(bundle)
 
     def _try(self, bundle: Bundle) -> None:
         try:
@@ -153,6 +175,10 @@ class Promoter:
         return Promoted()
 
     def _hold_up(self, bundle: Bundle, why: str) -> None:
+        """Keep it for another try, behind those that wait already."""
+        if not self._held_up:
+            self._again_at = time.monotonic() + AGAIN_SECONDS
+        self._held_up.pop(bundle[0].job, None)
         self._held_up[bundle[0].job] = bundle
         self.stuck |= {committed.job: why for committed in bundle}
 

@@ -111,6 +111,7 @@ class Sentinel:
         self.started_at = clock.now()
         self.told_to_stop = threading.Event()
         self.stop_reason = ""
+        self.metrics_url = ""  # where whoever serves us tells them
         self._withhold = withhold
         self._sink_uris = set() if sink_uri is None else {sink_uri}
         self._last_steps: list[Callable[[], None]] = []
@@ -318,6 +319,8 @@ class Sentinel:
             runs=tuple(run.name for run in self.host.going_on),
             queue=queue,
             oldest_queued_at=oldest,
+            unreachable=dict(self.promoter.unreachable),
+            metrics_url=self.metrics_url,
         )
 
     def readings(self) -> Readings:

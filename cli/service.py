@@ -74,6 +74,7 @@ def sentinel(workers: WorkersOption = None, metrics_port: MetricsPortOption = No
         talk(f"sentinel {os.getpid()} holds {place.root}, epoch {serving.log.epoch}; {place.hint('casparian stop')}")
         if port is not None:
             port.serve(lambda: prometheus_text(serving.readings()))
+            serving.metrics_url = port.url
             talk(f"metrics: {port.url}")
         serving.serve(lambda: stopping.asked)
         waiting = serving.give_back(serving.stop_reason)

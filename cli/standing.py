@@ -100,8 +100,12 @@ def _show_sentinel(place: Home, seen: StatusSeen | None) -> None:
     out(f"{kind}: {printable(seen.purpose)}, process {seen.pid}, version {seen.version}, since {seen.started_at}")
     out(f"log: {seen.log_id}, epoch {seen.epoch}, {seen.seq:,} records")
     out(f"executors: {seen.executors} here, at most {seen.workers} are started")
+    if seen.metrics_url:
+        out(f"metrics: {seen.metrics_url}")
     for run in seen.runs:
         out(f"going on: {printable(run)}")
+    for uri, why in seen.unreachable.items():
+        out(f"nothing can be published in {printable(uri)}: {printable(why)}")
     if seen.oldest_queued_at is not None:
         out(f"waiting longest: since {seen.oldest_queued_at}")
 

@@ -66,6 +66,27 @@ def test_a_promotion_that_cannot_finish_is_shown_and_completed_by_the_next_run(t
 
 
 @pytest.mark.slow
+def test_status_says_where_nothing_can_be_published_and_why(terminal: Terminal) -> None:
+    run_with_a_target_that_goes_away(terminal)
+    assert terminal.casparian("start", "--workers", "0").code == 0
+    try:
+        target = f"parquet://{terminal.out}"
+        eventually(lambda: target in _unreachable(terminal), what="the sentinel to have tried", seconds=60)
+        assert str(terminal.out) in _unreachable(terminal)[target]
+        assert f"nothing can be published in {target}: " in terminal.casparian("status").out
+        (terminal.folder / "away").rename(terminal.out)
+        eventually(lambda: _unreachable(terminal) == {}, what="the target to be found again", seconds=90)
+        eventually(lambda: terminal.sql("select status from cf_jobs") == [["completed"]], what="the job", seconds=60)
+    finally:
+        assert terminal.casparian("stop").code == 0
+
+
+def _unreachable(terminal: Terminal) -> dict[str, str]:
+    said: dict[str, str] = terminal.casparian("status", "--json").json["sentinel"]["unreachable"]
+    return said
+
+
+@pytest.mark.slow
 def test_a_target_that_cannot_be_reached_cannot_be_abandoned(terminal: Terminal) -> None:
     run_with_a_target_that_goes_away(terminal)
     done = terminal.casparian("job", "abandon", "1", "--json")

@@ -86,6 +86,7 @@ def test_a_port_of_this_machine_tells_them(terminal: FixtureTerminal) -> None:
 
         eventually(lambda: b"casparian_queue_depth 0" in read(), what="the metrics on the port")
         assert lasting(read_text(read().decode())) == lasting(told(terminal))
+        assert terminal.casparian("status", "--json").json["sentinel"]["metrics_url"] == url
         again = terminal.casparian("start", "--metrics-port", str(port))
         assert "--metrics-port is heeded by a start only" in again.err
     finally:

@@ -106,6 +106,20 @@ def test_a_lost_target_is_waited_for_once_and_not_for_every_job(
     assert promoting(handler) == [1, 2, 3]
 
 
+def test_a_target_that_is_back_is_found_without_anybodys_help(
+    handler: Handler, promoter: Promoter, sink: FickleSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "AGAIN_SECONDS", 0.05)
+    commit_jobs(handler, 1, 2, 3)
+    eventually(lambda: len(promoter.stuck) == 3, what="all to be stuck")
+    asked = sink.asked
+    eventually(lambda: sink.asked >= asked + 3, what="it to be tried again and again")
+    assert len(promoter.stuck) == 3
+    sink.reachable = True
+    eventually(lambda: promoting(handler) == [], what="all to be recorded")
+    assert (promoter.stuck, promoter.unreachable) == ({}, {})
+
+
 def test_what_waits_is_published_when_the_target_is_back(
     handler: Handler, promoter: Promoter, sink: FickleSink
 ) -> None:

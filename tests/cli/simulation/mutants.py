@@ -191,6 +191,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
     ),
     "number every attempt alike": _fault(("commands.job._dispatch", _same_attempt)),
     "record what was not published": _fault(("cli.promoter.Promoter._attempt", _promoted_already)),
+    "never look whether a target is back": _fault(("cli.promoter.Promoter.look_again", _nothing)),
     "publish an artifact without one of its jobs": _fault(("commands.lease._passes", _always)),
     "record one of those that share": _fault(("cli.promoter._record", _record_first)),
     "abandon what a target may still hold": _fault(("commands.job._abandon_by_person", _abandon_unanswered)),

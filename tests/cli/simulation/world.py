@@ -21,6 +21,7 @@ from unittest.mock import patch
 
 from cli.dispatching import LEASE_SECONDS
 from cli.fleet import SWEEP_SECONDS
+from cli.promoter import AGAIN_SECONDS
 from eventlog.errors import LogError, LogStorageError
 from eventlog.frames import Frame
 from eventlog.ids import JobId, LeaseId
@@ -97,7 +98,7 @@ class World:
         self.steps = 0
         self._leases = self._lives = 0
         self._promoting = self._committing = False
-        self._turn_planned = self._promotion_planned = False
+        self._turn_planned = self._promotion_planned = self._look_planned = False
         self._violation: ViolationError | None = None
 
     def run(self) -> None:
@@ -188,6 +189,9 @@ class World:
         if house.promotions_wait and not self._promotion_planned and not self._promoting:
             self._promotion_planned = True
             self.agenda.plan(self.chance.random() * 0.05, "promoter", lambda: self._promote(house))
+        if house.promoter.stuck and not self._look_planned:
+            self._look_planned = True
+            self.agenda.plan(AGAIN_SECONDS, "promoter", lambda: self._look_again(house))
 
     def _decide(self, house: House) -> None:
         self._turn_planned = False
@@ -197,11 +201,18 @@ class World:
 
     def _promote(self, house: House) -> None:
         self._promotion_planned = False
-        if self.house is not house:
+        self._have_promoted(house, house.promote_next)
+
+    def _look_again(self, house: House) -> None:
+        self._look_planned = False
+        self._have_promoted(house, house.promoter.look_again)
+
+    def _have_promoted(self, house: House, act: Callable[[], object]) -> None:
+        if self.house is not house or self._promoting:
             return
         self._promoting = True
         try:
-            house.promote_next()
+            act()
         finally:
             self._promoting = False
 
@@ -308,7 +319,8 @@ class World:
         if self.house is not None:
             self.house.gone = True
         self.house = None
-        self._turn_planned = self._promotion_planned = self._promoting = self._committing = False
+        self._turn_planned = self._promotion_planned = self._look_planned = False
+        self._promoting = self._committing = False
         self.network.hang_up()
         self.disk.restart()
         self.disk.clear_faults()
@@ -346,7 +358,7 @@ class World:
             self._process_ended(str(end))
             return
         self.house = None
-        self._turn_planned = self._promotion_planned = False
+        self._turn_planned = self._promotion_planned = self._look_planned = False
         self.disk.restart()
 
     def _live_until_gone(self, house: House) -> None:
@@ -531,7 +543,7 @@ class World:
             self._start()
 
     def _settle(self) -> None:
-        """Wait until every job has ended. One whose target was away may wait for the next start."""
+        """Wait until every job has ended, also one whose target was away."""
         until = self.agenda.now + SETTLE_SECONDS_MAX
         while self.agenda.now < until and not self._is_settled():
             if self.house is not None and self.ledger.paused:
@@ -545,8 +557,7 @@ class World:
         house = self.house
         if house is None:
             return False
-        stuck = house.promoter.stuck.keys()
-        return not self.ledger.open_jobs() - stuck and not house.handler.has_work and not house.promotions_wait
+        return not self.ledger.open_jobs() and not house.handler.has_work and not house.promotions_wait
 
     def _end(self) -> None:
         """Look at what is left, when the last sentinel has closed the log."""
