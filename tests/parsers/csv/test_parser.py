@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import io
 import json
 import os
@@ -17,21 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from parsers.csv import limits, parser
+from parsers.csv.errors import PermanentError
+from parsers.csv.settings import CODECS, DELIMITERS
+
 FOLDER: Final = Path(__file__).parents[3] / "parsers" / "csv"
 REAL_DATA: Final = Path(os.environ.get("CASPARIAN_REAL_DATA", FOLDER.parents[2] / "shared" / "data"))
 HELPERS: Final = ["__cf_row_id", "__cf_row_error"]
-
-
-def load_parser() -> Any:
-    spec = importlib.util.spec_from_file_location("csv_parser_under_test", FOLDER / "parser.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-parser: Any = load_parser()
 
 
 class Read:
@@ -75,7 +66,7 @@ def column(name: str, **rest: Any) -> dict[str, Any]:
 
 
 def refusal(folder: Path, content: bytes | str, **settings: str) -> Any:
-    with pytest.raises(parser.PermanentError) as caught:
+    with pytest.raises(PermanentError) as caught:
         read(folder, content, **settings)
     return caught.value
 
@@ -202,7 +193,7 @@ def test_a_line_of_a_hundred_megabytes_is_a_named_place_and_the_rest_is_read(tmp
 
 def test_a_quoted_field_without_end_is_given_up_after_its_bound(tmp_path: Path) -> None:
     line = "y" * 99 + "\n"
-    lines = parser.RECORD_CHARS_MAX // 100 + 2
+    lines = limits.RECORD_CHARS_MAX // 100 + 2
     head = 'ä,b\n1,2\n"'
     got = read(tmp_path, head + line * lines + "3,4\n", encoding="utf-8")
     (place,) = got.statement["ranges"]
@@ -298,7 +289,7 @@ def tables(draw: st.DrawFn) -> list[list[str]]:
 
 @given(
     table=tables(),
-    delimiter=st.sampled_from([*parser.DELIMITERS]),
+    delimiter=st.sampled_from([*DELIMITERS]),
     ending=st.sampled_from(["\n", "\r\n"]),
     quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
     encoding=st.sampled_from(["utf-8", "utf-16-le", "utf-16-be"]),
@@ -317,11 +308,11 @@ def test_any_table_that_python_writes_is_read_with_the_same_text(
     header = [f"c{number}" for number in range(len(table[0]))]
     if ending == "\n" and any("\r" in cell for row in table for cell in row):
         quoting = csv.QUOTE_ALL  # Python's writer leaves a carriage return bare that its reader takes for a line's end
-    csv.writer(written, delimiter=parser.DELIMITERS[delimiter], lineterminator=ending, quoting=quoting).writerows(
+    csv.writer(written, delimiter=DELIMITERS[delimiter], lineterminator=ending, quoting=quoting).writerows(
         [header, *table]
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parser, "BLOCK_BYTES", block_bytes)
+        patch.setattr(limits, "BLOCK_BYTES", block_bytes)
         content = written.getvalue().encode(encoding)
         got = read(tmp_path_factory.mktemp("t"), content, delimiter=delimiter, encoding=encoding)
     assert got.rows == [tuple(row) for row in table]
@@ -330,7 +321,7 @@ def test_any_table_that_python_writes_is_read_with_the_same_text(
 
 @given(
     content=st.binary(max_size=200) | st.text('a1,;"\n\r\0é', max_size=60).map(str.encode),
-    encoding=st.sampled_from([*parser.CODECS]),
+    encoding=st.sampled_from([*CODECS]),
     block_bytes=st.integers(1, 20),
     chars_max=st.sampled_from([20, 25, 4 * 1024 * 1024]),
 )
@@ -338,12 +329,12 @@ def test_any_bytes_balance_and_never_do_more_than_refuse(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, encoding: str, block_bytes: int, chars_max: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parser, "BLOCK_BYTES", block_bytes)
-        patch.setattr(parser, "RECORD_CHARS_MAX", chars_max)
+        patch.setattr(limits, "BLOCK_BYTES", block_bytes)
+        patch.setattr(limits, "RECORD_CHARS_MAX", chars_max)
         folder = tmp_path_factory.mktemp("any")
         try:
             got = read(folder, content, encoding=encoding, header="false", delimiter="comma", schema=TWO)
-        except parser.PermanentError as refused:
+        except PermanentError as refused:
             assert refused.kind == "bad_header"
             return
     for place in got.statement["ranges"]:
