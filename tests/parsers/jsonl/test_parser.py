@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 from decimal import Decimal
@@ -15,21 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from parsers.jsonl import limits, objects, parser
+from parsers.jsonl.errors import PermanentError
+
 FOLDER: Final = Path(__file__).parents[3] / "parsers" / "jsonl"
 REAL_DATA: Final = Path(os.environ.get("CASPARIAN_REAL_DATA", FOLDER.parents[2] / "shared" / "data"))
 HELPERS: Final = ["__cf_row_id", "__cf_row_error"]
-
-
-def load_parser() -> Any:
-    spec = importlib.util.spec_from_file_location("jsonl_parser_under_test", FOLDER / "parser.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-parser: Any = load_parser()
 
 
 class Read:
@@ -190,7 +180,7 @@ def test_a_nested_value_that_is_not_what_is_declared_makes_the_row_wrong(tmp_pat
 
 
 def test_a_nested_type_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(parser.PermanentError) as caught:
+    with pytest.raises(PermanentError) as caught:
         read(tmp_path, "", schema=schema(column("t", {"kind": "list", "item": "date"})))
     assert "is a string there" in caught.value.hint
 
@@ -202,8 +192,8 @@ def test_a_look_without_a_schema_shows_each_key_as_json_text(tmp_path: Path) -> 
 
 
 def test_a_look_at_too_many_keys_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parser, "KEYS_MAX", 3)
-    with pytest.raises(parser.PermanentError, match="more than 3 different keys"):
+    monkeypatch.setattr(limits, "KEYS_MAX", 3)
+    with pytest.raises(PermanentError, match="more than 3 different keys"):
         read(tmp_path, '{"a":1,"b":1}\n{"c":1,"d":1}\n')
 
 
@@ -275,7 +265,7 @@ def test_a_line_read_in_one_call_is_what_it_is_member_by_member(
     folder, content = tmp_path_factory.mktemp("same"), "\n".join(lines)
     at_once = read(folder, content, schema=declared)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parser._Decoder, "plain", lambda *_: None)
+        patch.setattr(objects.Decoder, "plain", lambda *_: None)
         by_member = read(folder, content, schema=declared)
     assert (at_once.rows, at_once.lines, at_once.statement) == (by_member.rows, by_member.lines, by_member.statement)
     assert [bool(each) for each in at_once.errors] == [bool(each) for each in by_member.errors]
@@ -290,8 +280,8 @@ def test_any_bytes_balance_and_never_crash(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, declared: str, line_max: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parser, "LINE_BYTES_MAX", line_max)
-        patch.setattr(parser, "BLOCK_BYTES", 7)
+        patch.setattr(limits, "LINE_BYTES_MAX", line_max)
+        patch.setattr(limits, "BLOCK_BYTES", 7)
         got = read(tmp_path_factory.mktemp("any"), content, schema=declared)
     text = content.removeprefix(b"\xef\xbb\xbf")
     assert got.statement["found"] == text.count(b"\n") + (not text.endswith(b"\n") and text != b"")
