@@ -176,7 +176,7 @@ def test_a_server_that_closes_ends_requests_under_way_at_once(address: str) -> N
         begin = time.monotonic()
         with pytest.raises(PeerGoneError):
             asker.request(b"x", timeout_seconds=SECONDS)
-        assert time.monotonic() - begin < 1
+        assert time.monotonic() - begin < 3
         go_on.set()
         asker.close()
         ending.join()

@@ -91,7 +91,7 @@ def test_a_listener_that_does_not_read_holds_nobody_up_and_sees_what_it_missed(
     begin = time.monotonic()
     for start in range(0, count, 10):
         teller.observe(many[start : start + 10])
-    assert time.monotonic() - begin < 1.0
+    assert time.monotonic() - begin < 3
     numbers = _numbers(deaf)
     assert len(numbers) >= FRAMES_UNREAD_MAX / 2
     assert len(numbers) < count

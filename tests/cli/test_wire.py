@@ -114,7 +114,7 @@ def test_an_answer_that_comes_too_late_is_passed_over(folder: Path) -> None:
         begin = time.monotonic()
         with pytest.raises(RequestTimedOutError, match=r"no answer within 0.1 s"):
             requester.request(b"slow", timeout_seconds=0.1)
-        assert 0.1 <= time.monotonic() - begin < 1
+        assert 0.1 <= time.monotonic() - begin < 3
         server.send(server.recv())
 
         def answer() -> None:
@@ -136,7 +136,7 @@ def test_a_peer_that_goes_is_noticed_at_once_and_stays_gone(folder: Path) -> Non
     for _ in range(2):
         with pytest.raises(PeerGoneError, match="the peer has gone"):
             requester.request(b"x", timeout_seconds=SECONDS)
-    assert time.monotonic() - begin < 1
+    assert time.monotonic() - begin < 3
     requester.close()
     ending.join()
 
@@ -164,5 +164,5 @@ def test_where_nobody_answers_is_nobody(folder: Path) -> None:
         begin = time.monotonic()
         with pytest.raises(PeerGoneError, match="check that the sentinel runs"):
             dial(folder / name, part="req", message_bytes_max=BYTES_MAX, seconds=0.2)
-        assert time.monotonic() - begin < 1
+        assert time.monotonic() - begin < 3
     mute.close()

@@ -282,7 +282,7 @@ def test_a_request_without_an_answer_times_out_at_its_own_time(wire: Wire) -> No
         started = time.monotonic()
         with pytest.raises(RequestTimedOutError, match=r"no answer within 0.1 s"):
             client.request(b"short", timeout_seconds=0.1)
-        assert 0.1 <= time.monotonic() - started < 1
+        assert 0.1 <= time.monotonic() - started < 3
         held.requests[0][1](b"answer")
         assert long.result(SECONDS) == b"answer"
 
@@ -316,7 +316,7 @@ def test_a_server_that_closes_ends_requests_under_way_and_later_ones_at_once(wir
                 future.result(SECONDS)
         with pytest.raises(PeerGoneError):
             client.request(b"x", timeout_seconds=SECONDS)
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 3
     held.requests[0][1](b"nobody hears this")
     server.close()
 
@@ -344,7 +344,7 @@ def test_a_client_that_finds_nobody_says_so_in_bounded_time(wire: Wire) -> None:
     started = time.monotonic()
     with pytest.raises(PeerGoneError, match=r"nobody listened within 0.2 s"):
         wire.client(dial_timeout_seconds=0.2)
-    assert 0.2 <= time.monotonic() - started < 1
+    assert 0.2 <= time.monotonic() - started < 3
 
 
 def test_an_address_where_somebody_listens_is_refused(wire: Wire) -> None:
@@ -390,7 +390,7 @@ def test_an_end_that_closes_at_any_moment_of_a_request_neither_hangs_nor_ends_th
                 error = future.exception(SECONDS)
                 assert error is None or isinstance(error, TransportError)
                 assert not isinstance(error, RequestTimedOutError)
-            assert time.monotonic() - started < 1
+            assert time.monotonic() - started < 3
         client.close()
         server.close()
 
@@ -444,7 +444,7 @@ def test_a_killed_peer_is_noticed_during_a_request(
         started = time.monotonic()
         with pytest.raises(PeerGoneError):
             asked.result(SECONDS)
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 3
     with pytest.raises(PeerGoneError):
         client.request(b"x", timeout_seconds=30)
     client.close()

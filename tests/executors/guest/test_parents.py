@@ -163,14 +163,14 @@ def test_an_idle_parent_that_was_killed_is_replaced_without_a_word(parents: Gues
     assert int(facts(parents, orders(tmp_path, "remembers"))["of"]) != old
 
 
-def test_a_job_of_a_stopped_parent_is_ended_within_a_second(parents: GuestParents, tmp_path: Path) -> None:
+def test_a_job_of_a_stopped_parent_is_ended_soon(parents: GuestParents, tmp_path: Path) -> None:
     old = int(facts(parents, orders(tmp_path, "remembers"))["of"])
     with start_guest(orders(tmp_path, "hang"), parents=parents, times=PATIENT) as guest:
         next(guest.frames())
         os.kill(old, signal.SIGSTOP)
         began = time.monotonic()
         assert guest.kill().parent_died
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 3
         assert not is_alive(guest.pid)
         assert not is_alive(old)
 
