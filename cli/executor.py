@@ -58,7 +58,7 @@ def executor(
 
     Exit codes: 0 it left as told, 1 there was no sentinel for so long, or the sentinel does not want it.
     """
-    from executors.transport import socket_address
+    from executors.addresses import socket_address
 
     place = find_home(home)
     address = connect or socket_address(place.root)

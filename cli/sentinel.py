@@ -56,9 +56,10 @@ from eventlog.events import CancelJob, ParserDeployed
 from eventlog.frames import Stamp
 from eventlog.ids import ArtifactHash, ExecutorId, JobId, LogId, ParserName, PathText, Seq, path_text
 from eventlog.log import Log
+from executors.addresses import remove_socket, socket_address
 from executors.declared_schema import SchemaTextError, resolve_outputs
+from executors.nng_transport import NngServer
 from executors.parser_catalog import ParserPackage, builtin_parsers
-from executors.transport import NngServer, remove_socket, socket_address
 from projections import queries
 from projections.metrics import Readings
 from projections.readmodel import open_writer

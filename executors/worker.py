@@ -443,7 +443,7 @@ def _unexpected(answer: Message, said: str) -> ProtocolError:
 def make_worker(executor: ExecutorId, address: str) -> Worker:
     """Return a worker of one slot for this process, which asks the sentinel at an address."""
     from casparian import __version__
-    from executors.transport import NngClient
+    from executors.nng_transport import NngClient
     from sinks.uri import open_sink
 
     identity = Identify(executor=executor, pid=os.getpid(), host=socket.gethostname(), version=__version__, capacity=1)

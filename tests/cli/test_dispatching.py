@@ -23,6 +23,7 @@ from eventlog.frames import Frame
 from eventlog.ids import ArtifactHash, ExecutorId, JobId, LeaseId, LogId, ParserName, RunId
 from eventlog.log import Log
 from executors import protocol
+from executors.memory_transport import MemoryClient, MemoryHub
 from executors.parser_catalog import ParserPackage, builtin_parsers
 from executors.protocol import (
     Aborted,
@@ -41,7 +42,6 @@ from executors.protocol import (
     Succeeded,
     Working,
 )
-from executors.transport import MemoryClient, MemoryHub
 from reducers.fold import State
 from tests.support import LOG_ID, NOW, cancel, planned_run
 

@@ -17,7 +17,7 @@ from cli.fleet import Fleet
 from commands.handle import Handler
 from eventlog.ids import LogId
 from eventlog.log import Log
-from executors.transport import MemoryHub
+from executors.memory_transport import MemoryHub
 from tests.acceptance.terminal import eventually
 from tests.support import LOG_ID, NOW
 

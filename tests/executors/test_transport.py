@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import signal
 import socket
-import stat
 import subprocess
 import sys
 import tempfile
@@ -22,20 +20,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from executors import transport
+from executors.addresses import SOCKET_PATH_BYTES_MAX, remove_socket
 from executors.errors import PeerGoneError, RequestTimedOutError, TransportError
-from executors.transport import (
-    SOCKET_PATH_BYTES_MAX,
-    Client,
-    Handler,
-    MemoryHub,
-    NngClient,
-    NngServer,
-    Reply,
-    Server,
-    remove_socket,
-    socket_address,
-)
+from executors.memory_transport import MemoryHub
+from executors.nng_transport import NngClient, NngServer
+from executors.transport import Client, Handler, Reply, Server
 
 SECONDS = 5.0  # for what is expected to happen; failing tests wait that long
 BYTES_MAX = 10_000
@@ -412,7 +401,7 @@ def test_any_bytes_come_back_as_they_were_from_several_threads(messages: list[by
 
 SERVER_PROGRAM = """
 import sys, time
-from executors.transport import NngServer
+from executors.nng_transport import NngServer
 server = NngServer(sys.argv[1])
 server.serve(lambda message, reply: None if message == b"hold" else reply(message))
 print("ready", flush=True)
@@ -533,7 +522,7 @@ def test_a_peer_that_does_not_speak_nng_disturbs_nobody(folder: Path) -> None:
 def test_ends_that_were_never_closed_do_not_keep_a_process_from_ending(folder: Path) -> None:
     program = """
 import sys
-from executors.transport import NngClient, NngServer
+from executors.nng_transport import NngClient, NngServer
 server = NngServer(sys.argv[1])
 server.serve(lambda message, reply: reply(message))
 clients = [NngClient(sys.argv[1]) for _ in range(3)]
@@ -585,107 +574,3 @@ def test_an_address_that_cannot_be_a_socket_file_is_refused(address: str, why: s
 def test_a_folder_that_does_not_exist_cannot_be_listened_in(folder: Path) -> None:
     with pytest.raises(TransportError, match=r"listen on ipc:///.*/missing/socket: "):
         NngServer(f"ipc://{folder}/missing/socket").serve(echo)
-
-
-# --- addresses -------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def runtime(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
-    return folder
-
-
-def path_of(address: str) -> Path:
-    return Path(address.removeprefix("ipc://"))
-
-
-def test_a_home_has_one_private_address_under_all_its_spellings(runtime: Path, tmp_path: Path) -> None:
-    (tmp_path / "home").mkdir()
-    (tmp_path / "link").symlink_to("home")
-    address = socket_address(tmp_path / "home")
-    assert path_of(address).parent == runtime / "casparian"
-    assert stat.S_IMODE(path_of(address).parent.stat().st_mode) == 0o700
-    assert address == socket_address(tmp_path / "link") == socket_address(tmp_path / "home/../link")
-    assert address != socket_address(tmp_path / "other")
-    assert address != socket_address(tmp_path / "home", purpose="control")
-
-
-def test_a_server_and_a_client_meet_at_a_homes_address(runtime: Path, tmp_path: Path) -> None:
-    server = NngServer(socket_address(tmp_path))
-    server.serve(echo)
-    client = NngClient(socket_address(tmp_path))
-    assert client.request(b"x", timeout_seconds=SECONDS) == b"x"
-    client.close()
-    server.close()
-    assert list((runtime / "casparian").iterdir()) == []
-
-
-@pytest.mark.parametrize("value", [None, "", "relative", "/nonexistent"])
-def test_without_a_usable_runtime_folder_the_temporary_folder_is_taken(
-    value: str | None, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
-    if value is not None:
-        monkeypatch.setenv("XDG_RUNTIME_DIR", value)
-    assert path_of(socket_address(Path("/home"))).parent == folder / f"casparian-{os.geteuid()}"
-
-
-def test_a_runtime_folder_with_too_long_a_name_is_not_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    long = folder / ("x" * 100)
-    long.mkdir()
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(long))
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    path = path_of(socket_address(Path("/home")))
-    assert path.parent.parent == folder
-    assert len(os.fsencode(path)) <= SOCKET_PATH_BYTES_MAX
-
-
-def test_a_temporary_folder_with_too_long_a_name_is_passed_over_for_the_systems_own(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
-    monkeypatch.setattr(tempfile, "tempdir", str(folder / ("x" * 100)))
-    address = socket_address(folder / "home")
-    assert address.startswith("ipc:///tmp/casparian-")
-
-
-def test_a_socket_folder_that_others_may_enter_is_refused(runtime: Path) -> None:
-    (runtime / "casparian").mkdir()
-    (runtime / "casparian").chmod(0o750)
-    with pytest.raises(TransportError, match="others may enter it; run `chmod 700 "):
-        socket_address(Path("/home"))
-
-
-def test_a_socket_folder_that_is_a_link_is_refused(runtime: Path, tmp_path: Path) -> None:
-    (runtime / "casparian").symlink_to(tmp_path)
-    with pytest.raises(TransportError, match="it belongs to somebody else"):
-        socket_address(Path("/home"))
-
-
-def test_a_socket_folder_of_another_user_is_refused(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "_socket_folders", lambda: [runtime / "casparian"])
-    (runtime / "casparian").mkdir(mode=0o700)
-    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
-    with pytest.raises(TransportError, match="it belongs to somebody else"):
-        socket_address(Path("/home"))
-
-
-def test_a_socket_folder_that_cannot_be_made_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
-    monkeypatch.setattr(tempfile, "tempdir", str(folder / "missing"))
-    with pytest.raises(TransportError, match=r"make the socket folder .*: No such file or directory"):
-        socket_address(Path("/home"))
-
-
-def test_remove_socket_removes_a_socket_twice_and_nothing_else(folder: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as left_behind:
-        left_behind.bind(str(folder / "socket"))
-    for _ in range(2):
-        remove_socket(f"ipc://{folder}/socket")
-        assert not (folder / "socket").exists()
-    (folder / "evidence").write_bytes(b"keep me")
-    with pytest.raises(TransportError, match="it is not a socket"):
-        remove_socket(f"ipc://{folder}/evidence")
-    assert (folder / "evidence").read_bytes() == b"keep me"

@@ -23,6 +23,7 @@ from eventlog.schema import LINEAGE_COLUMNS, QUARANTINE_COLUMNS, quarantine_sche
 from executors.attempt import Attempt
 from executors.errors import ExecutorRefusedError, ServerGoneError
 from executors.guest.parents import GuestParents
+from executors.nng_transport import NngServer
 from executors.protocol import (
     Aborted,
     Carry,
@@ -37,7 +38,6 @@ from executors.protocol import (
     encode,
     payload,
 )
-from executors.transport import NngServer
 from executors.worker import Worker, WorkerTimes, take_scratch
 from sinks.memory import MemorySink, Step
 from sinks.uri import open_sink
