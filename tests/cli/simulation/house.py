@@ -144,9 +144,7 @@ class House:
         self.handler = Decider(self.log, manager=self._manage, actor=ACTOR)
         self.promoter = Promoter(self.handler, open_sink=lambda _: target)
         self.promoter._leaving = Leaving(held_up)
-        self.dispatcher = Dispatcher(
-            self.handler, log_id=LOG_ID, epoch=self.log.epoch, packages={EVTX: package}, workers=WORKERS
-        )
+        self.dispatcher = Dispatcher(self.handler, log=self.log, packages={EVTX: package}, workers=WORKERS)
         self.handler.replay(lambda frame: ledger.observe([frame]))
         ledger.require_agreement(self.handler.known_state())
         ledger.live = True
