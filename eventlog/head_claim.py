@@ -19,9 +19,9 @@ from eventlog.recovery import Hearing, witness_of_note
 from eventlog.sealed import WITNESS_NAME, HeadClaim, write_claim
 from eventlog.verdict import WHAT_TO_DO
 
-WHAT_TO_TYPE = (
-    "Keep the folder as it is, run `casparian log verify`, then `casparian log repair --from COPY` with the newest "
-    "copy. Where there is none: `casparian log fork`."
+WHAT_TO_DO_NOW = (
+    "Run `casparian log verify`. Where a copy of the log has these records, keep log/ and readmodel/ of the home "
+    "elsewhere and put the copy in the place of log/; where none has: `casparian log fork`."
 )
 
 
@@ -37,7 +37,7 @@ def hold_to(
     raise LogRegressedError(
         f"Go on with the log in {folder}: it is REGRESSED: {claim.by} was told of record {claim.seq} in commit "
         f"{claim.hash[:16]}…, and {what}.{_noted(folder, claim, fs)}",
-        next_step=WHAT_TO_TYPE,
+        next_step=WHAT_TO_DO_NOW,
     )
 
 

@@ -83,23 +83,22 @@ def regressed(done: Done) -> str:
     return words
 
 
-@pytest.mark.parametrize("ending", [stopped, pytest.param(killed, marks=pytest.mark.slow)])
 def test_15b_a_home_that_was_put_back_is_found_out_by_an_executor_that_was_told_of_more(
-    terminal: FixtureTerminal, witness: subprocess.Popen[bytes], ending: Life
+    terminal: FixtureTerminal, witness: subprocess.Popen[bytes]
 ) -> None:
-    put_back(terminal, ending)
+    put_back(terminal, stopped)
     before = terminal.casparian("log", "verify", "--json").json
     assert before["verdict"] == "OK", "nothing in the home can tell"
     words = regressed(ended(terminal.start("sentinel", "--workers", "0")))
     assert f"(process {witness.pid}) was told of record" in words
     assert "and the log ends at record" in words
-    assert all(verb in words for verb in ("casparian log verify", "log repair --from", "casparian log fork"))
+    assert all(verb in words for verb in ("casparian log verify", "casparian log fork"))
     for verb in (["status"], ["run", "fixture", str(terminal.folder / "xx")], ["log", "verify"], ["jobs"]):
         assert f"(process {witness.pid})" in regressed(terminal.casparian(*verb))
-    go_on_as_a_fork(terminal, witness, before["head_seq"])
+    go_on_as_a_fork(terminal, witness, seq=before["head_seq"])
 
 
-def go_on_as_a_fork(terminal: FixtureTerminal, witness: subprocess.Popen[bytes], seq: int) -> None:
+def go_on_as_a_fork(terminal: FixtureTerminal, witness: subprocess.Popen[bytes], *, seq: int) -> None:
     forked = terminal.casparian("log", "fork", "--from", str(seq), "--reason", "no copy has more", "--json")
     assert forked.code == 0, forked.err
     assert "WITNESS" in forked.json["kept_aside"]
@@ -109,6 +108,27 @@ def go_on_as_a_fork(terminal: FixtureTerminal, witness: subprocess.Popen[bytes],
             assert [each["pid"] for each in executors(terminal)] == [witness.pid]
     verified = terminal.casparian("log", "verify", "--json")
     assert (verified.code, verified.json["verdict"]) == (0, "OK")
+
+
+@pytest.mark.slow
+def test_15b_a_copy_that_has_what_an_executor_was_told_is_the_other_way_out(
+    terminal: FixtureTerminal, witness: subprocess.Popen[bytes]
+) -> None:
+    @contextmanager
+    def copied(terminal: FixtureTerminal) -> Iterator[None]:
+        with killed(terminal):
+            yield
+        assert terminal.casparian("log", "backup", terminal.folder / "copy").code == 0
+
+    put_back(terminal, copied)
+    regressed(ended(terminal.start("sentinel", "--workers", "0")))
+    for name in ("log", "readmodel"):
+        (terminal.home / name).rename(terminal.folder / f"kept {name}")
+    (terminal.folder / "copy").rename(terminal.home / "log")
+    with sentinel(terminal, workers=0):
+        work(terminal, 3)
+        assert [each["pid"] for each in executors(terminal)] == [witness.pid]
+    assert terminal.casparian("log", "verify").code == 0
 
 
 @pytest.mark.slow

@@ -550,12 +550,13 @@ def test_15b_an_executor_that_was_told_of_more_ends_the_sentinel_before_it_write
     )
     with pytest.raises(LogRegressedError, match=f"record {head.seq}"):
         house.handler.call(cancel(), actor="test")
+    house.handler.stop()  # whatever was asked has been dealt with now
+    assert len(house.batches) == before
     with pytest.raises(LogRegressedError):
         house.handler.refuse_dead()
     with pytest.raises(LogRegressedError):
         house.handler.inspect(lambda state: state.seq)
     assert executor.identify(head).op is OpCode.ERR, "nobody is left who could hear it"
-    assert len(house.batches) == before
     assert (house.log.folder / WITNESS_NAME).exists()
 
 

@@ -24,6 +24,7 @@ FRAMES: Final = "eventlog/frames.py"
 SEALED: Final = "eventlog/compressed.py"
 SEALING: Final = "eventlog/sealing.py"
 SNAPSHOT: Final = "eventlog/snapshot.py"
+DISPATCHING: Final = "tests/cli/test_dispatching.py"
 
 MUTANTS: Final = (
     # --- the writer ---
@@ -606,5 +607,38 @@ MUTANTS: Final = (
         text="        if not self.cancelled.isdisjoint(report.committed):\n",
         instead="        if False:\n",
         killer="tests/eventlog/test_pieces.py::test_a_commit_after_a_cancel_in_an_earlier_piece_is_found",
+    ),
+    # --- executors as witnesses ---
+    Mutant(
+        name="head-of-the-question",
+        fault="an answer to a receipt tells where the log ended before the receipt",
+        file="cli/dispatching.py",
+        text="head=lambda: self._witnesses.head,",
+        instead="head=lambda head=self._witnesses.head: head,",
+        killer=f"{DISPATCHING}::test_what_answers_a_receipt_covers_it",
+    ),
+    Mutant(
+        name="outgrown-claim",
+        fault="what an executor was told counts as held where the log is as long",
+        file="eventlog/head_claim.py",
+        text="    if there == claim.hash:\n",
+        instead="    if claim.seq <= head.seq:\n",
+        killer="tests/eventlog/test_head_claim.py::test_a_log_that_was_put_back_is_found_out_and_stays_so",
+    ),
+    Mutant(
+        name="claim-unkept",
+        fault="a log that was put back is refused only until its executor has gone",
+        file="eventlog/head_claim.py",
+        text="        write_claim(folder, claim, fs=fs)\n",
+        instead="        pass\n",
+        killer="tests/eventlog/test_head_claim.py::test_a_log_that_was_put_back_is_found_out_and_stays_so",
+    ),
+    Mutant(
+        name="decides-on",
+        fault="a sentinel whose log was put back goes on writing",
+        file="commands/handle.py",
+        text="            raise _HaltedError\n",
+        instead="            pass\n",
+        killer=f"{DISPATCHING}::test_15b_an_executor_that_was_told_of_more_ends_the_sentinel_before_it_writes_on",
     ),
 )
