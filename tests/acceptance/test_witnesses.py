@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -58,7 +58,7 @@ def stopped(terminal: FixtureTerminal) -> Iterator[None]:
         yield
 
 
-Life = Callable[[FixtureTerminal], "contextmanager[None]"]
+Life = Callable[[FixtureTerminal], AbstractContextManager[None]]
 
 
 def put_back(terminal: FixtureTerminal, ending: Life) -> None:

@@ -231,8 +231,8 @@ MUTANTS: Final = (
         name="witness-unheard",
         fault="a log that is behind its witness opens",
         file=RECOVERY,
-        text="self.hash_there == witness.hash:",
-        instead="self.hash_there != '-':",
+        text="        if not against:\n",
+        instead="        if True:\n",
         killer="tests/eventlog/test_witness.py::test_a_log_that_ends_before_its_witness_is_refused_and_not_changed",
     ),
     Mutant(
@@ -631,6 +631,14 @@ MUTANTS: Final = (
         file="eventlog/head_claim.py",
         text="        write_claim(folder, claim, fs=fs)\n",
         instead="        pass\n",
+        killer="tests/eventlog/test_head_claim.py::test_a_log_that_was_put_back_is_found_out_and_stays_so",
+    ),
+    Mutant(
+        name="claim-unheard",
+        fault="an opening does not hear what an executor was told",
+        file=RECOVERY,
+        text="Hearing(witness, witness_of_note(claim))",
+        instead="Hearing(witness)",
         killer="tests/eventlog/test_head_claim.py::test_a_log_that_was_put_back_is_found_out_and_stays_so",
     ),
     Mutant(
