@@ -67,7 +67,7 @@ class Question:
     """
 
     def __init__(
-        self, reply: Reply, *, lease: LeaseId, head: Callable[[], protocol.LogHead], with_receipt: bool = False
+        self, reply: Reply, *, lease: LeaseId, head: Callable[[], protocol.LogHead | None], with_receipt: bool = False
     ) -> None:
         self.lease = lease  # which it is about; of one that waits for work, the one that it would get
         self.since = time.monotonic()
@@ -409,7 +409,7 @@ class Dispatcher:
                 self._identify(protocol.payload(message, protocol.Identify), reply)
             case OpCode.HEARTBEAT if message.job == 0:
                 executor = protocol.payload(message, protocol.Idle).executor
-                self._park_idle(executor, self._question(reply, clock.new_lease()))
+                self._park_idle(executor, self._question(executor, reply, clock.new_lease()))
                 self._handler.wake()
             case OpCode.HEARTBEAT:
                 self._park_working(message.job, protocol.payload(message, protocol.Working), reply)
@@ -471,8 +471,12 @@ class Dispatcher:
 
         self._handler.submit(command, actor=f"executor:{identify.executor}").add_done_callback(welcome)
 
-    def _question(self, reply: Reply, lease: LeaseId, *, with_receipt: bool = False) -> Question:
-        return Question(reply, lease=lease, head=lambda: self._witnesses.head, with_receipt=with_receipt)
+    def _question(self, executor: ExecutorId, reply: Reply, lease: LeaseId, *, with_receipt: bool = False) -> Question:
+        def head() -> protocol.LogHead | None:
+            """Tell those only that we have welcomed: what another sentinel told one must not be overwritten unheard."""
+            return self._witnesses.head if executor in self._present else None
+
+        return Question(reply, lease=lease, head=head, with_receipt=with_receipt)
 
     def _start(self, command: StartJob, reply: Reply) -> None:
         """Submit it; answer Carry, or Discard if the lease is dead, when that is durable."""
@@ -549,7 +553,7 @@ class Dispatcher:
         self._handler.submit(release, actor=ACTOR)
 
     def _park_working(self, job: JobId, working: protocol.Working, reply: Reply) -> None:
-        question = self._question(reply, working.lease)
+        question = self._question(working.executor, reply, working.lease)
         stop: tuple[JobId, protocol.Stop] | None = None
         gone: list[JobId] = []
         before: Question | None = None
@@ -579,7 +583,7 @@ class Dispatcher:
         stamp = stamp_once(conclude.lease, msgspec.json.encode((conclude.receipt, conclude.further, conclude.shared)))
         # From here on nothing may fail: what is parked is answered once, and by others.
         self._let_go(conclude.lease)
-        question = self._question(reply, clock.new_lease(), with_receipt=True)
+        question = self._question(conclude.executor, reply, clock.new_lease(), with_receipt=True)
         self._park_idle(conclude.executor, question, concluding=conclude.lease)
 
         def settle(done: Future[Outcome]) -> None:

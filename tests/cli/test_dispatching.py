@@ -503,13 +503,35 @@ def test_a_head_is_told_when_it_is_durable_and_not_before(house: House, executor
     commit = house.log.commit
 
     def slow_commit(drafts: Sequence[FrameDraft]) -> list[Frame]:
-        beat = Asked(house, OpCode.HEARTBEAT, Working(executor=E, lease=LeaseId("gone"), rows=0, bytes_read=0), 1)
+        over = Working(executor=E, lease=LeaseId("over"), rows=0, bytes_read=0)
+        beat = Asked(house, OpCode.HEARTBEAT, over, 1)
         told.append(protocol.payload(beat.answers[0], Stop).head)
         return commit(drafts)
 
     house.log.commit = slow_commit  # type: ignore[method-assign]  # what it does takes time, that is all
     executor.take_job()
     assert told == [before]
+
+
+EARLIER = ExecutorId("executor-of-an-earlier-sentinel")
+OLD = LeaseId("an old lease")
+
+
+@pytest.mark.parametrize(
+    ("op", "said", "job"),
+    [
+        (OpCode.HEARTBEAT, Idle(executor=EARLIER), 0),
+        (OpCode.HEARTBEAT, Working(executor=EARLIER, lease=OLD, rows=0, bytes_read=0), 1),
+        (OpCode.CONCLUDE, Conclude(executor=EARLIER, lease=OLD, receipt=EMPTY), 1),
+    ],
+    ids=["idle", "working", "concluding"],
+)
+def test_one_that_goes_on_with_an_earlier_sentinel_is_not_told_before_it_was_heard(
+    executor: Played, op: OpCode, said: Struct, job: int
+) -> None:
+    """It would forget what it knows, should this log be the one that was put back and has grown since."""
+    answer = executor.ask(op, said, job)
+    assert (answer.op, protocol.payload(answer, Stop).head) == (OpCode.ABORT, None)
 
 
 def test_an_executor_that_was_told_what_is_there_is_taken_in(house: House, executor: Played) -> None:

@@ -613,8 +613,8 @@ MUTANTS: Final = (
         name="head-of-the-question",
         fault="an answer to a receipt tells where the log ended before the receipt",
         file="cli/dispatching.py",
-        text="head=lambda: self._witnesses.head,",
-        instead="head=lambda head=self._witnesses.head: head,",
+        text="return Question(reply, lease=lease, head=head,",
+        instead="return Question(reply, lease=lease, head=lambda before=head(): before,",
         killer=f"{DISPATCHING}::test_what_answers_a_receipt_covers_it",
     ),
     Mutant(
