@@ -19,11 +19,13 @@ from cli import clock
 from cli.conclusions import conclusion, is_refused
 from cli.traffic import TrafficCount
 from cli.vigil import Vigil
+from cli.witnesses import Witnesses
 from commands.dispatch import Offer, Sharing, plan_dispatch
 from commands.executor import JoinExecutor, LoseExecutor
 from commands.handle import Handler, Outcome
 from commands.job import DispatchJob, ReleaseJob, StartJob, WithdrawJob
 from commands.lease import JOBS_MAX, DispatchLease
+from eventlog.errors import LogError
 from eventlog.events import (
     CancelAccepted,
     ExecutorDraining,
@@ -38,7 +40,9 @@ from eventlog.events import (
     OutputsCommitted,
 )
 from eventlog.frames import Frame, stamp_once
-from eventlog.ids import ExecutorId, JobId, LeaseId, LogId, ParserName, RunId
+from eventlog.ids import ExecutorId, JobId, LeaseId, ParserName, RunId
+from eventlog.log import Log
+from eventlog.sealed import HeadClaim
 from executors import protocol
 from executors.declared_schema import resolve_outputs
 from executors.guest.limits import MEMORY_BYTES_MAX, SECONDS_MAX
@@ -57,14 +61,20 @@ Said = protocol.Dispatch | protocol.Stop | protocol.Carry
 
 
 class Question:
-    """A long poll. Answered once, when there is something to say and the receipt that came with it is durable."""
+    """A long poll. Answered once, when there is something to say and the receipt that came with it is durable.
 
-    def __init__(self, reply: Reply, *, lease: LeaseId, with_receipt: bool = False) -> None:
+    The answer carries the head of the log as it is when it goes: it covers the receipt.
+    """
+
+    def __init__(
+        self, reply: Reply, *, lease: LeaseId, head: Callable[[], protocol.LogHead | None], with_receipt: bool = False
+    ) -> None:
         self.lease = lease  # which it is about; of one that waits for work, the one that it would get
         self.since = time.monotonic()
         self.taken = False  # a job was planned for it
         self.then: Callable[[], object] = _nothing  # what follows when it is answered
         self._reply = reply
+        self._head = head
         self._lock = threading.Lock()
         self._settled = not with_receipt
         self._discard = False
@@ -89,6 +99,8 @@ class Question:
     def _send(self) -> None:
         assert self._answer is not None
         op, payload, job = self._answer
+        if not isinstance(payload, protocol.Fault):
+            payload = msgspec.structs.replace(payload, head=self._head())
         self._reply(protocol.encode(op, payload, job=job, discard=self._discard))
         self.then()
 
@@ -127,15 +139,15 @@ class Dispatcher:
         self,
         handler: Handler,
         *,
-        log_id: LogId,
-        epoch: int,
+        log: Log,
         packages: dict[ParserName, ParserPackage],
         workers: int = 1,
     ) -> None:
         """`workers` is among how many executors small jobs are divided, also while some of them are still starting."""
         self._handler = handler
-        self._log_id = log_id
-        self._epoch = epoch
+        self._log_id = log.log_id
+        self._epoch = log.epoch
+        self._witnesses = Witnesses(log)
         self._packages = packages
         self._workers = workers
         self._limits: dict[RunId, JobLimits] = {}
@@ -277,6 +289,7 @@ class Dispatcher:
 
     def observe(self, frames: Sequence[Frame]) -> None:
         """Send out what became durable: dispatches to the executors that asked, aborts to those at work."""
+        self._witnesses.observe(frames)
         for frame in frames:
             handed_out = [record.data for record in frame.events if isinstance(record.data, JobDispatched)]
             if handed_out:
@@ -396,7 +409,7 @@ class Dispatcher:
                 self._identify(protocol.payload(message, protocol.Identify), reply)
             case OpCode.HEARTBEAT if message.job == 0:
                 executor = protocol.payload(message, protocol.Idle).executor
-                self._park_idle(executor, Question(reply, lease=clock.new_lease()))
+                self._park_idle(executor, self._question(executor, reply, clock.new_lease()))
                 self._handler.wake()
             case OpCode.HEARTBEAT:
                 self._park_working(message.job, protocol.payload(message, protocol.Working), reply)
@@ -417,6 +430,32 @@ class Dispatcher:
             self.traffic.error()
             reply(protocol.encode(OpCode.ERR, protocol.Fault(code="unknown_executor", message=FULL)))
             return
+        heard = self._witnesses.about_us(identify)
+        if heard:
+            self._handler.look(lambda state: self._hear(identify, heard, reply, halted=state is None))
+        else:
+            self._take_in(identify, reply)
+
+    def _hear(self, identify: protocol.Identify, heard: Sequence[HeadClaim], reply: Reply, *, halted: bool) -> None:
+        """Take in an executor that worked here before, unless the log is not the one that it was told of.
+
+        On the deciding thread: nothing is appended meanwhile, and nothing any more if so.
+        """
+        fault: protocol.Fault | None = ENDING if halted else None
+        if not halted:
+            try:
+                self._witnesses.hold(heard)
+            except LogError as error:
+                self._handler.halt(error)
+                fault = protocol.Fault(code="stopping", message=str(error))
+            except OSError as error:  # it comes again, and is not taken in before it could be heard
+                fault = protocol.Fault(code="stopping", message=f"read the log to hear this executor: {error}")
+        if fault is None:
+            self._take_in(identify, reply)
+        else:
+            reply(protocol.encode(OpCode.ERR, fault))
+
+    def _take_in(self, identify: protocol.Identify, reply: Reply) -> None:
         command = JoinExecutor(
             executor=identify.executor,
             pid=identify.pid,
@@ -425,9 +464,19 @@ class Dispatcher:
             capacity=identify.capacity,
             now=clock.now(),
         )
-        welcome = protocol.encode(OpCode.IDENTIFY, protocol.Welcome(log_id=self._log_id, epoch=self._epoch))
-        answer = self._handler.submit(command, actor=f"executor:{identify.executor}")
-        answer.add_done_callback(lambda _: reply(welcome))
+
+        def welcome(_: Future[Outcome]) -> None:
+            said = protocol.Welcome(log_id=self._log_id, epoch=self._epoch, head=self._witnesses.head)
+            reply(protocol.encode(OpCode.IDENTIFY, said))
+
+        self._handler.submit(command, actor=f"executor:{identify.executor}").add_done_callback(welcome)
+
+    def _question(self, executor: ExecutorId, reply: Reply, lease: LeaseId, *, with_receipt: bool = False) -> Question:
+        def head() -> protocol.LogHead | None:
+            """Tell those only that we have welcomed: what another sentinel told one must not be overwritten unheard."""
+            return self._witnesses.head if executor in self._present else None
+
+        return Question(reply, lease=lease, head=head, with_receipt=with_receipt)
 
     def _start(self, command: StartJob, reply: Reply) -> None:
         """Submit it; answer Carry, or Discard if the lease is dead, when that is durable."""
@@ -504,7 +553,7 @@ class Dispatcher:
         self._handler.submit(release, actor=ACTOR)
 
     def _park_working(self, job: JobId, working: protocol.Working, reply: Reply) -> None:
-        question = Question(reply, lease=working.lease)
+        question = self._question(working.executor, reply, working.lease)
         stop: tuple[JobId, protocol.Stop] | None = None
         gone: list[JobId] = []
         before: Question | None = None
@@ -534,7 +583,7 @@ class Dispatcher:
         stamp = stamp_once(conclude.lease, msgspec.json.encode((conclude.receipt, conclude.further, conclude.shared)))
         # From here on nothing may fail: what is parked is answered once, and by others.
         self._let_go(conclude.lease)
-        question = Question(reply, lease=clock.new_lease(), with_receipt=True)
+        question = self._question(conclude.executor, reply, clock.new_lease(), with_receipt=True)
         self._park_idle(conclude.executor, question, concluding=conclude.lease)
 
         def settle(done: Future[Outcome]) -> None:

@@ -89,12 +89,15 @@ class _Visiting:
     """Works for whoever is the sentinel at an address; each time under a new name, because old leases are dead."""
 
     def __init__(self, address: str, wait_seconds: float, *, start: str) -> None:
+        from executors.heard import Heard
+
         self._address = address
         self._socket = Path(address.removeprefix("ipc://"))
         self._start = start  # the command that starts a sentinel there
         self._wait_seconds = wait_seconds
         self._told = threading.Event()
         self._worker: Worker | None = None
+        self._heard = Heard()
 
     def work(self) -> None:
         """Return when told to leave. Raises CliError if no sentinel was there for too long, or refuses us."""
@@ -119,7 +122,7 @@ class _Visiting:
 
         if not self._socket.is_socket():  # to dial it would be to wait for longer than we were told to
             return False
-        worker = self._worker = make_worker(clock.new_executor(0), self._address)
+        worker = self._worker = make_worker(clock.new_executor(0), self._address, heard=self._heard)
         try:
             reason = worker.run()
         except (ServerGoneError, TransportError) as error:
@@ -127,6 +130,9 @@ class _Visiting:
                 talk(f"the sentinel has gone: {error}")
             return worker.was_welcome
         except (ExecutorRefusedError, ProtocolError) as error:
+            if isinstance(error, ExecutorRefusedError) and error.code == "stopping":
+                talk(printable(str(error)))
+                return worker.was_welcome
             is_one_too_many = isinstance(error, ExecutorRefusedError) and error.code == "unknown_executor"
             step = "casparian executors ls" if is_one_too_many else "use the same version of casparian on both sides"
             raise CliError("executor_refused", str(error), step) from error

@@ -18,7 +18,7 @@ from cli import clock
 from cli.dispatching import ACTOR, LEASE_SECONDS, Dispatcher
 from commands.executor import LoseExecutor
 from commands.handle import Handler
-from eventlog.errors import LogFullError
+from eventlog.errors import LogError, LogFullError
 from eventlog.ids import ExecutorId
 from executors.processes import descendants
 from executors.transport import Server
@@ -171,6 +171,8 @@ class Fleet:
             except LogFullError:
                 if self._stopping.wait(SWEEP_SECONDS):
                     return  # the next epoch finds the lease and gives the job back
+            except LogError:
+                return  # nothing may be written to it any more; whoever serves tells of that
 
     def _sweep_loop(self) -> None:
         while not self._stopping.wait(SWEEP_SECONDS):

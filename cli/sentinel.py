@@ -189,8 +189,7 @@ class Sentinel:
         server = NngServer(address, contexts=workers * CONTEXTS_PER_WORKER + CONTEXTS_SPARE)
         self.dispatcher = Dispatcher(
             self.handler,
-            log_id=self.log.log_id,
-            epoch=self.log.epoch,
+            log=self.log,
             packages=self.packages,
             workers=self.workers,
         )

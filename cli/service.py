@@ -55,7 +55,8 @@ def sentinel(workers: WorkersOption = None, metrics_port: MetricsPortOption = No
     second Ctrl-C kills what runs at once; nothing that was acknowledged is lost. With --workers 0 only executors work
     that others have started: `casparian executor`.
 
-    Exit codes: 0 it was stopped, 1 the home is in use or cannot be used, 70 the log could not be written.
+    Exit codes: 0 it was stopped, 1 the home is in use or cannot be used, 5 the log is not what it was, 70 the log
+    could not be written.
     """
     from cli.metrics_port import metrics_port as take_port
     from cli.report import Recovery

@@ -22,7 +22,7 @@ from typing import TypeVar, get_args
 from commands.decide import Command, decide
 from commands.inbox import BATCH_COMMANDS_MAX, AsyncPort, Outcome, Request, settle
 from commands.outcome import Refused
-from eventlog.errors import LogFullError
+from eventlog.errors import LogError, LogFullError
 from eventlog.events import CommandRefused, Event, LoggedCommand
 from eventlog.frames import Frame, FrameDraft, Stamp
 from eventlog.ids import Seq
@@ -44,6 +44,10 @@ Look = Callable[[State | None], None]  # None when there is no state to be looke
 Subscriber = Callable[[Sequence[Frame]], None]
 # Looks at the state between two batches and returns what should happen next; called on the deciding thread.
 ProcessManager = Callable[[State], Sequence[Command]]
+
+
+class _HaltedError(Exception):
+    """A look has found that nothing may be appended any more."""
 
 
 class Handler:
@@ -135,10 +139,18 @@ class Handler:
             except Exception as error:  # noqa: BLE001  # the question's own fault: its asker is told, nobody else
                 answer.set_exception(error)
 
-        self._inbox.put(ask)
-        if self._fault is not None and not answer.done():
-            answer.set_exception(self._fault)
+        self.look(ask)
         return answer.result()
+
+    def look(self, look: Look) -> None:
+        """Have `look` called with the state, on the deciding thread between two batches; it must not raise."""
+        self._inbox.put(look)
+        if self._fault is not None:
+            self._tell([], self._fault)
+
+    def halt(self, fault: LogError) -> None:
+        """Decide and append nothing more: whoever asks is told why. For a look, while which no batch is under way."""
+        self._fault = fault
 
     def known(self, stamp: Stamp) -> Outcome | None:
         """Return the outcome of the request with this stamp if it came before, None if it is new.
@@ -175,6 +187,9 @@ class Handler:
         try:
             while self._turn(pending):
                 pending.clear()
+        except _HaltedError:  # nothing is wrong with this thread: whoever serves tells why
+            assert self._fault is not None
+            self._tell(pending, self._fault)
         except BaseException as error:
             # A fault behind the decision (a frame that the log refuses) leaves the speculative state ahead of the
             # log. Nothing more may be decided on it; whoever waits is told.
@@ -207,7 +222,9 @@ class Handler:
                 looks.append(item)
         self._decide(pending)
         for look in looks:
-            look(self._state)
+            look(self._state if self._fault is None else None)
+        if self._fault is not None:
+            raise _HaltedError
         self._mark_when_quiet()
         return going_on
 

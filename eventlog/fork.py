@@ -53,6 +53,7 @@ from eventlog.sealed import (
     FORK_FEATURE,
     FORKING_NAME,
     GENESIS_NAME,
+    WITNESS_NAME,
     Ancestor,
     Fork,
     Genesis,
@@ -272,7 +273,7 @@ def _left_behind(folder: Path, cut: _Cut, fs: FsPort) -> Sequence[str]:
     # The last segment is cut only if something is behind, zeros included: it has a successor from now on.
     first = cut.segment.first + (cut.segment.size + cut.segment.ahead == cut.bytes)
     segments = [name for name in names if (stem := name.partition(".")[0]).isdecimal() and int(stem) >= first]
-    small = [name for name in (CLOSED_NAME, ANCHOR_NAME) if exists(_place(folder, name), fs=fs)]
+    small = [name for name in (CLOSED_NAME, ANCHOR_NAME, WITNESS_NAME) if exists(_place(folder, name), fs=fs)]
     return [*segments, *small]
 
 

@@ -54,7 +54,7 @@ from eventlog.lock import LockHolder, LogLock, identity, this_process
 from eventlog.recovery import Recovery, Witness, leave_poison, recover, require_genesis
 from eventlog.repair_note import read_note, remove_note
 from eventlog.reserve import BALLAST_BYTES, RESERVE_BYTES, Reserve, give_up_ballast, keep_ballast
-from eventlog.sealed import CLOSED_NAME, GENESIS_NAME, Closed, Fork, write_closed, write_genesis
+from eventlog.sealed import CLOSED_NAME, GENESIS_NAME, Closed, Fork, HeadClaim, write_closed, write_genesis
 from eventlog.snapshot import Header as SnapshotHeader
 from eventlog.verdict import WHAT_TO_DO
 
@@ -267,6 +267,16 @@ class Log:
         start = [point for point in self._waypoints if point.link.seq < max(from_seq, 1)][-1]
         scan = ChainScan(lineage=self.lineage, segments=self._segments_up_to(head), start=start, fs=self._fs)
         return self._replay(scan, head=head, from_seq=from_seq)
+
+    def hold_to(self, claim: HeadClaim) -> None:
+        """Compare what is written with what somebody was told of this log when it was durable.
+
+        Raises LogRegressedError if it is not so, behind a note that keeps the log from being opened again before it is;
+        LogCorruptError for bytes that have changed since the log was opened; OSError.
+        """
+        from eventlog.head_claim import hold_to  # few logs are ever asked
+
+        hold_to(claim, folder=self.folder, segments=self.segments(), lineage=self.lineage, head=self.head, fs=self._fs)
 
     def segments(self) -> list[Segment]:
         """Return the files of the chain, with their sizes up to where the log ends now."""

@@ -46,7 +46,7 @@ class Piece(Struct, frozen=True, kw_only=True):
     end: int
     start: Link
     behind: Link
-    witness_seq: int  # whose commit hash is asked for, 0 for none
+    witness_seqs: tuple[int, ...]  # whose commit hashes are asked for
     leaves: bool  # whether the tree over its records is asked for
 
 
@@ -59,7 +59,7 @@ class PieceReport(Struct, frozen=True, kw_only=True):
     committed: tuple[JobId, ...]
     epoch: int  # of the last frame, with the version of its writer, "" if an earlier piece has it
     version: str
-    witness_hash: str
+    witness_hashes: dict[int, str]
     nodes: tuple[Node, ...]
     sealed: SealedPart | None
 
@@ -80,7 +80,7 @@ def cut(segments: Sequence[Segment], begin: Link, *, fs: FsPort = OS_FS) -> Iter
                     end, behind = found
                     yield Piece(
                         index=index, first=segment.first, offset=offset, end=end, start=link, behind=behind,
-                        witness_seq=0, leaves=False,
+                        witness_seqs=(), leaves=False,
                     )  # fmt: skip
                     offset, link = end, behind
         except (LogCorruptError, FileNotFoundError):
@@ -112,7 +112,7 @@ def audit_piece(segment: Segment, lineage: Lineage, piece: Piece, *, fs: FsPort 
     findings, committed, subtrees = Findings(), set[JobId](), Subtrees(piece.start.seq)
     audit, hearing = (
         FrameAudit(findings, committed=committed),
-        Hearing(Witness(name="", seq=piece.witness_seq, hash="")),
+        Hearing(*(Witness(name="", seq=seq, hash="") for seq in piece.witness_seqs)),
     )
     audit.writer.epoch = piece.start.epoch
     (part,) = part_of([segment], piece, index=0)
@@ -132,7 +132,7 @@ def audit_piece(segment: Segment, lineage: Lineage, piece: Piece, *, fs: FsPort 
         return None
     return PieceReport(
         events=audit.events, skipped=audit.skipped, cancelled=tuple(audit.cancelled), committed=tuple(committed),
-        epoch=audit.writer.epoch, version=audit.writer.version, witness_hash=hearing.hash_there,
+        epoch=audit.writer.epoch, version=audit.writer.version, witness_hashes=hearing.hashes,
         nodes=subtrees.nodes, sealed=seals.part(),
     )  # fmt: skip
 

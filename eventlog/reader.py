@@ -17,8 +17,8 @@ from eventlog.files import sync_file
 from eventlog.frames import BATCH_FRAMES_MAX, Frame, Head, RawFrame, decoded
 from eventlog.fsport import OS_FS, FsPort
 from eventlog.lock import is_locked
-from eventlog.recovery import judge, refusal, require_lineage
-from eventlog.sealed import Closed, read_closed
+from eventlog.recovery import Hearing, judge, refusal, require_lineage, witness_of_note
+from eventlog.sealed import Closed, read_claim, read_closed
 from eventlog.verdict import WHAT_TO_DO
 
 
@@ -53,12 +53,12 @@ def durable_end(folder: Path, *, fs: FsPort = OS_FS) -> tuple[Sequence[Segment],
     Where no writer is at work, what is there is brought to the disk first, and all that fits is durable by that.
     Raises as `read_frames` does, without UnknownEventError; OSError.
     """
-    scan, closed = _opened(folder, fs)
+    scan, closed, hearing = _opened(folder, fs)
     settled = bool(scan.segments) and not is_locked(folder, fs=fs)
     if settled:
         sync_file(scan.segments[-1].path, fs=fs)
     end = scan.waypoint()
-    for _, behind in _durable(folder, scan, closed):
+    for _, behind in _durable(folder, scan, closed, hearing):
         end = behind
     if settled:
         return scan.segments, scan.waypoint()
@@ -72,11 +72,11 @@ def follow(folder: Path, *, after: int, wait: Callable[[], bool], fs: FsPort = O
     Each look goes on from the last frame that was shown. `wait` is called when there is nothing more to show; the
     first time that it returns False ends it. Raises as `read_frames` does.
     """
-    scan, closed = _opened(folder, fs)
+    scan, closed, hearing = _opened(folder, fs)
     shown = [scan.waypoint()]
 
     def look() -> Iterator[RawFrame]:
-        for raw, behind in _durable(folder, scan, closed):
+        for raw, behind in _durable(folder, scan, closed, hearing):
             shown[0] = behind
             yield raw
 
@@ -84,27 +84,32 @@ def follow(folder: Path, *, after: int, wait: Callable[[], bool], fs: FsPort = O
         yield from decoded(look(), from_seq=after + 1)
         if not wait():
             return
-        scan, closed = _opened(folder, fs)
+        scan, closed, _ = _opened(folder, fs)
+        hearing = Hearing()  # the first look has heard the witness, who speaks of what is before this place
         scan = ChainScan(lineage=scan.lineage, segments=scan.segments, start=shown[0], fs=fs)
 
 
-def _opened(folder: Path, fs: FsPort) -> tuple[ChainScan, Closed | None]:
+def _opened(folder: Path, fs: FsPort) -> tuple[ChainScan, Closed | None, Hearing]:
     lineage = require_lineage(folder, fs=fs)
     # Before the sizes: a log that is closed in between is then not taken for a shorter one.
     closed = read_closed(folder, fs=fs)
+    hearing = Hearing(witness_of_note(read_claim(folder, lineage.log_id, fs=fs)))
     start = Waypoint(link=lineage.begin, index=0, offset=0)
     segments = list_segments(folder, fs=fs)
-    return ChainScan(lineage=lineage, segments=segments, start=start, fs=fs), closed
+    return ChainScan(lineage=lineage, segments=segments, start=start, fs=fs), closed, hearing
 
 
-def _durable_frames(folder: Path, scan: ChainScan, closed: Closed | None) -> Iterator[RawFrame]:
-    return (raw for raw, _ in _durable(folder, scan, closed))
+def _durable_frames(folder: Path, scan: ChainScan, closed: Closed | None, hearing: Hearing) -> Iterator[RawFrame]:
+    return (raw for raw, _ in _durable(folder, scan, closed, hearing))
 
 
-def _durable(folder: Path, scan: ChainScan, closed: Closed | None) -> Iterator[tuple[RawFrame, Waypoint]]:
+def _durable(
+    folder: Path, scan: ChainScan, closed: Closed | None, hearing: Hearing
+) -> Iterator[tuple[RawFrame, Waypoint]]:
     """Yield each durable frame with the place behind it."""
     waiting: deque[tuple[RawFrame, Waypoint]] = deque()
     for raw in scan.frames():
+        hearing.hear(raw.line)
         while waiting and waiting[0][0].line.last <= raw.line.durable:
             yield waiting.popleft()
         waiting.append((raw, scan.waypoint()))
@@ -116,12 +121,12 @@ def _durable(folder: Path, scan: ChainScan, closed: Closed | None) -> Iterator[t
                 f"Read the log in {folder}: commit {raw.line.commit} holds more back than one batch can.",
                 next_step=WHAT_TO_DO["CORRUPT"],
             )
-    _refuse_damage(folder, scan, closed)
+    _refuse_damage(folder, scan, closed, hearing)
 
 
-def _refuse_damage(folder: Path, scan: ChainScan, closed: Closed | None) -> None:
+def _refuse_damage(folder: Path, scan: ChainScan, closed: Closed | None, hearing: Hearing) -> None:
     """Raise if the end is more than a write under way. Bytes after CLOSED are a writer's that has come since."""
     still_closed = closed if closed is not None and scan.link.commit < closed.commit else None
-    judgement = judge(scan, still_closed)
-    if judgement.finding is not None and judgement.verdict in ("CORRUPT", "REGRESSED"):
-        raise refusal(folder, judgement.verdict, judgement.finding)
+    for judgement in (judge(scan, still_closed), hearing.verdict(scan)):
+        if judgement is not None and judgement.finding and judgement.verdict in ("CORRUPT", "REGRESSED"):
+            raise refusal(folder, judgement.verdict, judgement.finding)

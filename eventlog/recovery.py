@@ -56,7 +56,16 @@ from eventlog.ids import Sha256
 from eventlog.lineage import Lineage, forked_from, lineage_of
 from eventlog.lock import identity_of_name
 from eventlog.records import refuse_unknown_tags
-from eventlog.sealed import GENESIS_NAME, Closed, Genesis, read_closed, read_genesis
+from eventlog.sealed import (
+    GENESIS_NAME,
+    WITNESS_NAME,
+    Closed,
+    Genesis,
+    HeadClaim,
+    read_claim,
+    read_closed,
+    read_genesis,
+)
 from eventlog.snapshot import Header as SnapshotHeader
 from eventlog.verdict import WHAT_TO_DO, Finding, Judgement, Verdict
 
@@ -76,20 +85,26 @@ class Witness(Struct, frozen=True, kw_only=True):
     hash: str
 
 
-class Hearing:
-    """Compares a log with its witness while the chain is walked: `hear` every frame, then `verdict`.
+def witness_of_note(claim: HeadClaim | None) -> Witness | None:
+    """Return who speaks in WITNESS, None where nobody does."""
+    return None if claim is None else Witness(name=claim.by, seq=claim.seq, hash=claim.hash)
 
-    `hash_there` is the hash of the commit that ends where the witness says, "" as long as none was met.
+
+class Hearing:
+    """Compares a log with its witnesses while the chain is walked: `hear` every frame, then `verdict`.
+
+    `hashes` are those of the commits that end where the witnesses say, as far as such were met.
     """
 
-    def __init__(self, witness: Witness | None) -> None:
-        self._witness = witness
-        self.hash_there = ""
+    def __init__(self, *witnesses: Witness | None) -> None:
+        self._witnesses = [witness for witness in witnesses if witness is not None and witness.seq]
+        self.seqs = tuple({witness.seq for witness in self._witnesses})
+        self.hashes: dict[int, str] = {}
 
     @property
-    def witness_seq(self) -> int:
-        """Return the seq that the witness saw, 0 if there is none to compare."""
-        return self._witness.seq if self._witness is not None else 0
+    def seq_max(self) -> int:
+        """Return the last seq that a witness saw, 0 if there is none to compare."""
+        return max(self.seqs, default=0)
 
     def hear(self, line: CommitLine) -> None:
         """Take in one commit of the chain; empty ones end at the seq of the one before them and are passed over."""
@@ -98,14 +113,15 @@ class Hearing:
 
     def hear_of(self, *, seq: int, hash_: str) -> None:
         """Take in where a commit with records ended."""
-        if self._witness is not None and seq == self._witness.seq:
-            self.hash_there = hash_
+        if seq in self.seqs:
+            self.hashes[seq] = hash_
 
     def verdict(self, scan: ChainScan) -> Judgement | None:
-        """Return REGRESSED if the log that was walked to its end is not the one that the witness saw; else None."""
-        witness = self._witness
-        if witness is None or witness.seq == 0 or self.hash_there == witness.hash:
+        """Return REGRESSED if the log that was walked to its end is not the one that a witness saw; else None."""
+        against = [witness for witness in self._witnesses if self.hashes.get(witness.seq) != witness.hash]
+        if not against:
             return None
+        witness = max(against, key=lambda each: each.seq)
         expected = f"commit {witness.hash[:16]}… with record {witness.seq}, which {witness.name} has seen"
         behind = witness.seq > scan.link.seq
         actual = f"an end at record {scan.link.seq}" if behind else "another history"
@@ -239,7 +255,7 @@ def _accusation(scan: ChainScan) -> str | None:
         frame_start = match.start() - line.bytes
         if frame_start < 0 or scan.hasher.of(memoryview(data)[frame_start : hashed_end(match)]) != line.hash:
             continue
-        accusation = _testimony(line, scan.link)
+        accusation = _claim(line, scan.link)
         if accusation is not None:
             return accusation
     return None
@@ -255,7 +271,7 @@ def commit_lines(data: bytes, start: int) -> Iterator[tuple[CommitLine, re.Match
         at = data.find(COMMIT_START, at + 1)
 
 
-def _testimony(line: CommitLine, link: Link) -> str | None:
+def _claim(line: CommitLine, link: Link) -> str | None:
     """Return what an undamaged frame past the chain proves against it, None if it is of the same unsynced batch."""
     if line.durable > link.seq:
         return f"the undamaged commit {line.commit} says that record {line.durable} was durable before it"
@@ -280,8 +296,9 @@ def recover(
 ) -> Recovery:
     """Bring a log to a whole, synced chain; the caller holds the lock. Repeating it after a crash changes nothing more.
 
-    A torn tail looks the same whether its records were acknowledged or not: only a witness can tell. A snapshot that
-    fits the log vouches for the bytes before it, and spares the walk there after a clean close.
+    A torn tail looks the same whether its records were acknowledged or not: only a witness can tell, `witness` or the
+    one that speaks in WITNESS. A snapshot that fits the log vouches for the bytes before it, and spares the walk there
+    after a clean close.
 
     Raises LogCorruptError, LogRegressedError, UnknownEventError (before a byte is changed), LogStorageError.
     """
@@ -291,8 +308,9 @@ def recover(
     poisoned = exists(folder / POISON_NAME, fs=fs)
     start = Waypoint(link=lineage.begin, index=0, offset=0)
     waypoints: tuple[Waypoint, ...] = (start,)
-    hearing = Hearing(witness)
-    if snapshot is not None and closed is not None and not poisoned and not _is_older(witness, snapshot):
+    claim = read_claim(folder, lineage.log_id, fs=fs)
+    hearing = Hearing(witness, witness_of_note(claim))
+    if snapshot is not None and closed is not None and not poisoned and not _is_older(hearing, snapshot):
         hearing.hear_of(seq=snapshot.seq, hash_=snapshot.told)
         start = snapshot.at
     scan = ChainScan(lineage=lineage, segments=segments, start=start, fs=fs)
@@ -308,6 +326,8 @@ def recover(
         _copy_forward(folder, scan)
     if poisoned:
         remove_durably(folder / POISON_NAME, fs=fs)
+    if claim is not None:  # the log has been found to be as it says
+        remove_durably(folder / WITNESS_NAME, fs=fs)
     return Recovery(
         link=scan.link,
         segments=(*segments[:-1], replace(segments[-1], size=scan.offset, ahead=0)),
@@ -316,9 +336,9 @@ def recover(
     )
 
 
-def _is_older(witness: Witness | None, snapshot: SnapshotHeader) -> bool:
-    """Return whether the witness speaks of a commit that only a walk over what is before the snapshot can find."""
-    return witness is not None and witness.seq < snapshot.seq
+def _is_older(hearing: Hearing, snapshot: SnapshotHeader) -> bool:
+    """Return whether a witness speaks of a commit that only a walk over what is before the snapshot can find."""
+    return any(seq < snapshot.seq for seq in hearing.seqs)
 
 
 def _sync_what_is_read(folder: Path, segments: Sequence[Segment], fs: FsPort) -> None:

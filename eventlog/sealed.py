@@ -1,4 +1,5 @@
-"""Owns the two small files that check themselves: GENESIS.json (who this log is) and CLOSED (where it ended cleanly).
+"""Owns the small files that check themselves: GENESIS.json (who this log is), CLOSED (where it ended cleanly) and
+WITNESS (what somebody had been told of it that it contradicts).
 
 Each is one line of JSON whose last field is the SHA-256 of a domain prefix and all bytes before that field, through the
 comma; the rest is compared byte for byte.
@@ -22,10 +23,12 @@ from eventlog.ids import Instant, LogId
 
 GENESIS_NAME: Final = "GENESIS.json"
 CLOSED_NAME: Final = "CLOSED"
+WITNESS_NAME: Final = "WITNESS"
 FORKING_NAME: Final = "FORKING"  # holds "<new log id> <old log id>" while a fork is under way
 FORK_FEATURE: Final = "fork"  # in `incompat`: a version that knows no fork must not take the second life for damage
 _GENESIS_DOMAIN: Final = b"casparian.genesis.v1\0"
 _CLOSED_DOMAIN: Final = b"casparian.closed.v1\0"
+_WITNESS_DOMAIN: Final = b"casparian.witness.v1\0"
 _HASH_ALGORITHM: Final = "sha256"
 _LOG_ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _RESTORE: Final = "Keep the folder as it is, run `casparian log verify`, then `casparian log repair --from COPY`."
@@ -76,6 +79,15 @@ class Closed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     commit: int
     segment: str
     bytes: int
+
+
+class HeadClaim(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What somebody was told of a log when it was durable: record `seq` is the last of the commit with this hash."""
+
+    log_id: LogId
+    seq: int
+    hash: str
+    by: str  # who was told, for sentences
 
 
 def write_genesis(folder: Path, *, log_id: LogId, created_at: Instant, fs: FsPort = OS_FS) -> None:
@@ -147,6 +159,25 @@ def read_closed(folder: Path, *, fs: FsPort = OS_FS) -> Closed | None:
             next_step=_RESTORE,
         )
     return closed
+
+
+def write_claim(folder: Path, claim: HeadClaim, *, fs: FsPort = OS_FS) -> None:
+    """Write WITNESS durably: the log is not opened again until it is as the claim says, or another one."""
+    write_durably(folder / WITNESS_NAME, self_hashed(claim, domain=_WITNESS_DOMAIN, key="sha256"), fs=fs)
+
+
+def read_claim(folder: Path, log_id: LogId, *, fs: FsPort = OS_FS) -> HeadClaim | None:
+    """Return what stands in WITNESS of this log, None where nothing does. Raises LogCorruptError if it is damaged."""
+    data = _read(folder / WITNESS_NAME, fs)
+    if data is None:
+        return None
+    claim = _unseal(data, HeadClaim, domain=_WITNESS_DOMAIN, key="sha256")
+    if claim is None:
+        raise LogCorruptError(
+            f"Read {folder / WITNESS_NAME}: its bytes do not fit its own hash.",
+            next_step="Move it to a place of your own: an executor that is still there says it again when it comes.",
+        )
+    return claim if claim.log_id == log_id else None  # one of a log that was forked here says nothing of this
 
 
 def _read(path: Path, fs: FsPort) -> bytes | None:

@@ -32,8 +32,17 @@ from eventlog.lineage import Lineage, alone
 from eventlog.lock import is_locked
 from eventlog.note import VerifyingKey
 from eventlog.pieces import Piece, PieceReport, cut, part_of
-from eventlog.recovery import Hearing, Witness, judge, require_lineage
-from eventlog.sealed import CLOSED_NAME, GENESIS_NAME, Ancestor, Closed, read_closed
+from eventlog.recovery import Hearing, Witness, judge, require_lineage, witness_of_note
+from eventlog.sealed import (
+    CLOSED_NAME,
+    GENESIS_NAME,
+    WITNESS_NAME,
+    Ancestor,
+    Closed,
+    HeadClaim,
+    read_claim,
+    read_closed,
+)
 from eventlog.seals import SealAudit, expected_of_seals
 from eventlog.verdict import Finding, Judgement, Verdict
 
@@ -130,7 +139,8 @@ class _Audit:
             return self._result(alone(LogId("")), (), genesis_link(""))
         closed = self._read_closed()  # before the sizes: a log that is closed in between is then not a regressed one
         self.writer_active = is_locked(self.folder, fs=self.fs)
-        hearing = Hearing(self.witness_of(lineage.log_id))  # before the sizes: a witness is never ahead of the log
+        # Before the sizes: a witness is never ahead of the log.
+        hearing = Hearing(self.witness_of(lineage.log_id), witness_of_note(self._read_claim(lineage.log_id)))
         if not lineage.unfinished:  # else it is still that of the log that was left
             self._expect_anchor(lineage.log_id)
         segments = list_segments(self.folder, fs=self.fs)
@@ -152,6 +162,13 @@ class _Audit:
             return read_closed(self.folder, fs=self.fs)
         except LogCorruptError as error:
             self._note_file("CORRUPT", CLOSED_NAME, error)
+            return None
+
+    def _read_claim(self, log_id: LogId) -> HeadClaim | None:
+        try:
+            return read_claim(self.folder, log_id, fs=self.fs)
+        except LogCorruptError as error:
+            self._note_file("CORRUPT", WITNESS_NAME, error)
             return None
 
     def _expect_anchor(self, log_id: LogId) -> None:
@@ -181,7 +198,7 @@ class _Audit:
         if contradicted is not None:
             self.findings.add(contradicted)
         else:
-            self.witnessed = max(self.witnessed, hearing.witness_seq)
+            self.witnessed = max(self.witnessed, hearing.seq_max)
         judgement = judge(scan, closed)
         if closed is not None and judgement.verdict == "CORRUPT" and self._reopened_meanwhile(closed):
             judgement = judge(scan, None)
@@ -285,9 +302,9 @@ class _Walk:
                         return
 
     def _pieces(self) -> Iterator[Piece]:
-        tree_size, witness_seq = self._comparison.tree_size_max, self._hearing.witness_seq
+        tree_size, witness_seqs = self._comparison.tree_size_max, self._hearing.seqs
         for piece in cut(self._segments, self._place.link, fs=self._fs):
-            yield replace(piece, witness_seq=witness_seq, leaves=piece.start.seq < tree_size)
+            yield replace(piece, witness_seqs=witness_seqs, leaves=piece.start.seq < tree_size)
 
     def _begins_here(self, piece: Piece) -> bool:
         place = self._place
@@ -303,8 +320,8 @@ class _Walk:
             return False
         if not self._frames.take(report):
             return False
-        if report.witness_hash:
-            self._hearing.hear_of(seq=self._hearing.witness_seq, hash_=report.witness_hash)
+        for seq, hash_ in report.witness_hashes.items():
+            self._hearing.hear_of(seq=seq, hash_=hash_)
         self._comparison.hear_part(report.nodes, piece.behind)
         self._seals.hear_part(report.sealed, piece.index)
         self._place = Waypoint(link=piece.behind, index=piece.index, offset=piece.end)

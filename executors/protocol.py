@@ -14,6 +14,10 @@ A receipt is also the wish for the next job: for the sentinel the end of one job
 batch with one sync. A job that is over before it is worth a word has its start told with its receipt (`begun_ago`).
 A lease may be of several small jobs: the header names the first one, what is said of the others is `further`.
 HEARTBEAT and CONCLUDE are long polls: the sentinel answers when it has something to say, or after POLL_SECONDS.
+
+Answers carry the head of the log (`LogHead`), never more than what is durable. An executor that outlives its sentinel
+says in its next Identify what it has heard, and is a witness by that. A peer that knows no heads neither says nor reads
+them, and works as before.
 """
 
 from __future__ import annotations
@@ -37,6 +41,7 @@ HEADER: Final = struct.Struct("!BBHQI")
 PAYLOAD_BYTES_MAX: Final = 4 * 1024 * 1024
 POLL_SECONDS: Final = 5.0
 BEGUN_SECONDS_MAX: Final = 10 * 366 * 86400.0  # since a guest began: any more and an instant could not tell it
+HEARD_LOGS_MAX: Final = 16  # of which one executor remembers the head
 FLAG_DISCARD: Final = 1  # of an answer to CONCLUDE: what that job staged will never be published, remove it
 
 
@@ -64,17 +69,29 @@ Lease = Annotated[LeaseId, Meta(min_length=1, max_length=200)]
 Counted = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
+class LogHead(Struct, frozen=True, kw_only=True):
+    """Where a log ended when it was told: its last record, and the hash of the commit with that."""
+
+    log_id: Annotated[LogId, Meta(pattern="^[0-9a-f]{32}$", max_length=32)]
+    seq: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+    hash: Annotated[str, Meta(pattern="^[0-9a-f]{64}$", max_length=64)]
+
+
 class Identify(Struct, frozen=True, kw_only=True):
+    """`heard` are the heads that this process was told before, by whichever sentinels it has worked for."""
+
     executor: Named
     pid: Annotated[int, Meta(ge=1, le=2**31 - 1)]
     host: Annotated[str, Meta(max_length=1000)]
     version: Annotated[str, Meta(max_length=200)]
     capacity: Annotated[int, Meta(ge=1, le=1000)]
+    heard: Annotated[tuple[LogHead, ...], Meta(max_length=HEARD_LOGS_MAX)] = ()
 
 
 class Welcome(Struct, frozen=True, kw_only=True):
     log_id: LogId
     epoch: int
+    head: LogHead | None = None
 
 
 class Idle(Struct, frozen=True, kw_only=True):
@@ -132,6 +149,7 @@ class Dispatch(Struct, frozen=True, kw_only=True):
     memory_bytes_max: int = MEMORY_BYTES_MAX  # what each process of the guest may write to
     seconds_max: float = SECONDS_MAX  # of the whole job, by the wall clock
     further: tuple[FurtherInput, ...] = ()
+    head: LogHead | None = None
 
     def of(self, other: FurtherInput) -> Dispatch:
         """Return the dispatch of one of the further jobs, as if it were alone."""
@@ -218,8 +236,10 @@ class Conclude(Struct, frozen=True, kw_only=True):
     shared: tuple[StagedArtifact, ...] = ()
 
 
-class Carry(Struct, frozen=True, kw_only=True):
+class Carry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Nothing to say: carry on, or ask again."""
+
+    head: LogHead | None = None
 
 
 class Stop(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -231,6 +251,7 @@ class Stop(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str
     again: bool = False
     lease: bool = False
+    head: LogHead | None = None
 
 
 class Discard(Struct, frozen=True, kw_only=True):

@@ -24,17 +24,20 @@ from functools import lru_cache
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from eventlog.ids import ExecutorId, JobId
 from executors.attempt import Attempt, failed_by_us
 from executors.errors import ExecutorRefusedError, ServerGoneError, TransportError
 from executors.guest.host import GuestTimes
 from executors.guest.parents import GuestParents
+from executors.heard import Heard
 from executors.lease_attempt import LeaseAttempt
 from executors.processes import die_with_parent
 from executors.protocol import (
     POLL_SECONDS,
     Ack,
+    Carry,
     Conclude,
     Discard,
     Dispatch,
@@ -168,11 +171,13 @@ class Pulse:
         client_factory: Callable[[], Client],
         times: WorkerTimes,
         *,
+        heard: Heard,
         must_leave: Callable[[str], None],
     ) -> None:
         self._executor = executor
         self._client_factory = client_factory
         self._times = times
+        self._log_heard = heard
         self._must_leave = must_leave
         self._changed = threading.Condition()
         self._closed = threading.Event()
@@ -254,9 +259,11 @@ class Pulse:
     def _heard(self, answer: Message, attempt: Attempt | LeaseAttempt) -> bool:
         """Do what the sentinel says; False if there is nothing more to hear."""
         if answer.op is OpCode.HEARTBEAT:
+            self._log_heard.hear(payload(answer, Carry).head)
             return True
         if answer.op is OpCode.ABORT:
             stop = payload(answer, Stop)
+            self._log_heard.hear(stop.head)
             if attempt.stop(answer.job, stop.reason, lease=stop.lease):
                 return isinstance(attempt, LeaseAttempt) and not stop.lease  # then others of it may be stopped, too
             self._must_leave(stop.reason)
@@ -296,13 +303,15 @@ class Worker:
         client_factory: Callable[[], Client],
         sink_factory: Callable[[str], Sink],
         times: WorkerTimes | None = None,
+        heard: Heard | None = None,
     ) -> None:
         self._identity = identity
+        self._heard = heard or Heard()
         self._sink_factory = sink_factory
         self._times = times or WorkerTimes()
         self._link = Link(client_factory, self._times)
         self._parents = GuestParents()
-        self._pulse = Pulse(identity.executor, client_factory, self._times, must_leave=self.leave)
+        self._pulse = Pulse(identity.executor, client_factory, self._times, heard=self._heard, must_leave=self.leave)
         self._lock = threading.Lock()
         self._leaving = threading.Event()
         self._reason = ""
@@ -339,10 +348,10 @@ class Worker:
         self._link.close()
 
     def _identify(self) -> None:
-        answer = self._link.ask(encode(OpCode.IDENTIFY, self._identity))
+        answer = self._link.ask(encode(OpCode.IDENTIFY, replace(self._identity, heard=self._heard.heads)))
         if answer.op is not OpCode.IDENTIFY:
             raise _unexpected(answer, "its name")
-        payload(answer, Welcome)
+        self._heard.hear(payload(answer, Welcome).head)
         self.was_welcome = True
 
     def _work(self) -> None:
@@ -359,11 +368,15 @@ class Worker:
         if ended is not None and answer.discard:
             ended.attempt.discard()
         if answer.op is OpCode.DISPATCH:
-            return self._run_job(answer.job, payload(answer, Dispatch))
+            dispatch = payload(answer, Dispatch)
+            self._heard.hear(dispatch.head)
+            return self._run_job(answer.job, dispatch)
         if answer.op is OpCode.HEARTBEAT:
+            self._heard.hear(payload(answer, Carry).head)
             self._leaving.wait(self._times.poll_gap)
         elif answer.op is OpCode.ABORT:
             stop = payload(answer, Stop)
+            self._heard.hear(stop.head)
             self.wanted_again = stop.again
             self.leave(stop.reason)
         else:
@@ -440,8 +453,11 @@ def _unexpected(answer: Message, said: str) -> ProtocolError:
 # --- the process ----------------------------------------------------------------------------------------------------
 
 
-def make_worker(executor: ExecutorId, address: str) -> Worker:
-    """Return a worker of one slot for this process, which asks the sentinel at an address."""
+def make_worker(executor: ExecutorId, address: str, *, heard: Heard | None = None) -> Worker:
+    """Return a worker of one slot for this process, which asks the sentinel at an address.
+
+    `heard` is what the process was told before of logs, and takes in what this worker is told.
+    """
     from casparian import __version__
     from executors.nng_transport import NngClient
     from sinks.uri import open_sink
@@ -449,7 +465,7 @@ def make_worker(executor: ExecutorId, address: str) -> Worker:
     identity = Identify(executor=executor, pid=os.getpid(), host=socket.gethostname(), version=__version__, capacity=1)
     # A sink is its canonical URI, parsed: the jobs of a run name the same one again and again.
     sinks = lru_cache(SINKS_MAX)(open_sink)
-    return Worker(identity=identity, client_factory=lambda: NngClient(address), sink_factory=sinks)
+    return Worker(identity=identity, client_factory=lambda: NngClient(address), sink_factory=sinks, heard=heard)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -56,8 +56,7 @@ class Case:
         self.handler = Handler(self._log, manager=self._manage, actor="test")
         self.dispatcher = Dispatcher(
             self.handler,
-            log_id=log_id,
-            epoch=1,
+            log=self._log,
             packages={package.name: package},
         )
         self.dispatcher.limit(RunId(1), JobLimits(jobs_per_lease=1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,10 +18,12 @@ from cli.dispatching import Dispatcher, JobLimits
 from commands.decide import Command
 from commands.dispatch import plan_records
 from commands.handle import Handler
+from eventlog.errors import LogRegressedError
 from eventlog.events import BalanceSheet
-from eventlog.frames import Frame
+from eventlog.frames import Frame, FrameDraft
 from eventlog.ids import ArtifactHash, ExecutorId, JobId, LeaseId, LogId, ParserName, RunId
 from eventlog.log import Log
+from eventlog.sealed import WITNESS_NAME, HeadClaim
 from executors import protocol
 from executors.memory_transport import MemoryClient, MemoryHub
 from executors.parser_catalog import ParserPackage, builtin_parsers
@@ -32,14 +34,17 @@ from executors.protocol import (
     Declined,
     Dispatch,
     Failed,
+    Fault,
     FurtherReceipt,
     Identify,
     Idle,
+    LogHead,
     OpCode,
     Receipt,
     Share,
     Stop,
     Succeeded,
+    Welcome,
     Working,
 )
 from reducers.fold import State
@@ -47,6 +52,7 @@ from tests.support import LOG_ID, NOW, cancel, planned_run
 
 E = ExecutorId("executor-9")
 NOTHING = BalanceSheet(unit="records", output="", found=0, written=0, quarantined=0, skipped=0, unreadable=0)
+HEAD = LogHead(log_id=LogId(LOG_ID), seq=1, hash="0" * 64)
 EMPTY = Succeeded(outputs=(), empty=("evtx_events", "evtx_files"), sheet=NOTHING)
 UNBALANCED = Succeeded(outputs=(), empty=EMPTY.empty, sheet=msgspec.structs.replace(NOTHING, unit="records", found=3))
 
@@ -56,12 +62,11 @@ class House:
 
     def __init__(self, folder: Path, *, jobs_per_lease: int = 1) -> None:
         self.batches: list[list[str]] = []
-        self._log = Log.open(folder, clock=lambda: NOW, new_log_id=lambda: LogId(LOG_ID), version="t", purpose="t")
-        self.handler = Handler(self._log, manager=self._manage, actor="test")
+        self.log = Log.open(folder, clock=lambda: NOW, new_log_id=lambda: LogId(LOG_ID), version="t", purpose="t")
+        self.handler = Handler(self.log, manager=self._manage, actor="test")
         self.dispatcher = Dispatcher(
             self.handler,
-            log_id=self._log.log_id,
-            epoch=1,
+            log=self.log,
             packages=packages_as_deployed(),
         )
         self.dispatcher.limit(RunId(1), JobLimits(memory_bytes_max=123, seconds_max=4.5, jobs_per_lease=jobs_per_lease))
@@ -70,13 +75,18 @@ class House:
         self.handler.subscribe(self.dispatcher.observe)
         self.handler.start()
 
+    @property
+    def head(self) -> LogHead:
+        """Where the log ends, which has no mark behind its last record."""
+        return LogHead(log_id=self.log.log_id, seq=self.log.head.seq, hash=self.log.head.hash)
+
     def leased(self) -> int:
         return self.handler.inspect(lambda state: len(state.jobs.leased))
 
     def close(self) -> None:
         self.dispatcher.send_home("the test is over")
         self.handler.stop()
-        self._log.close()
+        self.log.close()
 
     def _manage(self, state: State) -> list[Command]:
         return [*plan_records(state, now=NOW), *self.dispatcher.plan(state)]
@@ -98,7 +108,11 @@ class Played:
 
     def __init__(self, hub: MemoryHub) -> None:
         self._client: MemoryClient = hub.client()
-        self.ask(OpCode.IDENTIFY, Identify(executor=E, pid=os.getpid(), host="h", version="t", capacity=1))
+        self.identified = self.identify()
+
+    def identify(self, *heard: LogHead) -> protocol.Message:
+        said = Identify(executor=E, pid=os.getpid(), host="h", version="t", capacity=1, heard=heard)
+        return self.ask(OpCode.IDENTIFY, said)
 
     def ask(self, op: OpCode, payload: Struct, job: int = 0) -> protocol.Message:
         data = protocol.encode(op, payload, job=JobId(job))
@@ -275,7 +289,7 @@ def test_an_executor_is_not_silent_while_the_sentinel_is_stopped(
 
 def test_a_question_is_answered_once() -> None:
     said: list[bytes] = []
-    question = module.Question(said.append, lease=LeaseId("l"), with_receipt=True)
+    question = module.Question(said.append, lease=LeaseId("l"), head=lambda: HEAD, with_receipt=True)
     question.answer(OpCode.HEARTBEAT, protocol.Carry())
     question.answer(OpCode.ABORT, Stop(reason="too late"))
     assert said == []  # what became of the receipt is not known yet
@@ -458,3 +472,132 @@ def test_a_heartbeat_behind_the_receipt_is_answered_when_the_job_is_over(house: 
     house.dispatcher._let_go = late  # type: ignore[method-assign]  # two messages of one executor cross
     executor.conclude(job, dispatch, EMPTY, begun_ago=0.5)
     assert [beat.ops for beat in beats] == [[OpCode.ABORT]]
+
+
+# --- witnesses of the log ---------------------------------------------------------------------------------------------
+
+
+def test_an_answer_carries_the_head_of_the_log(house: House, executor: Played) -> None:
+    assert protocol.payload(executor.identified, Welcome).head is not None
+    _job, dispatch = executor.take_job()
+    assert dispatch.head == house.head
+
+
+def test_what_answers_a_receipt_covers_it(house: House, executor: Played) -> None:
+    """Also where the next job was handed out before the receipt was decided."""
+    job, dispatch = executor.take_job()
+    answer = executor.conclude(job, dispatch, EMPTY, begun_ago=0.5)
+    assert protocol.payload(answer, Dispatch).head == house.head
+    said: list[bytes] = []
+    heads = [HEAD, msgspec.structs.replace(HEAD, seq=2)]
+    question = module.Question(said.append, lease=LeaseId("l"), head=lambda: heads[-1], with_receipt=True)
+    question.answer(OpCode.DISPATCH, dispatch, job)
+    heads.append(msgspec.structs.replace(HEAD, seq=3))
+    question.settle(discard=False)
+    assert protocol.payload(protocol.decode(said[0]), Dispatch).head == heads[-1]
+
+
+def test_a_head_is_told_when_it_is_durable_and_not_before(house: House, executor: Played) -> None:
+    """While the disk works on a batch, whoever is answered hears of what was before it."""
+    before, told = house.head, []
+    commit = house.log.commit
+
+    def slow_commit(drafts: Sequence[FrameDraft]) -> list[Frame]:
+        over = Working(executor=E, lease=LeaseId("over"), rows=0, bytes_read=0)
+        beat = Asked(house, OpCode.HEARTBEAT, over, 1)
+        told.append(protocol.payload(beat.answers[0], Stop).head)
+        return commit(drafts)
+
+    house.log.commit = slow_commit  # type: ignore[method-assign]  # what it does takes time, that is all
+    executor.take_job()
+    assert told == [before]
+
+
+EARLIER = ExecutorId("executor-of-an-earlier-sentinel")
+OLD = LeaseId("an old lease")
+
+
+@pytest.mark.parametrize(
+    ("op", "said", "job"),
+    [
+        (OpCode.HEARTBEAT, Idle(executor=EARLIER), 0),
+        (OpCode.HEARTBEAT, Working(executor=EARLIER, lease=OLD, rows=0, bytes_read=0), 1),
+        (OpCode.CONCLUDE, Conclude(executor=EARLIER, lease=OLD, receipt=EMPTY), 1),
+    ],
+    ids=["idle", "working", "concluding"],
+)
+def test_one_that_goes_on_with_an_earlier_sentinel_is_not_told_before_it_was_heard(
+    executor: Played, op: OpCode, said: Struct, job: int
+) -> None:
+    """It would forget what it knows, should this log be the one that was put back and has grown since."""
+    answer = executor.ask(op, said, job)
+    assert (answer.op, protocol.payload(answer, Stop).head) == (OpCode.ABORT, None)
+
+
+def test_an_executor_that_was_told_what_is_there_is_taken_in(house: House, executor: Played) -> None:
+    heads = [house.head]
+    job, dispatch = executor.take_job()
+    heads.append(house.head)
+    executor.conclude(job, dispatch, EMPTY, begun_ago=0.5)
+    for head in heads:
+        assert executor.identify(head).op is OpCode.IDENTIFY
+    other = msgspec.structs.replace(house.head, log_id=LogId("f" * 32), seq=10**6)
+    assert executor.identify(other).op is OpCode.IDENTIFY, "what it heard of another log is nothing to us"
+    house.handler.refuse_dead()
+
+
+def ahead(head: LogHead) -> LogHead:
+    return msgspec.structs.replace(head, seq=head.seq + 1, hash="a" * 64)
+
+
+def another_history(head: LogHead) -> LogHead:
+    return msgspec.structs.replace(head, hash="a" * 64)
+
+
+def outgrown(head: LogHead) -> LogHead:
+    return msgspec.structs.replace(head, seq=2, hash="a" * 64)
+
+
+@pytest.mark.parametrize("claim", [ahead, another_history, outgrown])
+def test_15b_an_executor_that_was_told_of_more_ends_the_sentinel_before_it_writes_on(
+    house: House, executor: Played, claim: Callable[[LogHead], LogHead]
+) -> None:
+    before, head = len(house.batches), claim(house.head)
+    refused = executor.identify(head)
+    assert refused.op is OpCode.ERR
+    fault = protocol.payload(refused, Fault)
+    assert (fault.code, f"executor-9 (process {os.getpid()}) was told of record {head.seq}" in fault.message) == (
+        "stopping",
+        True,
+    )
+    with pytest.raises(LogRegressedError, match=f"record {head.seq}"):
+        house.handler.call(cancel(), actor="test")
+    house.handler.stop()  # whatever was asked has been dealt with now
+    assert len(house.batches) == before
+    with pytest.raises(LogRegressedError):
+        house.handler.refuse_dead()
+    with pytest.raises(LogRegressedError):
+        house.handler.inspect(lambda state: state.seq)
+    assert executor.identify(head).op is OpCode.ERR, "nobody is left who could hear it"
+    assert (house.log.folder / WITNESS_NAME).exists()
+
+
+def test_a_claim_that_is_none_is_counted_and_ends_nothing(house: House, executor: Played) -> None:
+    claim = msgspec.structs.replace(house.head, hash="no hash")
+    assert protocol.payload(executor.identify(claim), Fault).code == "bad_message"
+    assert house.dispatcher.traffic.seen().errors == 1
+    house.handler.refuse_dead()
+
+
+def test_a_log_that_cannot_be_read_is_held_against_nobody(
+    house: House, executor: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_claim: HeadClaim) -> None:
+        raise OSError("the disk is away")
+
+    monkeypatch.setattr(house.log, "hold_to", fail)
+    refused = executor.identify(house.head)
+    assert (refused.op, "the disk is away" in protocol.payload(refused, Fault).message) == (OpCode.ERR, True)
+    house.handler.refuse_dead()
+    monkeypatch.undo()
+    assert executor.identify(house.head).op is OpCode.IDENTIFY

@@ -34,7 +34,7 @@ def handler(tmp_path: Path) -> Iterator[Handler]:
 
 
 def make(handler: Handler, tmp_path: Path, *, command: tuple[str, ...]) -> Fleet:
-    dispatcher = Dispatcher(handler, log_id=LogId(LOG_ID), epoch=1, packages={})
+    dispatcher = Dispatcher(handler, log=handler._log, packages={})
     made = Fleet(MemoryHub().server(), handler, dispatcher, scratch=tmp_path, command=command)
     made.start()
     return made

@@ -66,7 +66,7 @@ def test_a_fault_that_is_put_in_on_purpose_is_found(name: str) -> None:
 def test_the_histories_hold_what_they_are_for() -> None:
     seen: Counter[str] = Counter()
     ends: Counter[str] = Counter()
-    for seed in range(120):
+    for seed in range(160):
         world = simulate(seed)
         seen.update(world.seen)
         ends.update(job.standing for job in world.ledger.jobs.values())

@@ -13,7 +13,7 @@ import pytest
 from commands import handle, inbox
 from commands.decide import Command
 from commands.handle import Handler, Outcome
-from eventlog.errors import LogFullError
+from eventlog.errors import LogFullError, LogRegressedError
 from eventlog.frames import Frame
 from eventlog.ids import LogId
 from eventlog.log import Log
@@ -389,3 +389,30 @@ def test_an_event_loop_may_not_ask_without_bound(make: Make, monkeypatch: pytest
         assert (await port.ask(join())).refused is None
 
     asyncio.run(ask(make()))
+
+
+def test_a_look_that_halts_ends_all_deciding_and_whoever_asks_is_told_why(make: Make, folder: Path) -> None:
+    handler = make()
+    handler.start()
+    handler.call(deploy(), actor="test")
+    before = list(read_frames(folder))
+    looked: list[State | None] = []
+    fault = LogRegressedError("The log is behind.", next_step="Restore it.")
+
+    def halt(state: State | None) -> None:
+        looked.append(state)
+        handler.halt(fault)
+
+    handler.look(halt)
+    with pytest.raises(LogRegressedError):
+        handler.inspect(lambda state: state.seq)
+    with pytest.raises(LogRegressedError):
+        handler.call(record(), actor="test")
+    handler.look(looked.append)
+    with pytest.raises(LogRegressedError):
+        handler.refuse_dead()
+    assert [state is None for state in looked] == [False, True]
+    assert handler.submit(cancel(), actor="test").exception() is fault
+    handler.stop()
+    assert handler.at_rest() is None
+    assert list(read_frames(folder)) == before

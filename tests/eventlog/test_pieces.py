@@ -19,6 +19,7 @@ from eventlog.ids import JobId
 from eventlog.lineage import Lineage
 from eventlog.pieces import Piece, PieceReport, audit_named_piece, audit_piece, cut
 from eventlog.recovery import Witness, require_lineage
+from eventlog.sealed import HeadClaim, write_claim
 from eventlog.verify import Verification, verify
 from tests.eventlog.mutations import KEY, Bases, mutated, store
 from tests.eventlog.support import NOW, SEGMENT, abandon, append, draft, event, frames_of, open_log, stdlib_frame
@@ -201,6 +202,24 @@ def test_a_witness_is_heard_in_whatever_piece_its_commit_is(
         found = said(tmp_path / "log", witness=Witness(name="a test", seq=seq, hash=given))
         assert found is not None
         assert found.verdict == verdict
+
+
+@pytest.mark.parametrize("wrong", [(), (31,), (121,), (31, 121)], ids=str)
+def test_two_witnesses_are_heard_and_the_later_word_against_the_log_is_told(
+    tmp_path: Path, split: pytest.MonkeyPatch, wrong: tuple[int, ...]
+) -> None:
+    many_frames(tmp_path / "log")
+    log = open_log(tmp_path / "log")
+    hashes = {frame.last: frame.hash for frame in log.replay() if frame.records} | dict.fromkeys(wrong, "0" * 64)
+    log.close()
+    write_claim(tmp_path / "log", HeadClaim(log_id=log.log_id, seq=31, hash=hashes[31], by="an executor"))
+    witness = Witness(name="the read model", seq=121, hash=hashes[121])
+    found = said(tmp_path / "log", witness=witness)
+    assert found is not None
+    assert found.verdict == ("REGRESSED" if wrong else "OK")
+    assert [f"with record {max(wrong)}," in each.expected for each in found.findings] == ([True] if wrong else [])
+    split.undo()
+    assert said(tmp_path / "log", witness=witness) == found
 
 
 def test_a_helper_that_dies_costs_no_word_of_the_verdict(tmp_path: Path, split: pytest.MonkeyPatch) -> None:

@@ -35,6 +35,7 @@ from executors.protocol import (
     FurtherInput,
     Identify,
     Idle,
+    LogHead,
     Message,
     OpCode,
     Receipt,
@@ -132,6 +133,10 @@ class FakeSentinel:
         self.dead = False
         self.silent_requests = 0  # so many conclusions get no answer
         self.refuse: Fault | None = None
+        self.welcome_head: LogHead | None = None
+        self.dispatch_head: LogHead | None = None
+        self.beat_head: LogHead | None = None
+        self.idle_answers: list[bytes] = []  # before the last one
         self.idle_answer = encode(OpCode.ABORT, Stop(reason="no more work"))  # when there is no job left
         self.on_ack: Callable[[Ack], None] = lambda _ack: None
         self.closed = threading.Event()
@@ -151,7 +156,7 @@ class FakeSentinel:
             return encode(OpCode.ERR, self.refuse)
         match said.op:
             case OpCode.IDENTIFY:
-                return encode(OpCode.IDENTIFY, Welcome(log_id=LOG_ID, epoch=1))
+                return encode(OpCode.IDENTIFY, Welcome(log_id=LOG_ID, epoch=1, head=self.welcome_head))
             case OpCode.DISPATCH_ACK:
                 return self._acknowledge(payload(said, Ack))
             case OpCode.CONCLUDE:
@@ -163,8 +168,10 @@ class FakeSentinel:
 
     def _hand_out(self, *, discard: bool = False) -> bytes:
         if not self._waiting:
-            return _flagged(self.idle_answer, discard)
+            answer = self.idle_answers.pop(0) if self.idle_answers else self.idle_answer
+            return _flagged(answer, discard)
         job, dispatch = self._waiting.pop(0)
+        dispatch = with_changes(dispatch, head=self.dispatch_head)
         return encode(OpCode.DISPATCH, dispatch, job=JobId(job), discard=discard)
 
     def _acknowledge(self, ack: Ack) -> bytes:
@@ -189,7 +196,7 @@ class FakeSentinel:
         if enough and beat.rows >= self.abort_rows_min:
             job = said.job if self.abort_job is None else JobId(self.abort_job)
             return encode(OpCode.ABORT, Stop(reason="cancelled by a person"), job=job)
-        return _carry()
+        return encode(OpCode.HEARTBEAT, Carry(head=self.beat_head))
 
 
 def _flagged(answer: bytes, discard: bool) -> bytes:

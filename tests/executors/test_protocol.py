@@ -29,6 +29,7 @@ from eventlog.schema import Column, OutputSchema
 from executors import protocol
 from executors.protocol import (
     HEADER,
+    HEARD_LOGS_MAX,
     PAYLOAD_BYTES_MAX,
     PROTOCOL_VERSION,
     Aborted,
@@ -44,6 +45,7 @@ from executors.protocol import (
     FurtherReceipt,
     Identify,
     Idle,
+    LogHead,
     Message,
     OpCode,
     ProtocolError,
@@ -114,13 +116,16 @@ FURTHER: Final = FurtherInput(
     file_uid="unix:1:3",
     source_hash=SourceHash("b" * 64),
 )
+HEAD: Final = LogHead(log_id=LogId("0" * 32), seq=41, hash="ab" * 32)
 SHARED: Final = Succeeded(
     outputs=(), empty=("files",), sheet=SHEET, shares=(Share(staged=ARTIFACT.staged, row_first=3, rows=4),)
 )
 
 MESSAGES: Final[tuple[tuple[OpCode, Struct], ...]] = (
     (OpCode.IDENTIFY, Identify(executor=EXECUTOR, pid=1, host="host", version="0.1.0", capacity=2)),
+    (OpCode.IDENTIFY, Identify(executor=EXECUTOR, pid=1, host="host", version="0.1.0", capacity=2, heard=(HEAD,))),
     (OpCode.IDENTIFY, Welcome(log_id=LogId("0" * 32), epoch=3)),
+    (OpCode.IDENTIFY, Welcome(log_id=LogId("0" * 32), epoch=3, head=HEAD)),
     (OpCode.HEARTBEAT, Idle(executor=EXECUTOR)),
     (OpCode.HEARTBEAT, Working(executor=EXECUTOR, lease=LEASE, rows=7, bytes_read=4096)),
     (
@@ -128,7 +133,9 @@ MESSAGES: Final[tuple[tuple[OpCode, Struct], ...]] = (
         Working(executor=EXECUTOR, lease=LEASE, rows=7, bytes_read=4096, stopped=(JobId(9),), gone=(JobId(9),)),
     ),
     (OpCode.HEARTBEAT, Carry()),
+    (OpCode.HEARTBEAT, Carry(head=HEAD)),
     (OpCode.DISPATCH, DISPATCH),
+    (OpCode.DISPATCH, msgspec.structs.replace(DISPATCH, head=HEAD)),
     (OpCode.DISPATCH, msgspec.structs.replace(DISPATCH, further=(FURTHER,))),
     (OpCode.DISPATCH_ACK, Ack(lease=LEASE, guest_pid=77)),
     (
@@ -171,7 +178,7 @@ MESSAGES: Final[tuple[tuple[OpCode, Struct], ...]] = (
         ),
     ),
     (OpCode.ABORT, Stop(reason="cancelled")),
-    (OpCode.ABORT, Stop(reason="the sentinel is leaving", lease=True)),
+    (OpCode.ABORT, Stop(reason="the sentinel is leaving", lease=True, head=HEAD)),
     (OpCode.DISCARD, Discard(reason="the lease is dead")),
     (OpCode.ERR, Fault(code="version", message="speak 5")),
 )
@@ -204,7 +211,7 @@ def test_every_message_of_the_protocol_is_tried_here() -> None:
     }
     tried = {type(body) for _, body in MESSAGES}
     inside: set[type[Struct]] = {type(body.receipt) for _, body in MESSAGES if isinstance(body, Conclude)}
-    inside |= {type(each) for each in (FURTHER, *SHARED.shares, FurtherReceipt(job=JobId(8), receipt=SHARED))}
+    inside |= {type(each) for each in (FURTHER, HEAD, *SHARED.shares, FurtherReceipt(job=JobId(8), receipt=SHARED))}
     assert tried | inside == shapes
 
 
@@ -269,6 +276,19 @@ def test_a_field_that_a_newer_peer_adds_is_ignored() -> None:
     assert read(HEADER.pack(PROTOCOL_VERSION, OpCode.ABORT, 0, 1, len(body)) + body, Stop) == Stop(reason="x")
 
 
+@pytest.mark.parametrize("name", ["heard", "head"])
+def test_a_peer_that_knows_no_heads_is_understood(name: str) -> None:
+    """What was added has a default, and so the protocol's number stays."""
+    shapes = [type(body) for _, body in MESSAGES if name in body.__struct_fields__]
+    assert shapes
+    for op, body in MESSAGES:
+        if name in body.__struct_fields__:
+            older = {key: value for key, value in msgspec.to_builtins(body).items() if key != name}
+            data = msgspec.json.encode(older)
+            without = msgspec.structs.replace(body, **{name: () if name == "heard" else None})
+            assert read(HEADER.pack(PROTOCOL_VERSION, op, 0, 1, len(data)) + data, type(body)) == without
+
+
 # --- what is refused -------------------------------------------------------------------------------------------------
 
 
@@ -311,6 +331,42 @@ def test_a_payload_of_another_shape_is_refused_with_the_field(
     with pytest.raises(ProtocolError) as caught:
         payload(Message(op=op, job=JobId(1), payload=body), shape)
     assert sentence in str(caught.value)
+
+
+GARBLED: Final[tuple[dict[str, object], ...]] = (
+    {"log_id": "0" * 31},
+    {"log_id": "G" * 32},
+    {"log_id": "0" * 32 + "\n"},
+    {"seq": 0},
+    {"seq": -1},
+    {"seq": 2**63},
+    {"seq": "41"},
+    {"hash": "ab" * 31},
+    {"hash": "AB" * 32},
+    {"hash": "ab" * 32 + "\n"},
+)
+
+
+@pytest.mark.parametrize("change", GARBLED, ids=str)
+def test_a_claim_that_is_no_head_of_a_log_is_refused(change: dict[str, object]) -> None:
+    claim = msgspec.to_builtins(HEAD) | change
+    with pytest.raises(ProtocolError, match=r"IDENTIFY is not a Identify: .*heard"):
+        read(identify_with([claim]), Identify)
+
+
+def test_no_more_logs_are_claimed_than_an_executor_remembers() -> None:
+    claims = [msgspec.to_builtins(HEAD)] * HEARD_LOGS_MAX
+    assert read(identify_with(claims), Identify)
+    with pytest.raises(ProtocolError, match="heard"):
+        read(identify_with([*claims, claims[0]]), Identify)
+
+
+def identify_with(claims: list[dict[str, object]]) -> bytes:
+    said = msgspec.to_builtins(Identify(executor=EXECUTOR, pid=1, host="h", version="0", capacity=1)) | {
+        "heard": claims
+    }
+    data = msgspec.json.encode(said)
+    return HEADER.pack(PROTOCOL_VERSION, OpCode.IDENTIFY, 0, 0, len(data)) + data
 
 
 @pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**40])

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from eventlog.schema import LINEAGE_COLUMNS, QUARANTINE_COLUMNS, quarantine_sche
 from executors.attempt import Attempt
 from executors.errors import ExecutorRefusedError, ServerGoneError
 from executors.guest.parents import GuestParents
+from executors.heard import Heard
 from executors.nng_transport import NngServer
 from executors.protocol import (
     Aborted,
@@ -32,8 +33,10 @@ from executors.protocol import (
     Failed,
     Fault,
     Identify,
+    LogHead,
     OpCode,
     Receipt,
+    Stop,
     Succeeded,
     encode,
     payload,
@@ -44,6 +47,7 @@ from sinks.uri import open_sink
 from tests.executors.jobs import (
     IDENTITY,
     LINES,
+    LOG_ID,
     TIMES,
     FakeSentinel,
     is_alive,
@@ -681,3 +685,54 @@ def test_a_process_that_is_refused_says_why_in_one_line() -> None:
         code, said = process.left()
     assert code == 1
     assert said == "executor e1: the sentinel refuses this executor (version): speak version 6\n"
+
+
+# --- what it hears of the log ----------------------------------------------------------------------------------------
+
+
+def head(seq: int) -> LogHead:
+    return LogHead(log_id=LOG_ID, seq=seq, hash=f"{seq:064x}")
+
+
+def visit(sentinel: FakeSentinel, heard: Heard) -> tuple[LogHead, ...]:
+    """Work for a sentinel until it sends the executor home; return what it was told that was heard before."""
+    sink = MemorySink()
+    Worker(
+        identity=IDENTITY, client_factory=lambda: sentinel, sink_factory=lambda _: sink, times=TIMES, heard=heard
+    ).run()
+    return payload(sentinel.heard[0], Identify).heard
+
+
+def told_by_welcome(sentinel: FakeSentinel) -> None:
+    sentinel.welcome_head = head(5)
+
+
+def told_by_carry(sentinel: FakeSentinel) -> None:
+    sentinel.idle_answers = [encode(OpCode.HEARTBEAT, Carry(head=head(5)))]
+
+
+def told_by_dispatch(sentinel: FakeSentinel) -> None:
+    sentinel.dispatch_head = head(5)
+
+
+def told_by_stop(sentinel: FakeSentinel) -> None:
+    sentinel.idle_answer = encode(OpCode.ABORT, Stop(reason="no more work", head=head(5)))
+
+
+@pytest.mark.parametrize("tell", [told_by_welcome, told_by_carry, told_by_dispatch, told_by_stop])
+def test_what_any_answer_tells_of_the_log_is_said_to_the_next_sentinel(
+    tmp_path: Path, tell: Callable[[FakeSentinel], None]
+) -> None:
+    first, heard = FakeSentinel(make_dispatch(make_source(tmp_path), "normal")), Heard()
+    tell(first)
+    assert visit(first, heard) == ()
+    assert visit(FakeSentinel(), heard) == (head(5),)
+
+
+def test_the_pulse_hears_of_the_log_as_well(tmp_path: Path) -> None:
+    sentinel = FakeSentinel(make_dispatch(make_source(tmp_path), "hang"))
+    sentinel.abort_after_beats = 2
+    sentinel.beat_head = head(5)
+    heard = Heard()
+    visit(sentinel, heard)
+    assert heard.heads == (head(5),)

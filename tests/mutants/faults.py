@@ -24,6 +24,7 @@ FRAMES: Final = "eventlog/frames.py"
 SEALED: Final = "eventlog/compressed.py"
 SEALING: Final = "eventlog/sealing.py"
 SNAPSHOT: Final = "eventlog/snapshot.py"
+DISPATCHING: Final = "tests/cli/test_dispatching.py"
 
 MUTANTS: Final = (
     # --- the writer ---
@@ -230,8 +231,8 @@ MUTANTS: Final = (
         name="witness-unheard",
         fault="a log that is behind its witness opens",
         file=RECOVERY,
-        text="self.hash_there == witness.hash:",
-        instead="self.hash_there != '-':",
+        text="        if not against:\n",
+        instead="        if True:\n",
         killer="tests/eventlog/test_witness.py::test_a_log_that_ends_before_its_witness_is_refused_and_not_changed",
     ),
     Mutant(
@@ -606,5 +607,46 @@ MUTANTS: Final = (
         text="        if not self.cancelled.isdisjoint(report.committed):\n",
         instead="        if False:\n",
         killer="tests/eventlog/test_pieces.py::test_a_commit_after_a_cancel_in_an_earlier_piece_is_found",
+    ),
+    # --- executors as witnesses ---
+    Mutant(
+        name="head-of-the-question",
+        fault="an answer to a receipt tells where the log ended before the receipt",
+        file="cli/dispatching.py",
+        text="return Question(reply, lease=lease, head=head,",
+        instead="return Question(reply, lease=lease, head=lambda before=head(): before,",
+        killer=f"{DISPATCHING}::test_what_answers_a_receipt_covers_it",
+    ),
+    Mutant(
+        name="outgrown-claim",
+        fault="what an executor was told counts as held where the log is as long",
+        file="eventlog/head_claim.py",
+        text="    if there == claim.hash:\n",
+        instead="    if claim.seq <= head.seq:\n",
+        killer="tests/eventlog/test_head_claim.py::test_a_log_that_was_put_back_is_found_out_and_stays_so",
+    ),
+    Mutant(
+        name="claim-unkept",
+        fault="a log that was put back is refused only until its executor has gone",
+        file="eventlog/head_claim.py",
+        text="        write_claim(folder, claim, fs=fs)\n",
+        instead="        pass\n",
+        killer="tests/eventlog/test_head_claim.py::test_a_log_that_was_put_back_is_found_out_and_stays_so",
+    ),
+    Mutant(
+        name="claim-unheard",
+        fault="an opening does not hear what an executor was told",
+        file=RECOVERY,
+        text="Hearing(witness, witness_of_note(claim))",
+        instead="Hearing(witness)",
+        killer="tests/eventlog/test_head_claim.py::test_a_log_that_was_put_back_is_found_out_and_stays_so",
+    ),
+    Mutant(
+        name="decides-on",
+        fault="a sentinel whose log was put back goes on writing",
+        file="commands/handle.py",
+        text="            raise _HaltedError\n",
+        instead="            pass\n",
+        killer=f"{DISPATCHING}::test_15b_an_executor_that_was_told_of_more_ends_the_sentinel_before_it_writes_on",
     ),
 )

@@ -16,15 +16,18 @@ from eventlog.events import BalanceSheet, BrokenRule, SkippedUnits, StagedEviden
 from eventlog.ids import ExecutorId, JobId, OutputName
 from executors.errors import ExecutorRefusedError, ServerGoneError
 from executors.failures import TransientKind, failure_class
+from executors.heard import Heard
 from executors.lease_attempt import LEASE_SECONDS_MAX
 from executors.protocol import (
     Aborted,
     Ack,
+    Carry,
     Conclude,
     Declined,
     Discard,
     Dispatch,
     Failed,
+    Fault,
     FurtherReceipt,
     Identify,
     Idle,
@@ -34,6 +37,7 @@ from executors.protocol import (
     Share,
     Stop,
     Succeeded,
+    Welcome,
     Working,
     decode,
     encode,
@@ -86,6 +90,12 @@ def good_fate(_chance: Random) -> Fate:
     return Fate(start_seconds=0.01, work_seconds=0.1, kind="rows")
 
 
+HEADS: Final[dict[OpCode, type[Welcome | Dispatch | Carry | Stop]]] = {  # the answers that tell of the log
+    OpCode.IDENTIFY: Welcome,
+    OpCode.DISPATCH: Dispatch,
+    OpCode.HEARTBEAT: Carry,
+    OpCode.ABORT: Stop,
+}
 Ask = Generator[Wish, bytes | None, Message]
 
 
@@ -142,6 +152,7 @@ class SimulatedExecutor:
         self._chance = chance
         self._left = left
         self._visits = 0
+        self._heard = Heard()
         self._frozen_until = 0.0
         self._leaving = False
         self._again = False
@@ -178,14 +189,16 @@ class SimulatedExecutor:
                 yield from self._visit()
             except ServerGoneError:
                 self._again = True
-            except ExecutorRefusedError:
-                return
+            except ExecutorRefusedError as refused:
+                self._again = refused.code == "stopping"
             if self.own or not self._again:
                 return
             yield Sleep(RETURN_SECONDS)
 
     def _visit(self) -> Generator[Wish, bytes | None, None]:
-        identity = Identify(executor=self.name, pid=1, host="here", version="simulated", capacity=1)
+        identity = Identify(
+            executor=self.name, pid=1, host="here", version="simulated", capacity=1, heard=self._heard.heads
+        )
         answer = yield from self._ask(encode(OpCode.IDENTIFY, identity))
         assert answer.op is OpCode.IDENTIFY
         ended: _Ended | None = None
@@ -217,7 +230,10 @@ class SimulatedExecutor:
             yield Sleep(RETRY_SECONDS)
         answer = decode(data)
         if answer.op is OpCode.ERR:
-            raise ExecutorRefusedError("stopping", "the sentinel refuses us")
+            fault = payload(answer, Fault)
+            raise ExecutorRefusedError(fault.code, fault.message)
+        if answer.op in HEADS:
+            self._heard.hear(payload(answer, HEADS[answer.op]).head)
         return answer
 
     def _question(self, ended: _Ended | None) -> bytes:

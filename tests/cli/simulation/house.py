@@ -21,8 +21,9 @@ from commands.decide import Command
 from commands.dispatch import plan_records
 from commands.epoch import BeginEpoch
 from commands.executor import LoseExecutor
-from commands.handle import Handler, Outcome
+from commands.handle import Handler, Outcome, ProcessManager
 from commands.inbox import Request
+from eventlog.errors import LogError
 from eventlog.frames import Frame, Stamp, stamp_once
 from eventlog.fsport import FsPort
 from eventlog.ids import ExecutorId, LogId
@@ -65,6 +66,14 @@ ALONE: Final = structs.replace(PACKAGE, fresh_process=True)  # no two of its job
 
 class Decider(Handler):
     """A handler whose thread is never started: whoever waits for it has it take its turn."""
+
+    def __init__(self, log: Log, *, manager: ProcessManager, contradicted: Callable[[str], NoReturn]) -> None:
+        super().__init__(log, manager=manager, actor=ACTOR)
+        self._contradicted = contradicted
+
+    def halt(self, fault: LogError) -> None:
+        """Complain: here no log is ever put back, so whatever an executor was told of it must hold."""
+        self._contradicted(f"an executor was told what is not so: {fault}")
 
     def turn(self) -> None:
         """Decide what waits; if nothing does, the log is marked idle."""
@@ -129,6 +138,7 @@ class House:
         package: ParserPackage,
         builtin: bool,
         die: Callable[[str], NoReturn],
+        contradicted: Callable[[str], NoReturn],
         held_up: Callable[[float], None],
         committing: Callable[[], None],
     ) -> None:
@@ -141,12 +151,10 @@ class House:
             FOLDER, clock=agenda.wall, new_log_id=lambda: LOG_ID, version="simulated", purpose="simulation", die=die,
             ballast_bytes=0, segment_bytes=segment_bytes, ahead_bytes=0, fs=fs,
         )  # fmt: skip
-        self.handler = Decider(self.log, manager=self._manage, actor=ACTOR)
+        self.handler = Decider(self.log, manager=self._manage, contradicted=contradicted)
         self.promoter = Promoter(self.handler, open_sink=lambda _: target)
         self.promoter._leaving = Leaving(held_up)
-        self.dispatcher = Dispatcher(
-            self.handler, log_id=LOG_ID, epoch=self.log.epoch, packages={EVTX: package}, workers=WORKERS
-        )
+        self.dispatcher = Dispatcher(self.handler, log=self.log, packages={EVTX: package}, workers=WORKERS)
         self.handler.replay(lambda frame: ledger.observe([frame]))
         ledger.require_agreement(self.handler.known_state())
         ledger.live = True

@@ -283,6 +283,7 @@ class World:
             package=self._package,
             builtin=self._builtin,
             die=self._die,
+            contradicted=self.complain,
             held_up=self.held_up,
             committing=self._committing_now,
         )
