@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from msgspec import Struct
 
+from tests.acceptance import driver
 from tests.acceptance.crashes import FixtureTerminal, Outcome, wait_for, write_source
 from tests.acceptance.terminal import Done, eventually
 
@@ -168,11 +169,12 @@ def test_an_output_folder_that_fails_for_a_while_delays_the_run_only(
 def test_an_output_folder_that_fails_for_good_ends_the_run_and_the_next_one_finishes_it(
     tmp_path: Path, calm: Calm
 ) -> None:
-    """All failures at once, because each run waits for its retries for one and a half minutes."""
+    """All failures at once, because each run waits for its retries."""
     with contextlib.ExitStack() as mounts:
         runs = []
         for failure, (fail, said) in FAILURES.items():
             terminal = FixtureTerminal(tmp_path / failure)
+            terminal.env[driver.SHORT_WAITS] = "yes"
             _target(mounts, terminal, failure)
             run = terminal.begin(calm.files, workers=1)
             _in_the_middle(terminal, run)
@@ -190,6 +192,7 @@ def test_an_output_folder_that_fails_for_good_ends_the_run_and_the_next_one_fini
 def test_outputs_that_were_removed_for_good_are_told_as_lost_and_made_again_elsewhere(
     terminal: FixtureTerminal, calm: Calm
 ) -> None:
+    terminal.env[driver.SHORT_WAITS] = "yes"
     run = terminal.begin(calm.files, workers=1)
     _in_the_middle(terminal, run)
     gone = terminal.out.rename(terminal.folder / "gone")
