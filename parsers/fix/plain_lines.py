@@ -216,7 +216,9 @@ class PlainLines:
         return rows.filter(all_of(fine))
 
     def _hashed(self, rows: Rows) -> Rows:
-        lines: Iterable[bytes] = map(self.block.lines.__getitem__, rows["line"].to_pylist())
+        lines: Iterable[bytes] = self.block.lines
+        if rows.num_rows < len(self.block.lines):
+            lines = map(self.block.lines.__getitem__, rows["line"].to_pylist())
         if b"\r" in self.block.data:
             lines = (line.removesuffix(b"\r") for line in lines)
         digits = b"".join([hashlib.sha256(line).digest() for line in lines]).hex().encode()
