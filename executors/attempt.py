@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Final, Protocol
 
 import blake3
@@ -20,6 +21,7 @@ from msgspec import Struct
 from eventlog.events import BalanceSheet, SchemaMismatch
 from eventlog.ids import JobId, OutputName, path_bytes
 from eventlog.schema import OutputSchema
+from executors.behind import Behind
 from executors.failures import TransientKind, failure_class
 from executors.guest.errors import GuestStartError, ParserChangedError
 from executors.guest.frames import GuestBatch, GuestEnd, GuestFailure, GuestStatement
@@ -196,11 +198,20 @@ class Attempt:
         return source_failure(self.dispatch) or content_failure(self.dispatch) or self._staged(outcome)
 
     def _consume(self, guest: Guest, rows: Rows) -> Statements | GuestFailure | None:
-        """Read the guest to its end. Returns its statements if it made some, or why the attempt fails."""
+        """Read the guest to its end. Returns its statements if it made some, or why the attempt fails.
+
+        Batches are taken behind what is read of the guest: it goes on meanwhile. The first failure counts, in the order
+        in which the guest has said things.
+        """
+        with Behind[GuestFailure]() as behind:
+            outcome = self._read_to_end(guest, rows, behind)
+            return behind.finish() or outcome
+
+    def _read_to_end(self, guest: Guest, rows: Rows, behind: Behind[GuestFailure]) -> Statements | GuestFailure | None:
         statements: Statements | None = None
         for frame in guest.frames():
             if isinstance(frame, GuestBatch):
-                failure = self._take(frame, rows)
+                failure = behind.do(partial(self._take, frame, rows), bytes_=frame.batch.nbytes)
                 if failure is not None:
                     return failure
             elif isinstance(frame, GuestStatement):
@@ -217,6 +228,8 @@ class Attempt:
 
     def _take(self, frame: GuestBatch, rows: Rows) -> GuestFailure | None:
         """Validate a batch and write it to its stage; why the attempt fails if that cannot be done."""
+        if self._ending is not None:  # its receipt is settled: nobody is to wait for what was read before
+            return None
         schema = self.dispatch.outputs[frame.output]
         checked = validate(frame.batch, schema, row_first=rows.seen(schema.output))
         if not isinstance(checked, Checked):

@@ -51,6 +51,7 @@ ZSTD_LEVEL: Final = 1
 READ_BYTES: Final = 1024 * 1024
 WRITE_BYTES: Final = 1024 * 1024  # gathered before they are hashed and written: pyarrow gives a page at a time
 LONG_VALUE_BYTES: Final = 256  # of a value, on the average of its column
+SAMPLE_ROWS: Final = 2_048  # the first of an artifact, by which texts are told that hardly repeat
 PROBE_TRIES_MAX: Final = 10
 
 _CREATE: Final = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -308,7 +309,8 @@ def _storage(rows: pa.Table) -> dict[str, Any]:
 
     Whole numbers and times are packed as differences, which are smaller than zstd makes them and need no second pass.
     Long values hardly repeat: a dictionary of them is built and thrown away, and the smallest of them tells nobody
-    anything. Lineage is one value a file, and compressing that costs more than its bytes.
+    anything. Other texts that do not repeat, numbers of orders or hashes, are smaller without one too. Lineage is one
+    value a file, and compressing that costs more than its bytes.
     """
     import pyarrow as pa
 
@@ -316,14 +318,25 @@ def _storage(rows: pa.Table) -> dict[str, Any]:
     names = [field.name for field in rows.schema]
     numbers = [field.name for field in rows.schema if types.is_int64(field.type) or types.is_timestamp(field.type)]
     long = [name for name in names if rows.num_rows and rows[name].nbytes > LONG_VALUE_BYTES * rows.num_rows]
+    single = [field.name for field in rows.schema if types.is_string(field.type) and _hardly_repeats(rows[field.name])]
     plain = {*numbers, *(name for name in names if name.startswith(RESERVED_PREFIXES))}
     return {
         "compression": {name: "NONE" if name in plain else "ZSTD" for name in names},
         "compression_level": {name: ZSTD_LEVEL for name in names if name not in plain},
-        "use_dictionary": [name for name in names if name not in numbers and name not in long],
+        "use_dictionary": [name for name in names if name not in {*numbers, *long, *single}],
         "column_encoding": dict.fromkeys(numbers, "DELTA_BINARY_PACKED"),
         "write_statistics": [name for name in names if name not in long],
     }
+
+
+def _hardly_repeats(texts: Any) -> bool:
+    """Say whether most of the first texts of a column are different; not asked of a few, where nothing is to be won."""
+    if len(texts) < SAMPLE_ROWS:
+        return False
+    import pyarrow.compute as pc
+
+    sample = texts.slice(0, SAMPLE_ROWS)
+    return bool(2 * pc.count_distinct(sample).as_py() > SAMPLE_ROWS)
 
 
 class _HashingFile:

@@ -18,6 +18,11 @@ TIMESTAMP: Final = pa.timestamp("us", tz="UTC")
 INT32: Final = pa.int32()
 ZERO: Final[Any] = pa.array([0], INT32)
 
+_UINT64: Final = pa.uint64()
+_EVERY_OTHER: Final = pa.scalar(0x00FF00FF00FF00FF, _UINT64)
+_FOUR_TOGETHER: Final = pa.scalar(0x0001000100010001, _UINT64)  # times it, four numbers of 16 bits meet in the highest
+_FIRST_BYTES: Final[Any] = pa.array([2 ** (8 * count) - 1 for count in range(8)], _UINT64)
+
 
 def bytes_of(data: bytes) -> Column:
     return _pa.Array.from_buffers(pa.uint8(), len(data), [None, pa.py_buffer(data)])
@@ -39,6 +44,31 @@ def scalar(number: int, type_: pa.DataType = INT32) -> Any:
 
 def plus(places: Column, number: int) -> Column:
     return _pc.add(places, scalar(number))
+
+
+def sums_between(data: bytes, begins: Column, stops: Column) -> Column:
+    """Return the sums of the bytes from one place up to another, each below 2**31; faster than a running sum of bytes.
+
+    Eight bytes are summed as one number, whose first byte is its lowest. A place amid them takes those before it.
+    """
+    padded = pa.py_buffer(data + bytes(8))  # or the last place would be behind the last whole eight
+    words = _pa.Array.from_buffers(_UINT64, len(data) // 8 + 1, [None, padded])
+    sums = _byte_sums(words)
+    before = _pc.subtract(_pc.cumulative_sum(sums), sums)
+
+    def up_to(places: Column) -> Column:
+        word = _pc.shift_right(places, scalar(3))
+        within = _pc.bit_wise_and(words.take(word), _FIRST_BYTES.take(_pc.bit_wise_and(places, scalar(7))))
+        return _pc.add(before.take(word), _byte_sums(within))
+
+    return _pc.subtract(up_to(stops), up_to(begins)).cast(INT32)
+
+
+def _byte_sums(words: Column) -> Column:
+    """Return the sum of the eight bytes of each number."""
+    odd = _pc.bit_wise_and(_pc.shift_right(words, scalar(8, _UINT64)), _EVERY_OTHER)
+    pairs = _pc.add(_pc.bit_wise_and(words, _EVERY_OTHER), odd)
+    return _pc.shift_right(_pc.multiply(pairs, _FOUR_TOGETHER), scalar(48, _UINT64))
 
 
 def with_zero(ends: Column) -> Column:

@@ -235,8 +235,9 @@ class Log:
         parts = inner.replace(delimiter.text, "=").split("=")
         tags = tuple(parts[::2])
         shape = self._shapes.shape(tags)
-        # In order where each field has one equals sign and ends with the delimiter.
-        if shape.plain and data.translate(None, delimiter.others) == delimiter.shape * len(tags) and message.isascii():
+        # In order where each field has one equals sign and ends with the delimiter; a longer one may be torn.
+        signs = delimiter.shape * len(tags) if len(parts) == 2 * len(tags) else None
+        if shape.plain and data.translate(None, delimiter.others) == signs and message.isascii():
             return shape, parts[1::2], len(tags)
         pairs, count = split(inner, delimiter, notes)
         if not message.isascii():

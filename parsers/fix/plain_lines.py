@@ -25,6 +25,7 @@ from .arrays import (
     plus,
     scalar,
     strings,
+    sums_between,
     together,
     with_zero,
 )
@@ -95,7 +96,8 @@ class PlainLines:
     """The plain lines of a block. `others` are the indexes of those that are not.
 
     `rows` has a row for each plain line: its index; where it, its message and its end are; its separators by their
-    numbers, the equals sign of BeginString and the end of the line; and which of the layouts that were met it has.
+    numbers, the equals sign of BeginString and the end of the line; how many equals signs stand before it in the block;
+    and which of the layouts that were met it has.
     """
 
     def __init__(self, block: Block, delimiter: Delimiter, shapes: Shapes) -> None:
@@ -136,8 +138,13 @@ class PlainLines:
         form = re.compile(rb"((?:%b)*)(?:=%b){4,}\n" % (between, between))
         bounds = with_zero(plus(rows["last"], 1))
         kinds = strings(bounds, self.texts.kinds.buffers()[1]).cast(pa.binary())
-        leading = by_value(kinds, lambda signs: len(found[1]) if (found := form.fullmatch(signs)) else None, INT32)
-        rows = rows.set_column(rows.schema.get_field_index("first"), "first", _pc.add(rows["first"], leading))
+        encoded = kinds.dictionary_encode()
+        signs = encoded.dictionary.to_pylist()
+        leading = [len(found[1]) if (found := form.fullmatch(each)) else None for each in signs]
+        first = _pc.add(rows["first"], looked_up(leading, INT32, encoded.indices))
+        count = looked_up([each.count(b"=") for each in signs], INT32, encoded.indices)
+        rows = rows.set_column(rows.schema.get_field_index("first"), "first", first)
+        rows = rows.append_column("tags", _pc.subtract(_pc.cumulative_sum(count), count))
         data, empty = self.block.data, self.delimiter.empty.encode("latin-1")
         if not data.isascii() or empty in data:
             usual = [line.isascii() and empty not in line for line in self.block.lines]
@@ -163,8 +170,8 @@ class PlainLines:
         tags = self.texts.tags()
         _, offsets, data = tags.buffers()
         bounds = _pa.Array.from_buffers(INT32, len(tags) + 1, [None, offsets])
-        count = _pc.cumulative_sum(self.texts.kind("=").cast(INT32))  # of the tags up to a separator
-        (told,) = cuts_of(data, bounds.take(count.take(rows["first"])), bounds.take(count.take(rows["last"])))
+        count = _pc.shift_right(_pc.subtract(rows["last"], rows["first"]), scalar(1))  # of the tags of the message
+        (told,) = cuts_of(data, bounds.take(plus(rows["tags"], 1)), bounds.take(_pc.add(rows["tags"], count)))
         encoded = told.dictionary_encode()
         self._met = [self._shape(text) for text in encoded.dictionary.to_pylist()]
         fine = looked_up([shape is not None for shape in self._met], pa.bool_(), encoded.indices)
@@ -198,11 +205,10 @@ class PlainLines:
         texts = self.texts
         trailer = texts.ends.take(plus(rows["last"], -3))  # the delimiter before CheckSum
         counted = _pc.subtract(trailer, texts.ends.take(plus(rows["first"], 3)))
-        sums = _pc.cumulative_sum(texts.bytes)  # of 8 bits, as CheckSum is
-        printed = _pc.subtract(sums.take(trailer), sums.take(rows["message"])).cast(INT32)
+        printed = sums_between(self.block.data, rows["message"], plus(trailer, 1))
         fields = plus(_pc.divide(_pc.subtract(rows["last"], rows["first"]), scalar(2)), -1)  # before CheckSum
         excess = _pc.multiply(fields, scalar(self.delimiter.excess))
-        sent = _pc.bit_wise_and(plus(_pc.subtract(printed, excess), ord("8")), scalar(0xFF))
+        sent = _pc.bit_wise_and(_pc.subtract(printed, excess), scalar(0xFF))
         fine = (
             _pc.equal(counted.cast(pa.string()), texts.take(plus(rows["first"], 3))),
             _pc.equal(looked_up(THREE_DIGITS, pa.string(), sent), texts.take(plus(rows["last"], -1))),
@@ -210,7 +216,9 @@ class PlainLines:
         return rows.filter(all_of(fine))
 
     def _hashed(self, rows: Rows) -> Rows:
-        lines: Iterable[bytes] = map(self.block.lines.__getitem__, rows["line"].to_pylist())
+        lines: Iterable[bytes] = self.block.lines
+        if rows.num_rows < len(self.block.lines):
+            lines = map(self.block.lines.__getitem__, rows["line"].to_pylist())
         if b"\r" in self.block.data:
             lines = (line.removesuffix(b"\r") for line in lines)
         digits = b"".join([hashlib.sha256(line).digest() for line in lines]).hex().encode()

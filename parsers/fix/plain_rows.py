@@ -21,7 +21,7 @@ from .times import PREFIX_TIME, prefix_time, utc
 _pa: Any = pa  # what the stubs of pyarrow lack
 _pc: Any = pc
 
-_DIGITS: Final = pa.array(list("0123456789"))
+_DIGITS: Final = pa.array([b"%d" % digit for digit in range(10)])
 _PART_OR_WHOLE: Final = pa.array(["1", "2"])  # of OrdStatus
 
 
@@ -69,9 +69,9 @@ class PlainRows:
         if not rows.num_rows:
             return None
         nowhere = (None,) * len(names)
-        places = zip(*(layout.places if layout else nowhere for layout in layouts), strict=True)
-        fields = (self._plain.fields(rows, each, rows["known"]) for each in places)
-        columns = dict(zip(names, fields, strict=True))
+        places = list(zip(*(layout.places if layout else nowhere for layout in layouts), strict=True))
+        fields = {each: self._plain.fields(rows, each, rows["known"]) for each in dict.fromkeys(places)}
+        columns = {name: fields[each] for name, each in zip(names, places, strict=True)}
         for name in TIMES & columns.keys():
             columns[name] = _utc_times(columns[name])
         events = [_lifecycle_events(columns)] if output == "fix_order_lifecycle" else []
@@ -142,7 +142,7 @@ class PlainRows:
 
 def _utc_times(texts: Column) -> Column:
     """Return times of the protocol as `utc` does, at once if all are of the usual form."""
-    digits = _pc.is_in(_pc.utf8_slice_codeunits(texts, -1), value_set=_DIGITS)
+    digits = _pc.is_in(_pc.binary_slice(texts.cast(pa.binary()), -1), value_set=_DIGITS)
     usual = _pc.and_(digits, _pc.less_equal(_pc.binary_length(texts), scalar(24)))
     if _pc.all(_pc.or_(_pc.is_null(texts), usual)).as_py():
         return _pc.binary_join_element_wise(texts, pa.scalar("Z", pa.string()), pa.scalar("", pa.string()))

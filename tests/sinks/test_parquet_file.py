@@ -202,6 +202,19 @@ def test_columns_are_stored_by_their_type_and_length(sink: ParquetSink) -> None:
         ]
 
 
+def test_texts_that_hardly_repeat_are_stored_without_a_dictionary(sink: ParquetSink) -> None:
+    count = parquet_file.SAMPLE_ROWS
+    columns = {
+        "id": range(count),
+        "order": [f"C{number}" for number in range(count)],
+        "side": ["1", "2"] * (count // 2),
+    }
+    batch = pa.RecordBatch.from_pydict({name: list(values) for name, values in columns.items()})
+    group = pq.ParquetFile(publish(sink, [batch], batch.schema)).metadata.row_group(0)
+    coded = {column.path_in_schema: "RLE_DICTIONARY" in column.encodings for column in map(group.column, range(3))}
+    assert coded == {"id": False, "order": False, "side": True}
+
+
 def test_small_batches_are_gathered_and_leave_no_trace_in_the_bytes(sink: ParquetSink) -> None:
     whole = rows(130_000)
     cuts = [whole.slice(offset, 999) for offset in range(0, 130_000, 999)]
@@ -435,7 +448,7 @@ def child(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("limit", [1_000, 300_000])  # within the first page, and some pages later
+@pytest.mark.parametrize("limit", [1_000, 100_000])  # within the first page, and some pages later
 def test_a_full_disk_is_told_breaks_the_stage_and_leaves_nothing(folder: Path, limit: int) -> None:
     ran = child(FULL_DISK, str(folder), str(limit))
     assert ran.returncode == 0, ran.stderr

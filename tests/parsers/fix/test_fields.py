@@ -69,6 +69,13 @@ def test_two_signs_in_one_field_and_none_in_another_do_not_shift_the_values(tmp_
     assert row["notes"] == "malformed_fields:1"
 
 
+def test_a_long_delimiter_that_is_torn_does_not_shift_the_values(tmp_path: Path) -> None:
+    log = sent(order(1, "|58=x"), delimiter="^A").replace(b"^A10=", b"^\x01A10=")
+    row = read(log, tmp_path).only
+    assert row["text"].startswith("x^\x01A10=")
+    assert (row["price"], row["notes"]) == ("101.25", "checksum_absent")
+
+
 def test_bytes_that_are_not_utf_8_are_kept_as_latin_1(tmp_path: Path) -> None:
     whole = message(order(1, "|58=Zürich")).replace("ü".encode(), b"\xfc\xfd")
     row = read(whole, tmp_path).only
