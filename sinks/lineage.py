@@ -6,6 +6,7 @@ Pure: the time is the one recorded when the job was dispatched, so that a re-exe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any
 
@@ -88,10 +89,13 @@ def _values(lineage: Lineage) -> dict[str, object]:
     return {
         "_cf_source_hash": lineage.source_hash,
         "_cf_job_id": str(lineage.job),
-        "_cf_processed_at": instant_datetime(lineage.processed_at),
+        "_cf_processed_at": _moment(lineage.processed_at),
         "_cf_parser_version": lineage.parser_version,
         "_cf_contract": lineage.contract,
     }
+
+
+_moment = lru_cache(16)(instant_datetime)  # the jobs of a lease are dispatched at once
 
 
 def _constant(column: Column, value: object, *, rows: int) -> pa.Array[pa.Scalar[pa.DataType]]:

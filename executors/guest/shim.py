@@ -396,7 +396,8 @@ def _without_dictionaries(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _within_frame(batch: pa.RecordBatch, head: bytes) -> Iterator[Payload]:
-    if batch.nbytes <= FRAME_BYTES_MAX:
+    # The memory behind a slice is told at once, its own bytes only after a look at each buffer: they are rarely needed.
+    if batch.get_total_buffer_size() <= FRAME_BYTES_MAX or batch.nbytes <= FRAME_BYTES_MAX:
         payload: Payload = (head, batch.serialize(), END_OF_STREAM)
         if sum(map(len, payload)) <= FRAME_BYTES_MAX:
             yield payload

@@ -93,7 +93,7 @@ class Log:
             xml = [xml[at] for at in kept]
         else:
             self._account.found += len(pieces)
-        if "evtx_eventdata_kv" in self._options.tables and mixes_unnamed_data(chunk.data):
+        if "evtx_eventdata_kv" in self._options.tables and mixes_unnamed_data(chunk.data, chunk.used):
             self._read_unnamed(chunk)
         self._rows.add(chunk, pieces, texts, xml)  # type: ignore[arg-type]  # what has no text was not kept
 

@@ -42,19 +42,29 @@ class Values:
     def batch(self, places: pa.RecordBatch, notes: list[Note], schema: pa.Schema) -> pa.RecordBatch:
         """Return the rows, with the columns of `places` (a row a record) repeated; add what does not fit to `notes`."""
         columns, unfit = value_columns(self.keys, self.values)
-        starts = pa.array([0, *accumulate(self.counts)], pa.int32())
-        run = _pc.list_parent_indices(pa.ListArray.from_arrays(starts, pa.nulls(len(self.values))))
-        owner = pa.array(self.owners, pa.int64()).take(run)
+        starts = list(accumulate(self.counts, initial=0))
+        lists = pa.ListArray.from_arrays(pa.array(starts, pa.int32()), pa.nulls(starts[-1]))
+        run = _pc.list_parent_indices(lists)
+        rows = self._runs(places, starts[:-1]).take(run)
         for at in unfit:
-            position = owner[at].as_py()
+            position = self.owners[run[at].as_py()]
             notes.append(Note(position, "conversion_failed", self.keys[at], str(self.values[at]), INFO))
-        columns["section"] = pa.array(self.sections, pa.string()).take(run)
-        columns["idx"] = pc.subtract(_pa.arange(0, len(self.values)), starts.take(run).cast(pa.int64()))
-        for name in places.schema.names:
-            column = places.column(name)
-            is_file = pa.types.is_string(column.type)  # the file_ref is the same for all
-            columns[name] = pa.repeat(column[0], len(self.values)) if is_file else column.take(owner)
+        columns |= dict(zip(rows.schema.names, rows.columns, strict=True))
+        columns["idx"] = pc.subtract(_pa.arange(0, starts[-1]), columns["start"])
+        columns["file_ref"] = pa.repeat(places.column("file_ref")[0], starts[-1])
+        if "section" not in columns:
+            columns["section"] = pa.repeat(pa.scalar(self.sections[0], pa.string()), starts[-1])
         return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
+
+    def _runs(self, places: pa.RecordBatch, starts: list[int]) -> pa.RecordBatch:
+        """Return what all values of a section of a record have in common, but for what is the same everywhere."""
+        if self.owners != list(range(places.num_rows)):
+            places = places.take(pa.array(self.owners, pa.int64()))
+        columns = {name: places.column(name) for name in places.schema.names if name != "file_ref"}
+        columns["start"] = pa.array(starts, pa.int64())
+        if len(set(self.sections)) > 1:
+            columns["section"] = pa.array(self.sections, pa.string())
+        return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
 
 
 def read_event_data(events: list[Event], notes: list[Note], offsets: list[int], unnamed: dict[int, Pairs]) -> Values:
