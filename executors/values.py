@@ -56,6 +56,8 @@ def is_day_or_moment(type_: pa.DataType) -> bool:
 
 def is_of_known_years(values: Array) -> bool:
     """Say whether all days or moments lie in the years 1 to 9999."""
+    if values.null_count == len(values):
+        return True
     numbers, first, last = _in_known_units(values)
     found = extent(numbers)
     return found is None or (first <= found[0] and found[1] <= last)

@@ -60,6 +60,7 @@ from executors.guest.limits import (
 from executors.guest.parents import FOLDER_PREFIX, Fork, GuestEnding, GuestParent, GuestParents
 
 TICK_MILLISECONDS: Final = 200  # how exactly the bounds on time are kept
+NUMBER_BYTES: Final = 4  # of a length or a mark
 READ_AHEAD_BYTES: Final = 64 * 1024  # of a guest's stream: small frames come several at a time
 PIPE_READ_BYTES: Final = 64 * 1024
 PIPE_READS_MAX: Final = 32  # pipes hold 64 KiB, at most 1 MiB: what is left after a death fits
@@ -350,7 +351,10 @@ class Guest:
         return self._read(length)
 
     def _read_number(self, *, inside_frame: bool = True) -> int:
-        return int.from_bytes(self._read(4, inside_frame=inside_frame), "big")
+        if len(self._ahead) >= NUMBER_BYTES:
+            number, self._ahead = int.from_bytes(self._ahead[:NUMBER_BYTES], "big"), self._ahead[NUMBER_BYTES:]
+            return number
+        return int.from_bytes(self._read(NUMBER_BYTES, inside_frame=inside_frame), "big")
 
     def _read(self, size: int, *, inside_frame: bool = True) -> bytearray:
         """Read exactly `size` bytes. Memory for them is taken by the kernel page by page, as they come."""

@@ -87,15 +87,14 @@ class Channel:
         with self._lock:
             self._send(chosen + length + payload[0], *payload[1:])
 
-    def metrics(self, payload: bytes) -> None:
-        self._marked(FRAME_METRICS, payload)
-
     def error(self, payload: bytes) -> None:
         self._marked(FRAME_ERROR, payload)
 
-    def end(self) -> None:
+    def end(self, metrics: bytes) -> None:
+        """Send what the parser states of its input, if it does, and that all is said."""
+        stated = struct.pack(">II", FRAME_METRICS, len(metrics)) + metrics if metrics else b""
         with self._lock:
-            self._connection.sendall(struct.pack(">I", FRAME_END))
+            self._connection.sendall(stated + struct.pack(">I", FRAME_END))
 
     def begin(self) -> None:
         """Count what is logged anew: each input has its own allowance."""
@@ -251,25 +250,25 @@ def main(descriptor: int, parser: ModuleType | None, code: Code | None) -> int:
         if parser is None:
             assert code is not None, "a guest has its parser's module or its code"
             parser = load_parser(code)
-        send_job(channel, parser, orders)
+        stated = send_job(channel, parser, orders)
         while orders.get("more"):
-            channel.end()
+            channel.end(stated)
             orders = channel.receive_orders()
             channel.begin()
             send_logs(channel)
-            send_job(channel, parser, orders)
+            stated = send_job(channel, parser, orders)
     # A parser may raise anything, SystemExit and KeyboardInterrupt included; all of it is the job's failure.
     except BaseException as error:  # noqa: BLE001
         channel.log(logging.ERROR, trace_of(error), always=True)
         said = describe(error)
         channel.error(json_bytes(said))
         return 2 if said["retryable"] else 1
-    channel.end()
+    channel.end(stated)
     return 0
 
 
-def send_job(channel: Channel, parser: ModuleType, orders: dict[str, Any]) -> None:
-    """Run the parser over the source and send all that it yields, then its statement."""
+def send_job(channel: Channel, parser: ModuleType, orders: dict[str, Any]) -> bytes:
+    """Run the parser over the source and send all that it yields; return its statement as it is sent, if it has one."""
     indexes = {name: index for index, name in enumerate(orders["outputs"])}
     yielded = _given(parser.parse(os.fsdecode(bytes.fromhex(orders["path_hex"])), orders["settings"]))
     selected = -1
@@ -285,8 +284,7 @@ def send_job(channel: Channel, parser: ModuleType, orders: dict[str, Any]) -> No
                 for payload in payloads(output, batch):
                     channel.batch(payload, select=None if index == selected else index)
                     selected = index
-    if statement is not None:
-        channel.metrics(_statement(statement))
+    return b"" if statement is None else _statement(statement)
 
 
 def _index(indexes: dict[str, int], output: str) -> int:

@@ -56,7 +56,7 @@ class Log:
         self._findings.note_gaps()
         for output, batches in self._values.items():
             if batches:
-                yield output, _pa.concat_batches(batches)
+                yield output, batches[0] if len(batches) == 1 else _pa.concat_batches(batches)
         if len(self._notes) and "evtx_record_annotations" in self._options.tables:
             yield "evtx_record_annotations", self._notes.take()
         if "evtx_files" in self._options.tables:
@@ -149,7 +149,7 @@ class Log:
     def _batches(self) -> Iterator[Batch]:
         rows, self._rows = self._rows, Rows()
         for first, end in cuts_of(rows.texts):
-            yield from self._batch(rows.part(slice(first, end)))
+            yield from self._batch(rows if end - first == len(rows) else rows.part(slice(first, end)))
         self._unnamed = {}
         if len(self._notes) >= limits.SIDE_BATCH_ROWS:
             notes = self._notes.take()

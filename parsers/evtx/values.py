@@ -90,7 +90,7 @@ def read_event_data(events: list[Event], notes: list[Note], offsets: list[int], 
     if list in set(map(type, chain.from_iterable(contents))):
         odd.update(at for at, each in enumerate(contents) if list in map(type, each))
     for at in odd:
-        pairs = _flat(raws[at], at, "EventData", notes)
+        pairs = _of_classic(decoded[at], raws[at]) or _flat(raws[at], at, "EventData", notes)
         if offsets[at] in unnamed:
             pairs = with_types(unnamed[offsets[at]], dict(pairs))
         keys[at] = [key for key, _ in pairs]
@@ -114,6 +114,17 @@ def _separators(raws: list[msgspec.Raw], joined: bytes) -> Column:
     return counts
 
 
+def _of_classic(decoded: Any, raw: msgspec.Raw) -> Pairs:
+    """Return the values of a classic event, whose <Data> elements have no names; none if there is more or less."""
+    if type(decoded) is not dict or len(decoded) > 1 or bytes(raw).count(_SEPARATOR) != 2:
+        return []
+    match decoded.get("Data"):
+        case {"#text": texts}:
+            items = texts if type(texts) is list else [texts]
+            return [] if {dict, list} & set(map(type, items)) else [("Data", item) for item in items]
+    return []
+
+
 def read_user_data(events: list[Event], notes: list[Note]) -> Values:
     """Return a row for each value outside System and EventData, nested ones by path, in the order of the record."""
     gathered = Values()
@@ -126,8 +137,9 @@ def read_user_data(events: list[Event], notes: list[Note]) -> Values:
         return gathered
     for position in sorted(found):
         for part in USER_PARTS:
-            section = PARTS[part]
-            gathered.add(position, section, _flat(getattr(events[position], part), position, section, notes))
+            section, raw = PARTS[part], getattr(events[position], part)
+            if raw != NOTHING:
+                gathered.add(position, section, _flat(raw, position, section, notes))
     return gathered
 
 
