@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Final
 
 from eventlog.ids import JobId, OutputName
 from eventlog.schema import OutputSchema, schema_hash
@@ -16,6 +17,9 @@ from sinks.lineage import JobRows, add_lineage_of_each, lineage_schema
 from sinks.sink import ArtifactIdentity, Sink, StagedArtifact
 
 MANY = "rows of several jobs of one lease, told apart by _cf_job_id; this artifact is named after the first of them"
+
+
+ROWS_AT_ONCE_MAX: Final = 100_000  # that lineage is made for; a guest sends at most half as many in a batch
 
 
 class SharedStages:
@@ -49,7 +53,8 @@ class SharedStages:
     def _write(self, schema: OutputSchema, parts: list[JobRows]) -> None:
         columns = lineage_schema(arrow_schema(schema.columns))
         writer = self._writers.of(schema.output) or self._writers.open(self._identity(schema), columns)
-        writer.write(add_lineage_of_each(parts, columns))
+        for some in _groups(parts):
+            writer.write(add_lineage_of_each(some, columns))
 
     def finish(self, outputs: Iterable[OutputSchema]) -> tuple[StagedArtifact, ...]:
         """Make every artifact durable and return them. Raises OSError; call `abandon` then."""
@@ -85,3 +90,17 @@ class SharedStages:
                 "dispatched_at": dispatch.dispatched_at,
             },
         )
+
+
+def _groups(parts: Iterable[JobRows]) -> Iterator[list[JobRows]]:
+    """Yield the parts in their order, at most ROWS_AT_ONCE_MAX rows at once: lineage takes more than narrow rows do."""
+    group: list[JobRows] = []
+    rows = 0
+    for part in parts:
+        if group and rows + part.batch.num_rows > ROWS_AT_ONCE_MAX:
+            yield group
+            group, rows = [], 0
+        group.append(part)
+        rows += part.batch.num_rows
+    if group:
+        yield group
