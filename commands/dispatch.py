@@ -21,7 +21,7 @@ from reducers.fold import State
 from reducers.job import Queued
 
 SHARED_BYTES_MAX = 256 * 1024  # of a file that shares a lease; where a file is larger, the fork is no cost
-LEASE_BYTES_MAX = 8 * 1024 * 1024  # of the files of one lease: what they become is held in memory
+LEASE_BYTES_MAX = 16 * 1024 * 1024  # of the files of one lease: 200 event logs of one chunk take 14
 # What is told and recorded of a lease is one message and one frame, of 4 MiB each; sheets are bounded by the executor.
 LEASE_RECORD_BYTES_MAX = 1536 * 1024
 OUTPUT_RECORD_BYTES = 1024  # of what is recorded of one output of a job, without its target's name

@@ -36,6 +36,16 @@ def is_text(type_: pa.DataType) -> bool:
     return types.is_string(type_) or types.is_large_string(type_) or types.is_string_view(type_)
 
 
+def has_no_parts(type_: pa.DataType) -> bool:
+    """Say whether a column of the type is its values and nothing else: no views, no dictionary, no nested arrays."""
+    types = pa.types
+    if isinstance(type_, pa.BaseExtensionType):
+        return False
+    plain = types.is_primitive(type_) or types.is_null(type_) or types.is_decimal(type_)
+    texts = types.is_string(type_) or types.is_large_string(type_)
+    return plain or texts or types.is_binary(type_) or types.is_large_binary(type_)
+
+
 def is_list(type_: pa.DataType) -> bool:
     types = pa.types
     return (

@@ -316,9 +316,10 @@ def content_failure(dispatch: Dispatch) -> Failed | None:
     the bytes are what is compared. Costs about a tenth of the decoding, from the page cache.
     """
     hasher = blake3.blake3()
+    at_once = min(REHASH_BYTES, dispatch.size + 1)  # memory is taken for all that is asked for
     try:
         with open(path_bytes(dispatch.path), "rb", buffering=0) as source:  # noqa: PTH123 - the path is bytes
-            while piece := source.read(REHASH_BYTES):
+            while piece := source.read(at_once):
                 hasher.update(piece)
     except OSError as error:
         return _source_changed(dispatch, f"cannot be read any more: {error.strerror}")

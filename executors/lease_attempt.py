@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -235,9 +235,7 @@ class LeaseAttempt:
     def _write_held(self) -> None:
         """Write the rows that wait into the shared artifacts."""
         with self._failing_together():
-            for job, done in self._done.items():
-                if done.shares and self._claim(job):
-                    self._write(done)
+            self._write([done for job, done in self._done.items() if done.shares and self._claim(job)])
         self._held_bytes = 0
 
     def _claim(self, job: JobId) -> bool:
@@ -269,12 +267,14 @@ class LeaseAttempt:
         self._shared = None
         self._written.clear()
 
-    def _write(self, done: _Done) -> None:
-        dispatch = done.input.dispatch
-        if self._shared is None:
-            self._shared = SharedStages(self._sink_factory(dispatch.sink_uri), whose=f"the lease of job {self.job}")
-        self._shared.write(done.input.job, dispatch, done.input.held)
-        done.input.held.batches.clear()
+    def _write(self, many: Sequence[_Done]) -> None:
+        if many and self._shared is None:
+            sink = self._sink_factory(self.dispatch.sink_uri)
+            self._shared = SharedStages(sink, whose=f"the lease of job {self.job}")
+        if self._shared is not None:
+            self._shared.write((done.input.job, done.input.dispatch, done.input.held) for done in many)
+        for done in many:
+            done.input.held.batches.clear()
 
     def _receipts(self) -> LeaseReceipts:
         """Write and finish what is shared, and say how each job ended."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Final
 
 from eventlog.ids import JobId, OutputName
 from eventlog.schema import OutputSchema, schema_hash
@@ -12,10 +13,13 @@ from executors.protocol import Dispatch, Share
 from executors.stage_writers import StageWriters
 from executors.stages import lineage_of
 from sinks.arrow_schema import arrow_schema
-from sinks.lineage import add_lineage, lineage_schema
-from sinks.sink import ArtifactIdentity, Sink, StagedArtifact, StageWriter
+from sinks.lineage import JobRows, add_lineage_of_each, lineage_schema
+from sinks.sink import ArtifactIdentity, Sink, StagedArtifact
 
 MANY = "rows of several jobs of one lease, told apart by _cf_job_id; this artifact is named after the first of them"
+
+
+ROWS_AT_ONCE_MAX: Final = 100_000  # that lineage is made for; a guest sends at most half as many in a batch
 
 
 class SharedStages:
@@ -27,21 +31,30 @@ class SharedStages:
         self._rows: Counter[OutputName] = Counter()
         self._shares: dict[JobId, dict[OutputName, tuple[int, int]]] = {}  # row_first and rows
 
-    def write(self, job: JobId, dispatch: Dispatch, held: HeldRows) -> None:
-        """Add the accepted rows of a job, with its lineage. Raises OSError: then nothing of the stages can be used."""
-        self._named_after = self._named_after or (job, dispatch)
-        lineage, written = lineage_of(job, dispatch), Counter[OutputName]()
-        first = self._rows.copy()
-        for schema, checked in held.batches:
-            if checked.accepted.num_rows:
-                writer = self._writers.of(schema.output) or self._opened(schema)
-                writer.write(add_lineage(checked.accepted, lineage, row_first=written[schema.output]))
-                written[schema.output] += checked.accepted.num_rows
-        self._rows += written
-        self._shares[job] = {output: (first[output], rows) for output, rows in written.items()}
+    def write(self, jobs: Iterable[tuple[JobId, Dispatch, HeldRows]]) -> None:
+        """Add the accepted rows of jobs, with their lineage. Raises OSError: then nothing of the stages can be used."""
+        parts: dict[OutputName, list[JobRows]] = {}
+        schemas: dict[OutputName, OutputSchema] = {}
+        for job, dispatch, held in jobs:
+            self._named_after = self._named_after or (job, dispatch)
+            lineage, mine = lineage_of(job, dispatch), self._shares.setdefault(job, {})
+            for schema, checked in held.batches:
+                output, rows = schema.output, checked.accepted.num_rows
+                if rows:
+                    first, before = mine.get(output, (self._rows[output], 0))
+                    part = JobRows(batch=checked.accepted, lineage=lineage, row_first=before)
+                    parts.setdefault(output, []).append(part)
+                    schemas[output] = schema
+                    mine[output] = (first, before + rows)
+                    self._rows[output] += rows
+        for output, schema in schemas.items():
+            self._write(schema, parts[output])
 
-    def _opened(self, schema: OutputSchema) -> StageWriter:
-        return self._writers.open(self._identity(schema), lineage_schema(arrow_schema(schema.columns)))
+    def _write(self, schema: OutputSchema, parts: list[JobRows]) -> None:
+        columns = lineage_schema(arrow_schema(schema.columns))
+        writer = self._writers.of(schema.output) or self._writers.open(self._identity(schema), columns)
+        for some in _groups(parts):
+            writer.write(add_lineage_of_each(some, columns))
 
     def finish(self, outputs: Iterable[OutputSchema]) -> tuple[StagedArtifact, ...]:
         """Make every artifact durable and return them. Raises OSError; call `abandon` then."""
@@ -77,3 +90,17 @@ class SharedStages:
                 "dispatched_at": dispatch.dispatched_at,
             },
         )
+
+
+def _groups(parts: Iterable[JobRows]) -> Iterator[list[JobRows]]:
+    """Yield the parts in their order, at most ROWS_AT_ONCE_MAX rows at once: lineage takes more than narrow rows do."""
+    group: list[JobRows] = []
+    rows = 0
+    for part in parts:
+        if group and rows + part.batch.num_rows > ROWS_AT_ONCE_MAX:
+            yield group
+            group, rows = [], 0
+        group.append(part)
+        rows += part.batch.num_rows
+    if group:
+        yield group

@@ -12,15 +12,15 @@ from __future__ import annotations
 from typing import Final
 
 import pyarrow as pa
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from eventlog.schema import Column, OutputSchema
-from executors.accepted_types import is_text
+from executors.accepted_types import has_no_parts, is_text
 from executors.arrays import Array, Mask, UnpackedTooLargeError, bound_views, extent, kernel, plain, total
 from executors.rejected import Problem, Rejected, rejected_rows
 from executors.shape import CorruptBatch, Placed, ShapeFault, place_columns, shown
-from executors.values import read
-from executors.violations import ROW_ERROR_COLUMN, ROW_ID_COLUMN, Rule, ViolationCode, row_sentence
+from executors.values import is_day_or_moment, is_of_known_years, read
+from executors.violations import HELPER_COLUMNS, ROW_ERROR_COLUMN, ROW_ID_COLUMN, Rule, ViolationCode, row_sentence
 from sinks.arrow_schema import arrow_schema
 
 INT64_MAX: Final = 2**63 - 1
@@ -46,22 +46,97 @@ def validate(batch: pa.RecordBatch, schema: OutputSchema, *, row_first: int = 0)
 
     The schema's metadata that the guest sent is left behind.
     """
+    plan = _plan(batch.schema, schema)
     try:
         # Before anything else looks into the buffers: without this, offsets of a hostile batch lead out of them. The
         # full look reads every text, so views that say the same megabytes over and over are refused before.
-        batch.validate()
-        for column in batch.columns:
-            bound_views(column)
+        if not plan.is_flat:
+            batch.validate()
+            for column in batch.columns:
+                bound_views(column)
         batch.validate(full=True)
     except (pa.ArrowException, ValueError, OSError) as error:
         return CorruptBatch(output=schema.output, why=shown(str(error)))
-    placed = place_columns(batch.schema, schema)
+    placed = plan.placed
     if not isinstance(placed, Placed):
         return placed
+    if (accepted := _as_given(batch, plan)) is not None:
+        return Checked(accepted=accepted, counts={}, dropped=placed.dropped)
     try:
         return _judged(batch, schema, placed, row_first)
     except UnpackedTooLargeError as error:
         return CorruptBatch(output=schema.output, why=str(error))
+
+
+class _Plan(Struct, frozen=True, kw_only=True):
+    """What follows from the columns of a batch alone: it is the same for all batches that a parser gives an output.
+
+    `as_given` are the places of the declared columns where all of them have exactly their declared types, and the
+    parser says nothing of rows itself. `required` and `moments` are those of them that may have no nulls, and whose
+    values may be of no known year. `is_exact`: the schema is the declared one. `is_flat`: no column has parts.
+    """
+
+    given: pa.Schema
+    declared: pa.Schema
+    placed: Placed | ShapeFault
+    is_flat: bool
+    is_exact: bool
+    as_given: tuple[int, ...] = ()
+    required: tuple[int, ...] = ()
+    moments: tuple[int, ...] = ()
+
+
+PLANS_MAX: Final = 64  # outputs whose plan is kept
+PLAN_COLUMNS_MAX: Final = 10_000  # of one that is kept
+_plans: dict[OutputSchema, _Plan] = {}
+
+
+def _plan(given: pa.Schema, schema: OutputSchema) -> _Plan:
+    """Return the plan; the last one of an output is kept."""
+    kept = _plans.get(schema)
+    if kept is not None and kept.given.equals(given, check_metadata=True):
+        return kept
+    plan = _planned(given, schema)
+    if len(_plans) >= PLANS_MAX:
+        _plans.clear()
+    if len(given) <= PLAN_COLUMNS_MAX:
+        _plans[schema] = plan
+    return plan
+
+
+def _planned(given: pa.Schema, schema: OutputSchema) -> _Plan:
+    declared, types = arrow_schema(schema.columns), given.types
+    placed = place_columns(given, schema)
+    is_flat = all(map(has_no_parts, types))
+    plan = _Plan(
+        given=given,
+        declared=declared,
+        placed=placed,
+        is_flat=is_flat,
+        is_exact=given.equals(declared, check_metadata=True),
+    )
+    if not is_flat or not isinstance(placed, Placed) or set(HELPER_COLUMNS) & set(given.names):
+        return plan
+    places = tuple(place for place in placed.places if place is not None)
+    if [types[place] for place in places] != declared.types:
+        return plan
+    return structs.replace(
+        plan,
+        as_given=places,
+        required=tuple(at for at, column in zip(places, schema.columns, strict=True) if not column.nullable),
+        moments=tuple(at for at in places if is_day_or_moment(types[at])),
+    )
+
+
+def _as_given(batch: pa.RecordBatch, plan: _Plan) -> pa.RecordBatch | None:
+    """Return the batch if its rows pass as they came: most parsers give what they declare."""
+    if not plan.as_given or any(batch.column(at).null_count for at in plan.required):
+        return None
+    if not all(is_of_known_years(batch.column(at)) for at in plan.moments):
+        return None
+    if plan.is_exact:
+        return batch
+    return pa.RecordBatch.from_arrays([batch.column(at) for at in plan.as_given], schema=plan.declared)
 
 
 def _judged(batch: pa.RecordBatch, schema: OutputSchema, placed: Placed, row_first: int) -> Checked:

@@ -19,6 +19,7 @@ from executors.arrays import (
     Mask,
     Reading,
     blanked,
+    extent,
     faults_of,
     kernel,
     list_items,
@@ -49,15 +50,31 @@ def _is_moment(type_: ColumnType) -> bool:
     return type_ == "timestamp" or is_zoned(type_)
 
 
+def is_day_or_moment(type_: pa.DataType) -> bool:
+    return pa.types.is_date(type_) or pa.types.is_timestamp(type_)
+
+
+def is_of_known_years(values: Array) -> bool:
+    """Say whether all days or moments lie in the years 1 to 9999."""
+    if values.null_count == len(values):
+        return True
+    numbers, first, last = _in_known_units(values)
+    found = extent(numbers)
+    return found is None or (first <= found[0] and found[1] <= last)
+
+
+def _in_known_units(values: Array) -> tuple[Array, int, int]:
+    """Return days or microseconds from 1970 on, and the first and the last that are of known years."""
+    if pa.types.is_date(values.type):
+        return values.view(pa.int32()), *DAYS_KNOWN
+    return values.view(pa.int64()), DAYS_KNOWN[0] * DAY_US, (DAYS_KNOWN[1] + 1) * DAY_US - 1
+
+
 def _of_known_years(reading: Reading) -> Reading:
     """Refuse days and moments outside the years 1 to 9999: no text says them, and what reads tables fails on them."""
-    of_day = pa.types.is_date(reading.values.type)
-    first, last = DAYS_KNOWN if of_day else (DAYS_KNOWN[0] * DAY_US, (DAYS_KNOWN[1] + 1) * DAY_US - 1)
-    numbers = reading.values.view(pa.int32() if of_day else pa.int64())
-    extremes: Any = kernel.min_max(numbers)
-    found = extremes.as_py()
-    if found["min"] is None or (first <= found["min"] and found["max"] <= last):
+    if is_of_known_years(reading.values):
         return reading
+    numbers, first, last = _in_known_units(reading.values)
     low, high = pa.scalar(first, numbers.type), pa.scalar(last, numbers.type)
     fits = kernel.and_(kernel.greater_equal(numbers, low), kernel.less_equal(numbers, high))
     outside = refused(reading.values, fits)

@@ -181,8 +181,14 @@ def decode_log(payload: bytes | bytearray) -> LogLine:
 
 
 def _read_batch(buffer: pa.Buffer) -> pa.RecordBatch:
-    messages = pa.ipc.MessageReader.open_stream(buffer)
-    schema = pa.ipc.read_schema(_next_message(messages, expected="schema"))
+    head = _first_message(buffer)
+    schema = _schemas.get(head)
+    if schema is None:
+        messages = pa.ipc.MessageReader.open_stream(buffer)
+        schema = _read_schema(messages)
+        _keep_schema(head, schema)
+    else:
+        messages = pa.ipc.MessageReader.open_stream(buffer.slice(len(head)))
     message = _next_message(messages, expected="record batch")
     if _is_compressed(message):
         # A few bytes of a compressed body may unpack to more memory than the machine has.
@@ -191,9 +197,34 @@ def _read_batch(buffer: pa.Buffer) -> pa.RecordBatch:
     if batch.num_rows > ROWS_PER_BATCH_MAX:
         raise BadFrameError(f"a batch has {batch.num_rows:,} rows, at most {ROWS_PER_BATCH_MAX:,} are allowed")
     _expect_end(messages)
-    for name in batch.schema.names:
-        name.encode()  # names that are not UTF-8 raise here, inside the one place that expects it
     return batch
+
+
+def _read_schema(messages: pa.ipc.MessageReader) -> pa.Schema:
+    schema = pa.ipc.read_schema(_next_message(messages, expected="schema"))
+    for name in schema.names:
+        name.encode()  # names that are not UTF-8 raise here, inside the one place that expects it
+    return schema
+
+
+# Batches of one output begin with the same bytes, in each file of a lease and in each job of a parser.
+SCHEMAS_KEPT_MAX: Final = 64
+SCHEMA_BYTES_MAX: Final = 64 * 1024  # of one that is kept
+_CONTINUATION: Final = b"\xff\xff\xff\xff"
+_schemas: dict[bytes, pa.Schema] = {}
+
+
+def _first_message(buffer: pa.Buffer) -> bytes:
+    """Return a stream's first message, if it says to be one without a body that may be kept; else nothing."""
+    mark, size = struct.unpack_from("<4sI", buffer) if buffer.size >= 8 else (b"", 0)
+    return buffer[: 8 + size].to_pybytes() if mark == _CONTINUATION and size <= SCHEMA_BYTES_MAX else b""
+
+
+def _keep_schema(head: bytes, schema: pa.Schema) -> None:
+    if len(_schemas) >= SCHEMAS_KEPT_MAX:
+        _schemas.clear()
+    if head:
+        _schemas[head] = schema
 
 
 def _next_message(messages: pa.ipc.MessageReader, *, expected: str) -> pa.ipc.Message:

@@ -60,6 +60,8 @@ from executors.guest.limits import (
 from executors.guest.parents import FOLDER_PREFIX, Fork, GuestEnding, GuestParent, GuestParents
 
 TICK_MILLISECONDS: Final = 200  # how exactly the bounds on time are kept
+NUMBER_BYTES: Final = 4  # of a length or a mark
+READ_AHEAD_BYTES: Final = 64 * 1024  # of a guest's stream: small frames come several at a time
 PIPE_READ_BYTES: Final = 64 * 1024
 PIPE_READS_MAX: Final = 32  # pipes hold 64 KiB, at most 1 MiB: what is left after a death fits
 LEAVING_MILLISECONDS: Final = 10
@@ -205,6 +207,8 @@ class Guest:
         self._over_at = begun + orders.seconds_max
         self._alive_until = time.monotonic() + times.hello_seconds
         self._read_most = 0
+        self._room = memoryview(bytearray(READ_AHEAD_BYTES))
+        self._ahead = self._room[:0]  # what is there of the frames that come next
         os.set_blocking(process.printed, False)
         self._poll = select.poll()
         for descriptor in (connection.fileno(), process.printed, process.pidfd):
@@ -347,27 +351,46 @@ class Guest:
         return self._read(length)
 
     def _read_number(self, *, inside_frame: bool = True) -> int:
-        return int.from_bytes(self._read(4, inside_frame=inside_frame), "big")
+        if len(self._ahead) >= NUMBER_BYTES:
+            number, self._ahead = int.from_bytes(self._ahead[:NUMBER_BYTES], "big"), self._ahead[NUMBER_BYTES:]
+            return number
+        return int.from_bytes(self._read(NUMBER_BYTES, inside_frame=inside_frame), "big")
 
     def _read(self, size: int, *, inside_frame: bool = True) -> bytearray:
         """Read exactly `size` bytes. Memory for them is taken by the kernel page by page, as they come."""
         data = bytearray(size)
         with memoryview(data) as view:
-            filled = 0
-            if not inside_frame:  # once for each frame, so that what is printed is taken too
+            filled = self._take_ahead(view)
+            if not filled and not inside_frame:  # where the guest is waited for, what is printed is taken too
                 self._wait(inside_frame=False)
             while filled < size:
-                try:
-                    count = self._connection.recv_into(view[filled:])
-                except BlockingIOError:
-                    self._wait(inside_frame=inside_frame or filled > 0)
-                    continue
-                except ConnectionResetError:
-                    count = 0
-                if count == 0:
-                    raise _StreamEndedError(inside_frame=inside_frame or filled > 0)
-                filled += count
+                inside, rest = inside_frame or filled > 0, view[filled:]
+                if len(rest) >= READ_AHEAD_BYTES:
+                    filled += self._receive(rest, inside_frame=inside)
+                else:
+                    self._ahead = self._room[: self._receive(self._room, inside_frame=inside)]
+                    filled += self._take_ahead(rest)
         return data
+
+    def _take_ahead(self, target: memoryview) -> int:
+        """Fill the target with what was read ahead; return how many bytes that was enough for."""
+        count = min(len(target), len(self._ahead))
+        target[:count], self._ahead = self._ahead[:count], self._ahead[count:]
+        return count
+
+    def _receive(self, target: memoryview, *, inside_frame: bool) -> int:
+        """Wait for bytes and read as many as there are, at least one. Raises _StreamEndedError and as `_wait` does."""
+        while True:
+            try:
+                count = self._connection.recv_into(target)
+            except BlockingIOError:
+                self._wait(inside_frame=inside_frame)
+                continue
+            except ConnectionResetError:
+                count = 0
+            if count == 0:
+                raise _StreamEndedError(inside_frame=inside_frame)
+            return count
 
     def _wait(self, *, inside_frame: bool) -> None:
         """Return when the socket can be read; meanwhile take what the guest prints. Bounded by its limits on time."""

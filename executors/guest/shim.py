@@ -27,7 +27,7 @@ from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import module_from_spec
 from types import CodeType, ModuleType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
 
@@ -37,7 +37,8 @@ JSON_BYTES_MAX: Final = 1_000_000
 LOG_LINE_BYTES_MAX: Final = 64 * 1024
 LOG_JOB_BYTES_MAX: Final = 10 * 1024 * 1024
 RANGES_MAX: Final = 1000
-END_OF_STREAM_BYTES: Final = 8  # of the Arrow IPC format: a continuation mark and a length of zero
+END_OF_STREAM: Final = b"\xff\xff\xff\xff\0\0\0\0"  # of the Arrow IPC format: a continuation mark and a length of zero
+HEADS_MAX: Final = 64  # outputs of which it is remembered how their streams begin
 
 CODE_HEAD_BYTES_MAX: Final = 1024 * 1024  # names and sizes of a parser's files
 CODE_PLACE: Final = "<parser>"  # stands for its folder on sys.path: no folder of the disk has that name there
@@ -79,23 +80,21 @@ class Channel:
         orders: dict[str, Any] = json.loads(self._receive(length))
         return orders
 
-    def batch(self, payload: pa.Buffer) -> None:
+    def batch(self, payload: Payload, select: int | None) -> None:
+        """Send a batch; `select` is its output's index, where that is another one than before."""
+        chosen = b"" if select is None else struct.pack(">III", FRAME_SELECT, 4, select)
+        length = struct.pack(">I", sum(map(len, payload)))
         with self._lock:
-            self._connection.sendall(struct.pack(">I", payload.size))
-            self._connection.sendall(memoryview(payload))
-
-    def select(self, index: int) -> None:
-        self._marked(FRAME_SELECT, struct.pack(">I", index))
-
-    def metrics(self, payload: bytes) -> None:
-        self._marked(FRAME_METRICS, payload)
+            self._send(chosen + length + payload[0], *payload[1:])
 
     def error(self, payload: bytes) -> None:
         self._marked(FRAME_ERROR, payload)
 
-    def end(self) -> None:
+    def end(self, metrics: bytes) -> None:
+        """Send what the parser states of its input, if it does, and that all is said."""
+        stated = struct.pack(">II", FRAME_METRICS, len(metrics)) + metrics if metrics else b""
         with self._lock:
-            self._connection.sendall(struct.pack(">I", FRAME_END))
+            self._connection.sendall(stated + struct.pack(">I", FRAME_END))
 
     def begin(self) -> None:
         """Count what is logged anew: each input has its own allowance."""
@@ -113,6 +112,14 @@ class Channel:
     def _marked(self, mark: int, payload: bytes) -> None:
         with self._lock:
             self._connection.sendall(struct.pack(">II", mark, len(payload)) + payload)
+
+    def _send(self, *parts: Any) -> None:
+        """Send all parts, as a rule in one call: each call may wake the host. With the lock."""
+        sent = self._connection.sendmsg(parts)
+        for part in parts:
+            if sent < len(part):
+                self._connection.sendall(memoryview(part)[sent:])
+            sent = max(0, sent - len(part))
 
     def _receive(self, size: int) -> bytes:
         data = b""
@@ -243,25 +250,25 @@ def main(descriptor: int, parser: ModuleType | None, code: Code | None) -> int:
         if parser is None:
             assert code is not None, "a guest has its parser's module or its code"
             parser = load_parser(code)
-        send_job(channel, parser, orders)
+        stated = send_job(channel, parser, orders)
         while orders.get("more"):
-            channel.end()
+            channel.end(stated)
             orders = channel.receive_orders()
             channel.begin()
             send_logs(channel)
-            send_job(channel, parser, orders)
+            stated = send_job(channel, parser, orders)
     # A parser may raise anything, SystemExit and KeyboardInterrupt included; all of it is the job's failure.
     except BaseException as error:  # noqa: BLE001
         channel.log(logging.ERROR, trace_of(error), always=True)
         said = describe(error)
         channel.error(json_bytes(said))
         return 2 if said["retryable"] else 1
-    channel.end()
+    channel.end(stated)
     return 0
 
 
-def send_job(channel: Channel, parser: ModuleType, orders: dict[str, Any]) -> None:
-    """Run the parser over the source and send all that it yields, then its statement."""
+def send_job(channel: Channel, parser: ModuleType, orders: dict[str, Any]) -> bytes:
+    """Run the parser over the source and send all that it yields; return its statement as it is sent, if it has one."""
     indexes = {name: index for index, name in enumerate(orders["outputs"])}
     yielded = _given(parser.parse(os.fsdecode(bytes.fromhex(orders["path_hex"])), orders["settings"]))
     selected = -1
@@ -272,24 +279,22 @@ def send_job(channel: Channel, parser: ModuleType, orders: dict[str, Any]) -> No
             statement = finished.value
             break
         for output, batches in _unpack(item):
-            selected = _selected(channel, indexes, output, before=selected)
+            index = _index(indexes, output)
             for batch in batches:
-                for payload in payloads(batch):
-                    channel.batch(payload)
-    if statement is not None:
-        channel.metrics(_statement(statement))
+                for payload in payloads(output, batch):
+                    channel.batch(payload, select=None if index == selected else index)
+                    selected = index
+    return b"" if statement is None else _statement(statement)
 
 
-def _selected(channel: Channel, indexes: dict[str, int], output: str, *, before: int) -> int:
-    """Tell the host which output the next batches are of, where it is another one; return its index."""
+def _index(indexes: dict[str, int], output: str) -> int:
+    """Return by which number the host knows an output."""
     if output not in indexes:
         raise UnusableOutputError(
             f"the parser yielded rows for {output!r}, which its outputs do not declare",
             kind="unknown_output",
             hint=f"declare it in `outputs`, or yield one of: {', '.join(indexes)}",
         )
-    if indexes[output] != before:
-        channel.select(indexes[output])
     return indexes[output]
 
 
@@ -337,26 +342,64 @@ def load_folder(spec: ModuleSpec) -> None:
         spec.loader.exec_module(package)
 
 
-def payloads(batch: pa.RecordBatch) -> Iterator[pa.Buffer]:
+Payload = tuple[bytes, Any, bytes]  # the parts of one complete Arrow stream: schema, batch (a pa.Buffer), end
+
+
+class Head(NamedTuple):
+    """How the streams of a schema begin, and whether they may hold dictionaries: found out once for many batches."""
+
+    schema: pa.Schema
+    content: bytes
+    coded: bool
+
+
+_heads: dict[str, Head] = {}  # by output, the last one: also of the files before in a lease
+
+
+def payloads(output: str, batch: pa.RecordBatch) -> Iterator[Payload]:
     """Serialize a batch as complete Arrow streams within ROWS_PER_BATCH_MAX and FRAME_BYTES_MAX, in row order."""
-    batch = _without_dictionaries(batch)
+    head = _head(output, batch.schema)
+    if head.coded:
+        batch = _without_dictionaries(batch)
+        head = _head_of(batch.schema)
+    if head.coded:
+        raise UnusableOutputError(
+            f"a column of {output!r} has dictionaries inside its values",
+            kind="bad_output",
+            hint="cast it to its plain type: lists and structs are sent without dictionaries",
+        )
     for start in range(0, max(batch.num_rows, 1), ROWS_PER_BATCH_MAX):
-        yield from _within_frame(batch.slice(start, ROWS_PER_BATCH_MAX))
+        yield from _within_frame(batch.slice(start, ROWS_PER_BATCH_MAX), head.content)
+
+
+def _head(output: str, schema: pa.Schema) -> Head:
+    kept = _heads.get(output)
+    if kept is None or not kept.schema.equals(schema, check_metadata=True):
+        if len(_heads) >= HEADS_MAX:
+            _heads.clear()
+        kept = _heads[output] = _head_of(schema)
+    return kept
+
+
+def _head_of(schema: pa.Schema) -> Head:
+    coded = any("dictionary<" in str(field.type) for field in schema)
+    return Head(schema, schema.serialize().to_pybytes(), coded)
 
 
 def _without_dictionaries(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Return the batch with plain columns: a dictionary is a message of its own, and a frame holds one batch."""
-    if not any(pa.types.is_dictionary(field.type) for field in batch.schema):
-        return batch
     columns: list[Any] = list(batch.columns)
     columns = [each.dictionary_decode() if pa.types.is_dictionary(each.type) else each for each in columns]
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
-def _within_frame(batch: pa.RecordBatch) -> Iterator[pa.Buffer]:
-    if batch.nbytes <= FRAME_BYTES_MAX and (payload := _serialized(batch)).size <= FRAME_BYTES_MAX:
-        yield payload
-        return
+def _within_frame(batch: pa.RecordBatch, head: bytes) -> Iterator[Payload]:
+    # The memory behind a slice is told at once, its own bytes only after a look at each buffer: they are rarely needed.
+    if batch.get_total_buffer_size() <= FRAME_BYTES_MAX or batch.nbytes <= FRAME_BYTES_MAX:
+        payload: Payload = (head, batch.serialize(), END_OF_STREAM)
+        if sum(map(len, payload)) <= FRAME_BYTES_MAX:
+            yield payload
+            return
     if batch.num_rows <= 1:
         raise UnusableOutputError(
             f"one row needs {batch.nbytes:,} bytes, at most {FRAME_BYTES_MAX:,} can be sent",
@@ -364,17 +407,8 @@ def _within_frame(batch: pa.RecordBatch) -> Iterator[pa.Buffer]:
             hint="split the value over several rows, or leave it out and state the record as skipped, with the reason",
         )
     half = batch.num_rows // 2
-    yield from _within_frame(batch.slice(0, half))
-    yield from _within_frame(batch.slice(half))
-
-
-def _serialized(batch: pa.RecordBatch) -> pa.Buffer:
-    """Return one complete Arrow stream, written once into memory of its size: a buffer that grows is copied often."""
-    size = batch.schema.serialize().size + pa.ipc.get_record_batch_size(batch) + END_OF_STREAM_BYTES
-    buffer = pa.allocate_buffer(size)
-    with pa.ipc.new_stream(pa.FixedSizeBufferWriter(buffer), batch.schema) as writer:
-        writer.write_batch(batch)
-    return buffer
+    yield from _within_frame(batch.slice(0, half), head)
+    yield from _within_frame(batch.slice(half), head)
 
 
 def _unpack(item: object) -> list[tuple[str, list[pa.RecordBatch]]]:

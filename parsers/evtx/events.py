@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -29,7 +29,7 @@ from .record import (
     TimeCreated,
 )
 from .rows import Rows
-from .tables import TIMESTAMP, Column
+from .tables import TIMESTAMP, Column, split, together
 from .times import FILETIME_EPOCH_US, FILETIME_MAX, moment
 from .value_types import HEXADECIMAL
 
@@ -70,11 +70,10 @@ def read_events(rows: Rows, file_ref: str, schema: pa.Schema) -> EventsTable:
     judge = _Judge()
     events = [_event(position, text, judge) for position, text in enumerate(rows.texts)]
     columns = _columns(rows, [event.system or NO_SYSTEM for event in events], judge)
-    count = len(rows)
-    columns["file_ref"] = pa.repeat(pa.scalar(file_ref, pa.string()), count)
-    columns["chunk_index"] = pa.array(rows.chunks, pa.int64())
-    columns["record_offset"] = pa.array(rows.offsets, pa.int64())
-    columns["record_length"] = pa.array(rows.lengths, pa.int64())
+    columns["file_ref"] = pa.repeat(pa.scalar(file_ref, pa.string()), len(rows))
+    columns["chunk_index"], columns["record_offset"], columns["record_length"] = together(
+        [rows.chunks, rows.offsets, rows.lengths], pa.int64()
+    )
     batch = pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
     return EventsTable(batch, events, judge.all_notes(), judge.bad)
 
@@ -122,32 +121,49 @@ def _columns(rows: Rows, systems: list[System], judge: _Judge) -> dict[str, Colu
     (users,) = _attributes(part["security"], NO_SECURITY)
     event_ids = [e.text if type(e) is EventId else e for e in part["event_id"]]
     qualifiers = [e.attributes.qualifiers if type(e) is EventId else None for e in part["event_id"]]
-    header_ids = _int64(rows.header_ids, "header_record_id", judge, required=True)
-    channels = _text(part["channel"])
-    names = _text(provider_names)
+    numbers = {
+        "EventRecordID": part["record_id"],
+        "EventID": event_ids,
+        "Qualifiers": qualifiers,
+        "Version": part["version"],
+        "Level": part["level"],
+        "Task": part["task"],
+        "Opcode": part["opcode"],
+        "ProcessID": processes,
+        "ThreadID": threads,
+        "header_record_id": rows.header_ids,
+    }
+    whole = _WholeNumbers(numbers, judge)
+    header_ids = _required(whole.column("header_record_id"), "header_record_id", judge)
+    keywords = [f"0x{k:x}" if type(k) is int else k for k in part["keywords"]]
+    channels, names, source_names, computers, keyword_texts, user_ids, *spelled = together(
+        [part["channel"], provider_names, sources, part["computer"], keywords, users, guids, activities, related],
+        pa.string(),
+    )
+    provider_guids, activity_ids, related_ids = _guids(spelled)
     _note_half_empty(channels, names, judge)
     return {
-        "event_record_id": pc.coalesce(_int64(part["record_id"], "EventRecordID", judge), header_ids),
+        "event_record_id": _coalesced(whole.column("EventRecordID"), header_ids),
         "timestamp": _created(part["created"], header_times, judge),
         "provider_name": names,
-        "provider_guid": _guid(guids),
-        "provider_event_source_name": _text(sources),
+        "provider_guid": provider_guids,
+        "provider_event_source_name": source_names,
         "channel": channels,
-        "computer": _text(part["computer"]),
-        "event_id": _int64(event_ids, "EventID", judge, required=True),
-        "event_qualifiers": _int64(qualifiers, "Qualifiers", judge),
-        "version": _int64(part["version"], "Version", judge),
-        "level": _int64(part["level"], "Level", judge),
-        "task": _int64(part["task"], "Task", judge),
-        "opcode": _int64(part["opcode"], "Opcode", judge),
-        "keywords_hex": _text([f"0x{k:x}" if type(k) is int else k for k in part["keywords"]]),
-        "execution_process_id": _int64(processes, "ProcessID", judge),
-        "execution_thread_id": _int64(threads, "ThreadID", judge),
-        "security_user_id": _text(users),
-        "correlation_activity_id": _guid(activities),
-        "correlation_related_activity_id": _guid(related),
-        "raw_event_json": _text(rows.texts),
-        "raw_event_xml": _text(rows.xml),
+        "computer": computers,
+        "event_id": _required(whole.column("EventID"), "EventID", judge),
+        "event_qualifiers": whole.column("Qualifiers"),
+        "version": whole.column("Version"),
+        "level": whole.column("Level"),
+        "task": whole.column("Task"),
+        "opcode": whole.column("Opcode"),
+        "keywords_hex": keyword_texts,
+        "execution_process_id": whole.column("ProcessID"),
+        "execution_thread_id": whole.column("ThreadID"),
+        "security_user_id": user_ids,
+        "correlation_activity_id": activity_ids,
+        "correlation_related_activity_id": related_ids,
+        "raw_event_json": pa.array(rows.texts, pa.string()),
+        "raw_event_xml": pa.array(rows.xml, pa.string()),
         "header_record_id": header_ids,
         "header_time": header_times,
     }
@@ -167,20 +183,34 @@ def _note_half_empty(channels: Column, providers: Column, judge: _Judge) -> None
                 judge.notes.append(Note(position, "torn", "half_empty", value, ERROR))
 
 
-def _text(values: Sequence[str | None]) -> Column:
-    return pa.array(values, pa.string())
-
-
-def _guid(values: Sequence[str | None]) -> Column:
+def _guids(columns: Sequence[Column]) -> list[Column]:
     """Return GUIDs in one spelling, lower case without braces: real logs hold all of them, and joins must meet.
 
     raw_event_json keeps the spelling of the record. The functions for ASCII, because those for all of Unicode make
     tables of it first, which costs every guest some milliseconds.
     """
-    return pc.ascii_lower(pc.ascii_trim(_text(values), characters="{}"))
+    joined: Column = pa.concat_arrays(columns)
+    return split(pc.ascii_lower(pc.ascii_trim(joined, characters="{}")), len(columns))
 
 
-def _int64(values: Sequence[Number], what: str, judge: _Judge, *, required: bool = False) -> Column:
+class _WholeNumbers:
+    """Columns of int64 by what is in them; numbers that stand as text are converted, what does not fit is noted and
+    left out when its column is asked for. All are made at once where all are numbers that fit, as they should be."""
+
+    def __init__(self, values: Mapping[str, Sequence[Number]], judge: _Judge) -> None:
+        self._values = values
+        self._judge = judge
+        self._made: dict[str, Column] = {}
+        try:
+            self._made = dict(zip(values, together(list(values.values()), pa.int64()), strict=True))
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+            self._made = {}  # one by one: most of the columns are made of numbers all the same
+
+    def column(self, what: str) -> Column:
+        return self._made[what] if what in self._made else _int64(self._values[what], what, self._judge)
+
+
+def _int64(values: Sequence[Number], what: str, judge: _Judge) -> Column:
     """Return an int64 column; numbers that stand as text are converted, what does not fit is noted and left out."""
     try:
         column: Column = pa.array(values, pa.int64())
@@ -189,7 +219,11 @@ def _int64(values: Sequence[Number], what: str, judge: _Judge, *, required: bool
         for position, value in enumerate(values):
             if isinstance(value, str) and value:
                 judge.stands_as_text(position, what)
-    return _required(column, what, judge) if required else column
+    return column
+
+
+def _coalesced(column: Column, others: Column) -> Column:
+    return pc.coalesce(column, others) if column.null_count else column
 
 
 def _each(values: Sequence[Any], convert: Callable[[Any], Any], what: str, judge: _Judge) -> list[Any]:
@@ -243,10 +277,6 @@ def _created(created: Sequence[TimeCreated | str | None], header_times: Column, 
     return times
 
 
-_EPOCH_SCALAR: Final = pa.scalar(FILETIME_EPOCH_US, pa.int64())
-_TICKS_PER_MICROSECOND: Final = pa.scalar(10, pa.int64())
-
-
 def _header_times(filetimes: Sequence[int], judge: _Judge) -> Column:
     """Return the times of the record headers, cut to microseconds; one behind the year 9999 is noted and left out."""
     if filetimes and max(filetimes) > FILETIME_MAX:
@@ -256,6 +286,5 @@ def _header_times(filetimes: Sequence[int], judge: _Judge) -> Column:
             micros.append(filetime // 10 - FILETIME_EPOCH_US if fits else None)
             if not fits:
                 judge.does_not_fit(position, "header_time", filetime)
-        return pa.array(micros, pa.int64()).cast(TIMESTAMP)
-    ticks = pa.array(filetimes, pa.int64())
-    return pc.subtract(pc.divide(ticks, _TICKS_PER_MICROSECOND), _EPOCH_SCALAR).cast(TIMESTAMP)
+        return pa.array(micros, pa.int64()).view(TIMESTAMP)
+    return pa.array([filetime // 10 - FILETIME_EPOCH_US for filetime in filetimes], pa.int64()).view(TIMESTAMP)

@@ -56,7 +56,7 @@ class Log:
         self._findings.note_gaps()
         for output, batches in self._values.items():
             if batches:
-                yield output, _pa.concat_batches(batches)
+                yield output, batches[0] if len(batches) == 1 else _pa.concat_batches(batches)
         if len(self._notes) and "evtx_record_annotations" in self._options.tables:
             yield "evtx_record_annotations", self._notes.take()
         if "evtx_files" in self._options.tables:
@@ -93,7 +93,7 @@ class Log:
             xml = [xml[at] for at in kept]
         else:
             self._account.found += len(pieces)
-        if "evtx_eventdata_kv" in self._options.tables and mixes_unnamed_data(chunk.data):
+        if "evtx_eventdata_kv" in self._options.tables and mixes_unnamed_data(chunk.data, chunk.used):
             self._read_unnamed(chunk)
         self._rows.add(chunk, pieces, texts, xml)  # type: ignore[arg-type]  # what has no text was not kept
 
@@ -149,7 +149,7 @@ class Log:
     def _batches(self) -> Iterator[Batch]:
         rows, self._rows = self._rows, Rows()
         for first, end in cuts_of(rows.texts):
-            yield from self._batch(rows.part(slice(first, end)))
+            yield from self._batch(rows if end - first == len(rows) else rows.part(slice(first, end)))
         self._unnamed = {}
         if len(self._notes) >= limits.SIDE_BATCH_ROWS:
             notes = self._notes.take()

@@ -18,7 +18,7 @@ from blake3 import blake3
 
 from .account import Statement
 from .layout import FILE_HEADER_BYTES, FileHeader
-from .limits import HASH_BYTES
+from .limits import HASH_BYTES, WHOLE_BYTES_MAX
 from .log import Log
 from .settings import Options
 from .tables import Batch, Tables
@@ -139,13 +139,15 @@ def parse(path: str, settings: dict[str, str], source_hash: str | None = None) -
     The unit is the record: found = rows of evtx_events + unreadable, and found is the number of record headers that
     the walk met. Ranges name the bytes that gave no row, sorted by offset; a range without a record header, such as an
     unreadable chunk, holds an unknown number of records and counts none. `source_hash` is the BLAKE3 of the file in
-    hex if the caller knows it, else it is computed. Memory holds one chunk and one batch of each output. Raises
-    PermanentError if the file is not an event log or a setting is unknown, OSError if it cannot be read.
+    hex if the caller knows it, else it is computed. Memory holds one chunk, or the whole of a small file, and one batch
+    of each output. Raises PermanentError if the file is not an event log or a setting is unknown, OSError if it cannot
+    be read.
     """
     options = Options.read(settings, TABLES.outputs)
-    with Path(path).open("rb") as stream:
-        size = stream.seek(0, io.SEEK_END)
-        stream.seek(0)
+    with Path(path).open("rb") as file:
+        size = file.seek(0, io.SEEK_END)
+        file.seek(0)
+        stream = file if size > WHOLE_BYTES_MAX else io.BytesIO(file.read(WHOLE_BYTES_MAX))
         header = FileHeader.read(stream, size)
         log = Log(options, source_hash or _blake3(stream), header, size, TABLES)
         stream.seek(FILE_HEADER_BYTES)
@@ -154,7 +156,7 @@ def parse(path: str, settings: dict[str, str], source_hash: str | None = None) -
     return log.statement()
 
 
-def _blake3(stream: io.BufferedReader) -> str:
+def _blake3(stream: io.BufferedIOBase) -> str:
     stream.seek(0)
     hasher = blake3()
     piece = memoryview(bytearray(HASH_BYTES))

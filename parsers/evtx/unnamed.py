@@ -17,20 +17,23 @@ _NAME_HEADER_BYTES: Final = 6  # offset of the next name, hash
 _OPEN_TOKENS: Final = {0x01: False, 0x41: True}  # has attributes
 
 
-def mixes_unnamed_data(data: bytes) -> bool:
-    """Say whether a <Data> with attributes may stand next to one without, somewhere in a chunk with a sound header."""
+def mixes_unnamed_data(data: bytes, used: int) -> bool:
+    """Say whether a <Data> with attributes may stand next to one without, somewhere in a chunk with a sound header.
+
+    Behind `used` all is zero.
+    """
     name = _name_offset(data)
     if name < CHUNK_HEADER_BYTES:
         return False
     opens: dict[int, bool] = {}  # where an element refers to the name -> whether it has attributes
     low = struct.pack("<H", name)  # a search for all four bytes would be slow: the last two are zero, as many others
-    spot = data.find(low, CHUNK_HEADER_BYTES)
+    spot = data.find(low, CHUNK_HEADER_BYTES, used)
     while spot >= 0 and len(opens) < limits.DATA_OPENS_MAX:  # moves on by at least one byte
         if data[spot + 2 : spot + 4] == b"\0\0":
             token = data[spot - 7] if data[spot - 7] in _OPEN_TOKENS else data[spot - 5]
             if token in _OPEN_TOKENS:
                 opens[spot] = _OPEN_TOKENS[token]
-        spot = data.find(low, spot + 1)
+        spot = data.find(low, spot + 1, used)
     if len(set(opens.values())) < 2:
         return False
     for spot, named in opens.items():

@@ -18,8 +18,8 @@ HEXADECIMAL: Final = re.compile(r"0[xX][0-9a-fA-F]{1,16}")
 _TYPES: Final = ("string", "int64", "uint64", "hex", "boolean", "float", "timestamp", "binary", "null")
 _TYPE_NAMES: Final = pa.array(_TYPES)
 _TYPE_CODES: Final = {name: pa.scalar(code, pa.int8()) for code, name in enumerate(_TYPES)}  # 0 is a string
-_BINARY_KEYS: Final = pa.array(["Binary", "EventPayload"])  # elements that the schema of events declares xs:hexBinary
-_TIME_TEXT: Final = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$"  # how the decoder writes a FILETIME or SYSTEMTIME
+_BINARY_KEYS: Final = frozenset({"Binary", "EventPayload"})  # elements that the schema of events declares xs:hexBinary
+_TIME_TEXT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)  # of a FILETIME or SYSTEMTIME
 _TIME_TEXT_CHARACTERS: Final = pa.scalar(27, pa.int32())
 _FALSE: Final = pa.scalar(False, pa.bool_())
 
@@ -32,7 +32,7 @@ def value_columns(keys: list[str], values: list[Any]) -> tuple[dict[str, Column]
     kinds = set(map(type, values))
     only_text = kinds <= {str, type(None)}
     texts: Column = pa.array(values if only_text else [v if type(v) is str else None for v in values], pa.string())
-    codes: Column = pa.array(bytes(len(values)), pa.int8())
+    codes: Column = pa.repeat(_TYPE_CODES["string"], len(values))
     columns: dict[str, Column] = {"key": pa.array(keys, pa.string()), "value_int64": pa.nulls(len(values), pa.int64())}
     unfit: list[int] = []
     if int in kinds:
@@ -56,7 +56,7 @@ def value_columns(keys: list[str], values: list[Any]) -> tuple[dict[str, Column]
     if times is not None:
         columns["value_ts"] = times.take(encoded.indices)
         codes = _coded(columns["value_ts"].is_valid(), "timestamp", codes)
-    columns["value_bytes"], codes = _binaries(columns["key"], texts, codes)
+    columns["value_bytes"], codes = _binaries(keys, texts, codes)
     if kinds != {str}:
         texts, codes = _with_the_rest(values, kinds, texts, codes, columns)
     return {**columns, "value_raw": texts, "value_type": _TYPE_NAMES.take(codes)}, unfit
@@ -128,18 +128,17 @@ def _times(texts: Any) -> "Column | None":
     candidates = positions(_pc.equal(_pc.binary_length(texts), _TIME_TEXT_CHARACTERS))
     if not candidates:
         return None
-    chosen = texts.take(pa.array(candidates, pa.int32()))
-    matching = positions(pc.match_substring_regex(chosen, _TIME_TEXT))
+    chosen = dict(zip(candidates, texts.take(pa.array(candidates, pa.int32())).to_pylist(), strict=True))
+    matching = {at: text for at, text in chosen.items() if _TIME_TEXT.fullmatch(text)}
     if not matching:
         return None
-    chosen = chosen.take(pa.array(matching, pa.int32()))
     try:
-        moments: Column = chosen.cast(TIMESTAMP)
+        moments: Column = pa.array(list(matching.values()), pa.string()).cast(TIMESTAMP)
     except pa.ArrowInvalid:  # such as a month 13: it is a text that looks like a time
-        moments = pa.array([_moment_or_none(text) for text in chosen.to_pylist()], TIMESTAMP)
+        moments = pa.array([_moment_or_none(text) for text in matching.values()], TIMESTAMP)
     places: list[int | None] = [None] * len(texts)
     for place, at in enumerate(matching):
-        places[candidates[at]] = place
+        places[at] = place
     return moments.take(pa.array(places, pa.int32()))
 
 
@@ -150,11 +149,11 @@ def _moment_or_none(text: str) -> datetime | None:
         return None
 
 
-def _binaries(keys: Column, texts: Column, codes: Column) -> tuple[Column, Column]:
+def _binaries(keys: list[str], texts: Column, codes: Column) -> tuple[Column, Column]:
     """Return value_bytes and the codes of types with "binary" where a value is one."""
-    spots = positions(pc.is_in(keys, _BINARY_KEYS))
-    if not spots:
+    if _BINARY_KEYS.isdisjoint(keys):
         return pa.nulls(len(texts), pa.binary()), codes
+    spots = [at for at, key in enumerate(keys) if key in _BINARY_KEYS]
     blobs: list[bytes | None] = [None] * len(texts)
     for at in spots:
         blobs[at] = _unhexlified(texts[at].as_py())

@@ -42,19 +42,29 @@ class Values:
     def batch(self, places: pa.RecordBatch, notes: list[Note], schema: pa.Schema) -> pa.RecordBatch:
         """Return the rows, with the columns of `places` (a row a record) repeated; add what does not fit to `notes`."""
         columns, unfit = value_columns(self.keys, self.values)
-        starts = pa.array([0, *accumulate(self.counts)], pa.int32())
-        run = _pc.list_parent_indices(pa.ListArray.from_arrays(starts, pa.nulls(len(self.values))))
-        owner = pa.array(self.owners, pa.int64()).take(run)
+        starts = list(accumulate(self.counts, initial=0))
+        lists = pa.ListArray.from_arrays(pa.array(starts, pa.int32()), pa.nulls(starts[-1]))
+        run = _pc.list_parent_indices(lists)
+        rows = self._runs(places, starts[:-1]).take(run)
         for at in unfit:
-            position = owner[at].as_py()
+            position = self.owners[run[at].as_py()]
             notes.append(Note(position, "conversion_failed", self.keys[at], str(self.values[at]), INFO))
-        columns["section"] = pa.array(self.sections, pa.string()).take(run)
-        columns["idx"] = pc.subtract(_pa.arange(0, len(self.values)), starts.take(run).cast(pa.int64()))
-        for name in places.schema.names:
-            column = places.column(name)
-            is_file = pa.types.is_string(column.type)  # the file_ref is the same for all
-            columns[name] = pa.repeat(column[0], len(self.values)) if is_file else column.take(owner)
+        columns |= dict(zip(rows.schema.names, rows.columns, strict=True))
+        columns["idx"] = pc.subtract(_pa.arange(0, starts[-1]), columns["start"])
+        columns["file_ref"] = pa.repeat(places.column("file_ref")[0], starts[-1])
+        if "section" not in columns:
+            columns["section"] = pa.repeat(pa.scalar(self.sections[0], pa.string()), starts[-1])
         return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
+
+    def _runs(self, places: pa.RecordBatch, starts: list[int]) -> pa.RecordBatch:
+        """Return what all values of a section of a record have in common, but for what is the same everywhere."""
+        if self.owners != list(range(places.num_rows)):
+            places = places.take(pa.array(self.owners, pa.int64()))
+        columns = {name: places.column(name) for name in places.schema.names if name != "file_ref"}
+        columns["start"] = pa.array(starts, pa.int64())
+        if len(set(self.sections)) > 1:
+            columns["section"] = pa.array(self.sections, pa.string())
+        return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
 
 
 def read_event_data(events: list[Event], notes: list[Note], offsets: list[int], unnamed: dict[int, Pairs]) -> Values:
@@ -80,7 +90,7 @@ def read_event_data(events: list[Event], notes: list[Note], offsets: list[int], 
     if list in set(map(type, chain.from_iterable(contents))):
         odd.update(at for at, each in enumerate(contents) if list in map(type, each))
     for at in odd:
-        pairs = _flat(raws[at], at, "EventData", notes)
+        pairs = _of_classic(decoded[at], raws[at]) or _flat(raws[at], at, "EventData", notes)
         if offsets[at] in unnamed:
             pairs = with_types(unnamed[offsets[at]], dict(pairs))
         keys[at] = [key for key, _ in pairs]
@@ -104,6 +114,17 @@ def _separators(raws: list[msgspec.Raw], joined: bytes) -> Column:
     return counts
 
 
+def _of_classic(decoded: Any, raw: msgspec.Raw) -> Pairs:
+    """Return the values of a classic event, whose <Data> elements have no names; none if there is more or less."""
+    if type(decoded) is not dict or len(decoded) > 1 or bytes(raw).count(_SEPARATOR) != 2:
+        return []
+    match decoded.get("Data"):
+        case {"#text": texts}:
+            items = texts if type(texts) is list else [texts]
+            return [] if {dict, list} & set(map(type, items)) else [("Data", item) for item in items]
+    return []
+
+
 def read_user_data(events: list[Event], notes: list[Note]) -> Values:
     """Return a row for each value outside System and EventData, nested ones by path, in the order of the record."""
     gathered = Values()
@@ -116,8 +137,9 @@ def read_user_data(events: list[Event], notes: list[Note]) -> Values:
         return gathered
     for position in sorted(found):
         for part in USER_PARTS:
-            section = PARTS[part]
-            gathered.add(position, section, _flat(getattr(events[position], part), position, section, notes))
+            section, raw = PARTS[part], getattr(events[position], part)
+            if raw != NOTHING:
+                gathered.add(position, section, _flat(raw, position, section, notes))
     return gathered
 
 

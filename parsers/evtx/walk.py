@@ -11,6 +11,7 @@ from .layout import (
     CHUNK_BYTES,
     CHUNK_FIELDS,
     CHUNK_HEADER_BYTES,
+    EMPTY_SLOT,
     INT64_MAX,
     RECORD_BYTES_MIN,
     RECORD_HEADER,
@@ -37,6 +38,7 @@ class Chunk(Struct, frozen=True, kw_only=True):
     present: int
     data: bytes  # CHUNK_BYTES, filled up with zeros
     end: int
+    used: int  # behind it all is zero: `end`, or all of the chunk
     pieces: list[Piece]
     slack: list[Piece]
     first_id: int
@@ -59,6 +61,7 @@ def walk_chunk(index: int, offset: int, slot: bytes, *, recover: bool = True) ->
     if not (header_sound and in_range) and not data_sound:
         free, data_sound = _free_space(data, free, checksum)
     end = min(free, len(slot))
+    used = end if data[end:] == EMPTY_SLOT[end:] else CHUNK_BYTES
     known = header_sound and last_id <= INT64_MAX
     return Chunk(
         index=index,
@@ -66,8 +69,9 @@ def walk_chunk(index: int, offset: int, slot: bytes, *, recover: bool = True) ->
         present=len(slot),
         data=data,
         end=end,
+        used=used,
         pieces=_pieces(data, end, recover=recover),
-        slack=_slack(data, end),
+        slack=_slack(data, end, used),
         first_id=first_id if known else -1,
         last_id=last_id if known else -1,
         header_sound=header_sound,
@@ -140,22 +144,26 @@ def _holds(ordered: list[int], value: int) -> bool:
 def sound_starts(data: bytes, start: int, end: int) -> list[int]:
     """Return the starts of all records between two places whose size stands at both of their ends, in order."""
     found: list[int] = []
-    at = data.find(RECORD_MAGIC, start, end)
+    at = data.find(_MAGIC_BEGIN, start, end)  # a search for all of it, which ends in zeros, is slow where zeros are
     while at >= 0:  # moves on by at least one byte
-        size = int.from_bytes(data[at + 4 : at + 8], "little")
-        stop = at + size
-        if size >= RECORD_BYTES_MIN and stop <= end and data[stop - 4 : stop] == data[at + 4 : at + 8]:
-            found.append(at)
-            at = data.find(RECORD_MAGIC, stop, end)
-        else:
-            at = data.find(RECORD_MAGIC, at + 1, end)
+        behind = at + 1
+        if data.startswith(RECORD_MAGIC, at, end):
+            size = int.from_bytes(data[at + 4 : at + 8], "little")
+            stop = at + size
+            if size >= RECORD_BYTES_MIN and stop <= end and data[stop - 4 : stop] == data[at + 4 : at + 8]:
+                found.append(at)
+                behind = stop
+        at = data.find(_MAGIC_BEGIN, behind, end)
     return found
 
 
-def _slack(data: bytes, end: int) -> list[Piece]:
+_MAGIC_BEGIN: Final = RECORD_MAGIC[:1]
+
+
+def _slack(data: bytes, end: int, used: int) -> list[Piece]:
     """Return the old records behind the records of a chunk. They are no part of the log."""
     unpack = RECORD_HEADER.unpack_from
-    return [(at, *unpack(data, at)[1:], SOUND) for at in sound_starts(data, end, CHUNK_BYTES)]
+    return [(at, *unpack(data, at)[1:], SOUND) for at in sound_starts(data, end, used)]
 
 
 def place_of(chunk: Chunk, piece: Piece) -> dict[str, Any]:

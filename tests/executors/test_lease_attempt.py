@@ -14,7 +14,7 @@ import pytest
 
 from eventlog.ids import JobId, path_bytes
 from executors import lease_attempt as module
-from executors import leased_input
+from executors import leased_input, shared_stages
 from executors.attempt import Attempt
 from executors.errors import ServerGoneError
 from executors.guest.host import GuestTimes
@@ -96,9 +96,11 @@ def shares(receipt: Receipt) -> list[tuple[int, int]]:
     return [(share.row_first, share.rows) for share in receipt.shares]
 
 
+@pytest.mark.parametrize("rows_at_once", [1, 3, 100_000])
 def test_the_rows_of_all_inputs_lie_in_one_artifact_each_with_its_own_lineage(
-    tmp_path: Path, parents: GuestParents
+    tmp_path: Path, parents: GuestParents, monkeypatch: pytest.MonkeyPatch, rows_at_once: int
 ) -> None:
+    monkeypatch.setattr(shared_stages, "ROWS_AT_ONCE_MAX", rows_at_once)
     lease = Lease(tmp_path, parents, "normal", "two_outputs_interleaved", "normal")
     receipts = lease.run()
     tables = lease.shared()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import struct
 import typing
 from collections import Counter
 
@@ -58,6 +59,37 @@ def test_a_batch_of_the_declared_columns_comes_back_equal() -> None:
     result = checked(batch, TWO)
     assert result.accepted.equals(batch)
     assert (result.rejected, result.counts, result.filled, result.dropped, result.warnings) == (None, {}, (), (), ())
+
+
+def test_what_one_batch_of_an_output_was_like_says_nothing_of_the_next() -> None:
+    exact = pa.record_batch([[1, 2], ["a", None]], schema=arrow_schema(TWO.columns))
+    loose = pa.record_batch([pa.array([3], pa.int32()), pa.array(["b"])], names=["n", "text"])
+    without = pa.record_batch([["c"]], names=["text"])
+    unfit: list[pa.Array[typing.Any]] = [pa.array([4, None]), pa.array(["d", "e"])]
+    bad = pa.record_batch(unfit, names=["n", "text"])
+    for _ in range(2):
+        assert checked(exact, TWO).accepted.equals(exact)
+        assert checked(loose, TWO).accepted.to_pylist() == [{"n": 3, "text": "b"}]
+        assert isinstance(fault(without, TWO), ShapeMismatch)
+        assert checked(bad, TWO).accepted.to_pylist() == [{"n": 4, "text": "d"}]
+        assert rejected(checked(bad, TWO)).rows.num_rows == 1
+
+
+@pytest.mark.parametrize("type_", ["date", "timestamp", "timestamp_utc"])
+def test_a_moment_of_no_known_year_is_rejected_though_all_is_as_declared(type_: PrimitiveType) -> None:
+    shape = declared(column("at", type_))
+    wanted = arrow_schema(shape.columns).field(0).type
+    numbers = pa.array([0, -800_000 if type_ == "date" else -(2**62)], pa.int32() if type_ == "date" else pa.int64())
+    batch = pa.record_batch([numbers.view(wanted)], schema=arrow_schema(shape.columns))
+    result = checked(batch, shape)
+    assert (result.accepted.num_rows, rejected(result).rows.num_rows) == (1, 1)
+
+
+def test_a_hostile_text_of_a_flat_batch_is_still_corrupt() -> None:
+    offsets = pa.py_buffer(struct.pack("<3i", 0, 1_000_000, 5))
+    text = pa.Array.from_buffers(pa.string(), 2, [None, offsets, pa.py_buffer(b"abcde")])
+    batch = pa.record_batch([pa.array([1, 2]), text], schema=arrow_schema(TWO.columns))
+    assert isinstance(fault(batch, TWO), CorruptBatch)
 
 
 def test_metadata_of_the_guest_is_left_behind_and_nullability_is_the_declared_one() -> None:

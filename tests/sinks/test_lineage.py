@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from eventlog.ids import Instant, JobId, SourceHash
 from eventlog.schema import LINEAGE_COLUMNS
 from sinks.errors import LineageColumnError
-from sinks.lineage import Lineage, add_lineage, lineage_schema
+from sinks.lineage import JobRows, Lineage, add_lineage, add_lineage_of_each, lineage_schema
 from tests.sinks.artifacts import SCHEMA, rows
 
 LINEAGE = Lineage(
@@ -72,6 +72,31 @@ def test_batches_of_one_output_are_numbered_without_gaps(cuts: list[int], first:
         assert batch.num_rows == count
         numbers += batch.column("_cf_row_seq").to_pylist()
     assert numbers == list(range(first, first + sum(cuts)))
+
+
+@given(
+    parts=st.lists(
+        st.tuples(st.integers(1, 5), st.integers(1, 3), st.integers(0, 2**40), st.sampled_from([None, "ef" * 32])),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_rows_of_several_jobs_get_what_each_of_them_would_alone(parts: list[tuple[int, int, int, str | None]]) -> None:
+    given_ = [
+        JobRows(
+            batch=rows(count),
+            lineage=msgspec.structs.replace(
+                LINEAGE, job=JobId(job), source_hash=SourceHash(f"{job:02}" * 32), contract=contract
+            ),
+            row_first=first,
+        )
+        for count, job, first, contract in parts
+    ]
+    together = add_lineage_of_each(given_, lineage_schema(SCHEMA))
+    apart = [add_lineage(each.batch, each.lineage, row_first=each.row_first) for each in given_]
+    assert together.equals(pa.Table.from_batches(apart).combine_chunks().to_batches()[0])
+    assert together.schema.equals(apart[0].schema, check_metadata=True)
+    together.validate(full=True)
 
 
 def test_data_columns_are_kept_without_a_copy() -> None:

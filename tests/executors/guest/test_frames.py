@@ -54,6 +54,19 @@ def test_a_compressed_batch_is_refused_before_it_is_unpacked(codec: Codec) -> No
         decode_batch(stream(bomb, compression=codec))
 
 
+def test_batches_that_begin_alike_are_read_each_for_itself() -> None:
+    other = pa.record_batch(
+        {name: column.slice(0, 1) for name, column in zip(BATCH.schema.names, BATCH.columns, strict=True)}
+    )
+    for batch in (BATCH, other, BATCH, other):
+        assert decode_batch(stream(batch)).equals(batch)
+    whole = stream(BATCH)
+    with pytest.raises(BadFrameError):
+        decode_batch(whole[: len(whole) // 2])
+    with pytest.raises(BadFrameError, match="more than one batch"):
+        decode_batch(stream(BATCH, BATCH))
+
+
 def test_a_dictionary_column_is_refused_with_advice() -> None:
     batch = pa.record_batch([pa.array(["a", "a"]).dictionary_encode()], names=["text"])
     with pytest.raises(BadFrameError, match="cast it to its plain type"):

@@ -219,6 +219,22 @@ def test_the_host_is_not_there_to_import_from_beside_either(tmp_path: Path) -> N
 
 def test_a_dictionary_is_sent_as_the_values_that_it_stands_for() -> None:
     coded: Any = pa.array(["x", None, "x"]).dictionary_encode()
-    (payload,) = shim.payloads(pa.record_batch({"coded": coded, "plain": pa.array([1, 2, 3])}))
-    batch = decode_batch(payload.to_pybytes())
+    (payload,) = shim.payloads("rows", pa.record_batch({"coded": coded, "plain": pa.array([1, 2, 3])}))
+    batch = decode_batch(b"".join(payload))
     assert batch.to_pydict() == {"coded": ["x", None, "x"], "plain": [1, 2, 3]}
+
+
+def test_streams_of_one_output_are_complete_whatever_its_batches_were_like_before() -> None:
+    first = pa.record_batch({"n": [1, 2]}, metadata={"of": "one"})
+    other = pa.record_batch({"n": ["x"], "more": [None]})
+    for batch in (first, first, other, first.replace_schema_metadata(None), other, first):
+        (payload,) = shim.payloads("rows", batch)
+        stream = b"".join(payload)
+        assert pa.ipc.open_stream(stream).read_all().to_batches() == [batch]
+        assert decode_batch(stream).schema.equals(batch.schema, check_metadata=True)
+
+
+def test_dictionaries_inside_lists_are_refused_with_advice() -> None:
+    nested: Any = pa.array([["a", "b"]], pa.list_(pa.dictionary(pa.int8(), pa.string())))
+    with pytest.raises(shim.UnusableOutputError, match="a column of 'rows' has dictionaries inside its values"):
+        list(shim.payloads("rows", pa.record_batch([nested], names=["coded"])))

@@ -6,13 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cli.demo.evtx_writer import (
     UserData,
 )
 from parsers.evtx import parser
-from parsers.evtx.values import read_event_data
+from parsers.evtx.values import _flat, _of_classic, read_event_data
 from tests.parsers.evtx.reading import (
     NOON,
     a_logon,
@@ -101,3 +104,26 @@ def test_user_data_is_flattened_with_its_path(tmp_path: Path) -> None:
         ("UserData", "LogFileCleared/Why", None),
     ]
     assert {row["header_record_id"] for row in rows} == {first["header_record_id"]} == {1}
+
+
+NAMES = st.sampled_from(["#text", "#attributes", "Data"])
+SCALARS = st.one_of(st.none(), st.booleans(), st.integers(-(2**63), 2**64 - 1), st.text(max_size=5), st.just('":'))
+PARTS = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner),
+    max_leaves=6,
+)
+
+
+@given(data=PARTS | st.builds(lambda texts: {"Data": {"#text": texts}}, PARTS))
+def test_a_classic_event_gives_what_reading_it_pair_by_pair_does(data: Any) -> None:
+    raw = msgspec.Raw(json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode())
+    quick = _of_classic(msgspec.json.decode(raw), raw)
+    assert quick in ([], _flat(raw, 0, "EventData", []))
+
+
+def test_a_classic_event_is_not_read_pair_by_pair() -> None:
+    raw = msgspec.Raw(b'{"Data":{"#text":["a",null,3]}}')
+    assert _of_classic(msgspec.json.decode(raw), raw) == [("Data", "a"), ("Data", None), ("Data", 3)]
+    twice = msgspec.Raw(b'{"Data":{"#text":"a"},"Data":{"#text":"b"}}')
+    assert _of_classic(msgspec.json.decode(twice), twice) == []

@@ -26,6 +26,8 @@ from cli.demo.evtx_writer import (
 )
 from fixtures.evtx_case import build_case
 from parsers.evtx.errors import PermanentError
+from parsers.evtx.layout import RECORD_MAGIC
+from parsers.evtx.walk import sound_starts
 from tests.parsers.evtx.reading import (
     Read,
     a_logon,
@@ -208,3 +210,32 @@ def test_case_folder_gives_the_expected_records_of_every_log(tmp_path: Path) -> 
         assert len(result.rows()) == file.records_expected
         assert bool(result.ranges) == (file.damage is not None)
         assert_adds_up(result)
+
+
+@given(
+    pieces=st.lists(
+        st.sampled_from([b"*", b"**", b"**\0", RECORD_MAGIC, bytes(40)])
+        | st.integers(0, 60).map(lambda more: _record_of(28 + more)),
+        max_size=12,
+    ),
+    cut=st.integers(0, 30),
+)
+def test_the_starts_of_records_are_those_that_a_look_at_every_byte_finds(pieces: list[bytes], cut: int) -> None:
+    data = b"".join(pieces)
+    end = max(len(data) - cut, 0)
+    found: list[int] = []
+    at = 0
+    while at < end:
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        whole = data[at : at + 4] == RECORD_MAGIC and 28 <= size <= end - at
+        if whole and data[at + size - 4 : at + size] == data[at + 4 : at + 8]:
+            found.append(at)
+            at += size
+        else:
+            at += 1
+    assert sound_starts(data, 0, end) == found
+
+
+def _record_of(size: int) -> bytes:
+    length = struct.pack("<I", size)
+    return RECORD_MAGIC + length + bytes(size - 12) + length
