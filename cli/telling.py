@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -22,9 +23,38 @@ if TYPE_CHECKING:
 
 BATCHES_WAITING_MAX: Final = 256  # of frames that became durable together, before more are left out
 FRAMES_UNREAD_MAX: Final = 128  # that are kept for one listener
+LEFT_REMEMBERED_MAX: Final = 1024  # of those that were heard to leave and not to come
 HEARD_BYTES_MAX: Final = 64  # a listener says nothing; what it says all the same must not become memory of ours
 
 logger = logging.getLogger("casparian.telling")
+
+
+class Present:
+    """Who listens, by nng's numbers. Of one that hardly stays nng may say that it left before it says that it came, or
+    only that. For nng's own threads, where only a word may be left.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._there: set[int] = set()
+        self._left: deque[int] = deque(maxlen=LEFT_REMEMBERED_MAX)
+
+    def __len__(self) -> int:
+        return len(self._there)
+
+    def came(self, number: int) -> None:
+        with self._lock:
+            if number in self._left:
+                self._left.remove(number)
+            else:
+                self._there.add(number)
+
+    def left(self, number: int) -> None:
+        with self._lock:
+            if number in self._there:
+                self._there.remove(number)
+            else:
+                self._left.append(number)
 
 
 class Teller:
@@ -35,14 +65,13 @@ class Teller:
         self.address = address
         self._batches: queue.Queue[Sequence[Frame] | None] = queue.Queue(BATCHES_WAITING_MAX)
         self._thread = threading.Thread(target=self._speak, name="teller", daemon=True)
-        self._listeners: set[int] = set()  # by number: some are only heard to leave
+        self._listeners = Present()
 
     def start(self) -> None:
         """Let listeners come. Raises TransportError."""
         self._socket = pynng.Pub0(send_buffer_size=FRAMES_UNREAD_MAX, recv_max_size=HEARD_BYTES_MAX)
-        # These run on nng's own threads, where only a word may be left.
-        self._socket.add_post_pipe_connect_cb(lambda pipe: self._listeners.add(pipe.id))
-        self._socket.add_post_pipe_remove_cb(lambda pipe: self._listeners.discard(pipe.id))
+        self._socket.add_post_pipe_connect_cb(lambda pipe: self._listeners.came(pipe.id))
+        self._socket.add_post_pipe_remove_cb(lambda pipe: self._listeners.left(pipe.id))
         try:
             self._socket.listen(self.address)
         except pynng.NNGException as error:

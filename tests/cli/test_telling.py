@@ -15,7 +15,7 @@ import pytest
 
 from cli.home import Home
 from cli.sentinel import Sentinel
-from cli.telling import FRAMES_UNREAD_MAX, Teller
+from cli.telling import FRAMES_UNREAD_MAX, LEFT_REMEMBERED_MAX, Present, Teller
 from cli.told import FRAME_BYTES_MAX, ToldFrame, read_told, told
 from cli.wire import HELLO, MAGIC, PARTS, Pipe, dial
 from eventlog.frames import Frame
@@ -113,7 +113,7 @@ def _numbers(pipe: Pipe) -> list[int]:
 def test_strangers_that_come_and_go_change_nothing_for_a_listener(teller: Teller, frames: list[Frame]) -> None:
     pipe = listening(teller)
     for hello in (HELLO.pack(MAGIC, PARTS["req"], 0), HELLO.pack(MAGIC, PARTS["sub"], 0), b"GET / HT"):
-        for _ in range(5):
+        for _ in range(40):
             with RawPeer(teller.address, hello=hello) as stranger, suppress(ConnectionError):
                 stranger.greet()
     eventually(lambda: teller.listeners == 1, seconds=SECONDS, what="the strangers to be gone")
@@ -121,6 +121,28 @@ def test_strangers_that_come_and_go_change_nothing_for_a_listener(teller: Teller
     teller.observe([frame])
     assert pipe.receive() == told(frame)
     pipe.close()
+
+
+def test_who_leaves_before_being_heard_to_come_is_not_there() -> None:
+    present = Present()
+    for number in (1, 2):
+        present.came(number)
+    present.left(3)
+    present.came(3)
+    present.left(1)
+    assert len(present) == 1
+    present.came(3)  # the number is given again
+    assert len(present) == 2
+
+
+def test_of_those_that_are_only_heard_to_leave_few_are_remembered() -> None:
+    present = Present()
+    for number in range(2 * LEFT_REMEMBERED_MAX):
+        present.left(number)
+    present.came(0)
+    assert len(present) == 1, "the first were forgotten"
+    present.came(2 * LEFT_REMEMBERED_MAX - 1)
+    assert len(present) == 1
 
 
 def test_a_frame_that_is_too_long_is_not_told(teller: Teller, frames: list[Frame]) -> None:
