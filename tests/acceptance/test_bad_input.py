@@ -72,6 +72,7 @@ def test_a_log_cut_in_the_middle_gives_its_whole_chunks_and_names_the_rest(termi
     assert last["offset"] >= 4096 + 65536
 
 
+@pytest.mark.slow
 def test_names_with_spaces_newlines_and_stray_bytes_are_carried(terminal: Terminal, logs: Path) -> None:
     names = [
         b"with space.evtx",
@@ -219,6 +220,7 @@ def test_a_damaged_log_of_the_house_is_refused_and_not_touched(terminal: Termina
     assert segment.read_bytes() == content
 
 
+@pytest.mark.slow
 def test_a_log_that_was_cut_after_a_clean_end_is_refused(terminal: Terminal, logs: Path) -> None:
     terminal.run_evtx(logs)
     segment = terminal.home / "log" / "00000000000000000001.ndjson"
@@ -290,6 +292,7 @@ def test_a_file_that_changes_after_it_was_hashed_gives_no_rows_under_the_old_has
     assert "other bytes" in changed["reason"]
 
 
+@pytest.mark.slow
 def test_very_long_paths_and_many_inputs_fit_the_log(terminal: Terminal, tmp_path: Path) -> None:
     folder = tmp_path / "deep"
     for _ in range(12):

@@ -94,6 +94,7 @@ def test_a_parser_that_drops_one_record_of_a_hundred_fails_and_the_difference_is
     assert balance.json["totals"] == []
 
 
+@pytest.mark.slow
 def test_a_parser_that_states_no_units_is_unaccounted_on_every_summary(tmp_path: Path) -> None:
     terminal = FixtureTerminal(tmp_path / "t")
     source = write_source(tmp_path / "case" / "a.txt", "no_statement", lines=3)
@@ -107,6 +108,7 @@ def test_a_parser_that_states_no_units_is_unaccounted_on_every_summary(tmp_path:
     assert "1 file unaccounted" in balance.out
 
 
+@pytest.mark.slow
 def test_units_may_be_bytes_that_are_no_rows(tmp_path: Path) -> None:
     terminal = FixtureTerminal(tmp_path / "t")
     source = write_source(tmp_path / "case" / "a.txt", "bytes_statement", lines=3)
@@ -136,6 +138,7 @@ def test_units_that_were_accepted_without_one_row_are_no_balance(tmp_path: Path)
     assert "gave not one row" in done.json["files"][0]["reason"]
 
 
+@pytest.mark.slow
 def test_a_staged_output_that_its_guest_has_changed_is_not_published(tmp_path: Path) -> None:
     terminal = FixtureTerminal(tmp_path / "t")
     source = write_source(tmp_path / "case" / "a.txt", f"overwrites_stage folder={terminal.out}", lines=3)
@@ -148,6 +151,7 @@ def test_a_staged_output_that_its_guest_has_changed_is_not_published(tmp_path: P
     assert terminal.casparian("log", "verify").code == 0
 
 
+@pytest.mark.slow
 def test_what_a_run_passes_over_is_counted_and_can_be_listed(terminal: Terminal, tmp_path: Path) -> None:
     folder = tmp_path / "logs"
     write_log(folder / "one.evtx", records=1)

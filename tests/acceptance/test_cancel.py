@@ -63,6 +63,7 @@ def assert_whole(terminal: Terminal) -> None:
     assert verified.code == 0, verified.out
 
 
+@pytest.mark.slow
 def test_a_job_whose_guest_parent_is_stopped_is_cancelled_within_a_second(terminal: FixtureTerminal) -> None:
     with stopped_guest(terminal, logs=2) as (run, guest):
         eventually(lambda: terminal.has_logged("JobStarted", 1), what="the job's start")
@@ -153,6 +154,7 @@ def test_a_job_that_has_ended_says_already(terminal: FixtureTerminal) -> None:
     assert terminal.sql("select count(*) from lines") == [[5]]
 
 
+@pytest.mark.slow
 def test_a_job_that_never_was_is_named(terminal: FixtureTerminal) -> None:
     missing = terminal.casparian("job", "cancel", "7")
     assert missing.code == 1

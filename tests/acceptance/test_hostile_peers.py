@@ -319,6 +319,7 @@ def test_what_the_log_or_a_table_could_not_hold_is_refused(target: Target) -> No
     assert target.errors("executors") == len(TOO_MUCH)
 
 
+@pytest.mark.slow
 def test_questions_asked_again_and_again_hold_one_place(target: Target) -> None:
     """A replayed question for work answers the one before it: contexts are not used up."""
     with ExitStack() as stack:

@@ -64,6 +64,7 @@ def test_following_ends_with_the_job(terminal: FixtureTerminal) -> None:
     assert types(followed.out)[-1] == "JobCompleted"
 
 
+@pytest.mark.slow
 def test_without_f_an_open_job_is_told_so_far(terminal: FixtureTerminal) -> None:
     case = write_case(terminal.folder / "case", files=1, rest_ms=4000)
     with sentinel(terminal, workers=1):

@@ -152,6 +152,7 @@ def test_every_mode_of_a_parser_ends_in_a_lease_as_it_does_alone(tmp_path: Path,
     together.check_whole(together.finish(files), calm)
 
 
+@pytest.mark.slow
 def test_policy_forbids_one_file_of_a_lease_and_publishes_the_others(tmp_path: Path, together: FixtureTerminal) -> None:
     modes = ("normal", "null", "normal")
     files = [write_source(tmp_path / "case" / f"{n}.txt", mode, lines=5) for n, mode in enumerate(modes)]

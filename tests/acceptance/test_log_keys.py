@@ -78,6 +78,7 @@ def test_a_key_is_never_written_over_and_never_printed(done: Terminal) -> None:
     assert "chmod 600" in exposed.json["error"]["next_step"]
 
 
+@pytest.mark.slow
 def test_a_private_key_off_the_machine_signs_when_it_is_named(done: Terminal, tmp_path: Path) -> None:
     assert done.casparian("log", "keygen", "--out", "stick/case.key").code == 0
     assert not (done.home / "keys" / "case.key").exists()

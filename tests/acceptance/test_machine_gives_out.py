@@ -54,6 +54,7 @@ def terminal(tmp_path: Path) -> FixtureTerminal:
 @pytest.mark.parametrize(
     "bytes_max", [3 * KIB, pytest.param(100, marks=pytest.mark.slow), pytest.param(24 * KIB, marks=pytest.mark.slow)]
 )
+@pytest.mark.slow
 def test_a_limit_on_the_size_of_files_ends_the_run_with_a_sentence(
     terminal: FixtureTerminal, calm: Calm, bytes_max: int
 ) -> None:

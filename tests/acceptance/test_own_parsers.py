@@ -150,6 +150,7 @@ def test_columns_that_come_and_go_are_for_trying_out(terminal: Terminal, parser:
     assert (tried.code, tried.json["processed"]) == (0, 1)
 
 
+@pytest.mark.slow
 def test_a_version_means_one_source_also_for_who_trusts_both(terminal: Terminal, parser: Path) -> None:
     trust(terminal, parser)
     assert run(terminal, parser).code == 0
@@ -270,6 +271,7 @@ def test_revoked_during_a_run_its_jobs_end_and_it_runs_no_more(terminal: Termina
 # --- looking ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_list_shows_who_trusts_what_and_a_new_home_has_the_built_in_ones(terminal: Terminal, parser: Path) -> None:
     assert [each["parser"] for each in terminal.casparian("parser", "ls", "--json").json["parsers"]] == BUILT_IN
     assert not terminal.home.exists()
@@ -280,6 +282,7 @@ def test_the_list_shows_who_trusts_what_and_a_new_home_has_the_built_in_ones(ter
     assert [each["parser"] for each in terminal.casparian("parser", "ls", "--json").json["parsers"]] == BUILT_IN
 
 
+@pytest.mark.slow
 def test_a_parser_is_shown_by_its_name_and_by_its_file(terminal: Terminal, parser: Path) -> None:
     by_file = terminal.casparian("parser", "show", str(parser), "--json").json
     assert (by_file["trusted"], by_file["settings"]) == (None, {"rest_ms": "0"})

@@ -171,6 +171,7 @@ def test_other_columns_are_told_as_a_difference(terminal: Terminal) -> None:
     assert shown.err == ""
 
 
+@pytest.mark.slow
 def test_a_parser_of_ones_own_is_refused_until_it_is_trusted_or_tried_out(terminal: Terminal) -> None:
     parser = terminal.folder / "lines.py"
     parser.write_text(OWN)

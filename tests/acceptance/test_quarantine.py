@@ -134,6 +134,7 @@ def test_the_limits_decide(terminal: Terminal, trades: Path, options: tuple[str,
     assert run(terminal, trades, options=options).code == code
 
 
+@pytest.mark.slow
 def test_the_command_line_has_the_last_word_over_the_configuration(terminal: Terminal, trades: Path) -> None:
     terminal.home.mkdir(parents=True)
     (terminal.home / "config.toml").write_text("[quarantine]\nallow = true\npct_max = 5.0\n")
@@ -272,6 +273,7 @@ def test_a_rejected_row_that_is_not_there_is_told(
     assert (done.code, done.json["error"]["code"]) == (1, "not_found")
 
 
+@pytest.mark.slow
 def test_evidence_that_was_deleted_or_changed_proves_nothing(terminal: Terminal, trades: Path) -> None:
     (kept,) = run(terminal, trades).json["quarantine"]
     whole = Path(kept["path"]).read_bytes()
@@ -285,6 +287,7 @@ def test_evidence_that_was_deleted_or_changed_proves_nothing(terminal: Terminal,
     assert "the case is closed" in done.json["error"]["message"]
 
 
+@pytest.mark.slow
 def test_a_query_that_fails_names_a_table_of_this_home(terminal: Terminal, trades: Path) -> None:
     run(terminal, trades, options=("--allow-quarantine",))
     for query in ("select nothing from nowhere", "drop table trades"):
@@ -302,6 +305,7 @@ def test_a_wrong_setting_is_told_before_anything_is_queued(terminal: Terminal, t
     assert query.json["error"]["next_step"] == 'casparian sql "describe cf_jobs"'
 
 
+@pytest.mark.slow
 def test_json_has_three_examples_of_each_rule_with_file_and_line(terminal: Terminal, trades: Path) -> None:
     more = write(terminal, "more.trades", [*GOOD[:2], *[f"{n}|1.5|2024-01-02 09:30:00.1Z|" for n in range(30, 36)]])
     report = run(terminal, trades, more).json
@@ -334,6 +338,7 @@ def test_a_copied_home_deletes_nothing_of_the_one_that_it_was_copied_from(termin
     assert ours.json["error"]["code"] == "target_of_another_home", "it is told who has the folder now"
 
 
+@pytest.mark.slow
 def test_a_file_with_other_bytes_and_a_folder_without_its_mark_are_left(terminal: Terminal, trades: Path) -> None:
     (kept,) = run(terminal, trades).json["quarantine"]
     words = ("quarantine", "purge", "--older-than", "0", "--reason", "closed", "--json")

@@ -76,6 +76,7 @@ def test_a_job_is_made_again_by_the_next_run_whatever_that_is_for(terminal: Fixt
     ]
 
 
+@pytest.mark.slow
 def test_what_exists_is_not_made_again_and_what_never_was_is_not_found(terminal: FixtureTerminal) -> None:
     terminal.finish(write_source(terminal.folder / "logs" / "good.txt", "normal", lines=3))
     done = terminal.casparian("job", "retry", "1", "--json")

@@ -73,6 +73,7 @@ def test_a_lost_output_is_told_until_a_person_has_it_made_anew(terminal: Termina
     assert terminal.casparian("replay", "--check").code == 0
 
 
+@pytest.mark.slow
 def test_a_folder_that_lost_its_mark_and_its_tables_is_refused(terminal: Terminal, log: Path) -> None:
     assert terminal.run_evtx(log).code == 0
     terminal.out.rename(terminal.folder / "disk")
@@ -94,6 +95,7 @@ def test_a_folder_that_lost_only_its_mark_is_marked_again(terminal: Terminal, lo
     assert (terminal.out / ".casparian").is_file()
 
 
+@pytest.mark.slow
 def test_a_folder_that_was_emptied_is_filled_anew_on_a_persons_word(terminal: Terminal, log: Path) -> None:
     assert terminal.run_evtx(log).code == 0
     terminal.out.rename(terminal.folder / "trash")

@@ -89,6 +89,7 @@ def test_one_changed_cell_is_named_and_is_exit_code_5(done: Terminal) -> None:
     assert done.casparian("replay", "--check").code == 0
 
 
+@pytest.mark.slow
 def test_a_damaged_read_model_is_mended_by_the_next_run_which_says_so(done: Terminal, logs: Path) -> None:
     before = done.sql("select job_id, status, written from cf_jobs order by all")
     model(done).write_bytes(os.urandom(50_000))

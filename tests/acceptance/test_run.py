@@ -65,6 +65,7 @@ def test_a_copy_is_parsed_once_and_both_paths_are_accounted_for(terminal: Termin
     assert terminal.sql("select count(*) from evtx_events") == [[7]]
 
 
+@pytest.mark.slow
 def test_rows_carry_where_they_came_from(terminal: Terminal, tmp_path: Path) -> None:
     write_log(tmp_path / "logs" / "one.evtx", records=3)
     (file,) = terminal.run_evtx(tmp_path / "logs").json["files"]
@@ -77,6 +78,7 @@ def test_rows_carry_where_they_came_from(terminal: Terminal, tmp_path: Path) -> 
     assert terminal.sql("select distinct _cf_processed_at from evtx_events") == dispatched
 
 
+@pytest.mark.slow
 def test_the_work_is_done_by_other_processes_over_an_nng_socket(terminal: Terminal, many_logs: Path) -> None:
     run = terminal.start("run", "evtx", str(many_logs), "--sink", f"parquet://{terminal.out}", "--workers", "2")
     try:

@@ -132,6 +132,7 @@ def test_tables_are_held_against_the_declaration_of_now(terminal: Terminal) -> N
     assert told(diff(terminal, "./pairs.py")) == [("pairs", "other", "missing"), ("pairs", "right", "extra")]
 
 
+@pytest.mark.slow
 def test_refused_columns_are_told_until_a_later_job_goes_well(terminal: Terminal) -> None:
     rows = write(terminal, "rows.txt", ["a 1"])
     write_parser(terminal, right="right", declared='"type": "string"', given="rite")

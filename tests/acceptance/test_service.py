@@ -106,6 +106,7 @@ def test_a_run_is_handed_over_and_tells_the_same_as_without_a_sentinel(tmp_path:
     assert served.casparian("log", "verify").code == 0
 
 
+@pytest.mark.slow
 def test_two_terminals_run_at_once(terminal: FixtureTerminal) -> None:
     one = write_case(terminal.folder / "one", files=4, rest_ms=50)
     two = write_case(terminal.folder / "two!", files=4, rest_ms=50)

@@ -115,6 +115,7 @@ def test_a_revoked_key_stops_what_it_has_signed_and_nothing_else(terminal: Termi
     assert run(terminal, "./lines.py").code == 0
 
 
+@pytest.mark.slow
 def test_a_parser_that_was_revoked_does_not_come_back_by_its_signature(terminal: Terminal, signed: str) -> None:
     terminal.casparian("parser", "trust", "--key", "ada-lab.pub", *WHY)
     assert run(terminal, "./lines.py").code == 0

@@ -134,6 +134,7 @@ def test_json_lines_keep_the_digits_of_numbers_and_the_places_of_what_is_no_obje
     assert terminal.sql("select byte_offset, byte_length from cf_job_ranges") == [[22, 10]]
 
 
+@pytest.mark.slow
 def test_a_row_of_a_declared_table_is_made_again(terminal: Terminal, tmp_path: Path) -> None:
     trades = write(tmp_path / "trades.csv", TRADES)
     assert run(terminal, "csv", trades, "--schema", declared(tmp_path, output="trades")).code == 0

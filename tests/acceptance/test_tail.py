@@ -95,6 +95,7 @@ def test_what_is_followed_is_the_log_with_a_sentinel_without_one_and_in_between(
         assert follower.process.wait(LEAVE_SECONDS) == 130
 
 
+@pytest.mark.slow
 def test_a_follower_that_was_stopped_misses_nothing(tmp_path: Path) -> None:
     """The sentinel has told far more meanwhile than is kept for anybody."""
     terminal = FixtureTerminal(tmp_path)

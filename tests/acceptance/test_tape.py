@@ -88,6 +88,7 @@ def test_a_reading_verb_is_its_words_and_its_answer(done: Terminal) -> None:
     assert tape(done, "read.tape")[0]["payload"]["log"] == {"from": 0, "to": 0, "head": ""}
 
 
+@pytest.mark.slow
 def test_a_second_run_is_taped_from_where_the_log_stood(done: Terminal, case_folder: Path) -> None:
     end = tape(done)[0]["payload"]["log"]["to"]
     done.casparian("--tape", "second.tape", "run", "evtx", case_folder, "--sink", f"parquet://{done.out}")

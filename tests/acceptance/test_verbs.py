@@ -237,6 +237,7 @@ def test_a_case_written_to_two_targets_is_counted_once(done: Terminal, tmp_path:
     assert done.sql("select count(*) from evtx_events_all") == [[6]]
 
 
+@pytest.mark.slow
 def test_a_lost_output_is_never_reused_in_silence(done: Terminal, tmp_path: Path) -> None:
     (lost,) = done.out.glob("evtx_events_*.parquet")
     lost.unlink()

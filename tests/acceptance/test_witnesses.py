@@ -83,6 +83,7 @@ def regressed(done: Done) -> str:
     return words
 
 
+@pytest.mark.slow
 def test_15b_a_home_that_was_put_back_is_found_out_by_an_executor_that_was_told_of_more(
     terminal: FixtureTerminal, witness: subprocess.Popen[bytes]
 ) -> None:

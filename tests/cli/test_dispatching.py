@@ -404,6 +404,7 @@ def test_a_share_of_an_artifact_that_is_not_described_is_no_message(leased: Play
     assert answer.op is OpCode.ERR
 
 
+@pytest.mark.slow
 def test_a_cancelled_job_of_which_nothing_is_left_ends_before_its_lease(shared_house: House, leased: Played) -> None:
     _job, dispatch = leased.take_job()
     assert shared_house.handler.call(cancel(2), actor="test").refused is None
