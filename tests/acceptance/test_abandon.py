@@ -45,6 +45,7 @@ def run_with_a_target_that_goes_away(terminal: Terminal, *, logs: int = 1) -> tu
     return done.returncode, json.loads(done.stdout), done.stderr.decode()
 
 
+@pytest.mark.slow
 def test_a_promotion_that_cannot_finish_is_shown_and_completed_by_the_next_run(terminal: Terminal) -> None:
     code, report, err = run_with_a_target_that_goes_away(terminal)
     assert code == 1, err

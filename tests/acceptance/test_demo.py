@@ -28,6 +28,7 @@ def test_a_made_up_case_agrees_with_its_truth(terminal: Terminal, tmp_path: Path
     assert done.code == comparison["exit"] == (3 if damaged else 0), done.err
 
 
+@pytest.mark.slow
 def test_a_made_up_fix_day_agrees_with_its_truth(terminal: Terminal, tmp_path: Path) -> None:
     done = terminal.casparian("demo", tmp_path / "demo", "--kind", "fix", "--size", "1MB", "--seed", "5", "--json")
     run, comparison = map(json.loads, done.out.splitlines())

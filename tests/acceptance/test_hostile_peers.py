@@ -240,6 +240,7 @@ def test_two_hundred_connections_at_once_keep_nobody_out(target: Target, socket:
     assert target.errors(socket) >= CONNECTIONS
 
 
+@pytest.mark.slow
 def test_readers_that_never_read_keep_nobody_out(target: Target) -> None:
     """Each asks for more than its connection holds, far more often than there are contexts."""
     long = asked({"type": "Ask", "question": "x" * 150, "arguments": {}})

@@ -30,6 +30,7 @@ def terminal(tmp_path: Path) -> FixtureTerminal:
     return terminal
 
 
+@pytest.mark.slow
 def test_a_query_says_the_same_beside_a_sentinel_and_without_one(terminal: FixtureTerminal) -> None:
     with sentinel(terminal, workers=1):
         assert terminal.finish(terminal.folder / "case").code == 0

@@ -23,6 +23,7 @@ def done(terminal: Terminal, tmp_path: Path) -> Terminal:
     return terminal
 
 
+@pytest.mark.slow
 def test_26_a_damaged_home_goes_on_as_a_fork(done: Terminal, tmp_path: Path) -> None:
     old = done.casparian("log", "verify", "--json").json
     key = done.casparian("log", "keygen", "--json").json["public_key"]

@@ -100,6 +100,7 @@ def test_an_output_that_meets_a_limit_is_tried_again_and_finished_when_the_limit
 # --- disks and folders ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_home_whose_disk_fills_in_the_middle_is_finished_when_there_is_room(
     terminal: FixtureTerminal, calm: Calm
 ) -> None:

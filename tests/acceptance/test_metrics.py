@@ -49,6 +49,7 @@ def free_port() -> int:
     return port
 
 
+@pytest.mark.slow
 def test_numbers_are_the_same_with_and_without_a_sentinel(terminal: FixtureTerminal) -> None:
     case = terminal.folder / "case"
     for number in range(3):

@@ -34,6 +34,7 @@ def failing(terminal: FixtureTerminal, count: int, line: str = "bad_shape") -> P
     return folder
 
 
+@pytest.mark.slow
 def test_a_failure_that_nobody_knows_is_tried_twice_and_says_all(terminal: FixtureTerminal) -> None:
     assert terminal.finish(failing(terminal, 1, "error")).code == 1
     shown = terminal.casparian("job", "show", "1").out
@@ -86,6 +87,7 @@ def test_what_exists_is_not_made_again_and_what_never_was_is_not_found(terminal:
     assert "nothing to make again" in terminal.casparian("job", "retry-all").out
 
 
+@pytest.mark.slow
 def test_a_series_of_broken_promises_pauses_the_parser_until_a_person_resumes_it(terminal: FixtureTerminal) -> None:
     folder = failing(terminal, 8)
     done = terminal.finish(folder, workers=1)

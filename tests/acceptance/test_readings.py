@@ -23,6 +23,7 @@ def has_xml(terminal: Terminal) -> list[list[object]]:
     return terminal.sql("select count(*), count(raw_event_xml) from evtx_events")
 
 
+@pytest.mark.slow
 def test_the_tables_show_the_reading_that_was_asked_for_last_and_say_so(terminal: Terminal, log: Path) -> None:
     assert terminal.run_evtx(log).code == 0
     assert terminal.run_evtx(log, options=XML).code == 0

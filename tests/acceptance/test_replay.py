@@ -73,6 +73,7 @@ def test_replay_tells_its_speed_and_the_rows_of_every_table(done: Terminal) -> N
     ]  # five outputs of each of four jobs
 
 
+@pytest.mark.slow
 def test_one_changed_cell_is_named_and_is_exit_code_5(done: Terminal) -> None:
     with duckdb.connect(str(model(done))) as connection:
         connection.execute("UPDATE cf_jobs SET written = written + 1 WHERE job_id = 3")

@@ -322,6 +322,7 @@ def test_an_executor_waits_for_a_sentinel_as_long_as_it_was_told_to(terminal: Fi
     assert alone.err.splitlines()[-1].startswith("next:  casparian start")
 
 
+@pytest.mark.slow
 def test_an_executor_comes_back_to_the_next_sentinel(terminal: FixtureTerminal) -> None:
     with by_hand(terminal) as process:
         for number in range(2):

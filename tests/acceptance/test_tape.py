@@ -63,6 +63,7 @@ def test_a_run_is_taped_from_its_words_to_its_answer(done: Terminal) -> None:
     assert done.casparian("tape", "validate", "session.tape").code == 0
 
 
+@pytest.mark.slow
 def test_no_byte_of_a_tape_tells_a_name_of_the_case_or_of_the_machine(done: Terminal) -> None:
     done.casparian("--tape", "sql.tape", "sql", "select 'CANARY-query' from evtx_events")
     done.casparian("--tape", "bad.tape", "sql", "select CANARY from CANARY-table")

@@ -360,6 +360,7 @@ def test_a_commit_that_is_refused_refuses_the_lease(shared_house: House, leased:
     assert concluded.count("JobRequeued") == 2
 
 
+@pytest.mark.slow
 def test_each_job_of_a_lease_that_must_stop_is_told_until_it_is_known(shared_house: House, leased: Played) -> None:
     _job, dispatch = leased.take_job()
     for job in (3, 2):

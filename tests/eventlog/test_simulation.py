@@ -40,6 +40,7 @@ def test_a_fault_that_is_put_in_on_purpose_is_found(name: str) -> None:
             simulate(seed)
 
 
+@pytest.mark.slow
 def test_the_histories_hold_what_they_are_for() -> None:
     told: Counter[str] = Counter()
     segments = 0

@@ -93,6 +93,7 @@ def test_an_arrow_schema_knows_the_types_behind_new_types_and_none() -> None:
 
 @given(h.frame_lists(), st.integers(0, 2**32))
 @settings(max_examples=12, deadline=None)
+@pytest.mark.slow
 def test_cutting_the_same_frames_otherwise_gives_the_same_tables(frames: list[Frame], seed: int) -> None:
     assert digests_after([frames]) == digests_after(random_cuts(frames, Random(seed)))
 

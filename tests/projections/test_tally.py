@@ -108,6 +108,7 @@ def test_dispatch_time_is_from_when_a_job_was_due(events: list[Event]) -> None:
 
 @given(h.frame_lists())
 @settings(max_examples=20, deadline=None)
+@pytest.mark.slow
 def test_the_table_has_what_the_fold_has(frames: list[Frame]) -> None:
     with duckdb.connect(":memory:") as connection:
         create_tables(connection, LOG_ID)

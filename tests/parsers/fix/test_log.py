@@ -137,6 +137,7 @@ def test_a_message_made_to_take_long_takes_no_longer_than_its_size(tmp_path: Pat
     assert time.process_time() - begin < 20  # one second where nothing else runs; squares of these take minutes
 
 
+@pytest.mark.slow
 def test_lines_that_announce_more_than_they_hold_are_read_in_time(tmp_path: Path) -> None:
     line = b"8=FIX.4.4\x019=900000\x0135=0\x01\n"
     begin = time.process_time()
