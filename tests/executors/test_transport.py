@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import signal
 import socket
 import subprocess
@@ -447,6 +448,7 @@ def test_a_stopped_peer_times_out_and_answers_again_when_it_goes_on(
     client = NngClient(address)
     assert client.request(b"w", timeout_seconds=SECONDS) == b"w"
     process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED)  # it may answer until then
     with pytest.raises(RequestTimedOutError):
         client.request(b"x", timeout_seconds=0.2)
     with pytest.raises(PeerGoneError):
