@@ -1,8 +1,9 @@
 """Owns reading the log from other processes, without a lock: only what is known to be durable is shown.
 
-A frame is shown when a later commit line says that it was durable, or when CLOSED says that the log ended there. The
-newest batch of a writer is therefore seen one batch, or one idle mark, later. Each call reads the log as it is at that
-moment and ends; half a line at the end belongs to a write under way and is nothing to report.
+A frame is shown when a later commit line says that it was durable, when CLOSED says that the log ended there, or when a
+caller has it from the writer. The newest batch of a writer is therefore seen one batch, or one idle mark, later. Each
+call reads the log as it is at that moment and ends; half a line at the end belongs to a write under way and is nothing
+to report.
 """
 
 from __future__ import annotations
@@ -22,13 +23,17 @@ from eventlog.sealed import Closed, read_claim, read_closed
 from eventlog.verdict import WHAT_TO_DO
 
 
-def read_frames(folder: Path, *, from_seq: int = 1, fs: FsPort = OS_FS) -> Iterator[Frame]:
+def read_frames(
+    folder: Path, *, from_seq: int = 1, durable_hash: str | None = None, fs: FsPort = OS_FS
+) -> Iterator[Frame]:
     """Return the durable frames that end at `from_seq` or later, in commit order.
 
-    Raises LogMissingError, LogFormatError at once; while iterating UnknownEventError, LogCorruptError and
-    LogRegressedError, the last two after all frames that can be proven.
+    `durable_hash` is that of a frame the writer has told of once it was durable, as it tells the read model: the log
+    need not say it again, which it cannot where its writer was killed behind that frame. Raises LogMissingError,
+    LogFormatError at once; while iterating UnknownEventError, LogCorruptError and LogRegressedError, the last two after
+    all frames that can be proven.
     """
-    return decoded(_durable_frames(folder, *_opened(folder, fs)), from_seq=from_seq)
+    return decoded(_durable_frames(folder, *_opened(folder, fs), durable_hash=durable_hash), from_seq=from_seq)
 
 
 def read_raw_frames(folder: Path, *, fs: FsPort = OS_FS) -> Iterator[RawFrame]:
@@ -99,21 +104,24 @@ def _opened(folder: Path, fs: FsPort) -> tuple[ChainScan, Closed | None, Hearing
     return ChainScan(lineage=lineage, segments=segments, start=start, fs=fs), closed, hearing
 
 
-def _durable_frames(folder: Path, scan: ChainScan, closed: Closed | None, hearing: Hearing) -> Iterator[RawFrame]:
-    return (raw for raw, _ in _durable(folder, scan, closed, hearing))
+def _durable_frames(
+    folder: Path, scan: ChainScan, closed: Closed | None, hearing: Hearing, *, durable_hash: str | None = None
+) -> Iterator[RawFrame]:
+    return (raw for raw, _ in _durable(folder, scan, closed, hearing, durable_hash=durable_hash))
 
 
 def _durable(
-    folder: Path, scan: ChainScan, closed: Closed | None, hearing: Hearing
+    folder: Path, scan: ChainScan, closed: Closed | None, hearing: Hearing, *, durable_hash: str | None = None
 ) -> Iterator[tuple[RawFrame, Waypoint]]:
     """Yield each durable frame with the place behind it."""
+    known = (durable_hash, closed.hash if closed is not None else None)
     waiting: deque[tuple[RawFrame, Waypoint]] = deque()
     for raw in scan.frames():
         hearing.hear(raw.line)
         while waiting and waiting[0][0].line.last <= raw.line.durable:
             yield waiting.popleft()
         waiting.append((raw, scan.waypoint()))
-        if closed is not None and raw.line.hash == closed.hash:
+        if raw.line.hash in known:
             yield from waiting
             waiting.clear()
         if len(waiting) > BATCH_FRAMES_MAX:

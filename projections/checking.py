@@ -76,7 +76,7 @@ def compare(home: Path, log_folder: Path) -> Comparison:
         connection.execute(f"ATTACH ':memory:' AS {_LOG}")
         connection.execute(f"USE {_LOG}")
         create_tables(connection, log_id)
-        _fold_up_to(at, Projector(connection), read_frames(log_folder))
+        _fold_up_to(at, Projector(connection), read_frames(log_folder, durable_hash=at.hash))
         return _compared(connection, at.seq)
 
 
@@ -104,8 +104,8 @@ def _fold_up_to(at: CheckpointRow, projector: Projector, frames: Iterator[Frame]
     here = projector.checkpoint
     if (here.seq, here.hash) != (at.seq, at.hash):
         raise ReadModelDoubtError(
-            f"check the read model at event {at.seq}: the log is not known to be durable up to there, or has another "
-            f"history (it was followed up to event {here.seq})"
+            f"check the read model at event {at.seq}: the log ends before it, or has another history (it was followed "
+            f"up to event {here.seq})"
         )
 
 

@@ -58,9 +58,11 @@ def test_no_history_of_many_breaks_a_promise(first: int) -> None:
     "name", [pytest.param(name, marks=pytest.mark.slow) if name in FOUND_LATE else name for name in MUTANTS]
 )
 def test_a_fault_that_is_put_in_on_purpose_is_found(name: str) -> None:
-    with MUTANTS[name](), pytest.raises(ViolationError, match=r"python -m tests\.cli\.simulation --seed \d+"):
+    again = r"python -m tests\.cli\.simulation --seed \d+"
+    with MUTANTS[name](), pytest.raises(ViolationError, match=again) as found:
         for seed in range(SEEDS_OF_A_FAULT):
             simulate(seed)
+    assert not isinstance(found.value.__cause__, TypeError), "the fault no longer fits what it stands in for"
 
 
 @pytest.mark.slow

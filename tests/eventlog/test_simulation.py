@@ -35,9 +35,11 @@ def test_no_history_of_many_breaks_the_promise(first: int) -> None:
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_fault_that_is_put_in_on_purpose_is_found(name: str) -> None:
-    with MUTANTS[name](), pytest.raises(ViolationError, match=r"python -m tests\.eventlog\.simulation --seed \d+"):
+    again = r"python -m tests\.eventlog\.simulation --seed \d+"
+    with MUTANTS[name](), pytest.raises(ViolationError, match=again) as found:
         for seed in range(SEEDS):
             simulate(seed)
+    assert not isinstance(found.value.__cause__, TypeError), "the fault no longer fits what it stands in for"
 
 
 @pytest.mark.slow

@@ -13,9 +13,7 @@ from eventlog.chain import ChainScan
 from eventlog.files import created, sync_folder, temporary, write_all
 from eventlog.frames import RawFrame
 from eventlog.fsport import FsPort
-from eventlog.ids import LogId
 from eventlog.log import Log
-from eventlog.sealed import Closed
 
 Mutant = Callable[[], AbstractContextManager[Any]]
 
@@ -50,14 +48,14 @@ def _create_without_folder(path: Path, *, fs: FsPort) -> int:
     return fd
 
 
-def _cut_in_place(folder: Path, scan: ChainScan, *, log_id: LogId) -> None:
+def _cut_in_place(_folder: Path, scan: ChainScan) -> None:
     fd = scan.fs.open(scan.segment.path, os.O_RDWR)
     scan.fs.truncate(fd, scan.offset)
     scan.fs.sync(fd)
     scan.fs.close(fd)
 
 
-def _all_frames(folder: Path, scan: ChainScan, closed: Closed | None) -> Iterator[RawFrame]:
+def _all_frames(_folder: Path, scan: ChainScan, *_: object, **__: object) -> Iterator[RawFrame]:
     yield from scan.frames()
 
 
