@@ -7,6 +7,8 @@ READY := $(VENV)/.ready
 DEMO := build/demo
 # Of the tests: one more than the cores of a small machine, because many of them wait.
 WORKERS ?= 3
+# The tests start some thousand processes: where each has to compile the project anew, it takes twice as long to start.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-long mutants lint format docs bench golden lock clean
