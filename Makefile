@@ -11,7 +11,7 @@ WORKERS ?= 3
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long mutants lint format docs bench golden lock clean
+.PHONY: help setup demo test test-long again mutants lint format docs bench golden lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -33,6 +33,9 @@ test: $(READY) ## run the tests
 
 test-long: $(READY) ## run all tests, the slow ones too
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+again: $(READY) ## ask the few tests that failed in the last run again, alone
+	$(BIN)/python -m tests.again
 
 mutants: $(READY) ## put each deliberate fault into a copy of the code and run the test that must find it
 	$(BIN)/python -m tests.mutants
