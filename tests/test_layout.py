@@ -104,6 +104,7 @@ def test_the_wheel_carries_what_is_read_at_run_time(wheel_names: list[str]) -> N
         "parsers/evtx/parser.py",
         "parsers/evtx/casparian.toml",
         "executors/guest/shim.py",
+        "executors/guest/loader.py",
         "executors/guest/forker.py",
         "eventlog/standalone/verify.py",
     }

@@ -24,7 +24,8 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from types import ModuleType
 from typing import Any, Final, NoReturn
 
@@ -35,7 +36,10 @@ MESSAGE_BYTES_MAX: Final = 16 * 1024
 SWEEPS_MAX: Final = 10_000  # processes that one guest may have left behind
 PASSED: Final = 2  # descriptors that come with a wish for a fork
 FORK_FAILED_EXIT: Final = 70
+LOADER: Final = os.path.join(os.path.dirname(__file__), "loader.py")  # noqa: PTH118, PTH120
 REHEARSALS: Final = 20  # after as many calls the interpreter has settled on how it runs our code
+
+Run = Callable[[int], int]  # a guest's work on the descriptor of its socket; returns its exit code
 
 
 class NotSharedError(Exception):
@@ -51,13 +55,13 @@ def main(arguments: list[str]) -> int:
     die_with(int(host), signal.SIGKILL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    shim = load_shim(shim_file)
-    sys.meta_path.insert(0, shim.HostPackagesHidden())
+    shim, loader = load(shim_file, "guest_shim"), load(LOADER, "guest_loader")
+    sys.meta_path.insert(0, loader.HostPackagesHidden())
     rehearse(shim)
     shim.send_logs(None)  # the parser configures no logging of its own
-    code = shim.read_code(int(given), parser_file)
+    load_parser = partial(loader.load_parser, loader.read_code(int(given), parser_file))
     try:
-        parser = preloaded(shim, code, memory_bytes_max=int(memory_bytes_max)) if preload == "1" else None
+        parser = preloaded(load_parser, memory_bytes_max=int(memory_bytes_max)) if preload == "1" else None
     # Whatever it is, the parser gets another chance in each guest, where its failure is told in full.
     except BaseException as error:  # noqa: BLE001
         control.sendall(message({"unshared": f"{type(error).__name__}: {error}"[:1000]}))
@@ -71,16 +75,16 @@ def main(arguments: list[str]) -> int:
     gc.collect()
     gc.freeze()
     control.sendall(message({"ready": True}))
-    return serve(control, shim, parser, code)
+    return serve(control, partial(shim.main, parser=parser, load=load_parser))
 
 
-def load_shim(file: str) -> Any:
+def load(file: str, name: str) -> Any:
     """Load what runs in the guests. By its file: no folder of ours is on the path, or parsers could import from it."""
-    spec = importlib.util.spec_from_file_location("guest_shim", file)
+    spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None and spec.loader is not None
-    shim = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(shim)
-    return shim
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def rehearse(shim: Any) -> None:
@@ -96,7 +100,7 @@ def rehearse(shim: Any) -> None:
         ours, theirs = socket.socketpair()
         with ours:
             ours.sendall(len(orders).to_bytes(4, "big") + orders)
-            code = shim.main(theirs.detach(), parser, None)
+            code = shim.main(theirs.detach(), parser, lambda: parser)
         assert code == 0, "a job without rows does not fail"
 
 
@@ -105,11 +109,11 @@ def _no_rows(_path: str, _settings: dict[str, str]) -> Generator[tuple[str, Any]
     return {"unit": "records", "output": "rows", "found": 0}
 
 
-def preloaded(shim: Any, code: Any, *, memory_bytes_max: int) -> ModuleType:
+def preloaded(load_parser: Callable[[], ModuleType], *, memory_bytes_max: int) -> ModuleType:
     """Load the parser. Raises NotSharedError if its module starts what a fork does not carry over or would share."""
     before = descriptors()
     limit_memory(memory_bytes_max, for_good=False)  # the guests get their own limit, which may be a higher one
-    parser: ModuleType = shim.load_parser(code)
+    parser = load_parser()
     if len(tasks()) > 1:
         raise NotSharedError("loading it starts threads, which a fork leaves behind")
     if descriptors() != before:
@@ -119,7 +123,7 @@ def preloaded(shim: Any, code: Any, *, memory_bytes_max: int) -> ModuleType:
     return parser
 
 
-def serve(control: socket.socket, shim: Any, parser: ModuleType | None, code: Any) -> int:
+def serve(control: socket.socket, run: Run) -> int:
     """Fork and end guests as told. One at a time: the host asks for the next when the last has ended."""
     guest = 0
     try:
@@ -129,7 +133,7 @@ def serve(control: socket.socket, shim: Any, parser: ModuleType | None, code: An
                 return 0
             wish = json.loads(data)
             if "fork" in wish:
-                guest, answer = fork_guest(control, shim, (parser, code), wish, passed)
+                guest, answer = fork_guest(control, run, wish, passed)
             else:
                 answer = {"code": end_guest(wish["end"])}
                 guest = 0
@@ -139,9 +143,7 @@ def serve(control: socket.socket, shim: Any, parser: ModuleType | None, code: An
             end_guest(guest)
 
 
-def fork_guest(
-    control: socket.socket, shim: Any, parser: tuple[ModuleType | None, Any], wish: dict[str, Any], passed: list[int]
-) -> tuple[int, dict[str, Any]]:
+def fork_guest(control: socket.socket, run: Run, wish: dict[str, Any], passed: list[int]) -> tuple[int, dict[str, Any]]:
     """Fork; returns in this process only."""
     me = os.getpid()
     try:
@@ -150,22 +152,14 @@ def fork_guest(
         pid, answer = 0, {"errno": error.errno}
     else:
         if pid == 0:
-            run_guest(control, shim, parser, wish, passed, parent=me)
+            run_guest(control, run, wish, passed, parent=me)
         answer = {"pid": pid}
     for descriptor in passed:
         os.close(descriptor)
     return pid, answer
 
 
-def run_guest(
-    control: socket.socket,
-    shim: Any,
-    parser: tuple[ModuleType | None, Any],
-    wish: dict[str, Any],
-    passed: list[int],
-    *,
-    parent: int,
-) -> NoReturn:
+def run_guest(control: socket.socket, run: Run, wish: dict[str, Any], passed: list[int], *, parent: int) -> NoReturn:
     """Be the guest. Leaves without the parent's exit handlers: what the job had to say is sent by then."""
     code = FORK_FAILED_EXIT
     try:
@@ -179,7 +173,7 @@ def run_guest(
         os.close(printed)
         settle_in(wish["fork"])
         limit_memory(wish["memory_bytes_max"], for_good=True)
-        code = shim.main(connection, *parser)
+        code = run(connection)
     except BaseException:  # noqa: BLE001 - of ours, before the job began: its trace belongs to the job's log
         traceback.print_exc()
     finally:

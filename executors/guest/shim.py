@@ -9,7 +9,7 @@ What a parser is: a file with a literal `outputs` and `def parse(path: str, sett
 `(output_name, pyarrow.RecordBatch or Table)` whose return value is None or a statement of units (see `_statement`).
 Instead of the pair it may give anything with a `name` and `data`, and instead of one of them a list; `parse` may as
 well return such a list, and then makes no statement. Python files beside the parser's can be imported: by relative
-imports, because its folder is the package PACKAGE, or by their bare names, where no other module has that name.
+imports, because its folder is a package, or by their bare names, where no other module has that name (loader.py).
 """
 
 from __future__ import annotations
@@ -23,10 +23,9 @@ import struct
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
-from importlib.machinery import ModuleSpec, SourceFileLoader
-from importlib.util import module_from_spec
-from types import CodeType, ModuleType
+from collections import deque
+from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
@@ -38,21 +37,18 @@ LOG_LINE_BYTES_MAX: Final = 64 * 1024
 LOG_JOB_BYTES_MAX: Final = 10 * 1024 * 1024
 RANGES_MAX: Final = 1000
 END_OF_STREAM: Final = b"\xff\xff\xff\xff\0\0\0\0"  # of the Arrow IPC format: a continuation mark and a length of zero
+AHEAD_BYTES_MIN: Final = 256 * 1024  # of a batch that is sent while the parser makes the next one
+AHEAD_BYTES_MAX: Final = 16 * 1024 * 1024  # that wait to be sent; a larger batch waits alone
+AHEAD_STACK_BYTES: Final = 256 * 1024
 HEADS_MAX: Final = 64  # outputs of which it is remembered how their streams begin
 
-CODE_HEAD_BYTES_MAX: Final = 1024 * 1024  # names and sizes of a parser's files
-CODE_PLACE: Final = "<parser>"  # stands for its folder on sys.path: no folder of the disk has that name there
-PACKAGE: Final = "guest_parser"  # what its folder is called as a package
+OURS: Final = os.path.dirname(__file__)  # noqa: PTH120 - pathlib is one more import
 
 FRAME_END: Final = 0
 FRAME_METRICS: Final = 0xFFFFFFFB
 FRAME_SELECT: Final = 0xFFFFFFFD
 FRAME_LOG: Final = 0xFFFFFFFE
 FRAME_ERROR: Final = 0xFFFFFFFF
-
-HOST_PACKAGES: Final = frozenset(
-    {"casparian", "cli", "commands", "eventlog", "executors", "parsers", "projections", "reducers", "sinks"}
-)
 
 
 class UnusableOutputError(ValueError):
@@ -79,6 +75,10 @@ class Channel:
             raise ValueError(f"read orders: {length:,} bytes announced, at most {JSON_BYTES_MAX:,} are allowed")
         orders: dict[str, Any] = json.loads(self._receive(length))
         return orders
+
+    def renew_lock(self) -> None:
+        """Forget who sends: in a child that a parser forks that thread is not there to let go."""
+        self._lock = threading.Lock()
 
     def batch(self, payload: Payload, select: int | None) -> None:
         """Send a batch; `select` is its output's index, where that is another one than before."""
@@ -131,6 +131,82 @@ class Channel:
         return data
 
 
+class Outbox:
+    """Sends batches in their order: large ones on a thread of its own, because a send lasts until the host has read.
+
+    What is sent was serialized before, so the parser may do with its arrays what it likes.
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._selected = -1  # the output that the host takes the next batch to be of
+        self._changed = threading.Condition()
+        self._waiting: deque[tuple[Payload, int | None]] = deque()  # the first is being sent
+        self._waiting_bytes = 0
+        self._fault: BaseException | None = None
+        self._has_thread = False
+
+    def begin(self) -> None:
+        """Be ready for another input, of which the host knows no output yet."""
+        self._selected = -1
+
+    def put(self, payload: Payload, index: int) -> None:
+        """Send a batch of an output, now or soon. Raises OSError, also for one that was put before."""
+        select = None if index == self._selected else index
+        self._selected = index
+        size = sum(map(len, payload))
+        if not self._waiting and (size < AHEAD_BYTES_MIN or not self._begun()):
+            self.drain()
+            self._channel.batch(payload, select)
+            return
+        with self._changed:
+            self._changed.wait_for(lambda: not self._waiting or self._waiting_bytes + size <= AHEAD_BYTES_MAX)
+            self._refuse_faulty()
+            self._waiting.append((payload, select))
+            self._waiting_bytes += size
+            self._changed.notify_all()
+
+    def drain(self) -> None:
+        """Return when all is sent. Raises OSError."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._waiting)
+            self._refuse_faulty()
+
+    def _refuse_faulty(self) -> None:
+        if self._fault is not None:
+            raise self._fault
+
+    def _begun(self) -> bool:
+        """Return whether there is a thread, after trying to start it."""
+        if not self._has_thread:
+            before = threading.stack_size(AHEAD_STACK_BYTES)
+            try:
+                threading.Thread(target=self._send_all, name="outbox", daemon=True).start()
+                os.register_at_fork(after_in_child=self._channel.renew_lock)
+                self._has_thread = True
+            except RuntimeError:  # the guest may start no more: it is sent as it comes
+                return False
+            finally:
+                threading.stack_size(before)
+        return True
+
+    def _send_all(self) -> None:
+        while self._fault is None:  # each round sends a batch; it ends with the process, or when nobody reads
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting)
+                payload, select = self._waiting[0]
+            try:
+                self._channel.batch(payload, select)
+            except OSError as error:
+                self._fault = error
+            with self._changed:
+                self._waiting.popleft()
+                self._waiting_bytes -= sum(map(len, payload))
+                if self._fault is not None:
+                    self._waiting.clear()
+                self._changed.notify_all()
+
+
 class ChannelHandler(logging.Handler):
     """Send what a parser logs through `logging` to the host; what it logs while it is loaded once for all goes nowhere.
 
@@ -157,89 +233,11 @@ def send_logs(channel: Channel | None) -> None:
         logging.basicConfig(level=logging.INFO, handlers=[LOGGED], force=True)
 
 
-class HostPackagesHidden:
-    """Refuse the import of the host's packages, which an installed host shares a folder with."""
-
-    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        if name.partition(".")[0] in HOST_PACKAGES:
-            raise ModuleNotFoundError(f"import {name}: it belongs to the host and is not there for parsers", name=name)
-        return None
-
-
-class Code:
-    """A parser's Python files as the host has read and compared them. Finds what is imported from beside it.
-
-    `file` is where its entrypoint lies; it is told in traces and never opened. `files` has the bytes by their paths
-    from its folder. As an entry of sys.path it is CODE_PLACE, a package of it CODE_PLACE/package.
-    """
-
-    def __init__(self, file: str, files: dict[str, bytes], place: str = "") -> None:
-        self.file = file
-        self.files = files
-        self._place = place
-
-    def at(self, path: str) -> Code:
-        """Return the finder for an entry of sys.path: what its hooks ask. Raises ImportError for one not ours."""
-        if path != CODE_PLACE and not path.startswith(CODE_PLACE + "/"):
-            raise ImportError(f"{path} is no folder of the parser's code")
-        return Code(self.file, self.files, path[len(CODE_PLACE) + 1 :])
-
-    def find_spec(self, name: str, target: ModuleType | None = None) -> ModuleSpec | None:
-        """Return a module, a package, or a folder without `__init__.py` as the part of a package that it is."""
-        stem = "/".join(filter(None, (self._place, name.rpartition(".")[2])))
-        for file in (f"{stem}/__init__.py", f"{stem}.py"):
-            if file in self.files:
-                return self._spec(name, file, package=f"{CODE_PLACE}/{stem}" if file.endswith("/__init__.py") else "")
-        if any(file.startswith(f"{stem}/") for file in self.files):
-            return self._spec(name, "", package=f"{CODE_PLACE}/{stem}")
-        return None
-
-    def folder(self) -> ModuleSpec:
-        """Return the entrypoint's folder as a package, which is what a relative import in it names.
-
-        Its `__init__.py` says something of it, unless that is the entrypoint, which is run once.
-        """
-        own = self.files.keys() - {os.path.basename(self.file)}  # noqa: PTH119 - pathlib is one more import
-        return self._spec(PACKAGE, "__init__.py" if "__init__.py" in own else "", package=CODE_PLACE)
-
-    def _spec(self, name: str, file: str, *, package: str) -> ModuleSpec:
-        """Return a module, or where `package` says under which entry of sys.path its parts are found, a package."""
-        path = os.path.join(os.path.dirname(self.file), file)  # noqa: PTH118, PTH120 - pathlib is one more import
-        loader = LoaderOfBytes(name, path, self.files[file]) if file else None
-        spec = ModuleSpec(name, loader, origin=path, is_package=bool(package))
-        spec.has_location = bool(file)
-        if package:
-            spec.submodule_search_locations = [package]
-        return spec
-
-
-class LoaderOfBytes(SourceFileLoader):
-    """Loads a module from bytes in memory: neither its file nor bytecode beside it, which nobody compared, is read."""
-
-    def __init__(self, name: str, path: str, content: bytes) -> None:
-        super().__init__(name, path)
-        self._content = content
-
-    def get_code(self, fullname: str) -> CodeType:
-        code: CodeType = compile(self._content, self.path, "exec", dont_inherit=True)
-        return code
-
-    def get_data(self, path: Any) -> bytes:
-        return self._content if path == self.path else super().get_data(path)
-
-
-def read_code(descriptor: int, file: str) -> Code:
-    """Take over the parser's files: a line of JSON with names and sizes, then their bytes (executors/guest/code.py)."""
-    with open(descriptor, "rb") as given:
-        names = json.loads(given.readline(CODE_HEAD_BYTES_MAX))
-        return Code(file, {name: given.read(size) for name, size in names})
-
-
-def main(descriptor: int, parser: ModuleType | None, code: Code | None) -> int:
+def main(descriptor: int, parser: ModuleType | None, load: Callable[[], ModuleType]) -> int:
     """Run one job, or those of a lease one after the other until one fails or the host has heard enough.
 
     Returns 0 for success, 1 for a permanent and 2 for a transient failure. `parser` is the module that the guest parent
-    has loaded; None if each guest is to load `code` itself.
+    has loaded; None if each guest is to `load` it itself.
     """
     os.set_inheritable(descriptor, False)
     channel = Channel(socket.socket(fileno=descriptor))
@@ -247,16 +245,14 @@ def main(descriptor: int, parser: ModuleType | None, code: Code | None) -> int:
     send_logs(channel)
     try:
         orders = channel.receive_orders()
-        if parser is None:
-            assert code is not None, "a guest has its parser's module or its code"
-            parser = load_parser(code)
-        stated = send_job(channel, parser, orders)
+        parser, outbox = parser or load(), Outbox(channel)
+        stated = send_job(outbox, parser, orders)
         while orders.get("more"):
             channel.end(stated)
             orders = channel.receive_orders()
             channel.begin()
             send_logs(channel)
-            stated = send_job(channel, parser, orders)
+            stated = send_job(outbox, parser, orders)
     # A parser may raise anything, SystemExit and KeyboardInterrupt included; all of it is the job's failure.
     except BaseException as error:  # noqa: BLE001
         channel.log(logging.ERROR, trace_of(error), always=True)
@@ -267,24 +263,31 @@ def main(descriptor: int, parser: ModuleType | None, code: Code | None) -> int:
     return 0
 
 
-def send_job(channel: Channel, parser: ModuleType, orders: dict[str, Any]) -> bytes:
+def send_job(outbox: Outbox, parser: ModuleType, orders: dict[str, Any]) -> bytes:
     """Run the parser over the source and send all that it yields; return its statement as it is sent, if it has one."""
     indexes = {name: index for index, name in enumerate(orders["outputs"])}
-    yielded = _given(parser.parse(os.fsdecode(bytes.fromhex(orders["path_hex"])), orders["settings"]))
-    selected = -1
+    outbox.begin()
+    try:
+        path = os.fsdecode(bytes.fromhex(orders["path_hex"]))
+        statement = _send_all(outbox, parser.parse(path, orders["settings"]), indexes)
+    finally:
+        outbox.drain()  # what was given before a failure is sent too, however quick that was
+    return b"" if statement is None else _statement(statement)
+
+
+def _send_all(outbox: Outbox, returned: Any, indexes: dict[str, int]) -> Any:
+    """Send the batches that `parse` gives; return what it states."""
+    yielded = _given(returned)
     while True:
         try:
             item = next(yielded)
         except StopIteration as finished:
-            statement = finished.value
-            break
+            return finished.value
         for output, batches in _unpack(item):
             index = _index(indexes, output)
             for batch in batches:
                 for payload in payloads(output, batch):
-                    channel.batch(payload, select=None if index == selected else index)
-                    selected = index
-    return b"" if statement is None else _statement(statement)
+                    outbox.put(payload, index)
 
 
 def _index(indexes: dict[str, int], output: str) -> int:
@@ -310,36 +313,6 @@ def _given(returned: Any) -> Iterator[Any]:
             kind="bad_output",
             hint="make `parse` a generator: yield pairs of the output's name and a pyarrow RecordBatch or Table",
         ) from error
-
-
-def load_parser(code: Code) -> ModuleType:
-    """Compile and run the entrypoint as a module of its folder. What is beside it can be imported, ours is hidden.
-
-    Last on the path, so that no file of a parser takes the place of a module that the shim needs. A relative import
-    does not ask the path: there a file may have any name.
-    """
-    sys.dont_write_bytecode = True
-    if CODE_PLACE not in sys.path:
-        sys.path_hooks.insert(0, code.at)
-        sys.path.append(CODE_PLACE)
-    sys.argv = [code.file]
-    load_folder(code.folder())
-    entrypoint = os.path.basename(code.file)  # noqa: PTH119 - pathlib would be one more import
-    compiled = compile(code.files[entrypoint], code.file, "exec", dont_inherit=True)
-    module = ModuleType(f"{PACKAGE}.{entrypoint.removesuffix('.py')}")
-    module.__file__ = code.file
-    module.__package__ = PACKAGE
-    sys.modules[module.__name__] = module  # dataclasses and pickle look their module up, and so may what is beside it
-    exec(compiled, module.__dict__)
-    return module
-
-
-def load_folder(spec: ModuleSpec) -> None:
-    """Make the package of a parser's folder, and run its `__init__.py` if it has one."""
-    package = module_from_spec(spec)
-    sys.modules[spec.name] = package
-    if isinstance(spec.loader, LoaderOfBytes):
-        spec.loader.exec_module(package)
 
 
 Payload = tuple[bytes, Any, bytes]  # the parts of one complete Arrow stream: schema, batch (a pa.Buffer), end
@@ -478,9 +451,9 @@ def _with_total(statement: Any) -> dict[str, Any]:
 
 
 def trace_of(error: BaseException) -> str:
-    """Return the trace of an exception without the frames of this file, which say nothing about the parser."""
+    """Return the trace of an exception without the frames that led to the parser and say nothing of it."""
     trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+    while trace is not None and os.path.dirname(trace.tb_frame.f_code.co_filename) == OURS:  # noqa: PTH120
         trace = trace.tb_next
     return "".join(traceback.format_exception(type(error), error, trace)).rstrip("\n")
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from executors.guest import code, shim
+from executors.guest import code, loader
 from executors.guest.code import ParserCode, sealed_code
 from executors.guest.errors import ParserChangedError
 
@@ -33,7 +33,7 @@ def test_the_guest_reads_every_byte_that_was_compared(
 ) -> None:
     files = {"parser.py": entrypoint, **others}
     told = code_of(tmp_path_factory.mktemp("code"), files)
-    read = shim.read_code(sealed_code(told), told.file)
+    read = loader.read_code(sealed_code(told), told.file)
     assert (read.file, read.files) == (told.file, files)
 
 
