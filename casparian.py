@@ -1,10 +1,33 @@
-"""Owns the version, the name of the root logger and `python -m casparian`; knows nothing of the product."""
+"""Owns the version, the name of the root logger, `python -m casparian` and how our processes end.
+
+Knows nothing of the product.
+"""
 
 from __future__ import annotations
+
+import atexit
+import os
+import sys
+from typing import NoReturn
 
 __version__ = "0.1.0"
 
 ROOT_LOGGER = "casparian"
+
+
+def leave(code: int) -> NoReturn:
+    """End the process with an exit code when its exit handlers have run and its output is written.
+
+    Modules and their objects are not taken apart one by one: with Arrow and DuckDB loaded that is a fifth of what a
+    short command costs, and the kernel takes the memory back as well. Threads that still run end here.
+    """
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):  # nobody reads it: Python's own end says so
+        sys.exit(code)
+    os._exit(code)
 
 
 def main() -> None:

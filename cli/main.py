@@ -8,7 +8,7 @@ import signal
 import sys
 from typing import NoReturn
 
-from casparian import ROOT_LOGGER, __version__
+from casparian import ROOT_LOGGER, __version__, leave
 from cli.errors import EXIT_INTERRUPTED, EXIT_OK, CliError, as_cli_error
 
 
@@ -22,7 +22,7 @@ def run() -> NoReturn:
     logging.getLogger(ROOT_LOGGER).setLevel(logging.WARNING)
     code = _outcome(sys.argv[1:])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done and told: an interrupt could only spoil the way out
-    sys.exit(code)
+    leave(code)
 
 
 def _outcome(words: list[str]) -> int:

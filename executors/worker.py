@@ -26,6 +26,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from casparian import __version__, leave
 from eventlog.ids import ExecutorId, JobId
 from executors.attempt import Attempt, failed_by_us
 from executors.errors import ExecutorRefusedError, ServerGoneError, TransportError
@@ -458,7 +459,6 @@ def make_worker(executor: ExecutorId, address: str, *, heard: Heard | None = Non
 
     `heard` is what the process was told before of logs, and takes in what this worker is told.
     """
-    from casparian import __version__
     from executors.nng_transport import NngClient
     from sinks.uri import open_sink
 
@@ -546,4 +546,4 @@ def _has_input(descriptor: int) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())
