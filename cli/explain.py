@@ -13,6 +13,7 @@ from msgspec import structs
 from cli.errors import CliError
 from cli.home import Home, find_home
 from cli.options import HomeOption, JsonOption
+from cli.plain import PlainCommand
 from cli.reading import pass_facts, read_facts, reading
 from cli.record import RowArgument, TableArgument, find_row
 from cli.rejected_row import find_rejected, is_rejected
@@ -39,7 +40,7 @@ def main() -> None:
     """Group the questions."""
 
 
-@app.command("job")
+@app.command("job", cls=PlainCommand)
 def job(
     job_id: Annotated[int, typer.Argument(metavar="ID", min=1, help="The job's number.")],
     home: HomeOption = None,
@@ -60,7 +61,7 @@ def job(
     _tell(place, f"job {job_id}", _end_of(own), facts, next_step=f"casparian balance --job {job_id}", as_json=as_json)
 
 
-@app.command("run")
+@app.command("run", cls=PlainCommand)
 def run(
     run_id: Annotated[int, typer.Argument(metavar="ID", min=1, help="The run's number.")],
     limit: Annotated[int, typer.Option("--limit", min=1, help="How many of its files to list.")] = RUN_FILES_SHOWN,
@@ -84,7 +85,7 @@ def run(
     _tell(place, f"run {run_id}", _end_of(facts), facts, files=met, next_step="casparian jobs", as_json=as_json)
 
 
-@app.command("file")
+@app.command("file", cls=PlainCommand)
 def file(path: PathArgument, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Explain one file: when it was read, with which content, and every job that its content went through.
 
@@ -97,7 +98,7 @@ def file(path: PathArgument, home: HomeOption = None, as_json: JsonOption = Fals
     )
 
 
-@app.command("decision")
+@app.command("decision", cls=PlainCommand)
 def decision(path: PathArgument, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Explain why the newest run processed a file again or reused its tables: every component of the key, compared.
 
@@ -118,7 +119,7 @@ def decision(path: PathArgument, home: HomeOption = None, as_json: JsonOption = 
     out(f"next: {place.hint(f'casparian explain file {_quoted(path)}')}")
 
 
-@app.command("row")
+@app.command("row", cls=PlainCommand)
 def row(table: TableArgument, name: RowArgument, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Explain one row: the file, the bytes and the job that it came from, and what led to that job.
 
@@ -143,7 +144,7 @@ def row(table: TableArgument, name: RowArgument, home: HomeOption = None, as_jso
     _tell(place, f"row {row_of}", answer, facts, next_step=next_step, as_json=as_json)
 
 
-@app.command("output")
+@app.command("output", cls=PlainCommand)
 def output(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The file name, or the digest, of a published output.")],
     home: HomeOption = None,

@@ -55,7 +55,7 @@ def show(job_id: JobArgument, home: HomeOption = None, as_json: JsonOption = Fal
     show_job(detail, as_json=as_json)
 
 
-@app.command("cancel")
+@app.command("cancel", cls=PlainCommand)
 def cancel(
     job_id: JobArgument,
     reason: ReasonIfAny = None,
@@ -92,7 +92,7 @@ def cancel(
     _tell_end(place, seen, already=refused == "already_completed", code=code, as_json=as_json)
 
 
-@app.command("abandon")
+@app.command("abandon", cls=PlainCommand)
 def abandon(
     job_id: JobArgument,
     reason: ReasonOption = "Abandoned by user",
@@ -130,7 +130,7 @@ START = "casparian start"
 ALREADY = frozenset({"already_completed", "already_committing", "already_queued"})
 
 
-@app.command("retry")
+@app.command("retry", cls=PlainCommand)
 def retry(
     job_id: JobArgument,
     reason: ReasonOption = "Retried by user",
@@ -183,7 +183,7 @@ def _tell_already(place: Home, job_id: int, refused: CliError, *, as_json: bool)
     out(f"next: {next_step}")
 
 
-@app.command("retry-all")
+@app.command("retry-all", cls=PlainCommand)
 def retry_all(
     parser: Annotated[str, typer.Option("--parser", metavar="NAME", help="Only jobs of this parser.")] = "",
     dead: Annotated[bool, typer.Option("--dead", help="Only jobs that failed, not those that were stopped.")] = False,
@@ -242,7 +242,7 @@ def _tell_all(queued: list[RetriedAs], passed_over: int, *, running: bool, next_
         out(f"next: {next_step}")
 
 
-@app.command("priority")
+@app.command("priority", cls=PlainCommand)
 def priority(
     job_id: JobArgument,
     number: Annotated[

@@ -1,15 +1,20 @@
 """Owns how verbs take words as they are: text that needs no conversion does without the library that converts.
 
 typer converts every value by pydantic, whose import costs 0.1 s, the larger part of a short command. A verb whose words
-are plain text and switches never gets there; numbers, choices and wrong usage do, with the same messages as ever.
+are plain text, switches and whole numbers in their bounds never gets there; choices and wrong usage do, with the same
+messages as ever.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
+from typer.models import ParameterInfo
+
+_DIGITS: Final = re.compile(r"[0-9]{1,18}")
 
 
 class _PlainOption(TyperOption):
@@ -48,11 +53,26 @@ def _is_plain(param: TyperOption | TyperArgument, value: Any) -> bool:
     """Say whether typer would hand this value on as it is: text for text, or nothing where that will do."""
     if param.value_is_missing(value):
         return not param.required and param.nargs == 1
-    if param.type_descriptor.annotation == list[str]:
+    wanted = param.type_descriptor.annotation
+    if wanted == list[str]:
         return isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
-    return param.type_descriptor.annotation is str and isinstance(value, str)
+    if wanted is int:
+        return _is_plain_number(param.type_descriptor.parameter_info, value)
+    return wanted is str and isinstance(value, str)
+
+
+def _is_plain_number(told: ParameterInfo, value: Any) -> bool:
+    """Say whether it is a whole number within its bounds, in digits alone where it is text."""
+    if isinstance(value, str) and _DIGITS.fullmatch(value):
+        value = int(value)
+    if type(value) is not int or told.clamp:
+        return False
+    return (told.min is None or told.min <= value) and (told.max is None or value <= told.max)
 
 
 def _taken(param: TyperOption | TyperArgument, ctx: Any, value: Any) -> Any:
-    value = list(value) if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        value = list(value)
+    elif isinstance(value, str) and param.type_descriptor.annotation is int:
+        value = int(value)
     return param.callback(ctx, param, value) if param.callback is not None else value

@@ -12,6 +12,7 @@ import typer
 from cli.errors import EXIT_USAGE, EXIT_VERIFICATION, CliError
 from cli.home import find_home
 from cli.options import HomeOption, JsonOption, LimitOption
+from cli.plain import PlainCommand
 from cli.reading import nothing_here
 from cli.render import count, out, out_json, printable, talk
 
@@ -50,7 +51,7 @@ def main() -> None:
     """Group the verbs that speak of tapes."""
 
 
-@app.command("export")
+@app.command("export", cls=PlainCommand)
 def export(
     tape: Annotated[Path, typer.Argument(metavar="OUT", help="The file to make; never one that exists.")],
     first: Annotated[int, typer.Option("--from", min=1, help="The first position of the log.")] = 1,
@@ -78,7 +79,7 @@ def export(
     out(f"next: casparian tape explain {printable(str(tape))}")
 
 
-@app.command("validate")
+@app.command("validate", cls=PlainCommand)
 def validate(tape: TapeArgument, as_json: JsonOption = False) -> None:
     """Check a tape: its form, its order, its links, every job's moves and sheet. Exit code 5 if something is wrong.
 
@@ -96,7 +97,7 @@ def validate(tape: TapeArgument, as_json: JsonOption = False) -> None:
     raise typer.Exit(0 if validation.valid else EXIT_VERIFICATION)
 
 
-@app.command("explain")
+@app.command("explain", cls=PlainCommand)
 def explain(
     tape: TapeArgument,
     shape: Annotated[Format, typer.Option("--format", help="For people or for programs.")] = Format.text,
@@ -123,7 +124,7 @@ def explain(
     _leave(validator.end(), tape)
 
 
-@app.command("replay")
+@app.command("replay", cls=PlainCommand)
 def replay(
     tape: TapeArgument,
     screen: Annotated[Screen, typer.Argument(help="Which screen to show.")],
