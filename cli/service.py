@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.errors import EXIT_ERROR, EXIT_VERIFICATION, CliError
+from cli.errors import EXIT_VERIFICATION, CliError
 from cli.home import Home, find_home, prepare_home
 from cli.options import HomeOption, JsonOption, ReasonOption
 from cli.render import count, out, out_json, talk
@@ -224,8 +224,9 @@ def _not_started(place: Home, log: Path, begin: int, child: subprocess.Popen[byt
     said_last = "; ".join(" ".join(line.split()) for line in words.splitlines()).removeprefix("error: ")
     why = f"start a sentinel: {ending}: {said_last or 'it said nothing'}"
     next_step = " ".join(next_step.split()) or f"look at {log}, or run `{place.hint('casparian sentinel')}` to see it"
-    code = EXIT_VERIFICATION if child.returncode == EXIT_VERIFICATION else EXIT_ERROR
-    return CliError("not_started", why, next_step, exit_code=code)
+    if child.returncode == EXIT_VERIFICATION:
+        return CliError("not_started", why, next_step, exit_code=EXIT_VERIFICATION)
+    return CliError("not_started", why, next_step)
 
 
 def _sentinel_log(place: Home) -> Path:
