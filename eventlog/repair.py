@@ -55,7 +55,7 @@ from eventlog.recovery import (
     witness_of_note,
 )
 from eventlog.repair_note import NOTED_MAX, read_note, write_note
-from eventlog.sealed import CLOSED_NAME, GENESIS_NAME, Genesis, read_claim, read_closed, read_genesis
+from eventlog.sealed import CLOSED_NAME, GENESIS_NAME, WITNESS_NAME, Genesis, read_claim, read_closed, read_genesis
 from eventlog.verify import Verification, verify
 
 _NAME_DIGITS: Final = 12  # of a hash, in a name under quarantine/
@@ -177,7 +177,7 @@ class _Plan:
     def make(self, copied: Genesis, copied_hash: str) -> None:
         """Choose what every segment is to be. Raises OtherLogError, LogCorruptError if the chain has a hole."""
         self._genesis(copied, copied_hash)
-        self._closed()
+        self._notes(copied.log_id)
         self.lineage = lineage_of(copied, copied_hash)
         link = self.lineage.begin
         chosen: set[int] = set()
@@ -254,12 +254,16 @@ class _Plan:
                 if start >= 0 and hasher.of(memoryview(data)[start : hashed_end(match)]) == line.hash:
                     yield line.commit, line.hash
 
-    def _closed(self) -> None:
-        """Put a damaged CLOSED away: it is a witness of nothing. An undamaged one is heard by the audit."""
+    def _notes(self, log_id: LogId) -> None:
+        """Put a damaged CLOSED or WITNESS away: it is a witness of nothing. An undamaged one is heard by the audit."""
         try:
             read_closed(self.folder, fs=self.fs)
         except LogCorruptError as error:
             self._change(_Change(name=CLOSED_NAME, content=None, reason=error.message))
+        try:
+            read_claim(self.folder, log_id, fs=self.fs)
+        except LogCorruptError as error:
+            self._change(_Change(name=WITNESS_NAME, content=None, reason=error.message))
 
     def _strays(self, chosen: set[int], link: Link) -> None:
         """Put away segments that are no part of the chain. Raises LogCorruptError if one of them is behind its end."""
@@ -436,7 +440,7 @@ def _has_what_was_seen(plan: _Plan, witness: Witness | None) -> bool:
 
     The read model may have followed the log when that went another way: then it would speak against every copy.
     """
-    note = witness_of_note(read_claim(plan.folder, plan.lineage.log_id, fs=plan.fs))
+    note = witness_of_note(read_claim(plan.folder, plan.lineage.log_id, fs=plan.view))
     hearing, lineage = Hearing(note or witness), require_lineage(plan.copy, fs=plan.fs)
     start = Waypoint(link=lineage.begin, index=0, offset=0)
     scan = ChainScan(lineage=lineage, segments=list_segments(plan.copy, fs=plan.fs), start=start, fs=plan.fs)
