@@ -68,6 +68,7 @@ class Channel:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._lock = threading.Lock()
+        self._sender = 0  # the thread that has the lock
         self._log_bytes = 0
         self._is_parted = False
 
@@ -92,8 +93,7 @@ class Channel:
         """Send a batch; `select` is its output's index, where that is another one than before."""
         chosen = b"" if select is None else struct.pack(">III", FRAME_SELECT, 4, select)
         length = struct.pack(">I", sum(map(len, payload)))
-        with self._lock:
-            self._send(chosen + length + payload[0], *payload[1:])
+        self._send(chosen + length + payload[0], *payload[1:])
 
     def error(self, payload: bytes) -> None:
         self._marked(FRAME_ERROR, payload)
@@ -101,8 +101,7 @@ class Channel:
     def end(self, metrics: bytes) -> None:
         """Send what the parser states of its input, if it does, and that all is said."""
         stated = struct.pack(">II", FRAME_METRICS, len(metrics)) + metrics if metrics else b""
-        with self._lock:
-            self._connection.sendall(stated + struct.pack(">I", FRAME_END))
+        self._send(stated + struct.pack(">I", FRAME_END))
 
     def begin(self) -> None:
         """Count what is logged anew: each input has its own allowance."""
@@ -118,19 +117,24 @@ class Channel:
             self._marked(FRAME_LOG, bytes([max(1, min(level, 255))]) + line)
 
     def _marked(self, mark: int, payload: bytes) -> None:
-        if self._is_parted and mark == FRAME_LOG:
+        # Amid a frame only a destructor logs, which the collector happens to run there: it would wait for itself.
+        if mark == FRAME_LOG and (self._is_parted or self._sender == threading.get_ident()):
             os.write(PRINTED, payload[1:] + b"\n")
             return
-        with self._lock:
-            self._connection.sendall(struct.pack(">II", mark, len(payload)) + payload)
+        self._send(struct.pack(">II", mark, len(payload)) + payload)
 
     def _send(self, *parts: Any) -> None:
-        """Send all parts, as a rule in one call: each call may wake the host. With the lock."""
-        sent = self._connection.sendmsg(parts)
-        for part in parts:
-            if sent < len(part):
-                self._connection.sendall(memoryview(part)[sent:])
-            sent = max(0, sent - len(part))
+        """Send all parts, as a rule in one call: each call may wake the host."""
+        with self._lock:
+            self._sender = threading.get_ident()
+            try:
+                sent = self._connection.sendmsg(parts)
+                for part in parts:
+                    if sent < len(part):
+                        self._connection.sendall(memoryview(part)[sent:])
+                    sent = max(0, sent - len(part))
+            finally:
+                self._sender = 0
 
     def _receive(self, size: int) -> bytes:
         data = b""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ class Host:
 
     def __init__(self) -> None:
         self.socket, theirs = socket.socketpair()
-        self.outbox = shim.Outbox(shim.Channel(theirs))
+        self.channel = shim.Channel(theirs)
+        self.outbox = shim.Outbox(self.channel)
         self.may_read = threading.Event()
         self.got = bytearray()
         self._theirs = theirs
@@ -166,6 +168,31 @@ def test_whatever_ends_the_thread_is_told_to_who_waits_for_it(host: Host, monkey
     giver.start()
     giver.join(10)
     assert told == [MemoryError, MemoryError]
+
+
+def test_what_is_logged_amid_a_frame_is_printed(host: Host, capfd: pytest.CaptureFixture[str]) -> None:
+    """As by a destructor that the collector runs there: it would wait for the lock that its own thread has."""
+    channel = host.channel
+    connection = channel._connection
+
+    class Collecting:
+        def sendmsg(self, parts: Sequence[bytes]) -> int:
+            channel.log(logging.ERROR, "said by a destructor")
+            return connection.sendmsg(parts)
+
+        sendall = connection.sendall
+
+    channel._connection = Collecting()  # type: ignore[assignment]  # the two calls that are made
+    host.may_read.set()
+    for content in (SMALL, LARGE):
+        giver = threading.Thread(target=host.outbox.put, args=(payload(content), 0), daemon=True)
+        giver.start()
+        giver.join(10)
+        assert not giver.is_alive(), "it waits for itself"
+    host.outbox.drain()
+    channel._connection = connection
+    assert host.end() == frames((SMALL, 0), (LARGE, None))
+    assert capfd.readouterr().err == "said by a destructor\n" * 2
 
 
 HEAD = """
