@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.errors import CliError
+from cli.errors import EXIT_VERIFICATION, CliError
 from cli.home import Home, find_home, prepare_home
 from cli.options import HomeOption, JsonOption, ReasonOption
 from cli.render import count, out, out_json, talk
@@ -26,6 +26,7 @@ TELL_SECONDS = 5.0  # between two words about a start that takes long
 LEAVE_SECONDS_MAX = 90.0  # half a minute for what runs, and the closing of the log
 LOG_BYTES_MAX = 4 * 1024 * 1024  # of the sentinel's own log, before a start puts it aside
 LOG_TAIL_BYTES = 2000
+NEXT_STEP = "next:"  # how the last line of an error begins
 NO_REASON = "no reason given"
 ABSENT = "no sentinel is running"
 # -P: a folder named like one of our packages in the working directory must not shadow it.
@@ -94,7 +95,7 @@ def start(
 
     It goes on when the terminal is closed. What it has to say is in tmp/sentinel.log of the home.
 
-    Exit codes: 0 it runs (or ran already), 1 it could not be started.
+    Exit codes: 0 it runs (or ran already), 1 it could not be started, 5 the log is not what it was.
     """
     place = find_home(home)
     prepare_home(place)
@@ -219,9 +220,13 @@ def _not_started(place: Home, log: Path, begin: int, child: subprocess.Popen[byt
         said.seek(begin)
         words = said.read()[-LOG_TAIL_BYTES:].decode(errors="replace").strip()
     ending = f"it ended with exit code {child.returncode}" if child.returncode is not None else "it does not answer"
+    words, _, next_step = words.partition(f"\n{NEXT_STEP}")
     said_last = "; ".join(" ".join(line.split()) for line in words.splitlines()).removeprefix("error: ")
     why = f"start a sentinel: {ending}: {said_last or 'it said nothing'}"
-    return CliError("not_started", why, f"look at {log}, or run `{place.hint('casparian sentinel')}` to see it")
+    next_step = " ".join(next_step.split()) or f"look at {log}, or run `{place.hint('casparian sentinel')}` to see it"
+    if child.returncode == EXIT_VERIFICATION:
+        return CliError("not_started", why, next_step, exit_code=EXIT_VERIFICATION)
+    return CliError("not_started", why, next_step)
 
 
 def _sentinel_log(place: Home) -> Path:

@@ -78,7 +78,7 @@ def follow(folder: Path, *, after: int, wait: Callable[[], bool], fs: FsPort = O
     first time that it returns False ends it. Raises as `read_frames` does.
     """
     scan, closed, hearing = _opened(folder, fs)
-    shown = [scan.waypoint()]
+    shown, seqs = [scan.waypoint()], hearing.seqs
 
     def look() -> Iterator[RawFrame]:
         for raw, behind in _durable(folder, scan, closed, hearing):
@@ -89,8 +89,11 @@ def follow(folder: Path, *, after: int, wait: Callable[[], bool], fs: FsPort = O
         yield from decoded(look(), from_seq=after + 1)
         if not wait():
             return
-        scan, closed, _ = _opened(folder, fs)
-        hearing = Hearing()  # the first look has heard the witness, who speaks of what is before this place
+        scan, closed, hearing = _opened(folder, fs)
+        if hearing.seqs not in ((), seqs):  # a witness has come since: what was shown may not be what he has seen
+            seqs = hearing.seqs
+            deque(_durable(folder, scan, closed, hearing), maxlen=0)
+        hearing = Hearing()  # he was heard once, and speaks of what is before this place
         scan = ChainScan(lineage=scan.lineage, segments=scan.segments, start=shown[0], fs=fs)
 
 

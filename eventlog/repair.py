@@ -46,12 +46,24 @@ from eventlog.lineage import Lineage, lineage_of
 from eventlog.lock import LOCK_NAME, LockHolder, LogLock
 from eventlog.note import VerifyingKey
 from eventlog.overlay import Content, Overlay, Part, Spliced, opened_spliced
-from eventlog.recovery import QUARANTINE_NAME, Witness, commit_lines
+from eventlog.recovery import (
+    QUARANTINE_NAME,
+    Hearing,
+    Witness,
+    commit_lines,
+    require_lineage,
+    witness_of_note,
+)
 from eventlog.repair_note import NOTED_MAX, read_note, write_note
-from eventlog.sealed import CLOSED_NAME, GENESIS_NAME, Genesis, read_closed, read_genesis
+from eventlog.sealed import CLOSED_NAME, GENESIS_NAME, WITNESS_NAME, Genesis, read_claim, read_closed, read_genesis
 from eventlog.verify import Verification, verify
 
 _NAME_DIGITS: Final = 12  # of a hash, in a name under quarantine/
+_FIND_A_NEWER_ONE: Final = "Find a newer copy: this one does not have what was seen."
+_PUT_IN_ITS_PLACE: Final = (
+    "The copy has what was seen, so restore it as a whole: keep log/ and readmodel/ of the home elsewhere and put the "
+    "copy in the place of log/."
+)
 
 
 class Repair(Struct, frozen=True, kw_only=True):
@@ -85,7 +97,7 @@ def repair_log(
         plan.make(copied, copied_hash)
         _require_one_history(plan)
         verification = verify(folder, witness_of=witness_of, key=key, fs=plan.view)
-        _require_proven(plan, verification)
+        _require_proven(plan, verification, witness=witness_of(plan.lineage.log_id))
         epoch = verification.epochs + 1
         return Repair(repairs=_apply(plan, epoch=epoch, now=now, fs=fs), verification=verification)
     except OSError as error:
@@ -165,7 +177,7 @@ class _Plan:
     def make(self, copied: Genesis, copied_hash: str) -> None:
         """Choose what every segment is to be. Raises OtherLogError, LogCorruptError if the chain has a hole."""
         self._genesis(copied, copied_hash)
-        self._closed()
+        self._notes(copied.log_id)
         self.lineage = lineage_of(copied, copied_hash)
         link = self.lineage.begin
         chosen: set[int] = set()
@@ -242,12 +254,16 @@ class _Plan:
                 if start >= 0 and hasher.of(memoryview(data)[start : hashed_end(match)]) == line.hash:
                     yield line.commit, line.hash
 
-    def _closed(self) -> None:
-        """Put a damaged CLOSED away: it is a witness of nothing. An undamaged one is heard by the audit."""
+    def _notes(self, log_id: LogId) -> None:
+        """Put a damaged CLOSED or WITNESS away: it is a witness of nothing. An undamaged one is heard by the audit."""
         try:
             read_closed(self.folder, fs=self.fs)
         except LogCorruptError as error:
             self._change(_Change(name=CLOSED_NAME, content=None, reason=error.message))
+        try:
+            read_claim(self.folder, log_id, fs=self.fs)
+        except LogCorruptError as error:
+            self._change(_Change(name=WITNESS_NAME, content=None, reason=error.message))
 
     def _strays(self, chosen: set[int], link: Link) -> None:
         """Put away segments that are no part of the chain. Raises LogCorruptError if one of them is behind its end."""
@@ -399,7 +415,7 @@ def _same_file(path: Path, other: Path, fs: FsPort) -> bool:
         return False  # not there, or no regular file
 
 
-def _require_proven(plan: _Plan, verification: Verification) -> None:
+def _require_proven(plan: _Plan, verification: Verification, *, witness: Witness | None) -> None:
     """Raise unless the result is whole; a torn end is left to the next opening."""
     replaced = len(plan.changes)
     if verification.verdict in ("OK", "TORN"):
@@ -414,9 +430,23 @@ def _require_proven(plan: _Plan, verification: Verification) -> None:
     if verification.verdict == "REGRESSED":
         raise LogRegressedError(
             f"Repair the log in {plan.folder} from {plan.copy}: {why}, and nothing was changed.",
-            next_step="Find a newer copy: this one does not have what was seen.",
+            next_step=_PUT_IN_ITS_PLACE if _has_what_was_seen(plan, witness) else _FIND_A_NEWER_ONE,
         )
     raise _uncovered(plan, verification.head_seq, why)
+
+
+def _has_what_was_seen(plan: _Plan, witness: Witness | None) -> bool:
+    """Return whether the copy as it is agrees with who speaks in WITNESS, or where nobody does, with the witness.
+
+    The read model may have followed the log when that went another way: then it would speak against every copy.
+    """
+    note = witness_of_note(read_claim(plan.folder, plan.lineage.log_id, fs=plan.view))
+    hearing, lineage = Hearing(note or witness), require_lineage(plan.copy, fs=plan.fs)
+    start = Waypoint(link=lineage.begin, index=0, offset=0)
+    scan = ChainScan(lineage=lineage, segments=list_segments(plan.copy, fs=plan.fs), start=start, fs=plan.fs)
+    for raw in scan.frames():
+        hearing.hear(raw.line)
+    return bool(hearing.seqs) and hearing.verdict(scan) is None
 
 
 def _uncovered(plan: _Plan, seq: int, why: str) -> LogCorruptError:

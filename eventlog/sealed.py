@@ -32,6 +32,7 @@ _WITNESS_DOMAIN: Final = b"casparian.witness.v1\0"
 _HASH_ALGORITHM: Final = "sha256"
 _LOG_ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _RESTORE: Final = "Keep the folder as it is, run `casparian log verify`, then `casparian log repair --from COPY`."
+_PUT_AWAY: Final = "Move it to a place of your own: an executor that is still there says it again when it comes."
 
 Shape = TypeVar("Shape", bound=Struct)
 
@@ -168,25 +169,25 @@ def write_claim(folder: Path, claim: HeadClaim, *, fs: FsPort = OS_FS) -> None:
 
 def read_claim(folder: Path, log_id: LogId, *, fs: FsPort = OS_FS) -> HeadClaim | None:
     """Return what stands in WITNESS of this log, None where nothing does. Raises LogCorruptError if it is damaged."""
-    data = _read(folder / WITNESS_NAME, fs)
+    data = _read(folder / WITNESS_NAME, fs, next_step=_PUT_AWAY)
     if data is None:
         return None
     claim = _unseal(data, HeadClaim, domain=_WITNESS_DOMAIN, key="sha256")
     if claim is None:
         raise LogCorruptError(
             f"Read {folder / WITNESS_NAME}: its bytes do not fit its own hash.",
-            next_step="Move it to a place of your own: an executor that is still there says it again when it comes.",
+            next_step=_PUT_AWAY,
         )
     return claim if claim.log_id == log_id else None  # one of a log that was forked here says nothing of this
 
 
-def _read(path: Path, fs: FsPort) -> bytes | None:
+def _read(path: Path, fs: FsPort, *, next_step: str = _RESTORE) -> bytes | None:
     try:
         return read_small(path, fs=fs)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise LogCorruptError(f"Read {path}: {error}.", next_step=_RESTORE) from error
+        raise LogCorruptError(f"Read {path}: {error}.", next_step=next_step) from error
 
 
 def self_hashed(fields: Struct, *, domain: bytes, key: str) -> bytes:

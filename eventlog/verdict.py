@@ -13,8 +13,9 @@ WHAT_TO_DO: Final[dict[Verdict, str]] = {
     "TORN": "Nothing: the next start sets these bytes aside under quarantine/ and says so in the log.",
     "CORRUPT": "Keep the folder as it is, run `casparian log verify`, then `casparian log repair --from COPY`. "
     "Where no copy helps: `casparian log fork`.",
-    "REGRESSED": "Do not go on from here: records that were acknowledged are gone; restore the newest copy of the log. "
-    "Where there is none: `casparian log fork`.",
+    "REGRESSED": "Do not go on from here: records that were acknowledged are gone. Where a copy of the log has them, "
+    "keep log/ and readmodel/ of the home elsewhere and put the copy in the place of log/; where none has: "
+    "`casparian log fork`.",
     "UNKNOWN-TYPE": "Open the log with the Casparian version that wrote it, or a newer one.",
 }
 

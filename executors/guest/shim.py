@@ -44,6 +44,8 @@ HEADS_MAX: Final = 64  # outputs of which it is remembered how their streams beg
 
 OURS: Final = os.path.dirname(__file__)  # noqa: PTH120 - pathlib is one more import
 
+PRINTED: Final = 2  # the descriptor of a pipe to the host
+
 FRAME_END: Final = 0
 FRAME_METRICS: Final = 0xFFFFFFFB
 FRAME_SELECT: Final = 0xFFFFFFFD
@@ -66,7 +68,9 @@ class Channel:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._lock = threading.Lock()
+        self._sender = 0  # the thread that has the lock
         self._log_bytes = 0
+        self._is_parted = False
 
     def receive_orders(self) -> dict[str, Any]:
         """Read a frame of the host's: {path_hex, settings, outputs}, and `more` if another one may follow."""
@@ -76,16 +80,20 @@ class Channel:
         orders: dict[str, Any] = json.loads(self._receive(length))
         return orders
 
-    def renew_lock(self) -> None:
-        """Forget who sends: in a child that a parser forks that thread is not there to let go."""
-        self._lock = threading.Lock()
+    def part(self) -> None:
+        """Leave the socket to the parent, in a child that a parser has forked: frames of two processes would mix.
+
+        What it logs is printed from now on, which the job's log has as well.
+        """
+        self._is_parted = True
+        self._lock = threading.Lock()  # the thread that has the old one may not be there to let go
+        self._connection.close()
 
     def batch(self, payload: Payload, select: int | None) -> None:
         """Send a batch; `select` is its output's index, where that is another one than before."""
         chosen = b"" if select is None else struct.pack(">III", FRAME_SELECT, 4, select)
         length = struct.pack(">I", sum(map(len, payload)))
-        with self._lock:
-            self._send(chosen + length + payload[0], *payload[1:])
+        self._send(chosen + length + payload[0], *payload[1:])
 
     def error(self, payload: bytes) -> None:
         self._marked(FRAME_ERROR, payload)
@@ -93,8 +101,7 @@ class Channel:
     def end(self, metrics: bytes) -> None:
         """Send what the parser states of its input, if it does, and that all is said."""
         stated = struct.pack(">II", FRAME_METRICS, len(metrics)) + metrics if metrics else b""
-        with self._lock:
-            self._connection.sendall(stated + struct.pack(">I", FRAME_END))
+        self._send(stated + struct.pack(">I", FRAME_END))
 
     def begin(self) -> None:
         """Count what is logged anew: each input has its own allowance."""
@@ -110,16 +117,24 @@ class Channel:
             self._marked(FRAME_LOG, bytes([max(1, min(level, 255))]) + line)
 
     def _marked(self, mark: int, payload: bytes) -> None:
-        with self._lock:
-            self._connection.sendall(struct.pack(">II", mark, len(payload)) + payload)
+        # Amid a frame only a destructor logs, which the collector happens to run there: it would wait for itself.
+        if mark == FRAME_LOG and (self._is_parted or self._sender == threading.get_ident()):
+            os.write(PRINTED, payload[1:] + b"\n")
+            return
+        self._send(struct.pack(">II", mark, len(payload)) + payload)
 
     def _send(self, *parts: Any) -> None:
-        """Send all parts, as a rule in one call: each call may wake the host. With the lock."""
-        sent = self._connection.sendmsg(parts)
-        for part in parts:
-            if sent < len(part):
-                self._connection.sendall(memoryview(part)[sent:])
-            sent = max(0, sent - len(part))
+        """Send all parts, as a rule in one call: each call may wake the host."""
+        with self._lock:
+            self._sender = threading.get_ident()
+            try:
+                sent = self._connection.sendmsg(parts)
+                for part in parts:
+                    if sent < len(part):
+                        self._connection.sendall(memoryview(part)[sent:])
+                    sent = max(0, sent - len(part))
+            finally:
+                self._sender = 0
 
     def _receive(self, size: int) -> bytes:
         data = b""
@@ -151,7 +166,7 @@ class Outbox:
         self._selected = -1
 
     def put(self, payload: Payload, index: int) -> None:
-        """Send a batch of an output, now or soon. Raises OSError, also for one that was put before."""
+        """Send a batch of an output, now or soon. Raises OSError, MemoryError, also for one that was put before."""
         select = None if index == self._selected else index
         self._selected = index
         size = sum(map(len, payload))
@@ -166,8 +181,15 @@ class Outbox:
             self._waiting_bytes += size
             self._changed.notify_all()
 
+    def part(self) -> None:
+        """Send nothing more, in a child that a parser has forked: all that waits is the parent's, as is the thread."""
+        self._changed = threading.Condition()
+        self._waiting.clear()
+        self._fault = OSError("a process that the parser has forked has given rows, which its parent alone can")
+        self._channel.part()
+
     def drain(self) -> None:
-        """Return when all is sent. Raises OSError."""
+        """Return when all is sent. Raises what put raises."""
         with self._changed:
             self._changed.wait_for(lambda: not self._waiting)
             self._refuse_faulty()
@@ -182,7 +204,6 @@ class Outbox:
             before = threading.stack_size(AHEAD_STACK_BYTES)
             try:
                 threading.Thread(target=self._send_all, name="outbox", daemon=True).start()
-                os.register_at_fork(after_in_child=self._channel.renew_lock)
                 self._has_thread = True
             except RuntimeError:  # the guest may start no more: it is sent as it comes
                 return False
@@ -191,20 +212,38 @@ class Outbox:
         return True
 
     def _send_all(self) -> None:
-        while self._fault is None:  # each round sends a batch; it ends with the process, or when nobody reads
+        try:
+            while True:  # each round sends a batch; it ends with the process, or with a fault
+                self._send_next()
+        # Whatever it is: who waits for this thread would wait for ever if it were not told.
+        except BaseException as error:  # noqa: BLE001
+            self._fault = error
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting)
-                payload, select = self._waiting[0]
-            try:
-                self._channel.batch(payload, select)
-            except OSError as error:
-                self._fault = error
-            with self._changed:
-                self._waiting.popleft()
-                self._waiting_bytes -= sum(map(len, payload))
-                if self._fault is not None:
-                    self._waiting.clear()
+                self._waiting.clear()
                 self._changed.notify_all()
+
+    def _send_next(self) -> None:
+        """Wait for a batch and send it; a function of its own, so that nothing keeps its memory afterwards."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting)
+            payload, select = self._waiting[0]
+        self._channel.batch(payload, select)
+        with self._changed:
+            self._waiting.popleft()
+            self._waiting_bytes -= sum(map(len, payload))
+            self._changed.notify_all()
+
+
+SENDING: Final[list[Outbox]] = []  # that of the guest which this process is, of its parent none
+
+
+def part_from_parent() -> None:
+    """Be no guest, in a process that a parser forks: the host would take what it says for the guest's."""
+    for outbox in SENDING:
+        outbox.part()
+
+
+os.register_at_fork(after_in_child=part_from_parent)
 
 
 class ChannelHandler(logging.Handler):
@@ -241,11 +280,13 @@ def main(descriptor: int, parser: ModuleType | None, load: Callable[[], ModuleTy
     """
     os.set_inheritable(descriptor, False)
     channel = Channel(socket.socket(fileno=descriptor))
+    outbox = Outbox(channel)
+    SENDING[:] = [outbox]
     channel.log(logging.DEBUG, f"guest ready: python {sys.version.split()[0]}, pyarrow {pa.__version__}")
     send_logs(channel)
     try:
         orders = channel.receive_orders()
-        parser, outbox = parser or load(), Outbox(channel)
+        parser = parser or load()
         stated = send_job(outbox, parser, orders)
         while orders.get("more"):
             channel.end(stated)
@@ -259,6 +300,8 @@ def main(descriptor: int, parser: ModuleType | None, load: Callable[[], ModuleTy
         said = describe(error)
         channel.error(json_bytes(said))
         return 2 if said["retryable"] else 1
+    finally:
+        SENDING.clear()
     channel.end(stated)
     return 0
 

@@ -262,7 +262,7 @@ def test_a_start_that_cannot_be_says_what_the_sentinel_said(tmp_path: Path) -> N
     genesis = terminal.home / "log" / "GENESIS.json"
     genesis.write_bytes(genesis.read_bytes()[:-20])
     refused = terminal.casparian("start", "--json")
-    assert refused.code == 1
+    assert refused.code == 5
     assert refused.json["error"]["code"] == "not_started"
     assert "GENESIS" in refused.json["error"]["message"]
 

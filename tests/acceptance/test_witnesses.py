@@ -96,6 +96,9 @@ def test_15b_a_home_that_was_put_back_is_found_out_by_an_executor_that_was_told_
     assert all(verb in words for verb in ("casparian log verify", "casparian log fork"))
     for verb in (["status"], ["run", "fixture", str(terminal.folder / "xx")], ["log", "verify"], ["jobs"]):
         assert f"(process {witness.pid})" in regressed(terminal.casparian(*verb))
+    refused = terminal.casparian("start", "--json")
+    regressed(refused)
+    assert "put the copy in the place of log/" in refused.json["error"]["next_step"]
     go_on_as_a_fork(terminal, witness, seq=before["head_seq"])
 
 

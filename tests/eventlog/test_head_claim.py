@@ -18,10 +18,13 @@ from eventlog.head_claim import hash_at
 from eventlog.ids import LogId
 from eventlog.log import Log
 from eventlog.reader import follow, read_frames
+from eventlog.recovery import Witness
+from eventlog.repair import repair_log
 from eventlog.sealed import WITNESS_NAME, HeadClaim, write_claim
 from eventlog.sealing import seal_full_segments
 from eventlog.verify import verify
 from tests.eventlog.support import LOG_ID, NOW, draft, event, open_log
+from tests.eventlog.test_backup import HOLDER
 
 BY = "the executor executor-1 (process 7)"
 OTHER_ID = LogId("fedcba9876543210" * 2)
@@ -138,6 +141,25 @@ def test_a_log_that_was_put_back_is_found_out_and_stays_so(
     assert (report.verdict, [finding.check for finding in report.findings]) == ("REGRESSED", ["witness"])
 
 
+@pytest.mark.parametrize("seen_by_read_model", [False, True], ids=["note alone", "and the read model went along"])
+@pytest.mark.parametrize("grown", [(), tuple(range(10, 20))], ids=["behind", "grown past it"])
+def test_a_repair_says_of_a_copy_whether_it_has_what_was_told(
+    folder: Path, claim: HeadClaim, tmp_path: Path, grown: tuple[int, ...], seen_by_read_model: bool
+) -> None:
+    contradicted(folder, claim, *grown)
+    (folder / WITNESS_NAME).rename(tmp_path / WITNESS_NAME)
+    *_, last = read_frames(folder)
+    shutil.copy(tmp_path / WITNESS_NAME, folder)
+    read_model = Witness(name="the read model", seq=last.last, hash=last.hash) if seen_by_read_model else None
+    said = {}
+    for copy in ("older", "newer"):
+        with pytest.raises(LogRegressedError) as caught:
+            repair_log(folder, tmp_path / copy, holder=HOLDER, now=NOW, witness_of=lambda _: read_model)
+        said[copy] = caught.value.next_step
+    assert said["older"] == "Find a newer copy: this one does not have what was seen."
+    assert "put the copy in the place of log/" in said["newer"]
+
+
 def test_a_log_that_is_again_what_was_told_is_opened_and_the_note_goes(
     folder: Path, claim: HeadClaim, tmp_path: Path
 ) -> None:
@@ -157,6 +179,17 @@ def test_a_follower_hears_the_witness_once(folder: Path, claim: HeadClaim, tmp_p
     write_claim(folder, claim)
     looks = iter((True, True, False))
     assert list(follow(folder, after=0, wait=lambda: next(looks)))
+
+
+def test_a_follower_is_told_of_a_witness_that_comes_while_it_waits(folder: Path, claim: HeadClaim) -> None:
+    def wait() -> bool:
+        if not (folder / WITNESS_NAME).exists():
+            contradicted(folder, claim, 10, 11)
+            return True
+        pytest.fail("it goes on in a log that every other reader refuses")
+
+    with pytest.raises(LogRegressedError, match="executor-1"):
+        list(follow(folder, after=0, wait=wait))
 
 
 def test_a_fork_keeps_aside_what_a_witness_said_of_the_old_log(folder: Path, claim: HeadClaim) -> None:

@@ -20,7 +20,7 @@ from eventlog.reader import read_frames
 from eventlog.recovery import Witness
 from eventlog.repair import Repair, repair_log
 from eventlog.repair_note import REPAIRED_NAME
-from eventlog.sealed import write_genesis
+from eventlog.sealed import WITNESS_NAME, write_genesis
 from eventlog.signing import sign_head
 from eventlog.verify import verify
 from tests.eventlog.support import NOW, abandon, append, draft, event, flip_bit
@@ -245,6 +245,22 @@ def test_a_damaged_closed_is_put_away(raw: Case) -> None:
     flip_bit(raw.folder / "CLOSED", byte=20, bit=0)
     (each,) = raw.require_mended(1)
     assert (each.segment, each.copied_bytes, each.own_bytes) == ("CLOSED", 0, 0)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda path: path.write_text("{}"), Path.mkdir, lambda path: path.symlink_to("/dev/null")],
+    ids=["file", "folder", "link"],
+)
+def test_a_damaged_note_of_a_witness_is_put_away(raw: Case, damage: Callable[[Path], None]) -> None:
+    """A log of which every byte fits must not have to be forked because of what lies beside it."""
+    damage(raw.folder / WITNESS_NAME)
+    with pytest.raises(LogCorruptError) as refused:
+        open_log(raw.folder)
+    assert refused.value.next_step.startswith("Move it to a place of your own")
+    (each,) = raw.require_mended(1)
+    assert (each.segment, each.copied_bytes, each.own_bytes) == (WITNESS_NAME, 0, 0)
+    assert WITNESS_NAME not in [each.name for each in raw.folder.iterdir()]
 
 
 def test_a_segment_under_a_wrong_name_is_put_away(raw: Case) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
-from collections.abc import Iterator
+import weakref
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,9 @@ import pytest
 
 from executors.guest import shim
 from executors.guest.frames import GuestBatch, GuestEnd, GuestFailure
+from tests.acceptance.terminal import eventually
 from tests.executors.guest import test_shim
-from tests.executors.guest.test_host import read, start_guest, told_of
+from tests.executors.guest.test_host import Seen, read, start_guest, told_of
 
 SMALL, LARGE = b"s" * 10, b"l" * shim.AHEAD_BYTES_MIN
 parents = test_shim.parents
@@ -25,7 +28,8 @@ class Host:
 
     def __init__(self) -> None:
         self.socket, theirs = socket.socketpair()
-        self.outbox = shim.Outbox(shim.Channel(theirs))
+        self.channel = shim.Channel(theirs)
+        self.outbox = shim.Outbox(self.channel)
         self.may_read = threading.Event()
         self.got = bytearray()
         self._theirs = theirs
@@ -52,7 +56,7 @@ def host() -> Iterator[Host]:
     made.end()
 
 
-def payload(content: bytes) -> shim.Payload:
+def payload(content: bytes | bytearray) -> shim.Payload:
     return b"", content, b""
 
 
@@ -130,6 +134,67 @@ def test_where_no_thread_can_be_started_a_batch_is_sent_as_it_comes(
     assert host.end() == frames((LARGE, 0))
 
 
+class Content(bytearray):
+    """Bytes of which it can be told whether anybody still has them."""
+
+
+def test_what_was_sent_is_kept_by_nobody(host: Host) -> None:
+    """The last large batch counts against the memory of a parser that gives no other one for long."""
+    host.may_read.set()
+    content = Content(LARGE)
+    kept = weakref.ref(content)
+    host.outbox.put(payload(content), 0)
+    del content
+    host.outbox.drain()
+    eventually(lambda: kept() is None, what="the batch to be let go of")
+
+
+def test_whatever_ends_the_thread_is_told_to_who_waits_for_it(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_payload: shim.Payload, _select: int | None) -> None:
+        raise MemoryError
+
+    told: list[type[BaseException]] = []
+
+    def give() -> None:
+        for _ in range(2):
+            try:
+                host.outbox.put(payload(LARGE), 0)
+                host.outbox.drain()
+            except MemoryError as error:
+                told.append(type(error))
+
+    monkeypatch.setattr(shim.Channel, "batch", lambda _self, *given: fail(*given))
+    giver = threading.Thread(target=give, daemon=True)
+    giver.start()
+    giver.join(10)
+    assert told == [MemoryError, MemoryError]
+
+
+def test_what_is_logged_amid_a_frame_is_printed(host: Host, capfd: pytest.CaptureFixture[str]) -> None:
+    """As by a destructor that the collector runs there: it would wait for the lock that its own thread has."""
+    channel = host.channel
+    connection = channel._connection
+
+    class Collecting:
+        def sendmsg(self, parts: Sequence[bytes]) -> int:
+            channel.log(logging.ERROR, "said by a destructor")
+            return connection.sendmsg(parts)
+
+        sendall = connection.sendall
+
+    channel._connection = Collecting()  # type: ignore[assignment]  # the two calls that are made
+    host.may_read.set()
+    for content in (SMALL, LARGE):
+        giver = threading.Thread(target=host.outbox.put, args=(payload(content), 0), daemon=True)
+        giver.start()
+        giver.join(10)
+        assert not giver.is_alive(), "it waits for itself"
+    host.outbox.drain()
+    channel._connection = connection
+    assert host.end() == frames((SMALL, 0), (LARGE, None))
+    assert capfd.readouterr().err == "said by a destructor\n" * 2
+
+
 HEAD = """
 import logging, os
 import pyarrow as pa
@@ -141,11 +206,16 @@ def batch(number):
 """
 
 
-def numbers(folder: Path, body: str) -> list[Any]:
-    """Run a parser with this body; return the sum of the numbers of each batch, and what else it says."""
+def seen_of(folder: Path, body: str) -> Seen:
+    """Run a parser with this body."""
     parser = folder / "given.py"
     parser.write_text(f"{HEAD}\ndef parse(path, settings):\n{body}\n")
-    seen = read(start_guest(told_of(folder, parser)))
+    return read(start_guest(told_of(folder, parser)))
+
+
+def numbers(folder: Path, body: str) -> list[Any]:
+    """Return the sum of the numbers of each batch that such a parser gives, and what else it says."""
+    seen = seen_of(folder, body)
     return [pc.sum(each.batch.column(0)).as_py() if isinstance(each, GuestBatch) else each for each in seen.frames]
 
 
@@ -183,3 +253,40 @@ def test_a_parser_may_fork_while_a_batch_is_sent(tmp_path: Path) -> None:
     *sums, end = numbers(tmp_path, body)
     assert sums == [50_000] * 10
     assert isinstance(end, GuestEnd), end
+
+
+def test_what_forked_children_log_never_stands_amid_a_batch(tmp_path: Path) -> None:
+    """The children of a pool, say: they have the guest's socket, too, and the host cannot tell who speaks."""
+    body = """
+    text = pa.array(["t" * 300] * 50_000)
+    for number in range(5):
+        yield "lines", pa.record_batch([batch(1).column(0), text], names=["n", "text"])
+        child = os.fork()
+        if child == 0:
+            for line in range(50):
+                logging.info("line %d of child %d", line, number)
+            os._exit(0)
+        os.waitpid(child, 0)
+"""
+    seen = seen_of(tmp_path, body)
+    assert isinstance(seen.frames[-1], GuestEnd), seen.frames[-1]
+    assert [each.batch.num_rows for each in seen.frames if isinstance(each, GuestBatch)] == [50_000] * 5
+    assert all(f"line 49 of child {number}" in seen.log for number in range(5))
+
+
+@pytest.mark.parametrize("end", ["return", "raise SystemExit(0)", 'yield "lines", batch(9)', 'yield "lines", small'])
+def test_a_forked_child_says_nothing_for_its_parent(tmp_path: Path, end: str) -> None:
+    """One that comes back from its work as if it were the parser would end the job, or give its rows twice."""
+    body = f"""
+    small = batch(9).slice(0, 10)
+    for number in range(3):
+        yield "lines", batch(1)
+        child = os.fork()
+        if child == 0:
+            {end}
+            return
+        os.waitpid(child, 0)
+"""
+    *sums, last = numbers(tmp_path, body)
+    assert sums == [50_000] * 3
+    assert isinstance(last, GuestEnd), last
