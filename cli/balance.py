@@ -17,6 +17,7 @@ from cli.options import HomeOption, JsonOption, LimitOption
 from cli.reading import reading
 from cli.render import count, fitted, out, out_json, place_text, printable, table, talk
 from cli.report import SkipReport, skips_of
+from cli.shown_name import file_not_met
 
 if TYPE_CHECKING:
     from projections.queries import BalanceRow, Connection
@@ -94,15 +95,20 @@ def balance(
     from eventlog.ids import JobId, path_text
     from projections import queries
 
-    with reading(find_home(home)) as reader:
+    place = find_home(home)
+    with reading(place) as reader:
         rows = (
             queries.balance(reader.connection) if job is None else queries.balance_of_job(reader.connection, JobId(job))
         )
         if file is not None:
             wanted = path_text(os.fsencode(os.path.abspath(file)))  # noqa: PTH100  as scanned: links are not resolved
             rows = [row for row in rows if row.path == wanted]
+        if not rows and file is not None and job is None:
+            raise file_not_met(
+                place, reader.connection, doing=f"balance {file}", file=file, command="casparian balance --file"
+            )
         if not rows:
-            what = f"file {file}" if file is not None else f"job {job}" if job is not None else "case"
+            what = f"file {file} of job {job}" if file is not None else f"job {job}" if job is not None else "case"
             raise CliError("not_found", f"balance the {what}: nothing that was read answers to it", "casparian files")
         report = _report(reader.connection, rows)
     if as_json:

@@ -18,6 +18,7 @@ from cli.reading import pass_facts, read_facts, reading
 from cli.record import RowArgument, TableArgument, find_row
 from cli.rejected_row import find_rejected, is_rejected
 from cli.render import count, fitted, out, out_json, place_text, printable
+from cli.shown_name import file_not_met
 
 if TYPE_CHECKING:
     from reducers.explain import Component, Decision, Fact
@@ -92,7 +93,7 @@ def file(path: PathArgument, home: HomeOption = None, as_json: JsonOption = Fals
     Example: `casparian explain file ./case/Security.evtx`
     """
     place = find_home(home)
-    name, facts = _facts_of_path(place, path)
+    name, facts = _facts_of_path(place, path, question="file")
     _tell(
         place, name, _standing(facts), facts, next_step=f"casparian explain decision {_quoted(path)}", as_json=as_json
     )
@@ -107,7 +108,7 @@ def decision(path: PathArgument, home: HomeOption = None, as_json: JsonOption = 
     from reducers.explain import decisions, lines
 
     place = find_home(home)
-    name, facts = _facts_of_path(place, path)
+    name, facts = _facts_of_path(place, path, question="decision")
     made = decisions(name, facts)
     if as_json:
         out_json({"subject": name, "decisions": [_as_json(each) for each in made], "lines": lines(facts)})
@@ -178,14 +179,21 @@ def output(
 # --- the facts ------------------------------------------------------------------------------------------------------
 
 
-def _facts_of_path(place: Home, path: Path) -> tuple[Any, list[Fact]]:
+def _facts_of_path(place: Home, path: Path, *, question: str) -> tuple[Any, list[Fact]]:
     from eventlog.ids import path_text
     from reducers.explain import Interest
 
     name = path_text(os.fsencode(os.path.abspath(path)))  # noqa: PTH100  as scanned: links are not resolved
     facts = read_facts(place, Interest(paths=[name]))
     if not facts:
-        raise CliError("not_found", f"explain {name}: no run of this home has met that file", "casparian files")
+        with reading(place) as reader:
+            raise file_not_met(
+                place,
+                reader.connection,
+                doing=f"explain {printable(name)}",
+                file=path,
+                command=f"casparian explain {question}",
+            )
     return name, facts
 
 

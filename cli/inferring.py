@@ -119,7 +119,7 @@ def told_of_inference(found: Inference) -> list[str]:
     rows = f"{count(found.rows, 'row')} of {count(sum(len(group.paths) for group in found.groups), 'file')} looked at"
     lines = [rows + ("" if found.whole else "; what later rows contradict will be quarantined")]
     if found.wrong:
-        lines.append(f"{count(found.wrong, 'row')} passed over: the parser itself calls them wrong")
+        lines.append(f"{count(found.wrong, 'row')} passed over: wrong by the parser's own word")
     lines += [f"not looked at: {each.path}: {each.reason}; {each.hint}" for each in found.left_out]
     for finding in found.findings:
         lines += ["", *_told_of_column(finding)]

@@ -19,7 +19,7 @@ from cli.messages import AdmitParser, Ask, Refusal, Told, TrustParser, ask
 from cli.render import printable, talk
 from eventlog.events import TrustedHow
 from eventlog.ids import path_text
-from executors.parser_catalog import ParserPackage, as_dev, load_parser
+from executors.parser_catalog import ParserPackage, as_dev, builtin_parsers, load_parser
 from executors.parser_literals import ParserManifestError
 
 if TYPE_CHECKING:
@@ -63,10 +63,21 @@ def named_own(word: str, *, dev: bool) -> OwnParser | None:
     """Return the parser that a run names by its path, None for a name. Raises CliError."""
     if is_path(word):
         return read_own(word, dev=dev)
+    _refuse_bare_name(word, dev=dev)
     if dev:
         why = f"run {word} under development: only a parser that is named by its file can be"
         raise CliError("usage", why, "casparian run --dev ./my_parser.py FILE", exit_code=EXIT_USAGE)
     return None
+
+
+def _refuse_bare_name(word: str, *, dev: bool) -> None:
+    """Raise CliError for the name of a parser that lies in this folder and is not built in: its file names it."""
+    file = Path.cwd() / f"{word}.py"
+    if not file.is_file() or word in builtin_parsers():
+        return
+    why = f"run {word}: it is no built-in parser; {file.name} is in this folder, and your own are named by their file"
+    next_step = f"casparian run {'--dev ' if dev else ''}{shlex.quote(str(file))} FILE"
+    raise CliError("parser_needs_path", why, next_step, exit_code=EXIT_USAGE)
 
 
 def admit(front: Front, own: OwnParser) -> None:

@@ -275,7 +275,10 @@ def _write(kept: Sequence[QuarantineReport], file: Path) -> int:
     except FileExistsError as error:
         why = f"export rejected rows to {file}: it is there already, and nothing is overwritten"
         raise CliError("exists", why, "name a new file", exit_code=EXIT_USAGE) from error
-    except (OSError, duckdb.Error) as error:
+    except OSError as error:
+        why = f"export rejected rows to {file}: {file.parent}: {(error.strerror or str(error)).lower()}"
+        raise CliError("export_failed", why, "name a file in a folder that is there and can be written") from error
+    except duckdb.Error as error:
         why = f"export rejected rows to {file}: {str(error).splitlines()[0]}"
         raise CliError("export_failed", why, "casparian outputs") from error
     finally:

@@ -97,8 +97,10 @@ def _package(name: str | None, files: list[str]) -> ParserPackage:
             if all(any(fnmatch(each, pattern) for pattern in package.patterns) for each in names)
         ]
     if len(chosen) != 1:
-        what = f"the parser {name}" if name is not None else "the files' names"
-        why = f"infer columns: {what} does not say which of {', '.join(packages)} is to read them"
+        known = " or ".join(packages)
+        of_name = f"{name} is not one of {', '.join(packages)}, which leave the columns open"
+        of_files = f"its name, or that of another, does not say whether {known} is to read it"
+        why = f"infer columns of {files[0]}: {of_files if name is None else of_name}"
         raise CliError("usage", why, f"--parser {next(iter(packages))}", exit_code=EXIT_USAGE)
     return chosen[0]
 

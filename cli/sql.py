@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 
 SHOWN_ROWS_MAX = 1000
 CELL_CHARACTERS_MAX = 120
+QUERY_CHARACTERS_LOOKED_AT_MAX = 2000  # for the table that a wrong query meant
+LIKENESS_MIN = 0.75
 NUMBER_TYPES = ("BIGINT", "INTEGER", "SMALLINT", "TINYINT", "HUGEINT", "UBIGINT", "DOUBLE", "FLOAT", "DECIMAL")
 
 
@@ -43,12 +48,12 @@ def sql(
             rows = list(result.rows())
             notes = reader.catalog.remarks() if reader.catalog else []
         except SqlRefusedError as error:
-            hint = home_folder.hint(_example(reader.connection))
+            hint = home_folder.hint(_example(reader.connection, text))
             raise CliError("sql_refused", str(error), hint, exit_code=EXIT_USAGE) from error
         except (MissingFileError, UnreachableFileError) as error:
             raise CliError("output_lost", str(error)) from error
         except SqlError as error:
-            hint = home_folder.hint(_example(reader.connection))
+            hint = home_folder.hint(_example(reader.connection, text))
             raise CliError("sql_failed", str(error), hint, exit_code=EXIT_USAGE) from error
     if as_json:
         out_json(
@@ -70,13 +75,26 @@ def sql(
         talk(f"only the first {limit} rows are shown; --limit shows more")
 
 
-def _example(connection: Connection) -> str:
-    """Return a command that works in this home: one of its tables that has rows, else one of the read model's own."""
+def _example(connection: Connection, query: str) -> str:
+    """Return a command that works in this home: a table with rows, the one that the query names or nearly names.
+
+    One of the read model's own where no output has rows.
+    """
     from projections.queries import recorded_files
 
     tables = {each.output_name for each in recorded_files(connection) if each.current}
-    names = [name for name in tables if not name.endswith(QUARANTINE_SUFFIX)]
-    return f'casparian sql "describe {min(names, default="cf_jobs")}"'
+    names = sorted(str(name) for name in tables if not name.endswith(QUARANTINE_SUFFIX))
+    return f'casparian sql "describe {_nearest(query, names)}"'
+
+
+def _nearest(query: str, names: Sequence[str]) -> str:
+    """Return the name that a word of the query is, or is most like; else the first; cf_jobs if there is none."""
+    words = re.findall(r"\w+", query[:QUERY_CHARACTERS_LOOKED_AT_MAX].lower())
+    for likeness in (1.0, LIKENESS_MIN):
+        for word in words:
+            if nearest := get_close_matches(word, names, n=1, cutoff=likeness):
+                return str(nearest[0])
+    return names[0] if names else "cf_jobs"
 
 
 def _shown(cell: object) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cli.home import Home
 from cli.reading import ask, nothing_here
-from cli.render import out, out_json, printable
+from cli.render import count, out, out_json, printable
 
 if TYPE_CHECKING:
     from cli.messages import QueueStats, StatusSeen
@@ -48,6 +48,8 @@ def show_status(place: Home, *, as_json: bool) -> None:
         f"jobs: {queue.queued:,} queued, {queue.running:,} running, {queue.promoting:,} being published, "
         f"{queue.completed:,} completed, {queue.failed:,} failed, {queue.aborted:,} cancelled; {queue.total:,} in all"
     )
+    if seen is None and silent is None and (cut := _cut_off(queue)):
+        out(cut)
     for step in _next_steps(seen, queue, is_held=silent is not None):
         out(f"next: {place.hint(step)}")
 
@@ -108,6 +110,16 @@ def _show_sentinel(place: Home, seen: StatusSeen | None) -> None:
         out(f"nothing can be published in {printable(uri)}: {printable(why)}")
     if seen.oldest_queued_at is not None:
         out(f"waiting longest: since {seen.oldest_queued_at}")
+
+
+def _cut_off(queue: QueueStats) -> str | None:
+    """Return what the last sentinel left in the middle: recorded as at work, and at work no more."""
+    cut = queue.running + queue.promoting
+    if not cut:
+        return None
+    stand, them = ("stands", "it") if cut == 1 else ("stand", "them")
+    how = f"{stand} as running or being published"
+    return f"{count(cut, 'job')} {how}, but nobody works: the next sentinel or run takes {them} up"
 
 
 def _next_steps(seen: StatusSeen | None, queue: QueueStats, *, is_held: bool) -> list[str]:

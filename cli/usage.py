@@ -13,6 +13,7 @@ import typer
 from cli.errors import EXIT_USAGE, CliError
 
 USAGE_ERROR = typer.BadParameter.__mro__[2]  # the base of the library's errors is not public
+VERBS_OPTIONS = ("--home", "--json")  # of nearly every verb, and of none before it
 
 
 def usage_error(error: Exception) -> CliError | None:
@@ -28,15 +29,26 @@ def _sentence(error: Any, command: str) -> str:
     param, context = getattr(error, "param", None), getattr(error, "ctx", None)
     match type(error).__name__:
         case "MissingParameter" if param is not None:
-            return f"{command}: {_name(param)} is missing" + (f": {param.help}" if param.help else "")
+            return f"{command}: {_name(param)} is missing{_order(error, param)}" + (
+                f": {param.help}" if param.help else ""
+            )
         case "NoArgsIsHelpError" if context is not None:  # the library's own message is the whole help
             return f"{command}: say what, one of {', '.join(context.command.list_commands(context))}"
+        case "NoSuchOption" if context is not None and context.parent is None and error.option_name in VERBS_OPTIONS:
+            return f"{command}: {error.option_name} stands behind the verb: casparian VERB {error.option_name} ..."
         case "NoSuchOption":
             return f"{command}: it has no option {error.option_name}" + _instead(error.possibilities)
         case "BadParameter" if param is not None:
             return _unfit(error, param)
         case _:
             return str(error.format_message())
+
+
+def _order(error: Any, param: Any) -> str:
+    """Return the order of several words: the one that is missing is the last, which may be the one that was given."""
+    words = [each for each in error.ctx.command.params if each.param_type_name == "argument"] if error.ctx else []
+    several = len(words) > 1 and param is words[-1]
+    return f" ({' '.join(_name(each) for each in words)} belong together)" if several else ""
 
 
 def _unfit(error: Any, param: Any) -> str:

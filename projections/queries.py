@@ -268,6 +268,11 @@ def files(connection: Connection, *, limit: int = FILES_SHOWN) -> list[FileState
     return _ask(connection, "files", FileState, {"limit": limit})
 
 
+def paths_ending(connection: Connection, name: str, *, limit: int) -> list[str]:
+    """Return the known paths that end in this name, or in these folders and name, by path."""
+    return [each.id for each in _ask(connection, "paths_ending", _Id, {"name": name, "limit": limit})]
+
+
 def files_of_run(connection: Connection, run: RunId) -> list[FileRow]:
     """Return the paths whose last sight was in this run, by path."""
     return _ask(connection, "files_of_run", FileRow, {"run_id": run})

@@ -61,6 +61,10 @@ ORDER BY last_seen_seq DESC, path LIMIT $limit
 -- The paths whose last sight was in a run, by path.
 SELECT * FROM scout_files WHERE last_run = $run_id ORDER BY path
 
+-- name: paths_ending
+-- The paths that end in a name, or in folders and a name, by path: what a summary shows of them.
+SELECT path AS id FROM scout_files WHERE ends_with(path, '/' || $name) ORDER BY path LIMIT $limit
+
 -- name: runs
 -- Runs, newest first.
 SELECT * FROM cf_runs ORDER BY run_id DESC LIMIT $limit

@@ -32,6 +32,7 @@ _LISTING = re.compile(
 TABLES_SHOWN_MAX = 8  # to who names one that is not there, the nearest first
 _UNKNOWN_TABLE = re.compile(r"Table with name (.+?) does not exist")
 _UNKNOWN_FUNCTION = re.compile(r"Function with name (\w+) does not exist")
+_CANDIDATES = re.compile(r"^Candidate bindings: (.+)$", re.MULTILINE)
 _LOCKED = re.compile(r"the configuration has been locked")
 _ENVIRONMENT_FUNCTIONS = frozenset({"getenv"})
 _USE = "casparian sql runs one SELECT"
@@ -193,6 +194,7 @@ def _unknown_table(name: str, catalog: Catalog) -> UnknownTableError:
 
 
 def _plain(error: Exception) -> str:
-    """Return DuckDB's message without its kind and without the picture of the query."""
+    """Return DuckDB's message without its kind and without the picture of the query, with the columns that it knows."""
     first = str(error).partition("\n\nLINE ")[0].partition("\n")[0]
-    return first.partition(" Error: ")[2] or first
+    nearest = _CANDIDATES.search(str(error))
+    return (first.partition(" Error: ")[2] or first) + (f" The nearest are {nearest[1]}" if nearest else "")

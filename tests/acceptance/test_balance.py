@@ -79,6 +79,30 @@ def test_a_file_that_was_never_read_says_so(terminal: Terminal, tmp_path: Path) 
     done = terminal.casparian("balance", "--file", tmp_path / "other.evtx", "--json")
     assert done.code == 1
     assert done.json["error"]["code"] == "not_found"
+    assert done.json["error"]["next_step"] == "casparian files"
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (("balance", "--file"), "casparian balance --file"),
+        (("explain", "file"), "casparian explain file"),
+        (("explain", "decision"), "casparian explain decision"),
+    ],
+)
+def test_a_name_as_the_summary_shows_it_is_answered_with_the_path_that_was_read(
+    terminal: Terminal, words: tuple[str, ...], command: str, tmp_path: Path
+) -> None:
+    """The summary names files relative to the folder of the run; that folder is seldom the one a person is in."""
+    path = write_log(tmp_path / "logs" / "host one" / "good.evtx", records=2)
+    write_log(tmp_path / "logs" / "host two" / "longgood.evtx", records=3)
+    terminal.run_evtx(tmp_path / "logs")
+    for name in ("good.evtx", "host one/good.evtx", "./host one//good.evtx"):
+        done = terminal.casparian(*words, name, "--json")
+        assert done.json["error"]["next_step"] == f"{command} '{path}'"
+        assert "other" not in done.json["error"]["message"].partition(" ends in ")[2]
+    other = terminal.casparian(*words, "host three/good.evtx", "--json")
+    assert (other.code, other.json["error"]["next_step"]) == (1, "casparian files")
 
 
 def test_a_parser_that_drops_one_record_of_a_hundred_fails_and_the_difference_is_named(tmp_path: Path) -> None:

@@ -186,6 +186,19 @@ def test_its_bare_name_is_refused_because_its_file_may_be_another_by_now(termina
     assert str(parser) in error(refused)["next_step"]
 
 
+@pytest.mark.parametrize("dev", [(), ("--dev",)], ids=["", "--dev"])
+def test_the_bare_name_of_a_parser_in_this_folder_is_answered_with_its_file(
+    terminal: Terminal, dev: tuple[str, ...]
+) -> None:
+    assert terminal.casparian("parser", "new", "access_log").code == 0
+    refused = terminal.casparian("run", *dev, "access_log", "some.log", "--json")
+    assert (refused.code, error(refused)["code"]) == (2, "parser_needs_path")
+    assert error(refused)["next_step"] == " ".join(("casparian run", *dev, f"{terminal.folder}/access_log.py FILE"))
+    (terminal.folder / "csv.py").write_text("")
+    built_in = terminal.casparian("run", "csv", "nothing.csv", "--json")
+    assert error(built_in)["code"] != "parser_needs_path"
+
+
 def test_a_file_that_is_no_parser_says_why_and_a_name_cannot_be_tried_out(terminal: Terminal, parser: Path) -> None:
     parser.write_text("outputs = {}\n")
     assert (run(terminal, parser).code, error(run(terminal, parser))["code"]) == (1, "bad_parser")

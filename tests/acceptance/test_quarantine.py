@@ -224,6 +224,11 @@ def test_rejected_rows_are_listed_shown_sampled_and_exported(terminal: Terminal,
     assert beside.read_text() == "somebody's"
     again = terminal.casparian("quarantine", "export", file, "--output", "trades", "--json")
     assert (again.code, again.json["error"]["code"]) == (2, "exists")
+    nowhere = terminal.folder / "nowhere" / "rejected.csv"
+    lost = terminal.casparian("quarantine", "export", nowhere, "--output", "trades", "--json")
+    assert (lost.code, lost.json["error"]["code"]) == (1, "export_failed")
+    assert lost.json["error"]["message"].endswith(f"{nowhere.parent}: no such file or directory")
+    assert "folder" in lost.json["error"]["next_step"]
     nothing = terminal.casparian("quarantine", "show", "--output", "buyers", "--json")
     assert (nothing.code, nothing.json["error"]["code"]) == (1, "not_found")
 
@@ -288,11 +293,17 @@ def test_evidence_that_was_deleted_or_changed_proves_nothing(terminal: Terminal,
 
 
 @pytest.mark.slow
-def test_a_query_that_fails_names_a_table_of_this_home(terminal: Terminal, trades: Path) -> None:
+def test_a_query_that_fails_names_the_table_that_it_means_else_one_of_this_home(
+    terminal: Terminal, trades: Path
+) -> None:
     run(terminal, trades, options=("--allow-quarantine",))
-    for query in ("select nothing from nowhere", "drop table trades"):
+    for query, meant in (
+        ("select nothing from nowhere", "buyers"),
+        ("drop table trades", "trades"),
+        ("select nothing from trade join cf_jobs", "trades"),
+    ):
         done = terminal.casparian("sql", query, "--json")
-        assert (done.code, done.json["error"]["next_step"]) == (2, 'casparian sql "describe buyers"')
+        assert (done.code, done.json["error"]["next_step"]) == (2, f'casparian sql "describe {meant}"')
     assert terminal.casparian("sql", "describe buyers").code == 0
 
 

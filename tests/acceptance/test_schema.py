@@ -75,6 +75,15 @@ def test_what_cannot_be_used_is_refused_before_anything_is_run(
         assert terminal.sql("select count(*) from cf_runs") == [[0]]
 
 
+def test_a_name_that_does_not_say_what_it_holds_is_named_with_the_choice(terminal: Terminal, tmp_path: Path) -> None:
+    refused = terminal.casparian("schema", "infer", tmp_path / "conn.log", "--json").json["error"]
+    assert refused["message"] == (
+        f"infer columns of {tmp_path}/conn.log: its name, or that of another, does not say whether csv or jsonl is to "
+        "read it"
+    )
+    assert refused["next_step"] == "--parser csv"
+
+
 def test_files_with_different_headers_are_refused_with_a_command_for_each_group(
     terminal: Terminal, tmp_path: Path
 ) -> None:

@@ -238,7 +238,10 @@ def test_a_killed_sentinel_is_told_and_the_next_one_goes_on(terminal: FixtureTer
     assert done.code == 1
     assert done.json["error"]["code"] == "sentinel_gone"
     eventually(lambda: terminal.processes() == [], what="all processes to be gone")
+    told = terminal.casparian("status").out
+    assert "nobody works: the next sentinel or run takes" in told
     assert terminal.finish(case).code == 0
+    assert "nobody works" not in terminal.casparian("status").out
     terminal.check_whole(terminal.finish(case), terminal.outcome(terminal.finish(case)))
 
 

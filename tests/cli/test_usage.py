@@ -21,7 +21,9 @@ from cli.usage import usage_error
         ("executors", "casparian executors: say what, one of ls, drain, rm"),
         ("job show x", "take 'x' as ID: it is not a whole number from 1 to 9,007,199,254,740,992"),
         ("run evtx . --job-memory 5q", "take --job-memory: '5q' is no size; write it like 4GB or 512MiB"),
-        ("run evtx", "casparian run: PATH is missing: Files or folders."),
+        ("run evtx", "casparian run: PATH is missing (PARSER PATH belong together): Files or folders."),
+        ("record 16:1", "casparian record: JOB:ROW is missing (TABLE JOB:ROW belong together): The row: its _cf_job_id "
+         "and _cf_row_seq (rejected: _source_row)."),
         ("jobs --limt 3", "casparian jobs: it has no option --limt; did you mean --limit?"),
     ],
 )  # fmt: skip
@@ -31,7 +33,17 @@ def test_wrong_words_are_named_with_what_would_be_right(words: str, said: str) -
     told = usage_error(caught.value)
     assert told is not None
     assert (told.message, told.exit_code) == (said, 2)
-    assert told.next_step == f"casparian {words.partition(' --')[0].partition(' evtx')[0].removesuffix(' x')} --help"
+    usual = words.partition(" --")[0].partition(" evtx")[0].partition(" 16:1")[0].removesuffix(" x")
+    assert told.next_step == f"casparian {usual} --help"
+
+
+@pytest.mark.parametrize("option", ["--home", "--json"])
+def test_an_option_of_every_verb_in_front_of_it_is_told_its_place(option: str) -> None:
+    with pytest.raises(Exception) as caught:
+        app([option, "./home", "jobs"], prog_name="casparian", standalone_mode=False)
+    told = usage_error(caught.value)
+    assert told is not None
+    assert told.message == f"casparian: {option} stands behind the verb: casparian VERB {option} ..."
 
 
 def test_what_is_no_wrong_usage_is_left_alone() -> None:

@@ -107,6 +107,12 @@ def test_files_of_a_run_come_by_path(told: queries.Connection) -> None:
     assert [row.path for row in queries.files_of_run(told, RunId(1))] == ["/case/b", "/case/c"]
 
 
+def test_a_path_is_found_by_its_end_in_whole_names_only(told: queries.Connection) -> None:
+    assert queries.paths_ending(told, "case/b", limit=9) == ["/case/b"]
+    assert queries.paths_ending(told, "ase/b", limit=9) == []
+    assert queries.paths_ending(told, "%", limit=9) == []
+
+
 def test_runs_come_newest_first(told: queries.Connection) -> None:
     assert [(row.run_id, row.status) for row in queries.runs(told)] == [(2, "running"), (1, "finished")]
 

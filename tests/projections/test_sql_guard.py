@@ -251,6 +251,11 @@ def test_a_wrong_query_is_answered_in_one_line(reader: Reader, sql: str) -> None
     assert "\n" not in str(told.value)
 
 
+def test_a_column_that_is_not_there_is_answered_with_the_nearest(reader: Reader) -> None:
+    with pytest.raises(SqlError, match=r'column "eventid" not found .*The nearest are "event_id"'):
+        ask(reader, "SELECT eventid FROM evtx_events")
+
+
 def test_an_error_half_way_through_an_answer_is_a_sentence(reader: Reader) -> None:
     sql = "SELECT (CASE WHEN range = 90000 THEN 'x' ELSE '1' END)::INT FROM range(100000)"
     result: QueryResult = run_query(reader, sql, limit_rows=None)
