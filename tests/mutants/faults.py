@@ -564,7 +564,7 @@ MUTANTS: Final = (
         name="repair-unproven",
         fault="a repair is made without an audit of its result",
         file="eventlog/repair.py",
-        text="        _require_proven(plan, verification)\n",
+        text="        _require_proven(plan, verification, witness=witness_of(plan.lineage.log_id))\n",
         instead="",
         killer="tests/eventlog/test_repair.py::test_an_anchor_that_has_seen_more_is_not_contradicted",
     ),
