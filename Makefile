@@ -7,11 +7,13 @@ READY := $(VENV)/.ready
 DEMO := build/demo
 # Of the tests: one more than the cores of a small machine, because many of them wait.
 WORKERS ?= 3
+# Of all tests: tests.again asks a few that failed again, alone.
+RUNNER ?= pytest
 # The tests start some thousand processes: where each has to compile the project anew, it takes twice as long to start.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long again mutants lint format docs bench golden lock clean
+.PHONY: help setup demo test test-long mutants lint format docs bench golden lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -32,10 +34,7 @@ test: $(READY) ## run the tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
 
 test-long: $(READY) ## run all tests, the slow ones too
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
-
-again: $(READY) ## ask the few tests that failed in the last run again, alone
-	$(BIN)/python -m tests.again
+	$(BIN)/python -m $(RUNNER) -n $(WORKERS) --dist worksteal
 
 mutants: $(READY) ## put each deliberate fault into a copy of the code and run the test that must find it
 	$(BIN)/python -m tests.mutants

@@ -1,4 +1,4 @@
-"""Asks tests that failed in a whole run again, alone: `make again`, after `make test-long`.
+"""Runs tests, and asks those that failed again, alone: `make test-long RUNNER=tests.again`.
 
 A whole run kills, stops and starves some thousand processes at random moments, three at a time on two cores. What fails
 there once and passes alone, ROUNDS times, is rare: it must not keep a change from landing that has nothing to do with
@@ -13,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Final
+
+import pytest
 
 FAILED_MAX: Final = 3
 ROUNDS: Final = 3
@@ -34,8 +36,8 @@ def passes_alone(root: Path, test: str) -> bool:
     return all(subprocess.run(command, cwd=root, check=False).returncode == 0 for _ in range(ROUNDS))
 
 
-def main(root: Path) -> int:
-    """Return 0 if a few tests failed and each passes alone."""
+def asked_again(root: Path) -> int:
+    """Return 0 if a few tests failed in the last run and each passes alone."""
     failed = failed_tests(root)
     if not 1 <= len(failed) <= FAILED_MAX:
         print(f"not asked again: {len(failed)} tests failed; 1 to {FAILED_MAX} are")
@@ -46,5 +48,14 @@ def main(root: Path) -> int:
     return 1 if still else 0
 
 
+def main(root: Path, words: list[str]) -> int:
+    """Run the tests that the words name; return the exit code of pytest, 0 if only a few failed and pass alone.
+
+    A run that was stopped or broke off is none of whose other tests it is known that they pass.
+    """
+    code = subprocess.run([sys.executable, "-m", "pytest", *words], cwd=root, check=False).returncode
+    return asked_again(root) if code == pytest.ExitCode.TESTS_FAILED else code
+
+
 if __name__ == "__main__":
-    sys.exit(main(Path.cwd()))
+    sys.exit(main(Path.cwd(), sys.argv[1:]))

@@ -140,6 +140,10 @@ class FixtureTerminal(Terminal):
         assert found.tables.keys() == calm.tables.keys()
         for name, rows in calm.tables.items():
             assert found.tables[name] == rows, f"{name}: {found.tables[name].total()} rows, not {rows.total()}"
+        self.check_sound()
+
+    def check_sound(self) -> None:
+        """Assert that exactly what is recorded is published, that nothing else is left, and that the log is whole."""
         assert sorted(path.name for path in self.out.glob("*.parquet")) == self.recorded()
         left = self.left_behind()
         assert left == [], left

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import pytest
 
+from cli.errors import EXIT_REFUSED
 from tests.acceptance import ledger
 from tests.acceptance.crashes import FixtureTerminal, Outcome, wait_for, write_every_mode, write_mixed, write_source
 from tests.acceptance.ledger import Ledger
@@ -97,7 +98,13 @@ def _campaign(folder: Path, mixed: Mixed, campaign: int) -> None:
         done = terminal.finish(mixed.files)
         _check_facts(terminal, facts)
     assert any(fact.kind == "record" for fact in facts.facts())
-    terminal.check_whole(done, mixed.calm)
+    if done.code == EXIT_REFUSED and "is paused" in done.err:
+        # By chance the files that fail have come in a row. Their parser is paused then, and a person has to look:
+        # nothing ends as in an undisturbed run, and nothing is lost.
+        print(done.err)
+        terminal.check_sound()
+    else:
+        terminal.check_whole(done, mixed.calm)
 
 
 def _kill_one(terminal: FixtureTerminal, files: list[Path], draw: random.Random) -> bool:
