@@ -115,8 +115,8 @@ def run(
     each: see `casparian quarantine`. Unless --allow-quarantine is given, an output with such rows is not published.
 
     Exit codes: 0 all is well, 1 a file failed, 2 wrong usage, 3 some records could not be read or rows were rejected,
-    4 the parser is not trusted or rejected rows kept an output from being published, 5 a balance sheet did not add up,
-    70 the log could not be written, 130 interrupted.
+    4 the parser is not trusted or rejected rows kept an output from being published, 5 a balance sheet did not add up
+    or the log is not what it was, 70 the log could not be written, 130 interrupted.
     """
     from cli.config import quarantine_words, read_config
     from cli.inferring import settings_with_schema
