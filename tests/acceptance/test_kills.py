@@ -29,6 +29,7 @@ CAMPAIGNS = 4  # in `make test`: 60 kills
 CAMPAIGNS_SLOW = 20  # in `make test-long`: 300 kills more
 RUNS_MAX = 3 * KILLS  # some runs end before the moment of their kill
 GOOD_FILES = KILLS + 2
+FAILURES_THAT_PAUSE = 5  # in a row
 MOMENT_SECONDS_MAX = 30.0
 RUN_SECONDS_MAX = 90
 
@@ -102,6 +103,8 @@ def _campaign(folder: Path, mixed: Mixed, campaign: int) -> None:
         # By chance the files that fail have come in a row. Their parser is paused then, and a person has to look:
         # nothing ends as in an undisturbed run, and nothing is lost.
         print(done.err)
+        assert terminal.log_text().count(b'"type":"JobFailed"') >= FAILURES_THAT_PAUSE
+        assert terminal.sql("select path from cf_jobs where status = 'failed' and path like '%/good%'") == []
         terminal.check_sound()
     else:
         terminal.check_whole(done, mixed.calm)
