@@ -99,7 +99,7 @@ def start(
     """
     place = find_home(home)
     prepare_home(place)
-    running = _ping(place)
+    running = _answering(place, doing="start a sentinel")
     already = running is not None
     if running is None:
         running = _started(place, _cores() if workers is None else workers, metrics_port)
@@ -134,7 +134,7 @@ def stop(reason: ReasonOption = NO_REASON, home: HomeOption = None, as_json: Jso
     from executors.errors import PeerGoneError
 
     place = find_home(home)
-    running = _answering(place)
+    running = _answering(place, doing="stop the sentinel")
     if running is None:
         out_json({"pid": None, "stopped": False}) if as_json else out(ABSENT)
         return
@@ -165,10 +165,10 @@ def _ping(place: Home) -> Pong | None:
     return reply if isinstance(reply, Pong) else None
 
 
-def _answering(place: Home) -> Pong | None:
+def _answering(place: Home, *, doing: str) -> Pong | None:
     """Return who holds the home's log, as soon as it answers; None if nobody does (any more).
 
-    Raises CliError for one that stays silent: to say that none is running would be a lie.
+    Raises CliError for one that stays silent: to say that none is running would be a lie, and a start would be refused.
     """
     from cli.front import HOLDER_SECONDS_MAX
     from eventlog.lock import holder_now
@@ -176,8 +176,9 @@ def _answering(place: Home) -> Pong | None:
     deadline = time.monotonic() + HOLDER_SECONDS_MAX
     while (running := _ping(place)) is None and (holder := holder_now(place.log)) is not None:
         if time.monotonic() > deadline:
-            why = f"stop the sentinel of {place.root}: process {holder.pid} holds its log and does not answer"
-            raise CliError("sentinel_silent", why, f"if it was stopped: kill -CONT {holder.pid}; then try again")
+            why = f"{doing} of {place.root}: process {holder.pid} ({holder.purpose}) holds its log and does not answer"
+            next_step = f"wait until it ends; if it was stopped: kill -CONT {holder.pid}; then try again"
+            raise CliError("sentinel_silent", why, next_step)
         time.sleep(TICK_SECONDS)
     return running
 
@@ -200,7 +201,12 @@ def _started(place: Home, workers: int, metrics_port: int | None) -> Pong:
     began = told = time.monotonic()
     while (running := _ping(place)) is None or not _is_it(running, child):
         now = time.monotonic()
-        if child.poll() is not None or now - began > OPEN_SECONDS_MAX:
+        if child.poll() is not None:
+            # Whoever was quicker to take the log cannot be asked at once.
+            if running := _answering(place, doing="start a sentinel"):
+                return running
+            raise _not_started(place, log, begin, child)
+        if now - began > OPEN_SECONDS_MAX:
             raise _not_started(place, log, begin, child)
         if now - told > TELL_SECONDS:
             told = now

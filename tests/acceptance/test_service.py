@@ -14,7 +14,10 @@ from typing import Any
 
 import pytest
 
+from cli import clock
 from cli.dispatching import LEASE_SECONDS
+from eventlog.fsport import OS_FS
+from eventlog.lock import LogLock, this_process
 from tests.acceptance.crashes import FixtureTerminal, stopped_guest, write_source
 from tests.acceptance.terminal import Done, Terminal, eventually, interrupt
 
@@ -268,6 +271,20 @@ def test_a_start_that_cannot_be_says_what_the_sentinel_said(tmp_path: Path) -> N
     assert refused.code == 5
     assert refused.json["error"]["code"] == "not_started"
     assert "GENESIS" in refused.json["error"]["message"]
+
+
+def test_a_start_waits_for_whoever_holds_the_log_and_cannot_be_asked_yet_or_any_more(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path)
+    assert terminal.casparian("start").code == 0
+    assert terminal.casparian("stop").code == 0
+    holder = this_process(since=clock.now(), purpose="leaving")
+    lock = LogLock.acquire(terminal.home / "log", holder, fs=OS_FS)
+    start = terminal.start("start", "--workers", "1", "--json")
+    with pytest.raises(subprocess.TimeoutExpired):
+        start.wait(timeout=1.5)
+    lock.release()
+    assert ended(start).code == 0
+    assert terminal.casparian("stop").code == 0
 
 
 def test_what_holds_the_home_for_a_command_is_not_stopped_as_a_sentinel(terminal: FixtureTerminal) -> None:
