@@ -33,7 +33,10 @@ NO_REASON = "no reason given"
 app = typer.Typer(cls=PlainGroup, no_args_is_help=True, help="Executors that work for the sentinel of a home.")
 
 ExecutorArgument = Annotated[
-    str, typer.Argument(metavar="EXECUTOR", help="Its name, as `casparian executors ls` lists it.")
+    str,
+    typer.Argument(
+        metavar="EXECUTOR", help="Its name, as `casparian executors ls` lists it; executor-1 for the only one."
+    ),
 ]
 
 
@@ -200,7 +203,9 @@ def drain(
     """
     from cli.messages import DrainExecutor
 
-    _ask(find_home(home), DrainExecutor(executor=name, reason=reason))
+    place = find_home(home)
+    name = _full_name(place, name)
+    _ask(place, DrainExecutor(executor=name, reason=reason))
     _tell(f"{name} gets nothing more and leaves when it is done", name, as_json=as_json)
 
 
@@ -216,8 +221,23 @@ def rm(
     """
     from cli.messages import RemoveExecutor
 
-    _ask(find_home(home), RemoveExecutor(executor=name, reason=reason))
+    place = find_home(home)
+    name = _full_name(place, name)
+    _ask(place, RemoveExecutor(executor=name, reason=reason))
     _tell(f"{name} is gone; what it was on waits again", name, as_json=as_json)
+
+
+def _full_name(place: Home, begun: str) -> str:
+    """Return the only name that goes on from what was typed with a hyphen; what was typed where there is not just one.
+
+    Raises CliError as `_ask` does.
+    """
+    from cli.messages import ExecutorsSeen, ListExecutors
+
+    reply = _ask(place, ListExecutors())
+    assert isinstance(reply, ExecutorsSeen), reply
+    going_on = [each.executor for each in reply.executors if each.executor.startswith(f"{begun}-")]
+    return going_on[0] if len(going_on) == 1 else begun
 
 
 def _ask(place: Home, request: Request) -> Reply:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.home import find_home
+from cli.home import Home, find_home
 from cli.options import HomeOption, JsonOption, LimitOption
 from cli.reading import ask
 from cli.render import count, fitted, out, out_json, table, talk
@@ -33,6 +33,9 @@ class Status(StrEnum):
     partial_success = "partial_success"  # completed
 
 
+AT_WORK = frozenset({Status.dispatched, Status.running, Status.promoting, Status.aborting})
+
+
 def jobs(
     status: Annotated[Status | None, typer.Option("--status", help="Only jobs that stand like this.")] = None,
     limit: LimitOption = 50,
@@ -45,9 +48,22 @@ def jobs(
     """
     from projections import queries
 
+    place = find_home(home)
     word = Status.aborted if status is Status.cancelled else status
-    rows = ask(find_home(home), queries.jobs, status=word.value if word else None, limit=limit + 1)
+    rows = ask(place, queries.jobs, status=word.value if word else None, limit=limit + 1)
     show_jobs(rows, limit=limit, status=status.value if status else None, as_json=as_json)
+    if not as_json:
+        _tell_cut_off(place, rows[:limit])
+
+
+def _tell_cut_off(place: Home, rows: Sequence[JobRow]) -> None:
+    """Say of jobs that are listed as at work that nobody is, where nobody holds the log."""
+    from cli.standing import cut_off
+    from eventlog.lock import is_locked
+
+    at_work = sum(row.status in AT_WORK for row in rows)
+    if at_work and not is_locked(place.log):
+        talk(cut_off(at_work))
 
 
 def show_jobs(rows: Sequence[JobRow], *, limit: int, status: str | None = None, as_json: bool) -> None:

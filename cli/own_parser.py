@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from cli.messages import AdmitParser, Ask, Refusal, Told, TrustParser, ask
 from cli.render import printable, talk
 from eventlog.events import TrustedHow
 from eventlog.ids import path_text
-from executors.parser_catalog import ParserPackage, as_dev, builtin_parsers, load_parser
+from executors.parser_catalog import MANIFEST, ParserPackage, as_dev, builtin_parsers, load_parser
 from executors.parser_literals import ParserManifestError
 
 if TYPE_CHECKING:
@@ -59,15 +60,26 @@ def read_own_at(path: Path, *, dev: bool) -> OwnParser:
     return read_own(str(path), dev=dev)
 
 
-def named_own(word: str, *, dev: bool) -> OwnParser | None:
-    """Return the parser that a run names by its path, None for a name. Raises CliError."""
+def named_own(word: str, inputs: Sequence[str], *, dev: bool) -> OwnParser | None:
+    """Return the parser that a run of these inputs names by its path, None for a name. Raises CliError."""
     if is_path(word):
+        _refuse_swapped(word, inputs)
         return read_own(word, dev=dev)
     _refuse_bare_name(word, dev=dev)
     if dev:
         why = f"run {word} under development: only a parser that is named by its file can be"
         raise CliError("usage", why, "casparian run --dev ./my_parser.py FILE", exit_code=EXIT_USAGE)
     return None
+
+
+def _refuse_swapped(word: str, inputs: Sequence[str]) -> None:
+    """Raise CliError for a parser's name where the files belong, and files or a folder of them in its place."""
+    swapped = next((name for name in inputs if name in builtin_parsers() and not Path(name).exists()), None)
+    if swapped is None or word.endswith(".py") or (Path(word) / MANIFEST).exists():
+        return
+    others = [word, *(name for name in inputs if name != swapped)]
+    why = f"run {word}: the parser comes first, then what it reads"
+    raise CliError("usage", why, f"casparian run {swapped} {shlex.join(others)}", exit_code=EXIT_USAGE)
 
 
 def _refuse_bare_name(word: str, *, dev: bool) -> None:

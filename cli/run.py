@@ -128,7 +128,7 @@ def run(
     from executors.scanner import absolute
 
     place = find_home(home)
-    own = named_own(parser, dev=dev)
+    own = named_own(parser, inputs, dev=dev)
     target = _target(place, sink)
     flags = PolicyWords(
         place="command line",

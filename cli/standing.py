@@ -48,8 +48,8 @@ def show_status(place: Home, *, as_json: bool) -> None:
         f"jobs: {queue.queued:,} queued, {queue.running:,} running, {queue.promoting:,} being published, "
         f"{queue.completed:,} completed, {queue.failed:,} failed, {queue.aborted:,} cancelled; {queue.total:,} in all"
     )
-    if seen is None and silent is None and (cut := _cut_off(queue)):
-        out(cut)
+    if seen is None and silent is None and (cut := queue.running + queue.promoting):
+        out(cut_off(cut))
     for step in _next_steps(seen, queue, is_held=silent is not None):
         out(f"next: {place.hint(step)}")
 
@@ -112,11 +112,8 @@ def _show_sentinel(place: Home, seen: StatusSeen | None) -> None:
         out(f"waiting longest: since {seen.oldest_queued_at}")
 
 
-def _cut_off(queue: QueueStats) -> str | None:
-    """Return what the last sentinel left in the middle: recorded as at work, and at work no more."""
-    cut = queue.running + queue.promoting
-    if not cut:
-        return None
+def cut_off(cut: int) -> str:
+    """Return what is to be said of jobs that the last sentinel left in the middle: recorded as at work, and idle."""
     stand, them = ("stands", "it") if cut == 1 else ("stand", "them")
     how = f"{stand} as running or being published"
     return f"{count(cut, 'job')} {how}, but nobody works: the next sentinel or run takes {them} up"

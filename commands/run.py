@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import assert_never
 
 from msgspec import Struct
@@ -123,8 +124,7 @@ def exit_code(tally: RunTally) -> int:
 def decide_start(command: StartRun, state: State) -> Decision:
     """Open a run. Refuses an unknown parser, a sink mode that is not built, and a run without inputs."""
     if command.parser not in state.parsers:
-        known = ", ".join(sorted(state.parsers)) or "none"
-        return Refused("unknown_parser", f"there is no parser named {command.parser!r}", f"known parsers: {known}")
+        return _unknown_parser(command.parser, sorted(state.parsers))
     deployed = state.parsers[command.parser].deployed
     if not may_run(command.parser, deployed.artifact_hash, state):
         return untrusted(command.parser, deployed.version)
@@ -159,6 +159,17 @@ def decide_start(command: StartRun, state: State) -> Decision:
             quarantine_from=command.quarantine_from,
         )
     ]
+
+
+def _unknown_parser(named: str, known: Sequence[str]) -> Refused:
+    from difflib import get_close_matches
+
+    nearest = "".join(f"; did you mean {name}?" for name in get_close_matches(named, known, n=1))
+    return Refused(
+        "unknown_parser",
+        f"there is no parser named {named!r}{nearest}",
+        f"known parsers: {', '.join(known) or 'none'}; your own are named by their file: ./mine.py",
+    )
 
 
 def settings_of(given: dict[str, str], declared: dict[str, str]) -> dict[str, str] | Refused:

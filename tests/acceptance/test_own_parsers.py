@@ -199,6 +199,14 @@ def test_the_bare_name_of_a_parser_in_this_folder_is_answered_with_its_file(
     assert error(built_in)["code"] != "parser_needs_path"
 
 
+def test_a_parser_that_is_named_behind_its_files_is_answered_with_the_right_order(terminal: Terminal) -> None:
+    (terminal.folder / "my case").mkdir()
+    swapped = terminal.casparian("run", "./my case", "evtx", "--json")
+    assert (swapped.code, error(swapped)["code"]) == (2, "usage")
+    assert error(swapped)["next_step"] == "casparian run evtx './my case'"
+    assert not terminal.home.exists()
+
+
 def test_a_file_that_is_no_parser_says_why_and_a_name_cannot_be_tried_out(terminal: Terminal, parser: Path) -> None:
     parser.write_text("outputs = {}\n")
     assert (run(terminal, parser).code, error(run(terminal, parser))["code"]) == (1, "bad_parser")

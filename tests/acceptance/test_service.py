@@ -243,6 +243,7 @@ def test_a_killed_sentinel_is_told_and_the_next_one_goes_on(terminal: FixtureTer
     eventually(lambda: terminal.processes() == [], what="all processes to be gone")
     told = terminal.casparian("status").out
     assert "nobody works: the next sentinel or run takes" in told
+    assert "1 job stands as running or being published, but nobody works" in terminal.casparian("jobs").err
     assert terminal.finish(case).code == 0
     assert "nobody works" not in terminal.casparian("status").out
     terminal.check_whole(terminal.finish(case), terminal.outcome(terminal.finish(case)))
@@ -326,7 +327,9 @@ def test_an_executor_that_was_started_by_hand_does_the_work_and_is_drained(termi
         assert terminal.finish(case).code == 0
         (seen,) = executors(terminal)
         assert (seen["ours"], seen["draining"], seen["pid"]) == (False, False, process.pid)
-        assert terminal.casparian("executors", "drain", seen["executor"], "--reason", "enough").code == 0
+        shortened, _, _ = seen["executor"].rpartition("-")
+        drained = terminal.casparian("executors", "drain", shortened, "--reason", "enough", "--json")
+        assert drained.json["executor"] == seen["executor"]
         done = ended(process)
         assert done.code == 0, done.err
         assert "enough" in done.err

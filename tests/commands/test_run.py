@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from commands.epoch import BeginEpoch
+from commands.outcome import Refused
 from commands.run import exit_code
 from eventlog.events import OutputsLost, OutputsReused, RunFinished, RunPlanned
 from eventlog.ids import JobId, MaterializationKey, RunId, Seq
@@ -41,7 +42,9 @@ def test_a_run_of_a_known_parser_starts() -> None:
 def test_a_run_of_an_unknown_parser_names_the_known_ones() -> None:
     refused = decide(start("evxt"), given(deploy()))
     assert code(refused) == "unknown_parser"
-    assert "evtx" in refused.next_step  # type: ignore[union-attr]
+    assert isinstance(refused, Refused)
+    assert refused.why.endswith("did you mean evtx?")
+    assert "evtx" in refused.next_step
 
 
 @pytest.mark.parametrize("mode", ["replace", "error"])
