@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sinks.parquet_file import MARK_NAME
+from sinks.folder import MARK_NAME
 
 COMMAND = Path(sys.executable).with_name("casparian")
 RUN_SECONDS_MAX = 90

@@ -13,8 +13,9 @@ import pytest
 
 from eventlog.ids import Digest, PathText, final_name, stage_name
 from sinks.errors import ArtifactNameError, StageClosedError, StageSchemaError
+from sinks.folder import MARK_NAME
 from sinks.memory import MemorySink
-from sinks.parquet_file import MARK_NAME, ParquetSink
+from sinks.parquet_file import ParquetSink
 from sinks.sink import AlreadyPromoted, Conflict, Missing, Promoted, Sink, StagedArtifact
 from tests.sinks.artifacts import LOG_ID, OTHER_LOG_ID, SCHEMA, identity, rows, stage
 

@@ -35,10 +35,11 @@ from hypothesis import strategies as st
 from eventlog.column_types import DecimalType, duckdb_type
 from eventlog.ids import Digest, LogId, PathText
 from eventlog.schema import LINEAGE_COLUMNS, Column
-from sinks import parquet_file
+from sinks import parquet_stage, publishing
 from sinks.arrow_schema import arrow_schema
 from sinks.errors import StageClosedError
-from sinks.parquet_file import MARK_NAME, ParquetSink
+from sinks.folder import MARK_NAME
+from sinks.parquet_file import ParquetSink
 from sinks.sink import AlreadyPromoted, Conflict, Missing, Promoted, StagedArtifact, Unavailable
 from sinks.uri import open_sink, parse_sink_uri, target_folder
 from tests.sinks.artifacts import LOG_ID, OTHER_LOG_ID, SCHEMA, identity, rows, stage
@@ -203,7 +204,7 @@ def test_columns_are_stored_by_their_type_and_length(sink: ParquetSink) -> None:
 
 
 def test_texts_that_hardly_repeat_are_stored_without_a_dictionary(sink: ParquetSink) -> None:
-    count = parquet_file.SAMPLE_ROWS
+    count = parquet_stage.SAMPLE_ROWS
     columns = {
         "id": range(count),
         "order": [f"C{number}" for number in range(count)],
@@ -229,7 +230,7 @@ def test_small_batches_are_gathered_and_leave_no_trace_in_the_bytes(sink: Parque
 
 
 def test_a_row_group_is_bounded_in_bytes_too(sink: ParquetSink, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parquet_file, "BUFFER_BYTES_MAX", 100_000)
+    monkeypatch.setattr(parquet_stage, "BUFFER_BYTES_MAX", 100_000)
     batches = [rows(10, first=first, name="x" * 5000) for first in range(0, 100, 10)]
     metadata = pq.ParquetFile(publish(sink, batches, SCHEMA)).metadata
     assert [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)] == [20] * 5
@@ -238,7 +239,7 @@ def test_a_row_group_is_bounded_in_bytes_too(sink: ParquetSink, monkeypatch: pyt
 def test_many_tiny_batches_are_charged_for_more_than_their_bytes(
     sink: ParquetSink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parquet_file, "BUFFER_BYTES_MAX", 100 * 2 * parquet_file.COLUMN_OVERHEAD_BYTES)
+    monkeypatch.setattr(parquet_stage, "BUFFER_BYTES_MAX", 100 * 2 * parquet_stage.COLUMN_OVERHEAD_BYTES)
     metadata = pq.ParquetFile(publish(sink, [rows(1, first=row) for row in range(200)], SCHEMA)).metadata
     assert metadata.row_group(0).num_rows <= 100
 
@@ -644,7 +645,7 @@ def test_the_rename_never_overwrites(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         with pytest.raises(FileExistsError):
-            parquet_file._publish(descriptor, ".a.stage", "a")
+            publishing.publish(descriptor, ".a.stage", "a")
     finally:
         os.close(descriptor)
     assert (folder / "a").read_bytes() == b"theirs"
