@@ -162,6 +162,7 @@ class Dispatcher:
         self._draining: dict[ExecutorId, str] = {}
         self._removed: deque[ExecutorId] = deque(maxlen=REMOVED_MAX)  # by a person, who does not want them again
         self._stopping = False
+        self._soon: protocol.Prepare | None = None
         self._vigil = Vigil()
         self.traffic = TrafficCount("executors")
 
@@ -176,6 +177,10 @@ class Dispatcher:
                 each.parked = None
         for job, question in parked:
             question.answer(OpCode.ABORT, protocol.Stop(reason=reason, again=True, lease=True), job)
+
+    def await_jobs_of(self, package: ParserPackage) -> None:
+        """Have executors that join from now on load a parser before they get a job of it."""
+        self._soon = protocol.Prepare(parser_file=package.file, parser_digests=package.digests)
 
     def expect(self, executor: ExecutorId) -> None:
         """Have a place for an executor that we start, however many strangers are here."""
@@ -466,7 +471,8 @@ class Dispatcher:
         )
 
         def welcome(_: Future[Outcome]) -> None:
-            said = protocol.Welcome(log_id=self._log_id, epoch=self._epoch, head=self._witnesses.head)
+            head = self._witnesses.head
+            said = protocol.Welcome(log_id=self._log_id, epoch=self._epoch, head=head, prepare=self._soon)
             reply(protocol.encode(OpCode.IDENTIFY, said))
 
         self._handler.submit(command, actor=f"executor:{identify.executor}").add_done_callback(welcome)

@@ -168,9 +168,11 @@ def _carry_out(
     from cli.following import LeavingError
     from cli.front import front_of
     from cli.sentinel import Sentinel
+    from eventlog.ids import ParserName
 
     def authority() -> Sentinel:
-        return Sentinel(place, purpose=f"run {wanted.parser}", workers=workers, sink_uri=wanted.sink_uri)
+        soon = ParserName(wanted.parser)
+        return Sentinel(place, purpose=f"run {soon}", workers=workers, sink_uri=wanted.sink_uri, soon=soon)
 
     told = False
     while True:  # ends with the runs that the leaving sentinel stays for, each of which has a person

@@ -94,8 +94,11 @@ class Sentinel:
         sink_uri: str | None = None,
         withhold: JobId | None = None,
         lasting: bool = False,
+        soon: ParserName | None = None,
     ) -> None:
         """Take what to do; nothing is touched. The promotion of `withhold` is not resumed: a person decides on it.
+
+        Jobs of the parser `soon` are to come: in a home that never had one, an executor is started for them at once.
 
         A `lasting` one stays until it is told to stop, works on whatever is open, and takes in foreign executors.
         """
@@ -114,6 +117,8 @@ class Sentinel:
         self.stop_reason = ""
         self.metrics_url = ""  # where whoever serves us tells them
         self._withhold = withhold
+        self._soon = soon
+        self._hired_ahead = 0
         self._sink_uris = set() if sink_uri is None else {sink_uri}
         self._last_steps: list[Callable[[], None]] = []
 
@@ -246,9 +251,18 @@ class Sentinel:
     def _hire(self) -> None:
         """Start what the work needs: nothing while no job is open, so that a rerun costs no process."""
         open_jobs = self.handler.inspect(lambda state: len(state.jobs.queued) + len(state.jobs.leased))
-        if open_jobs and self.workers:
+        wanted, self._hired_ahead = max(open_jobs, self._hired_ahead), 0
+        if wanted and self.workers:
             self.fleet.start()
-            self.fleet.grow(min(self.workers, open_jobs))
+            self.fleet.grow(min(self.workers, wanted))
+
+    def _hire_ahead(self) -> None:
+        """Have one executor start beside us, with its parser, where the first run of a home cannot but need it."""
+        package = self.packages.get(self._soon) if self._soon is not None else None
+        if package is not None and self.handler.inspect(lambda state: state.jobs.next_id) == 1:
+            self.dispatcher.await_jobs_of(package)
+            self._hired_ahead = 1
+            self._hirer.wake()
 
     def dismiss(self, executor: ExecutorId, reason: str) -> bool:
         """Part with an executor now; False if there is no such one. Its jobs wait again, uncharged."""
@@ -410,6 +424,7 @@ class Sentinel:
         own = frozenset(self._sink_uris)
         before = self.handler.inspect(_open_work)
         self.handler.call(BeginEpoch(now=clock.now()), actor=ACTOR)
+        self._hire_ahead()
         for package in self.packages.values():
             self._deploy(package)
         self._find_kept()

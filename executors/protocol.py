@@ -88,10 +88,20 @@ class Identify(Struct, frozen=True, kw_only=True):
     heard: Annotated[tuple[LogHead, ...], Meta(max_length=HEARD_LOGS_MAX)] = ()
 
 
+class Prepare(Struct, frozen=True, kw_only=True):
+    """The code that the next jobs will most likely be of, as it will stand in their Dispatch."""
+
+    parser_file: str
+    parser_digests: dict[str, str]
+
+
 class Welcome(Struct, frozen=True, kw_only=True):
+    """The executor is taken in. With `prepare` it may load a parser before there is a job."""
+
     log_id: LogId
     epoch: int
     head: LogHead | None = None
+    prepare: Prepare | None = None
 
 
 class Idle(Struct, frozen=True, kw_only=True):

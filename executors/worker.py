@@ -30,6 +30,7 @@ from casparian import __version__, leave
 from eventlog.ids import ExecutorId, JobId
 from executors.attempt import Attempt, failed_by_us
 from executors.errors import ExecutorRefusedError, ServerGoneError, TransportError
+from executors.guest.code import ParserCode
 from executors.guest.host import GuestTimes
 from executors.guest.parents import GuestParents
 from executors.heard import Heard
@@ -352,8 +353,11 @@ class Worker:
         answer = self._link.ask(encode(OpCode.IDENTIFY, replace(self._identity, heard=self._heard.heads)))
         if answer.op is not OpCode.IDENTIFY:
             raise _unexpected(answer, "its name")
-        self._heard.hear(payload(answer, Welcome).head)
+        welcome = payload(answer, Welcome)
+        self._heard.hear(welcome.head)
         self.was_welcome = True
+        if (soon := welcome.prepare) is not None:
+            self._parents.prepare(ParserCode(file=soon.parser_file, digests=soon.parser_digests))
 
     def _work(self) -> None:
         ended: _Ended | None = None

@@ -34,6 +34,7 @@ from executors.guest.guest_log import GuestLog, plain_text
 from executors.guest.limits import (
     FORK_SECONDS_MAX,
     KILL_SECONDS_MAX,
+    MEMORY_BYTES_MAX,
     PARENT_LEAVE_SECONDS_MAX,
     PARENT_READY_SECONDS_MAX,
     PARENTS_MAX,
@@ -218,6 +219,8 @@ class GuestParent:
 
     def _leave(self) -> None:
         self._control.close()
+        if self._process.stdout is not None:
+            self._process.stdout.close()  # it may never have been asked whether it is ready
         try:
             self._process.wait(timeout=0 if is_stopped(self.pid) else PARENT_LEAVE_SECONDS_MAX)
         except subprocess.TimeoutExpired:
@@ -234,10 +237,21 @@ class GuestParents:
     def __init__(self, *, ready_seconds_max: float = PARENT_READY_SECONDS_MAX) -> None:
         self._ready_seconds_max = ready_seconds_max
         self._parents: OrderedDict[ParserKey, GuestParent] = OrderedDict()
+        self._prepared: tuple[ParserKey, int, GuestParent] | None = None  # with the memory that it may load in
+
+    def prepare(self, code: ParserCode, memory_bytes_max: int = MEMORY_BYTES_MAX) -> None:
+        """Start the parent of a job that is to come, and do not wait for it. What hinders it the job will tell."""
+        self._drop_prepared()
+        try:
+            parent = GuestParent.start(code, preload=True, memory_bytes_max=memory_bytes_max)
+        except OSError as error:
+            logger.info("load %s before its first job: %s", code.file, error)
+            return
+        self._prepared = _key_of(code), memory_bytes_max, parent
 
     def fork(self, code: ParserCode, wish: Fork) -> tuple[GuestParent, int]:
         """Return a new guest's parent and number. Raises GuestStartError, ParserChangedError."""
-        key = ParserKey(code.file, code.identity())
+        key = _key_of(code)
         for last in (False, True):
             parent = self._parents.get(key) or self._start(key, code, wish.memory_bytes_max)
             self._parents.move_to_end(key)
@@ -251,6 +265,7 @@ class GuestParents:
 
     def close(self) -> None:
         """End every guest parent. Idempotent."""
+        self._drop_prepared()
         for key in list(self._parents):
             self._drop(key)
 
@@ -264,7 +279,8 @@ class GuestParents:
         trouble = ""
         for preload in (True, False):
             try:
-                parent = GuestParent.start(code, preload=preload, memory_bytes_max=memory_bytes_max)
+                prepared = self._take_prepared(key, memory_bytes_max) if preload else None
+                parent = prepared or GuestParent.start(code, preload=preload, memory_bytes_max=memory_bytes_max)
             except ParserChangedError:
                 raise
             except OSError as error:
@@ -281,8 +297,25 @@ class GuestParents:
             logger.info("load %s once for all its jobs: %s; preload was %s", key.file, trouble, preload)
         raise GuestStartError(errno.EIO, f"start a guest: {trouble}")
 
+    def _take_prepared(self, key: ParserKey, memory_bytes_max: int) -> GuestParent | None:
+        """Return the parent that was prepared for such a job; one for another job is ended."""
+        if self._prepared is None or self._prepared[:2] != (key, memory_bytes_max):
+            self._drop_prepared()
+            return None
+        parent, self._prepared = self._prepared[2], None
+        return parent
+
+    def _drop_prepared(self) -> None:
+        if self._prepared is not None:
+            self._prepared[2].close()
+            self._prepared = None
+
     def _drop(self, key: ParserKey) -> None:
         self._parents.pop(key).close()
+
+
+def _key_of(code: ParserCode) -> ParserKey:
+    return ParserKey(code.file, code.identity())
 
 
 def become_subreaper() -> None:

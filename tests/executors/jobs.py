@@ -38,6 +38,7 @@ from executors.protocol import (
     LogHead,
     Message,
     OpCode,
+    Prepare,
     Receipt,
     Stop,
     Welcome,
@@ -140,6 +141,7 @@ class FakeSentinel:
         self.idle_answer = encode(OpCode.ABORT, Stop(reason="no more work"))  # when there is no job left
         self.on_ack: Callable[[Ack], None] = lambda _ack: None
         self.closed = threading.Event()
+        self.prepare: Prepare | None = None
 
     def request(self, message: bytes, *, timeout_seconds: float) -> bytes:
         if self.dead:
@@ -156,7 +158,9 @@ class FakeSentinel:
             return encode(OpCode.ERR, self.refuse)
         match said.op:
             case OpCode.IDENTIFY:
-                return encode(OpCode.IDENTIFY, Welcome(log_id=LOG_ID, epoch=1, head=self.welcome_head))
+                return encode(
+                    OpCode.IDENTIFY, Welcome(log_id=LOG_ID, epoch=1, head=self.welcome_head, prepare=self.prepare)
+                )
             case OpCode.DISPATCH_ACK:
                 return self._acknowledge(payload(said, Ack))
             case OpCode.CONCLUDE:

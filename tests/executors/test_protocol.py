@@ -48,6 +48,7 @@ from executors.protocol import (
     LogHead,
     Message,
     OpCode,
+    Prepare,
     ProtocolError,
     Share,
     Stop,
@@ -117,6 +118,7 @@ FURTHER: Final = FurtherInput(
     source_hash=SourceHash("b" * 64),
 )
 HEAD: Final = LogHead(log_id=LogId("0" * 32), seq=41, hash="ab" * 32)
+PREPARE: Final = Prepare(parser_file="/parsers/fix/parser.py", parser_digests={"parser.py": "0" * 64})
 SHARED: Final = Succeeded(
     outputs=(), empty=("files",), sheet=SHEET, shares=(Share(staged=ARTIFACT.staged, row_first=3, rows=4),)
 )
@@ -126,6 +128,7 @@ MESSAGES: Final[tuple[tuple[OpCode, Struct], ...]] = (
     (OpCode.IDENTIFY, Identify(executor=EXECUTOR, pid=1, host="host", version="0.1.0", capacity=2, heard=(HEAD,))),
     (OpCode.IDENTIFY, Welcome(log_id=LogId("0" * 32), epoch=3)),
     (OpCode.IDENTIFY, Welcome(log_id=LogId("0" * 32), epoch=3, head=HEAD)),
+    (OpCode.IDENTIFY, Welcome(log_id=LogId("0" * 32), epoch=3, prepare=PREPARE)),
     (OpCode.HEARTBEAT, Idle(executor=EXECUTOR)),
     (OpCode.HEARTBEAT, Working(executor=EXECUTOR, lease=LEASE, rows=7, bytes_read=4096)),
     (
@@ -211,7 +214,9 @@ def test_every_message_of_the_protocol_is_tried_here() -> None:
     }
     tried = {type(body) for _, body in MESSAGES}
     inside: set[type[Struct]] = {type(body.receipt) for _, body in MESSAGES if isinstance(body, Conclude)}
-    inside |= {type(each) for each in (FURTHER, HEAD, *SHARED.shares, FurtherReceipt(job=JobId(8), receipt=SHARED))}
+    inside |= {
+        type(each) for each in (FURTHER, HEAD, PREPARE, *SHARED.shares, FurtherReceipt(job=JobId(8), receipt=SHARED))
+    }
     assert tried | inside == shapes
 
 

@@ -22,7 +22,8 @@ from eventlog.ids import JobId
 from eventlog.schema import LINEAGE_COLUMNS, QUARANTINE_COLUMNS, quarantine_schema, schema_hash
 from executors.attempt import Attempt
 from executors.errors import ExecutorRefusedError, ServerGoneError
-from executors.guest.parents import GuestParents
+from executors.guest.code import ParserCode
+from executors.guest.parents import GuestParent, GuestParents
 from executors.heard import Heard
 from executors.nng_transport import NngServer
 from executors.protocol import (
@@ -35,6 +36,7 @@ from executors.protocol import (
     Identify,
     LogHead,
     OpCode,
+    Prepare,
     Receipt,
     Stop,
     Succeeded,
@@ -270,6 +272,29 @@ def test_several_jobs_are_run_one_after_the_other(tmp_path: Path) -> None:
     sentinel = FakeSentinel(*(make_dispatch(source, mode) for mode in ("normal", "error", "normal")))
     assert run(sentinel) == "no more work"
     assert [type(sentinel.receipts[job]) for job in (1, 2, 3)] == [Succeeded, Failed, Succeeded]
+
+
+def test_a_parser_that_is_expected_is_loaded_when_the_executor_is_welcome(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+    start = GuestParent.start
+
+    def counted(code: ParserCode, *, preload: bool, memory_bytes_max: int) -> GuestParent:
+        started.append(code.file)
+        return start(code, preload=preload, memory_bytes_max=memory_bytes_max)
+
+    monkeypatch.setattr(GuestParent, "start", counted)
+    dispatch = make_dispatch(make_source(tmp_path), "normal")
+    sentinel = FakeSentinel(dispatch)
+    sentinel.prepare = Prepare(parser_file=dispatch.parser_file, parser_digests=dispatch.parser_digests)
+    run(sentinel)
+    assert isinstance(sentinel.receipts[1], Succeeded)
+    assert started == [dispatch.parser_file]
+    idle = FakeSentinel()  # no job comes: what was prepared is ended all the same
+    idle.prepare = sentinel.prepare
+    assert run(idle) == "no more work"
+    assert len(started) == 2
 
 
 # --- the source -----------------------------------------------------------------------------------------------------

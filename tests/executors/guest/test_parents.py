@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from executors.guest.code import ParserCode
 from executors.guest.errors import GuestStartError, ParserChangedError
 from executors.guest.frames import GuestBatch, GuestEnd, GuestFailure, GuestFrame
 from executors.guest.host import Guest, GuestOrders, GuestTimes, start_guest
@@ -73,6 +74,37 @@ def test_a_changed_parser_has_another_parent_and_the_old_one_ends(parents: Guest
     after = facts(parents, parser_of(tmp_path, before="CHANGED = True"))
     assert before["of"] != after["of"]
     assert not is_alive(int(before["of"]))
+
+
+def prepared_pid(parents: GuestParents, told: GuestOrders) -> int:
+    parents.prepare(ParserCode(file=told.parser_file, digests=told.parser_digests))
+    assert parents._prepared is not None
+    return parents._prepared[2].pid
+
+
+def test_a_parser_that_was_prepared_is_the_first_job_s_parent(parents: GuestParents, tmp_path: Path) -> None:
+    pid = prepared_pid(parents, orders(tmp_path, "remembers"))
+    assert [int(facts(parents, orders(tmp_path, "remembers"))["of"]) for _job in range(2)] == [pid, pid]
+
+
+def test_a_parser_that_was_prepared_in_vain_is_ended(parents: GuestParents, tmp_path: Path) -> None:
+    first = prepared_pid(parents, parser_of(tmp_path, name="first.py"))
+    second = prepared_pid(parents, parser_of(tmp_path, name="second.py"))
+    assert not is_alive(first)
+    assert int(facts(parents, parser_of(tmp_path, name="third.py"))["of"]) != second
+    assert not is_alive(second)
+    fourth = prepared_pid(parents, parser_of(tmp_path, name="fourth.py"))
+    parents.close()
+    assert not is_alive(fourth)
+
+
+def test_a_parser_that_cannot_be_prepared_is_told_of_by_its_job(parents: GuestParents, tmp_path: Path) -> None:
+    told = parser_of(tmp_path)
+    Path(told.parser_file).unlink()
+    parents.prepare(ParserCode(file=told.parser_file, digests=told.parser_digests))
+    assert parents._prepared is None
+    with pytest.raises(ParserChangedError):
+        finished(parents, told)
 
 
 def test_the_parser_that_was_idle_longest_makes_room(parents: GuestParents, tmp_path: Path) -> None:
