@@ -7,31 +7,47 @@ text is odd decides about the cost only: what is set apart is judged strictly, a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import pyarrow as pa
 
 from executors.arrays import Array, Fault, Mask, Reading, integer, kernel, nulls, some, total, word
 
+Look: TypeAlias = "Callable[[Array], Mask]"
 Quick: TypeAlias = "Callable[[Array], Array | None]"
 Strict: TypeAlias = "Callable[[Array], Reading]"
 
 
-def read_in_two(text: Array, odd: Mask, quick: Quick, strict: Strict) -> Reading:
-    """Read the texts that are not odd by `quick`, the odd ones by `strict`; all by `strict` if `quick` returns None."""
-    if total(odd) * 2 > len(text) or not some(odd):
-        return strict(text)
-    # Filtered, not blanked: bytes that hide under nulls would make the whole column suspicious.
-    even = kernel.invert(odd)
-    values = quick(text.filter(even))
-    if values is None:
-        return strict(text)
-    apart = strict(text.filter(odd))
-    whole = kernel.replace_with_mask(nulls(len(text), values.type), even, values)
-    nobody = nulls(len(text), pa.bool_()).fill_null(False)
+def read_in_two(text: Array, looks: Sequence[Look], quick: Quick, strict: Strict) -> Reading:
+    """Read the texts that are not odd by `quick`, the odd ones by `strict`; all by `strict` if `quick` returns None.
+
+    One look after the other is taken, until `quick` can read what none of them found odd: most of what is wrong in a
+    column is words where numbers belong, and those the first look finds.
+    """
+    odd = nulls(len(text), pa.bool_()).fill_null(False)
+    for look in looks:
+        found = look(text)
+        if not some(found):
+            continue
+        odd = kernel.or_(odd, found)
+        if total(odd) * 2 > len(text):
+            break
+        # Filtered, not blanked: bytes that hide under nulls would make the whole column suspicious.
+        even = kernel.invert(odd)
+        if (values := quick(text.filter(even))) is not None:
+            whole = kernel.replace_with_mask(nulls(len(text), values.type), even, values)
+            return _with_odd(whole, odd, strict(text.filter(odd)))
+    return strict(text)
+
+
+def _with_odd(values: Array, odd: Mask, apart: Reading) -> Reading:
+    """Return the column with what became of its odd texts, whose places are null."""
+    if apart.values.null_count < len(apart.values):
+        values = kernel.replace_with_mask(values, odd, apart.values)
+    nobody = nulls(len(values), pa.bool_()).fill_null(False)
     faults = (Fault(each.code, kernel.replace_with_mask(nobody, odd, each.rows)) for each in apart.faults)
-    return Reading(kernel.replace_with_mask(whole, odd, apart.values), tuple(faults))
+    return Reading(values, tuple(faults))
 
 
 def odd_characters(text: Array, known: str) -> Mask:

@@ -8,6 +8,7 @@ how long its texts are, then read by Arrow at once; only where that fails are it
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import partial
 from typing import Final
 
 import pyarrow as pa
@@ -55,8 +56,15 @@ def read_int64(text: Array) -> Reading:
     values = _int64_at_once(text)
     if values is not None:
         return Reading(values)
-    odd = kernel.or_(odd_characters(text, PLAIN_CHARACTERS), odd_lengths(text, 1, INTEGER_DIGITS_SURE))
-    return read_in_two(text, odd, _int64_at_once, _int64_strictly)
+    return read_in_two(text, (_odd_characters, _odd_digits), _int64_at_once, _int64_strictly)
+
+
+def _odd_characters(text: Array) -> Mask:
+    return odd_characters(text, PLAIN_CHARACTERS)
+
+
+def _odd_digits(text: Array) -> Mask:
+    return odd_lengths(text, 1, INTEGER_DIGITS_SURE)
 
 
 def _int64_at_once(text: Array) -> Array | None:
@@ -84,9 +92,8 @@ def read_float64(text: Array) -> Reading:
     values = _float64_at_once(text)
     if values is not None:
         return Reading(values)
-    points = odd_points(text, whole_max=FLOAT_DIGITS_SURE, fraction_max=FLOAT_DIGITS_SURE)
-    odd = kernel.or_(odd_characters(text, PLAIN_CHARACTERS), points)
-    return read_in_two(text, odd, _float64_at_once, _float64_strictly)
+    points = partial(odd_points, whole_max=FLOAT_DIGITS_SURE, fraction_max=FLOAT_DIGITS_SURE)
+    return read_in_two(text, (_odd_characters, points), _float64_at_once, _float64_strictly)
 
 
 def _float64_at_once(text: Array) -> Array | None:
@@ -113,8 +120,8 @@ def read_decimal(text: Array, type_: DecimalType) -> Reading:
 
     if (values := at_once(text)) is not None:
         return Reading(values)
-    points = odd_points(text, whole_max=type_.precision - type_.scale + 1, fraction_max=max(type_.scale, 1))
-    return read_in_two(text, kernel.or_(odd_characters(text, PLAIN_CHARACTERS), points), at_once, strictly)
+    points = partial(odd_points, whole_max=type_.precision - type_.scale + 1, fraction_max=max(type_.scale, 1))
+    return read_in_two(text, (_odd_characters, points), at_once, strictly)
 
 
 def _decimal_at_once(text: Array, type_: DecimalType) -> Array | None:

@@ -7,6 +7,7 @@ lengths of months says which texts are times. Seconds go to 59: a leap second ha
 from __future__ import annotations
 
 import datetime
+from functools import partial
 from typing import Final
 
 import pyarrow as pa
@@ -28,7 +29,7 @@ from executors.arrays import (
     word,
 )
 from executors.formats import EPOCH_DAY, ISO8601, Kind, TextFormat, compiled, kind_of
-from executors.suspects import late_days, odd_characters, odd_lengths, read_in_two
+from executors.suspects import Look, late_days, odd_characters, odd_lengths, read_in_two
 from executors.violations import ViolationCode, is_zoned
 
 _FOURTH_YEAR: Final = (
@@ -78,10 +79,13 @@ def read_time(text: Array, type_: ColumnType, text_format: str) -> Reading:
     if plan is not None and plan.edits is None:
         return strictly(text)
     shortest, longest = _lengths(kind, is_zoned(type_)) if plan is None else (plan.chars_min, plan.chars_max)
-    odd = kernel.or_(odd_lengths(text, shortest, longest), odd_characters(text, TIME_CHARACTERS))
+    looks: list[Look] = [
+        partial(odd_lengths, shortest=shortest, longest=longest),
+        partial(odd_characters, known=TIME_CHARACTERS),
+    ]
     if kind != "time":
-        odd = kernel.or_(odd, late_days(text, DAY_AT if plan is None else plan.day_at))
-    return read_in_two(text, odd, at_once, strictly)
+        looks.append(partial(late_days, day_at=DAY_AT if plan is None else plan.day_at))
+    return read_in_two(text, looks, at_once, strictly)
 
 
 def _lengths(kind: Kind, zoned: bool) -> tuple[int, int]:

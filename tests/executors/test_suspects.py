@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from functools import partial
+
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from executors.arrays import Array, Reading, blanked, faults_of, matches, refused
+from executors.arrays import Array, Mask, Reading, blanked, faults_of, matches, refused
 from executors.suspects import late_days, odd_characters, odd_lengths, odd_points, read_in_two
 
 WORDS = st.lists(st.none() | st.sampled_from(["1", "22", "x", "", "1.5", "-3"]), max_size=12)
@@ -23,15 +25,34 @@ def strict(text: Array) -> Reading:
     return Reading(blanked(text, fits).cast(pa.int64()), faults_of(("format_invalid", refused(text, fits))))
 
 
-@given(words=WORDS, odd=st.lists(st.booleans(), min_size=12, max_size=12))
-def test_what_is_taken_for_odd_changes_nothing_but_the_cost(words: list[str | None], odd: list[bool]) -> None:
+@given(words=WORDS, odd=st.lists(st.lists(st.booleans(), min_size=12, max_size=12), max_size=3))
+def test_what_is_taken_for_odd_changes_nothing_but_the_cost(words: list[str | None], odd: list[list[bool]]) -> None:
     text = pa.array(words, pa.string())
-    found = read_in_two(text, pa.array(odd[: len(words)], pa.bool_()), quick, strict)
+    looks = [partial(lambda mask, _: mask, pa.array(each[: len(words)], pa.bool_())) for each in odd]
+    found = read_in_two(text, looks, quick, strict)
     wanted = strict(text)
     assert found.values.equals(wanted.values)
     assert [(fault.code, fault.rows.to_pylist()) for fault in found.faults] == [
         (fault.code, fault.rows.to_pylist()) for fault in wanted.faults
     ]
+
+
+def test_a_second_look_is_taken_only_where_the_first_was_not_enough() -> None:
+    seen: list[str] = []
+
+    def foreign(text: Array) -> Mask:
+        seen.append("characters")
+        return odd_characters(text, "0123456789")
+
+    def long(text: Array) -> Mask:
+        seen.append("lengths")
+        return odd_lengths(text, 1, 18)
+
+    for words, looks in ((["1", "2", "x"], ["characters"]), (["1", "", "2"], ["characters", "lengths"])):
+        seen.clear()
+        found = read_in_two(pa.array(words), (foreign, long), quick, strict)
+        assert seen == looks
+        assert found.values.is_null().to_pylist() == [word in {"x", ""} for word in words]
 
 
 def test_a_text_with_a_foreign_character_is_odd() -> None:
