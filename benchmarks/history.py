@@ -7,12 +7,14 @@ from itertools import islice
 from pathlib import Path
 
 from cli import clock
+from commands.commit import CommitJob, StagedReport
 from commands.decide import Command, decide
 from commands.executor import JoinExecutor
 from commands.file import RecordFiles
-from commands.job import CommitJob, DispatchJob, EnqueueJobs, NewJob, RecordPromotion, StagedReport, StartJob
+from commands.job import DispatchJob, EnqueueJobs, NewJob, StartJob
 from commands.outcome import Refused
 from commands.parser import DeployParser
+from commands.promotion import RecordPromotion
 from commands.run import FinishRun, PlanRun, RunTally
 from eventlog.events import BalanceSheet, Event, JobKey, SeenFile, StartRun, Target
 from eventlog.frames import FrameDraft

@@ -10,8 +10,10 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Final
 
+from commands.attempt import FailJob, ReleaseJob
+from commands.commit import CommitJob, StagedReport
 from commands.handle import Outcome
-from commands.job import CommitJob, FailJob, ReleaseJob, StagedReport, StartJob
+from commands.job import StartJob
 from commands.lease import ConcludeLease
 from eventlog.events import CommitRefused
 from eventlog.ids import Instant, JobId, LeaseId, LogId, OutputName, final_name, instant_plus, stage_name

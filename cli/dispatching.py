@@ -20,10 +20,11 @@ from cli.conclusions import conclusion, is_refused
 from cli.traffic import TrafficCount
 from cli.vigil import Vigil
 from cli.witnesses import Witnesses
+from commands.attempt import ReleaseJob
 from commands.dispatch import Offer, Sharing, plan_dispatch
 from commands.executor import JoinExecutor, LoseExecutor
 from commands.handle import Handler, Outcome
-from commands.job import DispatchJob, ReleaseJob, StartJob, WithdrawJob
+from commands.job import DispatchJob, StartJob, WithdrawJob
 from commands.lease import JOBS_MAX, DispatchLease
 from eventlog.errors import LogError
 from eventlog.events import (

@@ -380,7 +380,7 @@ def _further(text: str | None) -> tuple[BalanceSheet, ...]:
 
 def _attempt(detail: JobDetail) -> str:
     """Return which attempt of how many: those that it may have, or, once it has ended, had."""
-    from commands.job import RETRIES_MAX
+    from commands.attempt import RETRIES_MAX
 
     job = detail.job
     left = RETRIES_MAX - job.retries if job.status in ("queued", "dispatched", "running") else 0

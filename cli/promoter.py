@@ -18,8 +18,8 @@ from functools import partial
 
 from cli import clock
 from commands.handle import Handler, Outcome
-from commands.job import AbandonPromotion, RecordPromotion
 from commands.lease import RecordLease
+from commands.promotion import AbandonPromotion, RecordPromotion
 from eventlog.events import AbandonJob, OutputsCommitted, SinkAnswer, StagedEvidence, StagedOutput
 from eventlog.frames import Frame, Stamp
 from eventlog.ids import CommitKey, JobId

@@ -48,9 +48,9 @@ from commands.decide import Command
 from commands.dispatch import OUTDATED, plan_records
 from commands.epoch import BeginEpoch
 from commands.handle import Handler, Outcome
-from commands.job import NOT_TRUSTED, WithdrawJob
+from commands.job import WithdrawJob
 from commands.outcome import Refused
-from commands.parser import DeployParser
+from commands.parser import NOT_TRUSTED, DeployParser
 from eventlog.blobs import FolderBlobStore
 from eventlog.events import CancelJob, ParserDeployed
 from eventlog.frames import Stamp

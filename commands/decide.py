@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from commands import epoch, executor, file, job, lease, parser, quarantine, retry, run, wall_clock
+from commands import (
+    attempt,
+    commit,
+    epoch,
+    executor,
+    file,
+    job,
+    lease,
+    parser,
+    promotion,
+    quarantine,
+    retry,
+    run,
+    wall_clock,
+)
 from commands.outcome import Decision
 from eventlog.events import (
     AbandonJob,
@@ -44,16 +58,16 @@ Command = (
     | job.EnqueueJobs
     | job.DispatchJob
     | job.StartJob
-    | job.CommitJob
-    | job.FailJob
-    | job.ReleaseJob
+    | commit.CommitJob
+    | attempt.FailJob
+    | attempt.ReleaseJob
     | CancelJob
     | AbandonJob
     | RetryJobs
     | SetJobPriority
     | job.WithdrawJob
-    | job.RecordPromotion
-    | job.AbandonPromotion
+    | promotion.RecordPromotion
+    | promotion.AbandonPromotion
     | lease.DispatchLease
     | lease.ConcludeLease
     | lease.RecordLease
@@ -80,14 +94,14 @@ def decide(command: Command, state: State) -> Decision:
             job.EnqueueJobs()
             | job.DispatchJob()
             | job.StartJob()
-            | job.CommitJob()
-            | job.FailJob()
-            | job.ReleaseJob()
+            | commit.CommitJob()
+            | attempt.FailJob()
+            | attempt.ReleaseJob()
             | CancelJob()
             | AbandonJob()
             | job.WithdrawJob()
-            | job.RecordPromotion()
-            | job.AbandonPromotion()
+            | promotion.RecordPromotion()
+            | promotion.AbandonPromotion()
         ):
             return job.decide(command, state)
         case lease.DispatchLease() | lease.ConcludeLease() | lease.RecordLease():

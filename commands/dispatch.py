@@ -12,9 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from commands.job import DispatchJob, RecordPromotion, WithdrawJob
+from commands.job import DispatchJob, WithdrawJob
 from commands.lease import JOBS_MAX, DispatchLease
 from commands.parser import may_run
+from commands.promotion import RecordPromotion
 from eventlog.events import JobQueued
 from eventlog.ids import ArtifactHash, ExecutorId, Instant, JobId, LeaseId, ParserName, RunId
 from reducers.fold import State

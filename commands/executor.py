@@ -6,7 +6,7 @@ from typing import assert_never
 
 from msgspec import Struct
 
-from commands.job import lost_lease
+from commands.attempt import lost_lease
 from commands.outcome import Decision, Refused
 from eventlog.events import DrainExecutor, Event, ExecutorDraining, ExecutorJoined, ExecutorLost
 from eventlog.ids import ExecutorId, Instant

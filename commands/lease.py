@@ -14,9 +14,12 @@ from typing import assert_never
 from msgspec import Struct, structs
 
 from commands import job
-from commands.job import CommitJob, DispatchJob, FailJob, RecordPromotion, ReleaseJob, StagedReport, StartJob
+from commands.attempt import FailJob, ReleaseJob
+from commands.commit import CommitJob, StagedReport
+from commands.job import DispatchJob, StartJob
 from commands.outcome import Decision, Refused
 from commands.parser import judged
+from commands.promotion import RecordPromotion
 from eventlog.events import CommitRefused, Event, JobFailed, JobRequeued, OutputsCommitted, ParserPaused
 from eventlog.ids import ExecutorId, Instant, JobId, LeaseId
 from reducers.fold import State

@@ -39,9 +39,10 @@ from eventlog.schema import OutputSchema
 from reducers.fold import State
 from reducers.parser import Parser, code_of
 
+NOT_TRUSTED = "its parser is not trusted any more"
 PAUSE_FAILURES = 5  # that speak against a parser, one after another
 
-# What a parser does wrong whatever the file is like, in the words of executors/ and commands/job.py.
+# What a parser does wrong whatever the file is like, in the words of executors/ and commands/commit.py.
 BROKEN_PROMISES: Final = frozenset(
     {
         "bad_frame",

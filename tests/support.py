@@ -9,26 +9,17 @@ import msgspec
 from hypothesis import strategies as st
 
 from commands import decide as router
+from commands.attempt import FailJob, ReleaseJob
+from commands.commit import CommitJob, StagedReport
 from commands.decide import Command
 from commands.epoch import BeginEpoch
 from commands.executor import JoinExecutor, LoseExecutor
 from commands.file import RecordFiles
-from commands.job import (
-    AbandonPromotion,
-    CommitJob,
-    DispatchJob,
-    EnqueueJobs,
-    FailJob,
-    NewJob,
-    RecordPromotion,
-    ReleaseJob,
-    StagedReport,
-    StartJob,
-    WithdrawJob,
-)
+from commands.job import DispatchJob, EnqueueJobs, NewJob, StartJob, WithdrawJob
 from commands.lease import ConcludeLease, DispatchLease, RecordLease
 from commands.outcome import Decision, Refused
 from commands.parser import DeployParser
+from commands.promotion import AbandonPromotion, RecordPromotion
 from commands.run import FinishRun, InterruptRun, LoseOutputs, PlanRun, ReuseOutputs, RunTally
 from eventlog.events import (
     AbandonJob,
@@ -117,6 +108,12 @@ def types(decision: Decision) -> list[str]:
     """Return the names of the events that a decision brings about."""
     assert not isinstance(decision, Refused), decision
     return [type(event).__name__ for event in decision]
+
+
+def events_of(decision: Decision) -> list[Event]:
+    """Return the events that a decision brings about."""
+    assert not isinstance(decision, Refused), decision
+    return list(decision)
 
 
 def code(decision: Decision) -> str:

@@ -126,8 +126,8 @@ def test_every_test_folder_is_a_package() -> None:
 
 # What the log asks of a file system goes through FsPort, or a simulated disk would miss it.
 THROUGH_THE_PORT = (
-    "backup", "chain", "files", "lock", "log", "reader", "recovery", "repair", "repair_note", "reserve",
-    "sealed", "verify",
+    "backup", "chain", "files", "lock", "log", "reader", "recovery", "repair", "repair_note",
+    "repair_plan", "reserve", "sealed", "verify",
 )  # fmt: skip
 FILE_CALLS = {
     "fdatasync", "fsync", "ftruncate", "fstat", "iterdir", "flock", "glob", "is_dir", "is_file", "lexists",

@@ -41,13 +41,13 @@ def with_fixture(folder: Path | None = None) -> dict[ParserName, ParserPackage]:
 def shorten_waits() -> None:
     """Have a lease end and a retry begin while a test can wait for it."""
     from cli import dispatching, fleet
-    from commands import job
+    from commands import attempt
     from executors import protocol
 
     for module in (dispatching, fleet):
         setattr(module, "LEASE_SECONDS", LEASE_SECONDS)  # noqa: B010  # final for everybody else, as all of them
     setattr(protocol, "POLL_SECONDS", POLL_SECONDS)  # noqa: B010
-    setattr(job, "RETRY_BASE_SECONDS", RETRY_BASE_SECONDS)  # noqa: B010
+    setattr(attempt, "RETRY_BASE_SECONDS", RETRY_BASE_SECONDS)  # noqa: B010
 
 
 def hold_promotions(file: Path) -> None:

@@ -14,11 +14,12 @@ import pytest
 from cli import clock
 from cli.dispatching import Dispatcher, JobLimits
 from cli.promoter import Promoter
+from commands.attempt import ReleaseJob
 from commands.decide import Command
 from commands.dispatch import plan_records
 from commands.file import RecordFiles
 from commands.handle import Handler
-from commands.job import EnqueueJobs, NewJob, ReleaseJob
+from commands.job import EnqueueJobs, NewJob
 from commands.parser import DeployParser
 from eventlog.events import JobKey, JobRequeued, OutputsCommitted, SeenFile
 from eventlog.frames import Frame

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
+from commands.attempt import FailJob
 from commands.decide import Command
-from commands.job import FailJob
 from commands.lease import JOBS_MAX, RecordLease
 from commands.outcome import Refused
 from commands.parser import PAUSE_FAILURES, is_paused

@@ -7,9 +7,9 @@ from hypothesis import given as forall
 from hypothesis import strategies as st
 from msgspec import structs
 
+from commands.attempt import FailJob
 from commands.decide import Command
 from commands.executor import LoseExecutor
-from commands.job import FailJob
 from commands.outcome import Refused
 from commands.parser import PAUSE_FAILURES, DeployParser, may_run
 from eventlog.events import (

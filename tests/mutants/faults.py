@@ -579,7 +579,7 @@ MUTANTS: Final = (
     Mutant(
         name="repair-cuts",
         fault="a log is cut where its copy ends",
-        file="eventlog/repair.py",
+        file="eventlog/repair_plan.py",
         text="option.raw_bytes >= ours.size",
         instead="option.raw_bytes >= 0",
         killer="tests/eventlog/test_repair.py::test_a_log_is_not_cut_where_the_copy_ends_although_the_damage_goes_on_there",

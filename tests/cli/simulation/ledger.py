@@ -44,7 +44,7 @@ from reducers.fold import State
 Standing = Literal["queued", "leased", "committed", "completed", "failed", "aborted"]
 OPEN: Final = ("queued", "leased", "committed")
 WAIT_SECONDS_MAX: Final = 64
-RETRIES_MAX: Final = 3  # what is promised, whatever commands/job.py says
+RETRIES_MAX: Final = 3  # what is promised, whatever commands/attempt.py says
 
 
 class KnownJob(Struct, kw_only=True):

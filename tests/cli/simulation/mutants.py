@@ -9,11 +9,11 @@ from typing import Any, Final
 from unittest.mock import patch
 
 from cli.promoter import Promoter
+from commands import attempt, commit, promotion
 from commands import executor as executors
 from commands import job as jobs
 from commands.handle import Handler
 from commands.inbox import Request, settle
-from commands.job import CommitJob, lost_lease
 from commands.outcome import Decision, Refused
 from eventlog.events import AbandonJob, Event, ExecutorDraining, ExecutorLost, JobDispatched, OutputsCommitted
 from eventlog.frames import FrameDraft, Stamp
@@ -28,8 +28,8 @@ from sinks.sink import Promoted, PromoteResult
 
 Mutant = Callable[[], AbstractContextManager[Any]]
 
-_holder, _commit, _dispatch, _enqueue, _abandoned = (
-    jobs._holder, jobs._commit, jobs._dispatch, jobs._enqueue, jobs._abandoned,
+_holder, _commit, _dispatch, _enqueue, _lost_lease = (
+    attempt.holder, commit.decide_commit, jobs._dispatch, jobs._enqueue, attempt.lost_lease,
 )  # fmt: skip
 
 
@@ -42,21 +42,21 @@ def _any_holder(state: State, job: JobId, lease: LeaseId) -> Dispatched | Runnin
             return _holder(state, job, lease)
 
 
-def _commit_anyway(command: CommitJob, state: State) -> Decision:
+def _commit_anyway(command: commit.CommitJob, state: State) -> Decision:
     job = state.jobs.get(command.job)
     if isinstance(job, Aborting) and job.lease == command.lease:
         running = Running(
             spec=job.spec, attempts=job.attempts, charged=job.charged, executor=job.executor, lease=job.lease,
             dispatched_at=job.dispatched_at,
         )  # fmt: skip
-        return [jobs._committed(command, running)]
+        return [commit._committed(command, running)]
     return _commit(command, state)
 
 
 def _forget_cancel(job: Dispatched | Running | Aborting, reason: str, charged: bool, now: Instant) -> Event:
     if isinstance(job, Aborting):
-        return jobs._requeued(job, reason, charged=False, wait_seconds=0, now=now)
-    return lost_lease(job, reason, charged, now)
+        return attempt._requeued(job, reason, charged=False, wait_seconds=0, now=now)
+    return _lost_lease(job, reason, charged, now)
 
 
 def _lose_only_the_executor(command: executors.LoseExecutor, state: State) -> Decision:
@@ -73,8 +73,8 @@ def _enqueue_twice(command: jobs.EnqueueJobs, state: State) -> Decision:
 def _abandon_unanswered(command: AbandonJob, state: State) -> Decision:
     job = state.jobs.get(command.job)
     if not isinstance(job, Promoting):
-        return jobs._not_open(command.job, state)
-    return _abandoned(job, f"abandoned by {command.by}: {command.reason}", command.now, state)
+        return attempt.not_open(command.job, state)
+    return promotion._abandoned(job, f"abandoned by {command.by}: {command.reason}", command.now, state)
 
 
 def _in_turn_at_any_time(
@@ -154,9 +154,9 @@ def _find_none(self: Receipts, stamp: Stamp) -> None:
     return None
 
 
-def _record_first(bundle: Bundle) -> jobs.RecordPromotion:
+def _record_first(bundle: Bundle) -> promotion.RecordPromotion:
     first = bundle[0]
-    return jobs.RecordPromotion(job=first.job, commit_key=first.commit_key, now=first.committed_at)
+    return promotion.RecordPromotion(job=first.job, commit_key=first.commit_key, now=first.committed_at)
 
 
 def _fault(*faults: tuple[str, object]) -> Mutant:
@@ -171,10 +171,10 @@ def _fault(*faults: tuple[str, object]) -> Mutant:
 
 
 MUTANTS: Final[dict[str, Mutant]] = {
-    "commit for a lease that is dead": _fault(("commands.job._holder", _any_holder)),
-    "commit a job that is aborting": _fault(("commands.job._commit", _commit_anyway)),
+    "commit for a lease that is dead": _fault(("commands.commit.holder", _any_holder)),
+    "commit a job that is aborting": _fault(("commands.job.decide_commit", _commit_anyway)),
     "hand out what was revoked": _fault(("commands.dispatch.may_run", _always), ("commands.job.may_run", _always)),
-    "commit what was revoked": _fault(("commands.job.may_run", _always)),
+    "commit what was revoked": _fault(("commands.commit.may_run", _always)),
     "forget a cancel when the lease is lost": _fault(("commands.executor.lost_lease", _forget_cancel)),
     "keep the leases of an executor that is lost": _fault(
         ("commands.decide.executor.decide_lose", _lose_only_the_executor),
@@ -194,7 +194,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "never look whether a target is back": _fault(("cli.promoter.Promoter.look_again", _nothing)),
     "publish an artifact without one of its jobs": _fault(("commands.lease._passes", _always)),
     "record one of those that share": _fault(("cli.promoter._record", _record_first)),
-    "abandon what a target may still hold": _fault(("commands.job._abandon_by_person", _abandon_unanswered)),
+    "abandon what a target may still hold": _fault(("commands.job.decide_abandon_by_person", _abandon_unanswered)),
     "sweep what a commit waits for": _fault(("cli.resuming.committed_stages", _no_stages)),
     "sweep the rejected rows of a commit": _fault(("cli.resuming.committed_stages", _outputs_only)),
     "never sweep": _fault(("tests.cli.simulation.house.sweep", _nothing)),

@@ -16,7 +16,8 @@ from msgspec import Struct
 from commands.decide import Command
 from commands.executor import LoseExecutor
 from commands.handle import Outcome
-from commands.job import NOT_TRUSTED, EnqueueJobs
+from commands.job import EnqueueJobs
+from commands.parser import NOT_TRUSTED
 from eventlog.errors import LogFullError
 from eventlog.events import (
     CancelJob,
