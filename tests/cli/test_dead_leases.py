@@ -25,10 +25,10 @@ from eventlog.frames import Frame
 from eventlog.ids import JobId, LogId, MaterializationKey, PathText, RunId, Sha256, SourceHash, TargetKey
 from eventlog.log import Log
 from executors import protocol
+from executors.executor_loop import Worker
 from executors.memory_transport import MemoryClient, MemoryHub
 from executors.parser_catalog import ParserPackage, load_parser
 from executors.protocol import OpCode
-from executors.worker import Worker
 from reducers.fold import State
 from sinks.uri import open_sink
 from tests.acceptance.crashes import write_source
