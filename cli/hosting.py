@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from cli.dispatching import JobLimits
 from cli.errors import EXIT_INTERRUPTED, CliError, as_cli_error
+from cli.lease_terms import JobLimits
 from cli.messages import (
     Asked,
     Planned,

@@ -17,10 +17,10 @@ from msgspec import Struct
 
 from cli import clock
 from cli.config import parser_words
-from cli.dispatching import JobLimits
 from cli.earlier_jobs import ended, held_up, taken_up
 from cli.errors import EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_USAGE, CliError
 from cli.file_reports import file_report, lost_output, quarantine_reports, refused_report, tally_of, told_shown_again
+from cli.lease_terms import JobLimits
 from cli.pace import Pace, say_stall
 from cli.planning import Plan, Wanted, compare, keys_of, targets_of, wanted_of
 from cli.render import count

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from cli import clock
-from cli.dispatching import Dispatcher, JobLimits
+from cli.dispatching import Dispatcher
+from cli.lease_terms import JobLimits
 from cli.promoter import Promoter
 from commands.decide import Command
 from commands.dispatch import plan_records
