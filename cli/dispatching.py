@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Collection, Sequence
 from concurrent.futures import Future
 
@@ -19,6 +18,7 @@ from cli.conclusions import conclusion, is_refused
 from cli.held_leases import HeldLease, HeldLeases
 from cli.lease_terms import JobLimits, terms
 from cli.question import Question, Reply
+from cli.roster import STRANGERS_MAX, Roster
 from cli.traffic import TrafficCount
 from cli.vigil import Vigil
 from cli.witnesses import Witnesses
@@ -52,8 +52,6 @@ from reducers.fold import State
 
 LEASE_SECONDS = 30.0  # an executor that is not heard of for so long is killed and its job given to another
 LOOK_SECONDS_MAX = 2.0  # between two sweeps; what is more is an absence of our own, and no silence of theirs
-REMOVED_MAX = 1000
-STRANGERS_MAX = 64  # executors that others have started, here at once
 ACTOR = "sentinel"
 
 
@@ -81,10 +79,7 @@ class Dispatcher:
         self._held = HeldLeases()
         self._planned: dict[JobId, tuple[JobQueued, ParserPackage]] = {}
         self._swept = time.monotonic()
-        self._present: dict[ExecutorId, float] = {}  # those that are here by the log, and when each was heard last
-        self._expected: set[ExecutorId] = set()  # those that we start
-        self._draining: dict[ExecutorId, str] = {}
-        self._removed: deque[ExecutorId] = deque(maxlen=REMOVED_MAX)  # by a person, who does not want them again
+        self._roster = Roster()
         self._stopping = False
         self._vigil = Vigil()
         self.traffic = TrafficCount("executors")
@@ -104,26 +99,26 @@ class Dispatcher:
     def expect(self, executor: ExecutorId) -> None:
         """Have a place for an executor that we start, however many strangers are here."""
         with self._lock:
-            self._expected.add(executor)
+            self._roster.expect(executor)
 
     def remove(self, executor: ExecutorId) -> None:
         """Do not have it come again, whenever it speaks next."""
-        self._removed.append(executor)
+        with self._lock:
+            self._roster.remove(executor)
 
     def forget(self, executor: ExecutorId) -> None:
         """Drop what an executor that has ended has asked and held."""
         with self._lock:
             parked: list[tuple[JobId | None, Question | None]] = [(None, self._idle.pop(executor, None))]
-            self._present.pop(executor, None)
-            self._expected.discard(executor)
-            self._draining.pop(executor, None)
+            self._roster.forget(executor)
+            again = not self._roster.is_removed(executor)
             self._vigil.forget(executor)
             for held in self._held.of_executor(executor):
                 parked.append((held.first, held.parked))
                 for job in list(held.jobs):
                     self._held.end(job)
         for job_id, question in parked:
-            _turn_away(question, job_id, again=executor not in self._removed)
+            _turn_away(question, job_id, again=again)
 
     def ended_strangers(self) -> list[ExecutorId]:
         """Return those executors that we have not started whose process has ended, until the log says so too."""
@@ -157,7 +152,7 @@ class Dispatcher:
                     due.append((held.first, held.parked))
                     held.parked = None
             busy = {held.executor: held.heard for held in self._held}
-            silent = [each for each, heard in (self._present | busy).items() if now - heard >= LEASE_SECONDS]
+            silent = [each for each, heard in (self._roster.heard() | busy).items() if now - heard >= LEASE_SECONDS]
         for job_id, question in due:
             question.answer(OpCode.HEARTBEAT, protocol.Carry(), job_id)
         return silent
@@ -167,7 +162,7 @@ class Dispatcher:
         absent = max(0.0, now - self._swept - LOOK_SECONDS_MAX)
         self._swept = now
         if absent:
-            self._present = {executor: min(now, heard + absent) for executor, heard in self._present.items()}
+            self._roster.forgive(absent, now)
             self._held.forgive(absent, now)
 
     # --- what the log says (told by the deciding thread) --------------------------------------------------------------
@@ -240,9 +235,8 @@ class Dispatcher:
 
     def _join(self, joined: ExecutorJoined) -> None:
         with self._lock:
-            self._present[joined.executor] = time.monotonic()
-            ours = joined.executor in self._expected
-        if not ours:
+            is_stranger = self._roster.join(joined.executor, time.monotonic())
+        if is_stranger:
             self._vigil.watch(joined.executor, pid=joined.pid, host=joined.host)
 
     def _send(self, handed_out: Sequence[JobDispatched]) -> None:
@@ -315,9 +309,8 @@ class Dispatcher:
 
     def _identify(self, identify: protocol.Identify, reply: Reply) -> None:
         with self._lock:
-            strangers = self._present.keys() - self._expected
-            full = len(strangers) >= STRANGERS_MAX and identify.executor not in {*self._present, *self._expected}
-        if full:
+            is_full = self._roster.is_full_for(identify.executor)
+        if is_full:
             self.traffic.error()
             reply(protocol.encode(OpCode.ERR, protocol.Fault(code="unknown_executor", message=FULL)))
             return
@@ -365,7 +358,7 @@ class Dispatcher:
     def _question(self, executor: ExecutorId, reply: Reply, lease: LeaseId, *, with_receipt: bool = False) -> Question:
         def head() -> protocol.LogHead | None:
             """Tell those only that we have welcomed: what another sentinel told one must not be overwritten unheard."""
-            return self._witnesses.head if executor in self._present else None
+            return self._witnesses.head if executor in self._roster else None
 
         return Question(reply, lease=lease, head=head, with_receipt=with_receipt)
 
@@ -387,7 +380,7 @@ class Dispatcher:
         with self._lock:
             farewell = self._farewell(executor)
             if farewell is None:
-                self._present[executor] = time.monotonic()
+                self._roster.hear(executor, time.monotonic())
                 before, self._idle[executor] = self._idle.get(executor), question
                 question.taken = before is not None and before.taken  # the job that is on its way goes to the newer one
         if farewell is None:
@@ -397,22 +390,15 @@ class Dispatcher:
         question.answer(OpCode.ABORT, farewell)
 
     def _farewell(self, executor: ExecutorId) -> protocol.Stop | None:
-        """Return why an executor that asks for work gets none, ever; None where it may.
-
-        One that was given up because nobody heard it may come again, under another name.
-        """
+        """Return why an executor that asks for work gets none, ever; None where it may."""
         if self._stopping:
             return protocol.Stop(reason="the sentinel is leaving", again=True)
-        if executor in self._draining:
-            return protocol.Stop(reason=self._draining[executor])
-        if executor not in self._present:
-            return protocol.Stop(reason="the sentinel has given this executor up", again=executor not in self._removed)
-        return None
+        return self._roster.farewell(executor)
 
     def _drain(self, executor: ExecutorId, reason: str) -> None:
         """Give it nothing more; one that waits for work leaves now, one that works when it asks for more."""
         with self._lock:
-            self._draining[executor] = reason
+            self._roster.drain(executor, reason)
             parked = self._idle.pop(executor, None)
         if parked is not None:
             parked.then = lambda: self._lose(executor, reason)
