@@ -1,7 +1,7 @@
 """What executors are told and what they say: who waits for what, and which message is which command.
 
 Rules of the domain are not here: what a message means is a command, what is handed out is `plan_dispatch`'s choice.
-This module keeps what is volatile: who is asking right now, and who was heard last.
+What is kept is volatile: who is asking right now, who is here (cli/roster.py), what is in use (cli/held_leases.py).
 """
 
 from __future__ import annotations
