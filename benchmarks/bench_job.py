@@ -24,8 +24,8 @@ import blake3
 
 from benchmarks.pairs import Each, Ratio, cost_ratio, timed
 from cli import clock
-from cli.dispatching import JobLimits
 from cli.home import Home
+from cli.lease_terms import JobLimits
 from cli.sentinel import Sentinel
 from cli.watch import JobWatch
 from commands.file import RecordFiles

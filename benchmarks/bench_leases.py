@@ -17,8 +17,8 @@ from pathlib import Path
 from benchmarks.bench_job import ALONE, PARSER_OF_LINES, WORKERS, Jobs, scratch, seen, warm, written
 from benchmarks.pairs import Ratio, speed_ratio
 from cli.demo.evtx_corpus import BYTES_MIN, generate
-from cli.dispatching import JobLimits
 from cli.inferring import canonical, infer
+from cli.lease_terms import JobLimits
 from eventlog.events import SeenFile
 from eventlog.ids import ParserName
 from executors.parser_catalog import builtin_parsers

@@ -1,22 +1,24 @@
-"""What executors are told and what they say: their parked questions, their leases in use.
+"""What executors are told and what they say: who waits for what, and which message is which command.
 
 Rules of the domain are not here: what a message means is a command, what is handed out is `plan_dispatch`'s choice.
-This module keeps what is volatile: who is asking right now, and who was heard last.
+What is kept is volatile: who is asking right now, who is here (cli/roster.py), what is in use (cli/held_leases.py).
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future
 
 import msgspec
-from msgspec import Struct
 
 from cli import clock
 from cli.conclusions import conclusion, is_refused
+from cli.held_leases import HeldLease, HeldLeases
+from cli.lease_terms import JobLimits, terms
+from cli.question import Question, Reply
+from cli.roster import STRANGERS_MAX, Roster
 from cli.traffic import TrafficCount
 from cli.vigil import Vigil
 from cli.witnesses import Witnesses
@@ -25,7 +27,7 @@ from commands.dispatch import Offer, Sharing, plan_dispatch
 from commands.executor import JoinExecutor, LoseExecutor
 from commands.handle import Handler, Outcome
 from commands.job import DispatchJob, StartJob, WithdrawJob
-from commands.lease import JOBS_MAX, DispatchLease
+from commands.lease import DispatchLease
 from eventlog.errors import LogError
 from eventlog.events import (
     CancelAccepted,
@@ -45,92 +47,13 @@ from eventlog.ids import ExecutorId, JobId, LeaseId, ParserName, RunId
 from eventlog.log import Log
 from eventlog.sealed import HeadClaim
 from executors import protocol
-from executors.declared_schema import resolve_outputs
-from executors.guest.limits import MEMORY_BYTES_MAX, SECONDS_MAX
 from executors.parser_catalog import ParserPackage
 from executors.protocol import OpCode
 from reducers.fold import State
 
 LEASE_SECONDS = 30.0  # an executor that is not heard of for so long is killed and its job given to another
 LOOK_SECONDS_MAX = 2.0  # between two sweeps; what is more is an absence of our own, and no silence of theirs
-REMOVED_MAX = 1000
-STRANGERS_MAX = 64  # executors that others have started, here at once
 ACTOR = "sentinel"
-
-Reply = Callable[[bytes], None]
-Said = protocol.Dispatch | protocol.Stop | protocol.Carry
-
-
-class Question:
-    """A long poll. Answered once, when there is something to say and the receipt that came with it is durable.
-
-    The answer carries the head of the log as it is when it goes: it covers the receipt.
-    """
-
-    def __init__(
-        self, reply: Reply, *, lease: LeaseId, head: Callable[[], protocol.LogHead | None], with_receipt: bool = False
-    ) -> None:
-        self.lease = lease  # which it is about; of one that waits for work, the one that it would get
-        self.since = time.monotonic()
-        self.taken = False  # a job was planned for it
-        self.then: Callable[[], object] = _nothing  # what follows when it is answered
-        self._reply = reply
-        self._head = head
-        self._lock = threading.Lock()
-        self._settled = not with_receipt
-        self._discard = False
-        self._answer: tuple[OpCode, Said | protocol.Fault, JobId | None] | None = None
-
-    def answer(self, op: OpCode, payload: Said | protocol.Fault, job: JobId | None = None) -> None:
-        """Give the answer; the first stands."""
-        with self._lock:
-            first, self._answer = self._answer is None, self._answer or (op, payload, job)
-            due = first and self._settled
-        if due:
-            self._send()
-
-    def settle(self, *, discard: bool) -> None:
-        """Say what became of the receipt."""
-        with self._lock:
-            self._settled, self._discard = True, discard
-            due = self._answer is not None
-        if due:
-            self._send()
-
-    def _send(self) -> None:
-        assert self._answer is not None
-        op, payload, job = self._answer
-        if not isinstance(payload, protocol.Fault):
-            payload = msgspec.structs.replace(payload, head=self._head())
-        self._reply(protocol.encode(op, payload, job=job, discard=self._discard))
-        self.then()
-
-
-def _nothing() -> None:
-    """Do nothing: what follows most answers."""
-
-
-class _Held(Struct):
-    """A lease in use: its jobs that have not ended, when its executor was heard last, its parked heartbeat, and which
-    of its jobs must be stopped, with the reason. Executors call it by the `first` of its jobs."""
-
-    executor: ExecutorId
-    lease: LeaseId
-    first: JobId
-    jobs: set[JobId]
-    heard: float
-    rows: int = 0
-    bytes_read: int = 0
-    stops: dict[JobId, str] = msgspec.field(default_factory=dict)
-    parked: Question | None = None
-
-
-class JobLimits(Struct, frozen=True, kw_only=True):
-    """What one guest may use, and for how many small files: limits of a run, part of no key."""
-
-    memory_bytes_max: int = MEMORY_BYTES_MAX
-    seconds_max: float = SECONDS_MAX
-    jobs_per_lease: int = JOBS_MAX
 
 
 class Dispatcher:
@@ -154,14 +77,10 @@ class Dispatcher:
         self._limits: dict[RunId, JobLimits] = {}
         self._lock = threading.Lock()
         self._idle: dict[ExecutorId, Question] = {}
-        self._held: dict[LeaseId, _Held] = {}
-        self._lease_of: dict[JobId, LeaseId] = {}  # of the jobs in `_held`
+        self._held = HeldLeases()
         self._planned: dict[JobId, tuple[JobQueued, ParserPackage]] = {}
         self._swept = time.monotonic()
-        self._present: dict[ExecutorId, float] = {}  # those that are here by the log, and when each was heard last
-        self._expected: set[ExecutorId] = set()  # those that we start
-        self._draining: dict[ExecutorId, str] = {}
-        self._removed: deque[ExecutorId] = deque(maxlen=REMOVED_MAX)  # by a person, who does not want them again
+        self._roster = Roster()
         self._stopping = False
         self._soon: protocol.Prepare | None = None
         self._vigil = Vigil()
@@ -172,9 +91,9 @@ class Dispatcher:
         with self._lock:
             self._stopping = True
             parked: list[tuple[JobId | None, Question]] = [(None, idle) for idle in self._idle.values()]
-            parked += [(held.first, held.parked) for held in self._held.values() if held.parked]
+            parked += [(held.first, held.parked) for held in self._held if held.parked]
             self._idle.clear()
-            for each in self._held.values():  # who hears nothing asks no other
+            for each in self._held:  # who hears nothing asks no other
                 each.parked = None
         for job, question in parked:
             question.answer(OpCode.ABORT, protocol.Stop(reason=reason, again=True, lease=True), job)
@@ -186,26 +105,26 @@ class Dispatcher:
     def expect(self, executor: ExecutorId) -> None:
         """Have a place for an executor that we start, however many strangers are here."""
         with self._lock:
-            self._expected.add(executor)
+            self._roster.expect(executor)
 
     def remove(self, executor: ExecutorId) -> None:
         """Do not have it come again, whenever it speaks next."""
-        self._removed.append(executor)
+        with self._lock:
+            self._roster.remove(executor)
 
     def forget(self, executor: ExecutorId) -> None:
         """Drop what an executor that has ended has asked and held."""
         with self._lock:
             parked: list[tuple[JobId | None, Question | None]] = [(None, self._idle.pop(executor, None))]
-            self._present.pop(executor, None)
-            self._expected.discard(executor)
-            self._draining.pop(executor, None)
+            self._roster.forget(executor)
+            again = not self._roster.is_removed(executor)
             self._vigil.forget(executor)
-            for held in [held for held in self._held.values() if held.executor == executor]:
+            for held in self._held.of_executor(executor):
                 parked.append((held.first, held.parked))
                 for job in list(held.jobs):
-                    self._end(job)
+                    self._held.end(job)
         for job_id, question in parked:
-            _turn_away(question, job_id, again=executor not in self._removed)
+            _turn_away(question, job_id, again=again)
 
     def ended_strangers(self) -> list[ExecutorId]:
         """Return those executors that we have not started whose process has ended, until the log says so too."""
@@ -223,9 +142,7 @@ class Dispatcher:
     def in_flight(self, jobs: Collection[JobId]) -> tuple[int, int]:
         """Return how many rows those of the jobs that run have made, and bytes read; published, never logged."""
         with self._lock:
-            leases = {lease for job in jobs if (lease := self._lease_of.get(job)) is not None}
-            mine = [self._held[lease] for lease in leases]
-        return sum(held.rows for held in mine), sum(held.bytes_read for held in mine)
+            return self._held.in_flight(jobs)
 
     def sweep(self) -> list[ExecutorId]:
         """Answer questions that have waited for POLL_SECONDS; return who was not heard for LEASE_SECONDS."""
@@ -236,12 +153,12 @@ class Dispatcher:
             for executor, idle in list(self._idle.items()):
                 if not idle.taken and now - idle.since >= protocol.POLL_SECONDS:
                     due.append((None, self._idle.pop(executor)))
-            for held in self._held.values():
+            for held in self._held:
                 if held.parked and now - held.parked.since >= protocol.POLL_SECONDS:
                     due.append((held.first, held.parked))
                     held.parked = None
-            busy = {held.executor: held.heard for held in self._held.values()}
-            silent = [each for each, heard in (self._present | busy).items() if now - heard >= LEASE_SECONDS]
+            busy = {held.executor: held.heard for held in self._held}
+            silent = [each for each, heard in (self._roster.heard() | busy).items() if now - heard >= LEASE_SECONDS]
         for job_id, question in due:
             question.answer(OpCode.HEARTBEAT, protocol.Carry(), job_id)
         return silent
@@ -251,9 +168,8 @@ class Dispatcher:
         absent = max(0.0, now - self._swept - LOOK_SECONDS_MAX)
         self._swept = now
         if absent:
-            self._present = {executor: min(now, heard + absent) for executor, heard in self._present.items()}
-            for held in self._held.values():
-                held.heard = min(now, held.heard + absent)
+            self._roster.forgive(absent, now)
+            self._held.forgive(absent, now)
 
     # --- what the log says (told by the deciding thread) --------------------------------------------------------------
 
@@ -318,77 +234,46 @@ class Dispatcher:
                         | JobDeclined(job=job)
                     ):
                         with self._lock:
-                            ended = self._end(job)
+                            ended = self._held.end(job)
                         _turn_away(ended.parked if ended else None, job)
                     case _:
                         pass  # nothing to send: the other events tell of what this fleet did, or of other nouns
 
     def _join(self, joined: ExecutorJoined) -> None:
         with self._lock:
-            self._present[joined.executor] = time.monotonic()
-            ours = joined.executor in self._expected
-        if not ours:
+            is_stranger = self._roster.join(joined.executor, time.monotonic())
+        if is_stranger:
             self._vigil.watch(joined.executor, pid=joined.pid, host=joined.host)
-
-    def _end(self, job: JobId) -> _Held | None:
-        """Forget a job that its lease does not hold any more. Return the lease if that was its last. With the lock."""
-        lease = self._lease_of.pop(job, None)
-        if lease is None:
-            return None
-        held = self._held[lease]
-        held.jobs.discard(job)
-        return None if held.jobs else self._held.pop(lease)
 
     def _send(self, handed_out: Sequence[JobDispatched]) -> None:
         """Tell an executor what it was given in one frame: all of one lease."""
-        dispatched, *others = handed_out
-        assert all(each.lease == dispatched.lease for each in others)
+        first = handed_out[0]
+        assert all(each.lease == first.lease for each in handed_out)
         planned = [self._planned.pop(each.job) for each in handed_out]
-        (spec, package), *_others = planned
-        jobs = {each.job for each in handed_out}
+        spec, package = planned[0]
+        held = HeldLease(
+            executor=first.executor,
+            lease=first.lease,
+            first=first.job,
+            jobs={each.job for each in handed_out},
+            heard=time.monotonic(),
+        )
         with self._lock:
-            parked = self._idle.pop(dispatched.executor, None)
-            self._held[dispatched.lease] = _Held(
-                executor=dispatched.executor,
-                lease=dispatched.lease,
-                first=dispatched.job,
-                jobs=jobs,
-                heard=time.monotonic(),
-            )
-            self._lease_of |= dict.fromkeys(jobs, dispatched.lease)
+            parked = self._idle.pop(first.executor, None)
+            self._held.add(held)
         if parked is None:  # it died meanwhile: its loss is on its way through the log
             return
+        specs = [spec for spec, _package in planned]
         limits = self._limits.get(spec.run, JobLimits())
-        message = protocol.Dispatch(
-            lease=dispatched.lease,
-            attempt=dispatched.attempt,
-            log_id=self._log_id,
-            path=spec.path,
-            size=spec.size,
-            mtime_ns=spec.mtime_ns,
-            file_uid=spec.file_uid,
-            source_hash=spec.source_hash,
-            parser=spec.parser,
-            parser_version=spec.parser_version,
-            parser_file=package.file,
-            parser_digests=package.digests,
-            settings=spec.settings,
-            outputs=resolve_outputs(package, spec.settings).outputs,
-            sink_uri=spec.sink_uri,
-            dispatched_at=dispatched.dispatched_at,
-            memory_bytes_max=limits.memory_bytes_max,
-            seconds_max=limits.seconds_max,
-            further=tuple(_further(other, spec) for other, (spec, _package) in zip(others, planned[1:], strict=True)),
-        )
-        parked.answer(OpCode.DISPATCH, message, dispatched.job)
+        message = terms(list(zip(handed_out, specs, strict=True)), package, limits, log_id=self._log_id)
+        parked.answer(OpCode.DISPATCH, message, first.job)
 
     def _abort(self, job: JobId, reason: str) -> None:
         """Have the guest of a job killed: now if its heartbeat waits here, else when the next one comes."""
         with self._lock:
-            held = self._held.get(self._lease_of.get(job, NO_LEASE))
-            parked = held.parked if held else None
+            held = self._held.of_job(job)
+            parked = held.unpark() if held else None
             if held:
-                held.parked = None
                 held.stops[job] = reason
         if parked:
             parked.answer(OpCode.ABORT, protocol.Stop(reason=reason), job)
@@ -430,9 +315,8 @@ class Dispatcher:
 
     def _identify(self, identify: protocol.Identify, reply: Reply) -> None:
         with self._lock:
-            strangers = self._present.keys() - self._expected
-            full = len(strangers) >= STRANGERS_MAX and identify.executor not in {*self._present, *self._expected}
-        if full:
+            is_full = self._roster.is_full_for(identify.executor)
+        if is_full:
             self.traffic.error()
             reply(protocol.encode(OpCode.ERR, protocol.Fault(code="unknown_executor", message=FULL)))
             return
@@ -481,7 +365,7 @@ class Dispatcher:
     def _question(self, executor: ExecutorId, reply: Reply, lease: LeaseId, *, with_receipt: bool = False) -> Question:
         def head() -> protocol.LogHead | None:
             """Tell those only that we have welcomed: what another sentinel told one must not be overwritten unheard."""
-            return self._witnesses.head if executor in self._present else None
+            return self._witnesses.head if executor in self._roster else None
 
         return Question(reply, lease=lease, head=head, with_receipt=with_receipt)
 
@@ -503,33 +387,25 @@ class Dispatcher:
         with self._lock:
             farewell = self._farewell(executor)
             if farewell is None:
-                self._present[executor] = time.monotonic()
+                self._roster.hear(executor, time.monotonic())
                 before, self._idle[executor] = self._idle.get(executor), question
                 question.taken = before is not None and before.taken  # the job that is on its way goes to the newer one
         if farewell is None:
-            if before is not None:  # it was asked twice: left alone it would hold a context of the server for ever
-                before.answer(OpCode.HEARTBEAT, protocol.Carry())
+            _supersede(before)
             return
         question.then = lambda: self._lose(executor, farewell.reason)
         question.answer(OpCode.ABORT, farewell)
 
     def _farewell(self, executor: ExecutorId) -> protocol.Stop | None:
-        """Return why an executor that asks for work gets none, ever; None where it may.
-
-        One that was given up because nobody heard it may come again, under another name.
-        """
+        """Return why an executor that asks for work gets none, ever; None where it may."""
         if self._stopping:
             return protocol.Stop(reason="the sentinel is leaving", again=True)
-        if executor in self._draining:
-            return protocol.Stop(reason=self._draining[executor])
-        if executor not in self._present:
-            return protocol.Stop(reason="the sentinel has given this executor up", again=executor not in self._removed)
-        return None
+        return self._roster.farewell(executor)
 
     def _drain(self, executor: ExecutorId, reason: str) -> None:
         """Give it nothing more; one that waits for work leaves now, one that works when it asks for more."""
         with self._lock:
-            self._draining[executor] = reason
+            self._roster.drain(executor, reason)
             parked = self._idle.pop(executor, None)
         if parked is not None:
             parked.then = lambda: self._lose(executor, reason)
@@ -548,8 +424,8 @@ class Dispatcher:
         with self._lock:
             dropped = [
                 (job, held.lease)
-                for held in self._held.values()
-                if held.executor == executor and held.lease != concluding
+                for held in self._held.of_executor(executor)
+                if held.lease != concluding
                 for job in sorted(held.jobs)
             ]
         for job, lease in dropped:
@@ -570,11 +446,10 @@ class Dispatcher:
                 stop = (job, protocol.Stop(reason="the sentinel is stopping", lease=True))
             else:
                 held.heard, held.rows, held.bytes_read = time.monotonic(), working.rows, working.bytes_read
-                stop = _untold(held.stops, working.stopped)
+                stop = held.untold(working.stopped)
                 before, held.parked = held.parked, None if stop else question
                 gone = [job for job in working.gone if job in held.jobs and job in held.stops]
-        if before is not None:  # it was asked twice: left alone it would hold a context of the server for ever
-            before.answer(OpCode.HEARTBEAT, protocol.Carry(), job)
+        _supersede(before, job)
         for each in gone:  # a cancel is complete when nothing of its job is left, however long its lease lasts
             self._give_back(each, working.lease, "it was stopped")
         if stop:
@@ -609,7 +484,7 @@ class Dispatcher:
             if held is None:
                 return
             held.heard = time.monotonic()
-            parked, held.parked = held.parked, None
+            parked = held.unpark()
         if parked:
             parked.answer(OpCode.HEARTBEAT, protocol.Carry(), held.first)
 
@@ -620,14 +495,14 @@ class Dispatcher:
                 held.heard = time.monotonic()
 
 
-NO_LEASE = LeaseId("")
 FULL = f"the sentinel has {STRANGERS_MAX} executors already that others have started"
 ENDING = protocol.Fault(code="stopping", message="the sentinel is ending after a fault")
 
 
-def _untold(stops: dict[JobId, str], told: Sequence[JobId]) -> tuple[JobId, protocol.Stop] | None:
-    """Return a job that must be stopped and whose executor does not know it yet."""
-    return next(((job, protocol.Stop(reason=why)) for job, why in stops.items() if job not in told), None)
+def _supersede(question: Question | None, job: JobId | None = None) -> None:
+    """Answer a question that was asked again: left alone it would hold a context of the server for ever."""
+    if question is not None:
+        question.answer(OpCode.HEARTBEAT, protocol.Carry(), job)
 
 
 def _turn_away(question: Question | None, job: JobId | None, *, again: bool = True) -> None:
@@ -635,18 +510,6 @@ def _turn_away(question: Question | None, job: JobId | None, *, again: bool = Tr
     if question is not None:
         over = protocol.Stop(reason="its lease is over", again=again, lease=job is not None)
         question.answer(OpCode.ABORT, over, job)
-
-
-def _further(dispatched: JobDispatched, spec: JobQueued) -> protocol.FurtherInput:
-    return protocol.FurtherInput(
-        job=dispatched.job,
-        attempt=dispatched.attempt,
-        path=spec.path,
-        size=spec.size,
-        mtime_ns=spec.mtime_ns,
-        file_uid=spec.file_uid,
-        source_hash=spec.source_hash,
-    )
 
 
 def _fault(error: protocol.ProtocolError) -> protocol.Fault:

@@ -23,7 +23,7 @@ from cli.stopping import ASKING
 
 if TYPE_CHECKING:
     from cli.messages import Reply, Request
-    from executors.worker import Worker
+    from executors.executor_loop import Worker
 
 RECONNECT_SECONDS = 60.0  # how long a sentinel may be away before its executor gives up
 RECONNECT_SECONDS_MAX = 86400.0

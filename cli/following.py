@@ -13,7 +13,7 @@ from executors.errors import PeerGoneError
 
 if TYPE_CHECKING:
     from cli.front import Front
-    from cli.session import Talk
+    from cli.progress import Talk
 
 INTERRUPTED = "the run was interrupted"
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from cli.dispatching import JobLimits
 from cli.errors import EXIT_INTERRUPTED, CliError, as_cli_error
+from cli.halt import Halt
+from cli.lease_terms import JobLimits
 from cli.messages import (
     Asked,
     Planned,
@@ -29,7 +30,7 @@ from cli.messages import (
     Worked,
 )
 from cli.report import RunReport
-from cli.session import Halt, InterruptedRunError, Request, RunSession
+from cli.session import InterruptedRunError, Request, RunSession
 from eventlog.frames import Stamp, stamp_once
 from eventlog.ids import ParserName, path_bytes
 

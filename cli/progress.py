@@ -6,7 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from cli.render import count, size, talk
 
@@ -14,9 +14,16 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.status import Status
 
-    from cli.session import Talk
-
 PLAIN_SECONDS = 5.0
+
+
+class Talk(Protocol):
+    """Whoever is told how a run is going; three phases, in this order."""
+
+    def scanning(self, files: int, bytes_: int) -> None: ...
+    def planned(self, *, found: int, reused: int, to_run: int, refused: int) -> None: ...
+    def working(self, *, done: int, total: int, rows: int, seconds_left: int | None) -> None: ...
+    def note(self, sentence: str) -> None: ...
 
 
 class PlainTalk:

@@ -22,7 +22,7 @@ from casparian import __version__
 from cli import clock
 from cli.clock_watch import ClockWatch
 from cli.control import ControlServer
-from cli.dispatching import STRANGERS_MAX, Dispatcher
+from cli.dispatching import Dispatcher
 from cli.fleet import Fleet
 from cli.hiring import Hirer
 from cli.home import Home, newest_witness, prepare_home
@@ -38,6 +38,7 @@ from cli.reaching import PURPOSE
 from cli.render import talk
 from cli.report import Recovery
 from cli.resuming import open_sinks, publish_committed, sweep
+from cli.roster import STRANGERS_MAX
 from cli.sealer import Sealer
 from cli.snapshots import Snapshots
 from cli.target_claims import other_claim

@@ -10,14 +10,22 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from cli.errors import CliError
 from cli.home import Home
-from cli.render import printable
+from cli.render import count, printable
 from eventlog.errors import LogError
 from eventlog.ids import LogId, PathText, path_bytes, path_text
+from projections import queries
+from projections.catalog import lost_reason
 from sinks.sink import Sink
+from sinks.uri import open_sink
+
+if TYPE_CHECKING:
+    from cli.sentinel import Sentinel
 
 
 class Claim(Struct, frozen=True, kw_only=True):
@@ -35,6 +43,38 @@ class Claim(Struct, frozen=True, kw_only=True):
                 "the two is a copy, and what one of them publishes or deletes there the other does not know of"
             )
         return f"{self.uri} was in use by a home at {printable(self.home)}, which is not there now"
+
+
+def claim_for_run(sentinel: Sentinel, uri: str, *, remake_lost: bool) -> str:
+    """Mark a target that is new to a home, and claim it; return what there is to tell of another home that has it, or
+    "". Raises CliError for a target that has lost its mark, unless what is lost is to be made anew.
+    """
+    sink = open_sink(uri)
+    if not sink.is_marked():
+        _mark(sentinel, sink, uri, remake_lost=remake_lost)
+    other = claim(sink, sentinel.home, sentinel.log.log_id)
+    if other is None:
+        return ""
+    return other.sentence() if other.there else f"{other.sentence()}; it is this home's from now on"
+
+
+def _mark(sentinel: Sentinel, sink: Sink, uri: str, *, remake_lost: bool) -> None:
+    """Mark the target. Raises CliError for one that has lost its mark and all that is known of it: where a disk is
+    not mounted, its mount point is an empty folder, and nothing may be written or concluded there.
+    """
+    known = [each for each in sentinel.projection.ask(queries.recorded_files) if each.sink_uri == uri]
+    waiting = sentinel.handler.inspect(
+        lambda state: sum(job.spec.sink_uri == uri for job in state.jobs.promoting.values())
+    )
+    here = any(not lost_reason(each) for each in known)
+    if (known or waiting) and not here and not remake_lost:
+        raise CliError(
+            "target_without_mark",
+            f"write tables to {uri}: {count(len(known), 'table')} published there and the mark of the folder are "
+            "gone, so its disk may not be mounted",
+            "mount it and run again; if they are gone for good, run again with --remake-lost",
+        )
+    sink.mark()
 
 
 def other_claim(sink: Sink, home: Home, log_id: LogId) -> Claim | None:

@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from cli.dispatching import STRANGERS_MAX
 from cli.messages import VERSION
+from cli.roster import STRANGERS_MAX
 from executors.protocol import HEADER, PROTOCOL_VERSION, OpCode
 from tests.acceptance import driver
 from tests.acceptance.crashes import FixtureTerminal, write_source

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from cli import clock
-from cli.dispatching import Dispatcher, JobLimits
+from cli.dispatching import Dispatcher
+from cli.lease_terms import JobLimits
 from cli.promoter import Promoter
 from commands.attempt import ReleaseJob
 from commands.decide import Command
@@ -26,10 +27,10 @@ from eventlog.frames import Frame
 from eventlog.ids import JobId, LogId, MaterializationKey, PathText, RunId, Sha256, SourceHash, TargetKey
 from eventlog.log import Log
 from executors import protocol
+from executors.executor_loop import Worker
 from executors.memory_transport import MemoryClient, MemoryHub
 from executors.parser_catalog import ParserPackage, load_parser
 from executors.protocol import OpCode
-from executors.worker import Worker
 from reducers.fold import State
 from sinks.uri import open_sink
 from tests.acceptance.crashes import write_source

@@ -14,7 +14,9 @@ import pytest
 from msgspec import Struct
 
 from cli import dispatching as module
-from cli.dispatching import Dispatcher, JobLimits
+from cli.dispatching import Dispatcher
+from cli.lease_terms import JobLimits
+from cli.question import Question
 from commands.decide import Command
 from commands.dispatch import plan_records
 from commands.handle import Handler
@@ -287,16 +289,6 @@ def test_an_executor_is_not_silent_while_the_sentinel_is_stopped(
     assert named_after == module.LEASE_SECONDS - module.LOOK_SECONDS_MAX
 
 
-def test_a_question_is_answered_once() -> None:
-    said: list[bytes] = []
-    question = module.Question(said.append, lease=LeaseId("l"), head=lambda: HEAD, with_receipt=True)
-    question.answer(OpCode.HEARTBEAT, protocol.Carry())
-    question.answer(OpCode.ABORT, Stop(reason="too late"))
-    assert said == []  # what became of the receipt is not known yet
-    question.settle(discard=True)
-    assert [(protocol.decode(each).op, protocol.decode(each).discard) for each in said] == [(OpCode.HEARTBEAT, True)]
-
-
 # --- leases of several jobs -------------------------------------------------------------------------------------------
 
 
@@ -383,7 +375,7 @@ def test_a_parked_heartbeat_hears_of_the_job_that_is_cancelled(shared_house: Hou
     beat = Working(executor=E, lease=dispatch.lease, rows=1, bytes_read=2)
     waiting = threading.Thread(target=lambda: answers.append(leased.ask(OpCode.HEARTBEAT, beat, 1)))
     waiting.start()
-    while not any(held.parked for held in list(shared_house.dispatcher._held.values())):
+    while not any(held.parked for held in list(shared_house.dispatcher._held)):
         time.sleep(0.01)
     assert shared_house.handler.call(cancel(2), actor="test").refused is None
     waiting.join(timeout=8)
@@ -492,7 +484,7 @@ def test_what_answers_a_receipt_covers_it(house: House, executor: Played) -> Non
     assert protocol.payload(answer, Dispatch).head == house.head
     said: list[bytes] = []
     heads = [HEAD, msgspec.structs.replace(HEAD, seq=2)]
-    question = module.Question(said.append, lease=LeaseId("l"), head=lambda: heads[-1], with_receipt=True)
+    question = Question(said.append, lease=LeaseId("l"), head=lambda: heads[-1], with_receipt=True)
     question.answer(OpCode.DISPATCH, dispatch, job)
     heads.append(msgspec.structs.replace(HEAD, seq=3))
     question.settle(discard=False)

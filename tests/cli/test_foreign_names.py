@@ -13,9 +13,9 @@ from eventlog.events import MaterializationRecorded, OutputsCommitted
 from eventlog.ids import OutputName
 from executors import protocol
 from executors.errors import ExecutorRefusedError
+from executors.executor_loop import Worker
 from executors.memory_transport import MemoryClient, MemoryHub
 from executors.protocol import Conclude, OpCode, Succeeded
-from executors.worker import Worker
 from sinks.uri import open_sink
 from tests.acceptance.terminal import eventually
 from tests.cli.test_dead_leases import VICTIM, Case

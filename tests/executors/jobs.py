@@ -47,7 +47,7 @@ from executors.protocol import (
     encode,
     payload,
 )
-from executors.worker import WorkerTimes
+from executors.waits import WorkerTimes
 
 PARSER = Path(__file__).with_name("fixture_parser.py")
 LOG_ID = LogId("0123456789abcdef" * 2)

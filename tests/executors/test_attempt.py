@@ -1,4 +1,4 @@
-"""One attempt whose batches are taken behind what is read of its guest. What an attempt does is in test_worker.py."""
+"""One attempt whose batches are taken behind what is read of its guest. What one does: test_executor_loop.py."""
 
 from __future__ import annotations
 

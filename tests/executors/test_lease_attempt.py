@@ -17,11 +17,11 @@ from executors import lease_attempt as module
 from executors import leased_input, shared_stages
 from executors.attempt import Attempt
 from executors.errors import ServerGoneError
+from executors.executor_loop import Worker
 from executors.guest.host import GuestTimes
 from executors.guest.parents import GuestParents
 from executors.lease_attempt import LeaseAttempt, LeaseReceipts
 from executors.protocol import Aborted, Declined, Failed, Receipt, Share, Succeeded
-from executors.worker import Worker
 from sinks.memory import MemorySink, Step
 from tests.executors.jobs import IDENTITY, TIMES, FakeSentinel, is_alive, make_lease, wait_until
 

@@ -1,4 +1,4 @@
-"""Owns the executor of the simulation: it speaks the protocol's bytes, by the rules of executors/worker.py.
+"""Owns the executor of the simulation: it speaks the protocol's bytes, by the rules of executors/executor_loop.py.
 
 Two threads as there: one asks for work, works and reports; a pulse tells of a lease that lasts and hears what must be
 stopped. What a guest would do is a `Fate`, drawn for each input.
@@ -43,7 +43,7 @@ from executors.protocol import (
     encode,
     payload,
 )
-from executors.worker import GONE_SECONDS_MAX, POLL_GAP_SECONDS, PULSE_DELAY_SECONDS, REQUEST_SECONDS, RETRY_SECONDS
+from executors.waits import GONE_SECONDS_MAX, POLL_GAP_SECONDS, PULSE_DELAY_SECONDS, REQUEST_SECONDS, RETRY_SECONDS
 from sinks.sink import StagedArtifact
 from tests.cli.simulation.agenda import Agenda
 from tests.cli.simulation.network import Network

@@ -145,6 +145,7 @@ class World:
         with ExitStack() as stack:
             stack.enter_context(still(self.disk))
             stack.enter_context(patch("cli.dispatching.time", self.agenda))
+            stack.enter_context(patch("cli.question.time", self.agenda))
             stack.enter_context(patch("cli.dispatching.clock", self))
             stack.enter_context(patch("cli.promoter.clock", self))
             stack.enter_context(patch("commands.handle.IDLE_SECONDS", 0.0))
