@@ -23,9 +23,10 @@ from eventlog.repair_note import REPAIRED_NAME
 from tests.eventlog.support import draft, event, flip_bit
 from tests.eventlog.test_backup import backed_up, contents
 from tests.eventlog.test_faults import FAULTS
-from tests.eventlog.test_processes import command, run, traced
+from tests.eventlog.test_processes import command, run
 from tests.eventlog.test_repair import Case
 from tests.eventlog.test_sealed_log import seal, written
+from tests.strace import traced
 
 CALLS: Final = (
     "write", "pwrite64", "fsync", "rename", "unlink", "link", "linkat", "openat", "pread64", "mkdir", "ftruncate",

@@ -18,7 +18,8 @@ import pytest
 from eventlog.log import AHEAD_BYTES, AHEAD_PIECE_BYTES, EXIT_STORAGE, SEGMENT_BYTES
 from eventlog.verify import verify
 from tests.eventlog.support import SEGMENT, append, crash_image, open_log, small_log
-from tests.eventlog.test_processes import acked, command, run, traced
+from tests.eventlog.test_processes import acked, command, run
+from tests.strace import traced
 
 CALLS = (
     "write",

@@ -18,6 +18,7 @@ from eventlog.lock import holder_now, is_locked
 from eventlog.log import AHEAD_BYTES, AHEAD_PIECE_BYTES, EXIT_STORAGE
 from eventlog.verify import verify
 from tests.eventlog.support import ROOT, SEGMENT, draft, event, open_log
+from tests.strace import traced
 
 SECONDS_MAX = 60
 ZEROS = AHEAD_BYTES // AHEAD_PIECE_BYTES  # writes of them, behind a batch that does not fit
@@ -25,17 +26,6 @@ ZEROS = AHEAD_BYTES // AHEAD_PIECE_BYTES  # writes of them, behind a batch that 
 
 def command(mode: str, folder: Path, *rest: str) -> list[str]:
     return [sys.executable, "-m", "tests.eventlog.child", mode, str(folder), *rest]
-
-
-def traced(arguments: list[str], *options: str) -> list[str]:
-    """Put a command under strace, or skip where that cannot be done."""
-    strace = shutil.which("strace")
-    if strace is None:
-        pytest.skip("strace is not installed: failing system calls cannot be injected")
-    probe = subprocess.run([strace, "-e", "trace=none", "true"], capture_output=True, check=False, timeout=SECONDS_MAX)
-    if probe.returncode != 0:
-        pytest.skip(f"strace may not trace here: {probe.stderr.decode().strip()}")
-    return [strace, "-f", *options, *arguments]
 
 
 def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:

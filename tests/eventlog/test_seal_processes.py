@@ -19,7 +19,8 @@ from eventlog.sealing import seal_full_segments
 from eventlog.verify import verify
 from tests.eventlog.support import LOG_ID, crash_image, draft, event, fixed_clock, genesis_hash, stop
 from tests.eventlog.test_faults import FAULTS
-from tests.eventlog.test_processes import command, run, traced
+from tests.eventlog.test_processes import command, run
+from tests.strace import traced
 
 ENDS: Final = (".ndjson", ".ndjson.zst", ".ndjson.zst.tmp", ".seal", ".seal.tmp")
 CALLS: Final = ("write", "fsync", "rename", "unlink", "openat", "pread64")

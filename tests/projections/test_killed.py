@@ -19,9 +19,9 @@ from eventlog.reader import read_frames
 from projections.projector import Projector, create_tables, table_digests
 from projections.readmodel import open_writer
 from projections.witness import readmodel_path
-from tests.eventlog.test_processes import traced
 from tests.projections import histories as h
 from tests.projections.logs import LOG_ID, write_log
+from tests.strace import traced
 
 ROOT = Path(__file__).parents[2]
 JOBS = 12
