@@ -5,8 +5,8 @@ Ours finds the messages in their lines, tries BodyLength and CheckSum, hashes th
 makes up to 74 columns of each message: 7 us would be 0.3 of the first. Plain lines, read by blocks, take 4.5 us: 0.7
 to find what stands between separators, 0.6 to take the fields out, 0.6 to hash, 0.4 to sum, 0.5 to tell shapes apart.
 To committed tables the guest takes 5 us, while a thread of its own sends what was made, and an executor 4 us at the
-same time on another core: 2 to write, 1 to check. A command with its processes starts in a second: at 100,000 messages
-that alone is more than 0.3 of a bare split leaves, at 500,000 a third of it, at 1,000,000 a sixth.
+same time on another core: 2 to write, 1 to check. A command with its processes starts in .7 s: at 100,000 messages that
+alone is more than 0.3 of a bare split leaves, at 500,000 a fifth of it, at 1,000,000 a tenth.
 
 CASPARIAN_BENCH_FIX_MESSAGES says how many (500,000: a day's log of 95 MB). They are made up: half executions, a sixth
 orders, the rest replaces, cancels, heartbeats and market data; every eighth has a repeating group; a third of the lines

@@ -7,6 +7,7 @@ from typing import assert_never
 
 from msgspec import structs
 
+from commands.attempt import not_open
 from commands.job import priority_fault
 from commands.outcome import Decision, Refused
 from commands.parser import may_run, untrusted
@@ -112,10 +113,8 @@ def decide_priority(command: SetJobPriority, state: State) -> Decision:
     job = state.jobs.get(command.job)
     look = f"casparian job show {command.job}"
     match job:
-        case None if 0 < command.job < state.jobs.next_id:
-            return Refused("already_completed", f"job {command.job} has already ended", look)
         case None:
-            return Refused("not_found", f"there is no job {command.job}", "casparian jobs")
+            return not_open(command.job, state)
         case Promoting():
             return Refused("already_committing", f"job {command.job} has passed its commit point", look)
         case Aborting():
