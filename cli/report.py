@@ -201,6 +201,8 @@ class RunReport(Struct, frozen=True, kw_only=True):
     shown_again: int  # files whose reused reading the tables did not show, and show now
     interrupted: str  # what was done about the jobs of a run that was stopped; "" where it was not
     passed_over: int  # names in the folders that the parser does not claim
+    gone_total: int = 0  # files that earlier runs have read in the folders, and that are not there any more
+    gone: tuple[str, ...] = ()  # the first hundred of them
     patterns: tuple[str, ...]
     seconds: float
     resumed: int

@@ -7,6 +7,7 @@ here is their order, and what is told of a run at its end.
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,7 @@ from commands.run import REUSED_JOBS_MAX, FinishRun, InterruptRun, ReuseOutputs,
 from eventlog.errors import LogFullError
 from eventlog.events import RunStarted, StartRun
 from eventlog.frames import Stamp
-from eventlog.ids import ParserName, path_text
+from eventlog.ids import ParserName, PathText, path_bytes, path_text
 from executors.declared_schema import resolve_outputs
 from projections import queries
 from reducers.run_jobs import stoppable
@@ -49,6 +50,9 @@ if TYPE_CHECKING:
     from cli.sentinel import Sentinel
 
 INPUTS_SHOWN_MAX = 100  # in the event; a longer list of inputs is a blob
+FOLDERS_MAX = 1000  # of the inputs, in which is looked for what is gone
+GONE_LOOKED_AT_MAX = 100_000  # paths that an earlier run has met there and this one has not
+GONE_SHOWN_MAX = 100  # in the report
 
 
 class Request(Struct, frozen=True, kw_only=True):
@@ -293,6 +297,7 @@ class _StartedRun:
             lambda connection: queries.superseded_by_run(connection, started.run)
         )
         tally = tally_of(files, superseded)
+        gone = self._gone()
         return RunReport(
             run=started.run,
             exit=EXIT_INTERRUPTED if interrupted else exit_code(tally),
@@ -310,6 +315,8 @@ class _StartedRun:
             shown_again=0,
             interrupted=interrupted,
             passed_over=self._scan.passed_over,
+            gone_total=len(gone),
+            gone=tuple(gone[:GONE_SHOWN_MAX]),
             patterns=package.patterns,
             seconds=round(time.monotonic() - self._began, 3),
             resumed=self._sentinel.recovery.requeued + self._sentinel.recovery.promoting,
@@ -317,6 +324,16 @@ class _StartedRun:
             main_output=package.outputs[0].output,
             quarantine=quarantine_reports(results.quarantine),
         )
+
+    def _gone(self) -> list[str]:
+        """Return what earlier runs have read in the folders of this one and is not there any more: evidence may be."""
+        folders = [path_text(name) for name in self._request.inputs[:FOLDERS_MAX] if os.path.isdir(name)]  # noqa: PTH112
+        if not folders:
+            return []
+        missed = self._sentinel.projection.ask(
+            lambda connection: queries.paths_not_met(connection, folders, self._started.run, limit=GONE_LOOKED_AT_MAX)
+        )
+        return [path for path in missed if not os.path.lexists(path_bytes(PathText(path)))]
 
     def _show_again(self, plan: Plan, report: RunReport) -> RunReport:
         """Have the tables show what this run asked for, where they show another reading of the same content."""

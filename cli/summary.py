@@ -79,6 +79,7 @@ def _remarks(report: RunReport) -> list[str]:
     unaccounted = sum(file.accounting == "unaccounted" for file in report.files)
     again = report.shown_again
     remarks = (
+        (report.gone_total, _gone(report)),
         (again, f"{count(again, 'file')} reused an earlier reading, which the tables show now in place of the later "
                 f"one; both are in {report.main_output}_all, told apart by _cf_job_id"),
         (skipped, f"{skipped:,} {_SKIPPED[skipped == 1]} skipped by {report.parser}; for the reasons: "
@@ -87,6 +88,17 @@ def _remarks(report: RunReport) -> list[str]:
                       "missing unseen"),
     )  # fmt: skip
     return [sentence for number, sentence in remarks if number]
+
+
+def _gone(report: RunReport) -> str:
+    """Return what is to be said of files that were read once and have left the folders of the run."""
+    if not report.gone:
+        return ""
+    first, others = fitted(printable(report.gone[0]), PATH_CHARACTERS_MAX), report.gone_total - 1
+    are, which = ("is", "it") if not others else ("are", "them")
+    and_more = f" and {count(others, 'other')}" if others else ""
+    said = f"{count(report.gone_total, 'file')} that earlier runs have read here {are} not there any more"
+    return f"{said}: {first}{and_more}; what was made of {which} stays (run --json lists them)"
 
 
 def _common_folder(files: Sequence[FileReport]) -> str:

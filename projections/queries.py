@@ -273,6 +273,14 @@ def paths_ending(connection: Connection, name: str, *, limit: int) -> list[str]:
     return [each.id for each in _ask(connection, "paths_ending", _Id, {"name": name, "limit": limit})]
 
 
+def paths_not_met(connection: Connection, folders: Collection[str], run: RunId, *, limit: int) -> list[str]:
+    """Return paths below these folders that earlier runs have read and this one has not met, by path."""
+    below = pa.table({"id": pa.array([f"{folder.rstrip('/')}/" for folder in folders], pa.string())})
+    with registered(connection, "wanted", below):
+        found = _ask(connection, "paths_not_met", _Id, {"run_id": run, "limit": limit})
+    return [each.id for each in found]
+
+
 def files_of_run(connection: Connection, run: RunId) -> list[FileRow]:
     """Return the paths whose last sight was in this run, by path."""
     return _ask(connection, "files_of_run", FileRow, {"run_id": run})

@@ -65,6 +65,13 @@ SELECT * FROM scout_files WHERE last_run = $run_id ORDER BY path
 -- The paths that end in a name, or in folders and a name, by path: what a summary shows of them.
 SELECT path AS id FROM scout_files WHERE ends_with(path, '/' || $name) ORDER BY path LIMIT $limit
 
+-- name: paths_not_met
+-- The paths that begin with a wanted one, and were read before a run and not met by it, by path.
+SELECT path AS id FROM scout_files
+WHERE last_run < $run_id AND source_hash IS NOT NULL
+    AND EXISTS (SELECT 1 FROM wanted WHERE starts_with(path, wanted.id))
+ORDER BY path LIMIT $limit
+
 -- name: runs
 -- Runs, newest first.
 SELECT * FROM cf_runs ORDER BY run_id DESC LIMIT $limit

@@ -175,6 +175,26 @@ def test_a_staged_output_that_its_guest_has_changed_is_not_published(tmp_path: P
     assert terminal.casparian("log", "verify").code == 0
 
 
+def test_a_file_that_has_left_its_folder_since_it_was_read_is_told(terminal: Terminal, tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    for name in ("one.evtx", "two\\.evtx", "deep/three.evtx"):
+        write_log(folder / name, records=1)
+    assert terminal.run_evtx(folder).json["gone_total"] == 0
+    (folder / "two\\.evtx").unlink()
+    again = terminal.run_evtx(folder).json
+    assert (again["gone_total"], again["gone"]) == (1, [str(folder / "two\\.evtx").replace("\\", "\\\\")])
+    (folder / "deep/three.evtx").unlink()
+    said = terminal.casparian("run", "evtx", folder, "--sink", f"parquet://{terminal.out}").out
+    assert (
+        f"2 files that earlier runs have read here are not there any more: {folder}/deep/three.evtx and 1 other" in said
+    )
+    (tmp_path / "logs.of.another").mkdir()
+    assert terminal.run_evtx(folder / "one.evtx", tmp_path / "logs.of.another").json["gone_total"] == 0
+    (folder / "lines.jsonl").write_text('{"a": 1}\n')
+    parsed = terminal.casparian("run", "jsonl", folder, "--sink", f"parquet://{terminal.out}", "--json")
+    assert parsed.json["gone_total"] == 2  # one.evtx is not this parser's, but it is there
+
+
 @pytest.mark.slow
 def test_what_a_run_passes_over_is_counted_and_can_be_listed(terminal: Terminal, tmp_path: Path) -> None:
     folder = tmp_path / "logs"

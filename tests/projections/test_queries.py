@@ -113,6 +113,15 @@ def test_a_path_is_found_by_its_end_in_whole_names_only(told: queries.Connection
     assert queries.paths_ending(told, "%", limit=9) == []
 
 
+def test_paths_that_a_run_has_not_met_are_those_below_its_folders_that_were_read_before(
+    told: queries.Connection,
+) -> None:
+    """Run 2 has met /case/a alone; /case/c was never read."""
+    for folders, missed in ((["/case"], ["/case/b"]), (["/"], ["/case/b"]), (["/cas", "/case/b"], []), ([], [])):
+        assert queries.paths_not_met(told, folders, RunId(2), limit=9) == missed
+    assert queries.paths_not_met(told, ["/case"], RunId(1), limit=9) == []
+
+
 def test_runs_come_newest_first(told: queries.Connection) -> None:
     assert [(row.run_id, row.status) for row in queries.runs(told)] == [(2, "running"), (1, "finished")]
 
