@@ -228,7 +228,7 @@ def rm(
 
 
 def _full_name(place: Home, begun: str) -> str:
-    """Return the only name that goes on from what was typed with a hyphen; what was typed where there is not just one.
+    """Return the only name that has one part more than what was typed; what was typed where there is not just one.
 
     Raises CliError as `_ask` does.
     """
@@ -236,7 +236,7 @@ def _full_name(place: Home, begun: str) -> str:
 
     reply = _ask(place, ListExecutors())
     assert isinstance(reply, ExecutorsSeen), reply
-    going_on = [each.executor for each in reply.executors if each.executor.startswith(f"{begun}-")]
+    going_on = [each.executor for each in reply.executors if each.executor.rpartition("-")[0] == begun]
     return going_on[0] if len(going_on) == 1 else begun
 
 

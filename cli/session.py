@@ -8,6 +8,7 @@ here is their order, and what is told of a run at its end.
 from __future__ import annotations
 
 import os
+import stat
 import time
 from typing import TYPE_CHECKING
 
@@ -333,7 +334,7 @@ class _StartedRun:
         missed = self._sentinel.projection.ask(
             lambda connection: queries.paths_not_met(connection, folders, self._started.run, limit=GONE_LOOKED_AT_MAX)
         )
-        return [path for path in missed if not os.path.lexists(path_bytes(PathText(path)))]
+        return [path for path in missed if _is_gone(path_bytes(PathText(path)))]
 
     def _show_again(self, plan: Plan, report: RunReport) -> RunReport:
         """Have the tables show what this run asked for, where they show another reading of the same content."""
@@ -353,3 +354,13 @@ class _StartedRun:
                 connection, keys, run=self._started.run, attached={*plan.attached_jobs, *self._jobs.overtaken}
             )
         )
+
+
+def _is_gone(name: bytes) -> bool:
+    """Say whether there is surely no file of this name: of what may not be looked at, nobody can tell."""
+    try:
+        return stat.S_ISDIR(os.lstat(name).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False

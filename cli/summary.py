@@ -98,7 +98,7 @@ def _gone(report: RunReport) -> str:
     are, which = ("is", "it") if not others else ("are", "them")
     and_more = f" and {count(others, 'other')}" if others else ""
     said = f"{count(report.gone_total, 'file')} that earlier runs have read here {are} not there any more"
-    return f"{said}: {first}{and_more}; what was made of {which} stays (run --json lists them)"
+    return f"{said}: {first}{and_more}; tables made of {which} stay (run --json has the paths)"
 
 
 def _common_folder(files: Sequence[FileReport]) -> str:

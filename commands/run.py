@@ -164,7 +164,7 @@ def decide_start(command: StartRun, state: State) -> Decision:
 def _unknown_parser(named: str, known: Sequence[str]) -> Refused:
     from difflib import get_close_matches
 
-    nearest = "".join(f"; did you mean {name}?" for name in get_close_matches(named, known, n=1))
+    nearest = "".join(f"; did you mean {name}?" for name in get_close_matches(named.lower(), known, n=1))
     return Refused(
         "unknown_parser",
         f"there is no parser named {named!r}{nearest}",

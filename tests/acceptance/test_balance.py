@@ -188,6 +188,8 @@ def test_a_file_that_has_left_its_folder_since_it_was_read_is_told(terminal: Ter
     assert (
         f"2 files that earlier runs have read here are not there any more: {folder}/deep/three.evtx and 1 other" in said
     )
+    (folder / "deep/three.evtx").mkdir()  # no file, whatever it is named
+    assert terminal.run_evtx(folder).json["gone_total"] == 2
     (tmp_path / "logs.of.another").mkdir()
     assert terminal.run_evtx(folder / "one.evtx", tmp_path / "logs.of.another").json["gone_total"] == 0
     (folder / "lines.jsonl").write_text('{"a": 1}\n')

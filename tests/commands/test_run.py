@@ -40,11 +40,12 @@ def test_a_run_of_a_known_parser_starts() -> None:
 
 
 def test_a_run_of_an_unknown_parser_names_the_known_ones() -> None:
-    refused = decide(start("evxt"), given(deploy()))
-    assert code(refused) == "unknown_parser"
-    assert isinstance(refused, Refused)
-    assert refused.why.endswith("did you mean evtx?")
-    assert "evtx" in refused.next_step
+    for named in ("evxt", "EVTX"):
+        refused = decide(start(named), given(deploy()))
+        assert code(refused) == "unknown_parser"
+        assert isinstance(refused, Refused)
+        assert refused.why.endswith("did you mean evtx?")
+        assert "evtx" in refused.next_step
 
 
 @pytest.mark.parametrize("mode", ["replace", "error"])
