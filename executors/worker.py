@@ -29,6 +29,7 @@ from executors.processes import die_with_parent
 from executors.protocol import Identify
 
 SINKS_MAX: Final = 16  # that are kept open
+DIAL_SECONDS: Final = 0.5  # of one try to reach the sentinel, which is repeated: a wish to leave is heard in between
 LEAVE_SECONDS_MAX: Final = 15.0  # for the main thread to clean up, before the process is ended
 
 
@@ -43,7 +44,12 @@ def make_worker(executor: ExecutorId, address: str, *, heard: Heard | None = Non
     identity = Identify(executor=executor, pid=os.getpid(), host=socket.gethostname(), version=__version__, capacity=1)
     # A sink is its canonical URI, parsed: the jobs of a run name the same one again and again.
     sinks = lru_cache(SINKS_MAX)(open_sink)
-    return Worker(identity=identity, client_factory=lambda: NngClient(address), sink_factory=sinks, heard=heard)
+    return Worker(
+        identity=identity,
+        client_factory=lambda: NngClient(address, dial_timeout_seconds=DIAL_SECONDS),
+        sink_factory=sinks,
+        heard=heard,
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -138,6 +139,15 @@ def test_an_idle_process_leaves_when_its_parent_ends() -> None:
         assert wait_until(lambda: len(sentinel.heard) > 2)
         process.end_of_parent()
         assert process.left() == (0, "")
+
+
+def test_a_process_whose_parent_ended_before_it_could_be_reached_leaves_soon(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "executors.worker", "--connect", f"ipc://{tmp_path}/nobody", "--executor", "e1"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
+        assert process.stdin is not None
+        time.sleep(1)  # it waits for somebody to listen by now
+        process.stdin.close()
+        assert process.wait(timeout=3) == 0
 
 
 def test_a_killed_process_takes_its_guest_along(tmp_path: Path) -> None:
