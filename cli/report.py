@@ -202,7 +202,8 @@ class RunReport(Struct, frozen=True, kw_only=True):
     interrupted: str  # what was done about the jobs of a run that was stopped; "" where it was not
     passed_over: int  # names in the folders that the parser does not claim
     gone_total: int = 0  # files that earlier runs have read in the folders, and that are not there any more
-    gone: tuple[str, ...] = ()  # the first hundred of them
+    gone_elsewhere: int = 0  # of those: this run has met their content under another name
+    gone: tuple[str, ...] = ()  # the first hundred of them, those whose content was not met first
     patterns: tuple[str, ...]
     seconds: float
     resumed: int

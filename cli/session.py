@@ -298,7 +298,7 @@ class _StartedRun:
             lambda connection: queries.superseded_by_run(connection, started.run)
         )
         tally = tally_of(files, superseded)
-        gone = self._gone()
+        gone, elsewhere = self._gone()
         return RunReport(
             run=started.run,
             exit=EXIT_INTERRUPTED if interrupted else exit_code(tally),
@@ -317,6 +317,7 @@ class _StartedRun:
             interrupted=interrupted,
             passed_over=self._scan.passed_over,
             gone_total=len(gone),
+            gone_elsewhere=elsewhere,
             gone=tuple(gone[:GONE_SHOWN_MAX]),
             patterns=package.patterns,
             seconds=round(time.monotonic() - self._began, 3),
@@ -326,15 +327,22 @@ class _StartedRun:
             quarantine=quarantine_reports(results.quarantine),
         )
 
-    def _gone(self) -> list[str]:
-        """Return what earlier runs have read in the folders of this one and is not there any more: evidence may be."""
+    def _gone(self) -> tuple[list[str], int]:
+        """Return what earlier runs have read in the folders of this one and is not there any more: evidence may be.
+
+        First what was not met at all; then that whose content was, under another name: how many these are.
+        """
         folders = [path_text(name) for name in self._request.inputs[:FOLDERS_MAX] if os.path.isdir(name)]  # noqa: PTH112
         if not folders:
-            return []
+            return [], 0
         missed = self._sentinel.projection.ask(
             lambda connection: queries.paths_not_met(connection, folders, self._started.run, limit=GONE_LOOKED_AT_MAX)
         )
-        return [path for path in missed if _is_gone(path_bytes(PathText(path)))]
+        gone = [each for each in missed if _is_gone(path_bytes(PathText(each.path)))]
+        met = {file.source_hash for file in self._scan.seen}
+        lost = [each.path for each in gone if each.source_hash not in met]
+        elsewhere = [each.path for each in gone if each.source_hash in met]
+        return [*lost, *elsewhere], len(elsewhere)
 
     def _show_again(self, plan: Plan, report: RunReport) -> RunReport:
         """Have the tables show what this run asked for, where they show another reading of the same content."""

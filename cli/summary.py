@@ -97,8 +97,9 @@ def _gone(report: RunReport) -> str:
     first, others = fitted(printable(report.gone[0]), PATH_CHARACTERS_MAX), report.gone_total - 1
     are, which = ("is", "it") if not others else ("are", "them")
     and_more = f" and {count(others, 'other')}" if others else ""
+    moved = f"; {report.gone_elsewhere:,} of them renamed, or a copy is here" if report.gone_elsewhere else ""
     said = f"{count(report.gone_total, 'file')} that earlier runs have read here {are} not there any more"
-    return f"{said}: {first}{and_more}; tables made of {which} stay (run --json has the paths)"
+    return f"{said}: {first}{and_more}{moved}; tables made of {which} stay (run --json has the paths)"
 
 
 def _common_folder(files: Sequence[FileReport]) -> str:

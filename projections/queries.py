@@ -210,6 +210,13 @@ class _JobId(Struct, frozen=True):
     id: JobId
 
 
+class ReadPath(Struct, frozen=True, kw_only=True):
+    """A path with the content that it had when it was read last."""
+
+    path: str
+    source_hash: str
+
+
 class _Id(Struct, frozen=True):
     id: str
 
@@ -273,12 +280,11 @@ def paths_ending(connection: Connection, name: str, *, limit: int) -> list[str]:
     return [each.id for each in _ask(connection, "paths_ending", _Id, {"name": name, "limit": limit})]
 
 
-def paths_not_met(connection: Connection, folders: Collection[str], run: RunId, *, limit: int) -> list[str]:
+def paths_not_met(connection: Connection, folders: Collection[str], run: RunId, *, limit: int) -> list[ReadPath]:
     """Return paths below these folders that earlier runs have read and this one has not met, by path."""
     below = pa.table({"id": pa.array([f"{folder.rstrip('/')}/" for folder in folders], pa.string())})
     with registered(connection, "wanted", below):
-        found = _ask(connection, "paths_not_met", _Id, {"run_id": run, "limit": limit})
-    return [each.id for each in found]
+        return _ask(connection, "paths_not_met", ReadPath, {"run_id": run, "limit": limit})
 
 
 def files_of_run(connection: Connection, run: RunId) -> list[FileRow]:

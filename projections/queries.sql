@@ -67,7 +67,7 @@ SELECT path AS id FROM scout_files WHERE ends_with(path, '/' || $name) ORDER BY 
 
 -- name: paths_not_met
 -- The paths that begin with a wanted one, and were read before a run and not met by it, by path.
-SELECT path AS id FROM scout_files
+SELECT path, source_hash FROM scout_files
 WHERE last_run < $run_id AND source_hash IS NOT NULL
     AND EXISTS (SELECT 1 FROM wanted WHERE starts_with(path, wanted.id))
 ORDER BY path LIMIT $limit

@@ -177,8 +177,8 @@ def test_a_staged_output_that_its_guest_has_changed_is_not_published(tmp_path: P
 
 def test_a_file_that_has_left_its_folder_since_it_was_read_is_told(terminal: Terminal, tmp_path: Path) -> None:
     folder = tmp_path / "logs"
-    for name in ("one.evtx", "two\\.evtx", "deep/three.evtx"):
-        write_log(folder / name, records=1)
+    for records, name in enumerate(("one.evtx", "two\\.evtx", "deep/three.evtx"), 1):
+        write_log(folder / name, records=records)
     assert terminal.run_evtx(folder).json["gone_total"] == 0
     (folder / "two\\.evtx").unlink()
     again = terminal.run_evtx(folder).json
@@ -190,11 +190,18 @@ def test_a_file_that_has_left_its_folder_since_it_was_read_is_told(terminal: Ter
     )
     (folder / "deep/three.evtx").mkdir()  # no file, whatever it is named
     assert terminal.run_evtx(folder).json["gone_total"] == 2
+    (folder / "one.evtx").rename(folder / "a new name.evtx")
+    moved = terminal.run_evtx(folder).json
+    assert (moved["gone_total"], moved["gone_elsewhere"]) == (3, 1)
+    assert moved["gone"][-1] == str(folder / "one.evtx")
+    said = terminal.casparian("run", "evtx", folder, "--sink", f"parquet://{terminal.out}").out
+    assert "1 of them renamed, or a copy is here" in said
+    (folder / "a new name.evtx").rename(folder / "one.evtx")
     (tmp_path / "logs.of.another").mkdir()
     assert terminal.run_evtx(folder / "one.evtx", tmp_path / "logs.of.another").json["gone_total"] == 0
     (folder / "lines.jsonl").write_text('{"a": 1}\n')
     parsed = terminal.casparian("run", "jsonl", folder, "--sink", f"parquet://{terminal.out}", "--json")
-    assert parsed.json["gone_total"] == 2  # one.evtx is not this parser's, but it is there
+    assert parsed.json["gone_total"] == 3  # of the two names that one.evtx had, the one is there and the other not
 
 
 @pytest.mark.slow
