@@ -70,9 +70,11 @@ class FixtureTerminal(Terminal):
         options = ["--sink", f"parquet://{self.out}", "--workers", str(workers), "--json"]
         return ["run", "fixture", *map(str, inputs), *options, "--jobs-per-lease", str(self.jobs_per_lease)]
 
-    def begin(self, source: Path | Sequence[Path], *, workers: int = 2) -> subprocess.Popen[bytes]:
-        """Start a run and leave it running."""
-        return self.start(*self.words(source, workers=workers))
+    def begin(
+        self, source: Path | Sequence[Path], *, workers: int = 2, before: Sequence[str] = ()
+    ) -> subprocess.Popen[bytes]:
+        """Start a run and leave it running; the words `before` stand before its verb."""
+        return self.start(*before, *self.words(source, workers=workers))
 
     def finish(self, source: Path | Sequence[Path], *, workers: int = 2) -> Done:
         """Run to the end."""
@@ -222,11 +224,11 @@ def write_logs(terminal: FixtureTerminal, *, slow: int, quick: int) -> None:
 
 @contextmanager
 def stopped_guest(
-    terminal: FixtureTerminal, *, logs: int = 1, workers: int = 1
+    terminal: FixtureTerminal, *, logs: int = 1, workers: int = 1, before: Sequence[str] = ()
 ) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """Start a run and freeze its first guest, so that its job runs for as long as the test needs."""
     write_logs(terminal, slow=1, quick=logs - 1)
-    run = terminal.begin(terminal.folder / "logs", workers=workers)
+    run = terminal.begin(terminal.folder / "logs", workers=workers, before=before)
     found: list[int] = []
 
     def frozen() -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import json
 import os
-import signal
 import socket
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ from eventlog.reader import read_frames
 from fixtures.tapes import make
 from reducers.tape_rules import validate
 from tests.acceptance.conftest import write_log
-from tests.acceptance.terminal import Terminal
+from tests.acceptance.crashes import FixtureTerminal, stopped_guest
+from tests.acceptance.terminal import Terminal, interrupt
 
 pytestmark = pytest.mark.acceptance
 
@@ -107,13 +107,12 @@ def test_a_failing_command_is_taped_and_its_tape_says_why(terminal: Terminal) ->
     assert tape(terminal, "u.tape")[2]["payload"]["exit"] == 2
 
 
-def test_an_interrupted_run_is_taped(terminal: Terminal, many_logs: Path) -> None:
-    process = terminal.start("--tape", "t.tape", "run", "evtx", many_logs, "--sink", f"parquet://{terminal.out}")
-    assert process.stderr is not None
-    process.stderr.read(1)  # it talks: the run is under way
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
-    assert process.returncode == 130
+def test_an_interrupted_run_is_taped(tmp_path: Path) -> None:
+    terminal = FixtureTerminal(tmp_path)
+    with stopped_guest(terminal, before=("--tape", "t.tape")) as (run, _):
+        interrupt(run)
+        _, err = run.communicate(timeout=60)
+        assert run.returncode == 130, err
     assert tape(terminal, "t.tape")[-2]["payload"]["exit"] == 130
     assert terminal.casparian("tape", "validate", "t.tape").code == 0
 
