@@ -59,7 +59,10 @@ def _follow(front: Front, ticket: str, talk: Talk) -> RunReport:
             failed = seen.failed
             raise CliError(failed.code, failed.message, failed.next_step, exit_code=failed.exit_code)
         if seen.report_bytes is not None:
-            return _report(front, ticket, seen.report_bytes)
+            report = _report(front, ticket, seen.report_bytes)
+            if halted and not report.interrupted:
+                talk.note("the run had come to its end before it could be interrupted")
+            return report
 
 
 def _seen(front: Front, ticket: str, version: int, notes: int) -> RunSeen:
