@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
@@ -17,6 +18,10 @@ Mask: TypeAlias = Array  # of booleans
 UNPACKED_BYTES_MAX: Final = 512 * 1024 * 1024  # of one column; a frame has 64 MiB
 UNPACKED_VALUES_MAX: Final = 64 * 1024 * 1024  # inside the lists of one column
 FIXED_BYTES_MAX: Final = 32  # of one value of a type of fixed width: a decimal256
+ASCII_STEP_BYTES: Final = 64 * 1024  # copied at once: what stays in the nearest cache
+BY_BUFFERS_ROWS_MIN: Final = 4_000  # of fewer texts, kernels cost less than the several calls of a look at buffers
+OFFSET: Final = struct.Struct("=i")
+NO_BYTES: Final = pa.py_buffer(b"")
 VIEW_INTEGERS: Final = 4  # a view is 16 bytes, the first four are its length
 
 
@@ -58,7 +63,12 @@ def blanked(array: Array, keep: Mask) -> Array:
 
 def refused(array: Array, keep: Mask) -> Mask:
     """Return where there is a value and `keep` is not true. Nulls are nobody's fault here."""
-    return kernel.and_(array.is_valid(), kernel.invert(kernel.fill_null(keep, False)))
+    return kernel.and_(array.is_valid(), kernel.invert(surely(keep)))
+
+
+def surely(mask: Mask) -> Mask:
+    """Return the mask with false for null. Most have none, and Arrow takes its time to find that out."""
+    return kernel.fill_null(mask, False) if mask.null_count else mask
 
 
 def matches(text: Array, pattern: str) -> Mask:
@@ -145,12 +155,44 @@ def byte_range(text: Array) -> tuple[int, int]:
     A thousand times faster than a pattern, because it looks at one buffer and not at rows. Bytes that hide under nulls
     count, which makes the answer wider and never narrower. `blanked` leaves them there.
     """
+    first, end, data = _bytes_of(text)
+    return extent(pa.Array.from_buffers(pa.uint8(), end - first, [None, data], offset=first)) or (255, 0)
+
+
+def is_ascii(text: Array) -> bool:
+    """Say whether a string array, whose offsets are known to be good, has no byte above 127, hidden ones included."""
+    first, end, data = _bytes_of(text)
+    view = memoryview(data)[first:end]
+    return all(bytes(view[at : at + ASCII_STEP_BYTES]).isascii() for at in range(0, len(view), ASCII_STEP_BYTES))
+
+
+def begin_and_end_with_digits(text: Array) -> bool:
+    """Say whether each text of a string array does; no if one is null or empty. A third of what `starts_with` costs."""
+    _, offsets, data = text.buffers()
+    if text.null_count or offsets is None or data is None:
+        return False
+    starts = pa.Array.from_buffers(pa.int32(), len(text), [None, offsets], offset=text.offset)
+    ends = pa.Array.from_buffers(pa.int32(), len(text), [None, offsets], offset=text.offset + 1)
+    lengths = extent(kernel.subtract(ends, starts))
+    if lengths is None or lengths[0] == 0:
+        return False
+    characters = pa.Array.from_buffers(pa.uint8(), data.size, [None, data])
+    lasts = kernel.subtract(ends, pa.scalar(1, pa.int32()))
+    return all(_are_digits(kernel.take(characters, places, boundscheck=False)) for places in (starts, lasts))
+
+
+def _are_digits(characters: Array) -> bool:
+    found = extent(characters)
+    return found is not None and ord("0") <= found[0] and found[1] <= ord("9")
+
+
+def _bytes_of(text: Array) -> tuple[int, int, pa.Buffer]:
+    """Return where the bytes of a string array begin and end in their buffer."""
     _, offsets, data = text.buffers()
     if len(text) == 0 or offsets is None or data is None:
-        return 255, 0
-    ends = pa.Array.from_buffers(pa.int32(), len(text) + 1, [None, offsets], offset=text.offset)
-    first, end = ends[0].as_py(), ends[-1].as_py()
-    return extent(pa.Array.from_buffers(pa.uint8(), end - first, [None, data], offset=first)) or (255, 0)
+        return 0, 0, NO_BYTES
+    first, end = (OFFSET.unpack_from(offsets, OFFSET.size * at)[0] for at in (text.offset, text.offset + len(text)))
+    return first, end, data
 
 
 def length_range(text: Array) -> tuple[int, int] | None:

@@ -8,14 +8,14 @@ from typing import Final
 import pyarrow as pa
 from msgspec import Struct
 
-from executors.arrays import Array, Mask, integer, kernel, nulls, places, some, total, word
+from executors.arrays import Array, Mask, integer, kernel, nulls, places, some, surely, total, word
 from executors.row_text import text_of
 from executors.violations import NO_REASON, ROW_ERROR_COLUMN, Rule, coarse_word
 
 SENTENCES_PER_ROW_MAX: Final = 100  # the others are counted; a batch may have 10,000 columns, all wrong
-SENTENCES_JOINED_MAX: Final = 64  # in one call, which holds them all in memory
+TAKEN_AT_ONCE_MAX: Final = 64  # problems in one call, which holds their sentences in memory
 SEPARATOR: Final = "; "
-NO_PLACE: Final = pa.scalar(None, pa.int64())
+NO_WORDS: Final = word(None)
 
 
 class Problem(Struct, frozen=True, kw_only=True):
@@ -77,10 +77,13 @@ def _filtered(sentence: str | Array, bad: Mask) -> str | Array:
 def _first_of(problems: Sequence[Problem], rows: int) -> Array:
     """Return for each row the place of the first problem that it has."""
     first: Array = nulls(rows, pa.int64())
-    for place, problem in enumerate(problems):
+    for start in range(0, len(problems), TAKEN_AT_ONCE_MAX):
         if first.null_count == 0:
             break
-        first = kernel.coalesce(first, kernel.if_else(problem.rows, integer(place), NO_PLACE))
+        some_problems = problems[start : start + TAKEN_AT_ONCE_MAX]
+        numbers = range(start, start + len(some_problems))
+        had = pa.StructArray.from_arrays([each.rows for each in some_problems], names=list(map(str, numbers)))
+        first = kernel.coalesce(first, kernel.case_when(had, *map(integer, numbers)))
     return first
 
 
@@ -90,7 +93,7 @@ def _without_reason(problems: Sequence[Problem], words: Array, first: Array) -> 
     if problems[0].rule.column != ROW_ERROR_COLUMN or isinstance(said, str):
         return words
     return kernel.if_else(
-        kernel.and_(kernel.equal(first, integer(0)), kernel.fill_null(kernel.equal(said, word("")), False)),
+        kernel.and_(kernel.equal(first, integer(0)), surely(kernel.equal(said, word("")))),
         word("unknown"),
         words,
     )
@@ -98,19 +101,22 @@ def _without_reason(problems: Sequence[Problem], words: Array, first: Array) -> 
 
 def _messages(problems: Sequence[Problem], rows: int) -> Array:
     """Join what is wrong with each row, in order, up to SENTENCES_PER_ROW_MAX of it."""
+    if len(problems) <= TAKEN_AT_ONCE_MAX:  # too few to be counted, and each row has one of them
+        worded = (kernel.if_else(each.rows, _worded(each.sentence), NO_WORDS) for each in problems)
+        return kernel.binary_join_element_wise(*worded, word(SEPARATOR), null_handling="skip")
     said: Array = nulls(rows, pa.int64()).fill_null(0)
     text: Array = pa.nulls(rows, pa.string())
-    for start in range(0, len(problems), SENTENCES_JOINED_MAX):
+    for start in range(0, len(problems), TAKEN_AT_ONCE_MAX):
         parts: list[Array] = [text]
-        for problem in problems[start : start + SENTENCES_JOINED_MAX]:
+        for problem in problems[start : start + TAKEN_AT_ONCE_MAX]:
             told = kernel.and_(problem.rows, kernel.less(said, integer(SENTENCES_PER_ROW_MAX)))
-            parts.append(kernel.if_else(told, _worded(problem.sentence), word(None)))
+            parts.append(kernel.if_else(told, _worded(problem.sentence), NO_WORDS))
             said = kernel.add(said, problem.rows.cast(pa.int64()))
         text = _joined(parts)
     further = kernel.subtract(said, integer(SENTENCES_PER_ROW_MAX))
     if some(kernel.greater(further, integer(0))):
         more = kernel.binary_join_element_wise(word("and"), further.cast(pa.string()), word("more"), word(" "))
-        text = _joined([text, kernel.if_else(kernel.greater(further, integer(0)), more, word(None))])
+        text = _joined([text, kernel.if_else(kernel.greater(further, integer(0)), more, NO_WORDS)])
     return text
 
 
@@ -126,4 +132,4 @@ def _joined(parts: Sequence[Array]) -> Array:
     for part in parts[1:]:
         there = kernel.or_(there, part.is_valid())
     joined = kernel.binary_join_element_wise(*parts, word(SEPARATOR), null_handling="skip")
-    return kernel.if_else(there, joined, word(None))
+    return kernel.if_else(there, joined, NO_WORDS)

@@ -8,11 +8,15 @@ text is odd decides about the cost only: what is set apart is judged strictly, a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import pyarrow as pa
 
-from executors.arrays import Array, Fault, Mask, Reading, integer, kernel, nulls, some, total, word
+from executors.arrays import Array, Fault, Mask, Reading, faults_of, integer, kernel, nulls, some, surely, total, word
+
+NOTHING: Final = word("")
+POINT: Final = word(".")
+IN_ANY_VALUE: Final = "[0-9n]"  # what is a number or a time has a digit, or is `nan` or `inf`
 
 Look: TypeAlias = "Callable[[Array], Mask]"
 Quick: TypeAlias = "Callable[[Array], Array | None]"
@@ -25,35 +29,47 @@ def read_in_two(text: Array, looks: Sequence[Look], quick: Quick, strict: Strict
     One look after the other is taken, until `quick` can read what none of them found odd: most of what is wrong in a
     column is words where numbers belong, and those the first look finds.
     """
-    odd = nulls(len(text), pa.bool_()).fill_null(False)
+    odd: Mask | None = None
     for look in looks:
         found = look(text)
-        if not some(found):
+        if (count := total(found)) == 0:
             continue
-        odd = kernel.or_(odd, found)
-        if total(odd) * 2 > len(text):
+        odd, count = (found, count) if odd is None else _either(odd, found)
+        if count * 2 > len(text):
             break
         # Filtered, not blanked: bytes that hide under nulls would make the whole column suspicious.
         even = kernel.invert(odd)
         if (values := quick(text.filter(even))) is not None:
             whole = kernel.replace_with_mask(nulls(len(text), values.type), even, values)
-            return _with_odd(whole, odd, strict(text.filter(odd)))
+            return _with_odd(whole, odd, _read_odd(text.filter(odd), strict, values.type))
     return strict(text)
+
+
+def _either(one: Mask, other: Mask) -> tuple[Mask, int]:
+    """Return where one of two is true, and how often that is."""
+    either = kernel.or_(one, other)
+    return either, total(either)
+
+
+def _read_odd(odd: Array, strict: Strict, type_: pa.DataType) -> Reading:
+    """Read by `strict`, unless there is nothing in it to read: most of what is odd says that there is no value."""
+    if some(kernel.match_substring_regex(odd, IN_ANY_VALUE)):
+        return strict(odd)
+    return Reading(nulls(len(odd), type_), faults_of(("format_invalid", odd.is_valid())))
 
 
 def _with_odd(values: Array, odd: Mask, apart: Reading) -> Reading:
     """Return the column with what became of its odd texts, whose places are null."""
     if apart.values.null_count < len(apart.values):
         values = kernel.replace_with_mask(values, odd, apart.values)
-    nobody = nulls(len(values), pa.bool_()).fill_null(False)
-    faults = (Fault(each.code, kernel.replace_with_mask(nobody, odd, each.rows)) for each in apart.faults)
+    faults = (Fault(each.code, kernel.replace_with_mask(odd, odd, each.rows)) for each in apart.faults)
     return Reading(values, tuple(faults))
 
 
 def odd_characters(text: Array, known: str) -> Mask:
     """Return where a text has a character that is not known, other than one point in its midst."""
     rest = kernel.ascii_trim(text, characters=known)
-    return kernel.fill_null(kernel.and_(kernel.not_equal(rest, word("")), kernel.not_equal(rest, word("."))), False)
+    return surely(kernel.and_(kernel.not_equal(rest, NOTHING), kernel.not_equal(rest, POINT)))
 
 
 def odd_points(text: Array, *, whole_max: int, fraction_max: int) -> Mask:
@@ -67,17 +83,17 @@ def odd_points(text: Array, *, whole_max: int, fraction_max: int) -> Mask:
         kernel.or_(kernel.greater(whole, integer(whole_max)), kernel.greater(fraction, integer(fraction_max))),
         kernel.or_(kernel.equal(whole, integer(0)), kernel.equal(fraction, integer(0))),
     )
-    return kernel.fill_null(odd, False)
+    return surely(odd)
 
 
 def late_days(text: Array, day_at: int) -> Mask:
     """Return where the day of the month, at a fixed place, is one that not every month has."""
     days = kernel.binary_slice(text.cast(pa.binary()), day_at, day_at + 2)
-    return kernel.fill_null(kernel.greater(days, pa.scalar(b"28", pa.binary())), False)
+    return surely(kernel.greater(days, pa.scalar(b"28", pa.binary())))
 
 
 def odd_lengths(text: Array, shortest: int, longest: int) -> Mask:
     """Return where a text has fewer or more bytes than a good one."""
     lengths = kernel.binary_length(text).cast(pa.int64())
     outside = kernel.or_(kernel.less(lengths, integer(shortest)), kernel.greater(lengths, integer(longest)))
-    return kernel.fill_null(outside, False)
+    return surely(outside)

@@ -15,9 +15,11 @@ import pyarrow as pa
 
 from eventlog.column_types import DecimalType
 from executors.arrays import (
+    BY_BUFFERS_ROWS_MIN,
     Array,
     Mask,
     Reading,
+    begin_and_end_with_digits,
     blanked,
     byte_range,
     faults_of,
@@ -26,6 +28,7 @@ from executors.arrays import (
     matches,
     refused,
     some,
+    surely,
 )
 from executors.suspects import odd_characters, odd_lengths, odd_points, read_in_two
 
@@ -73,14 +76,14 @@ def _int64_at_once(text: Array) -> Array | None:
 
 
 def _int64_strictly(text: Array) -> Reading:
-    fits = kernel.fill_null(matches(text, INTEGER_SURELY), False)
+    fits = surely(matches(text, INTEGER_SURELY))
     unsure = refused(text, fits)
-    well_formed = kernel.fill_null(matches(blanked(text, unsure), INTEGER_FORM), False)
+    well_formed = surely(matches(blanked(text, unsure), INTEGER_FORM))
     long = blanked(text, well_formed)
     if long.null_count < len(long):
         numbers = read_decimal(long, DecimalType(precision=DECIMAL_CHARS_MAX, scale=0)).values
         # What has more than 38 digits is null here, and so does not fit.
-        fits = kernel.or_(fits, kernel.fill_null(_is_int64(numbers), False))
+        fits = kernel.or_(fits, surely(_is_int64(numbers)))
     values = kernel.ascii_ltrim(blanked(text, fits), characters="+").cast(pa.int64())
     malformed = kernel.and_(unsure, kernel.invert(well_formed))
     too_large = kernel.and_(well_formed, kernel.invert(fits))
@@ -105,7 +108,7 @@ def _float64_strictly(text: Array) -> Reading:
     well_formed = matches(text, FLOAT_FORM)
     values = blanked(text, well_formed).cast(pa.float64())
     named = kernel.is_in(text, value_set=pa.array(["inf", "-inf"], pa.string()))
-    too_large = kernel.fill_null(kernel.and_(kernel.is_inf(values), kernel.invert(named)), False)
+    too_large = surely(kernel.and_(kernel.is_inf(values), kernel.invert(named)))
     return Reading(values, faults_of(("format_invalid", refused(text, well_formed)), ("value_does_not_fit", too_large)))
 
 
@@ -137,7 +140,7 @@ def _decimal_strictly(text: Array, type_: DecimalType) -> Reading:
     digits = good if _is_short(good, DECIMAL_CHARS_MAX) else _without_zeros(good, type_.scale)
     values = digits.cast(pa.decimal128(type_.precision, type_.scale))
     bad = refused(text, fits)
-    well_formed = kernel.fill_null(matches(blanked(text, bad), DECIMAL_FORM), False)
+    well_formed = surely(matches(blanked(text, bad), DECIMAL_FORM))
     malformed = kernel.and_(bad, kernel.invert(well_formed))
     return Reading(values, faults_of(("format_invalid", malformed), ("precision_exceeded", well_formed)))
 
@@ -167,6 +170,8 @@ def _is_plain(text: Array) -> bool:
     smallest, greatest = byte_range(text)
     if smallest < ord("+") or greatest > ord("9"):
         return False
+    if len(text) >= BY_BUFFERS_ROWS_MIN and begin_and_end_with_digits(text):
+        return True
     signed = smallest < ord(".")
     starts = (".", "-.", "+.") if signed else (".",)
     ends = kernel.ends_with(text, ".")

@@ -26,6 +26,7 @@ from executors.arrays import (
     matches,
     refused,
     some,
+    surely,
     word,
 )
 from executors.formats import EPOCH_DAY, ISO8601, Kind, TextFormat, compiled, kind_of
@@ -122,7 +123,7 @@ def _iso(text: Array, kind: Kind, plan: TextFormat | None) -> Array:
 def _zoneless(text: Array, kind: Kind, plan: TextFormat | None) -> Mask:
     """Return which texts lack nothing but their zone."""
     iso = _iso(text, kind, None if plan is None else compiled(plan.zoneless, kind))
-    return kernel.fill_null(matches(iso, _iso_pattern(kind, zoned=False)), False)
+    return surely(matches(iso, _iso_pattern(kind, zoned=False)))
 
 
 def _read_at_once(text: Array, type_: ColumnType, kind: Kind, plan: TextFormat | None) -> Array | None:
@@ -205,4 +206,4 @@ def _beyond(values: Array, kind: Kind) -> Mask | None:
     beyond = kernel.or_(
         kernel.less(counted, integer(FIRST_MICROSECOND)), kernel.greater(counted, integer(LAST_MICROSECOND))
     )
-    return kernel.fill_null(beyond, False)
+    return surely(beyond)

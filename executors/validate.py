@@ -16,7 +16,18 @@ from msgspec import Struct, structs
 
 from eventlog.schema import Column, OutputSchema
 from executors.accepted_types import has_no_parts, is_text
-from executors.arrays import Array, Mask, UnpackedTooLargeError, bound_views, extent, kernel, plain, total
+from executors.arrays import (
+    BY_BUFFERS_ROWS_MIN,
+    Array,
+    Mask,
+    UnpackedTooLargeError,
+    bound_views,
+    extent,
+    is_ascii,
+    kernel,
+    plain,
+    total,
+)
 from executors.rejected import Problem, Rejected, rejected_rows
 from executors.shape import CorruptBatch, Placed, ShapeFault, place_columns, shown
 from executors.values import is_day_or_moment, is_of_known_years, read
@@ -24,6 +35,8 @@ from executors.violations import HELPER_COLUMNS, ROW_ERROR_COLUMN, ROW_ID_COLUMN
 from sinks.arrow_schema import arrow_schema
 
 INT64_MAX: Final = 2**63 - 1
+TEXT: Final = pa.string()
+BYTES: Final = pa.binary()
 
 
 class Checked(Struct, frozen=True, kw_only=True):
@@ -48,13 +61,7 @@ def validate(batch: pa.RecordBatch, schema: OutputSchema, *, row_first: int = 0)
     """
     plan = _plan(batch.schema, schema)
     try:
-        # Before anything else looks into the buffers: without this, offsets of a hostile batch lead out of them. The
-        # full look reads every text, so views that say the same megabytes over and over are refused before.
-        if not plan.is_flat:
-            batch.validate()
-            for column in batch.columns:
-                bound_views(column)
-        batch.validate(full=True)
+        _look_through(batch, plan)
     except (pa.ArrowException, ValueError, OSError) as error:
         return CorruptBatch(output=schema.output, why=shown(str(error)))
     placed = plan.placed
@@ -66,6 +73,30 @@ def validate(batch: pa.RecordBatch, schema: OutputSchema, *, row_first: int = 0)
         return _judged(batch, schema, placed, row_first)
     except UnpackedTooLargeError as error:
         return CorruptBatch(output=schema.output, why=str(error))
+
+
+def _look_through(batch: pa.RecordBatch, plan: _Plan) -> None:
+    """Look at every offset and every text before anything else does: those of a hostile batch lead out of its buffers.
+
+    Raises what Arrow has against them. Views that say the same megabytes over and over are refused before they are
+    read. Of texts the offsets are seen first, as of bytes, which costs little; most texts are ASCII, which is seen
+    ten times faster than that they are UTF-8.
+    """
+    if not plan.is_flat:
+        batch.validate()
+        for column in batch.columns:
+            bound_views(column)
+    if not plan.is_flat or batch.num_rows < BY_BUFFERS_ROWS_MIN:
+        batch.validate(full=True)
+        return
+    batch.validate()
+    for column in batch.columns:
+        if column.type != TEXT:
+            column.validate(full=True)
+            continue
+        column.view(BYTES).validate(full=True)
+        if not is_ascii(column):
+            column.validate(full=True)
 
 
 class _Plan(Struct, frozen=True, kw_only=True):

@@ -3,9 +3,12 @@ from __future__ import annotations
 import math
 import typing
 from decimal import Decimal
+from functools import partial
 
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from eventlog.column_types import DecimalType
 from executors.arrays import Reading
@@ -105,6 +108,15 @@ def test_a_decimal_is_exact_and_zeros_around_it_change_nothing(word: str, value:
     assert str(reading.values[0].as_py()) in {value, f"-{value}"}
 
 
+@pytest.mark.parametrize(
+    ("word", "is_one"), [("nan", True), ("inf", True), ("-inf", True), ("N/A", False), ("", False)]
+)
+def test_a_word_among_floats_is_one_of_those_that_are_numbers_or_none(word: str, is_one: bool) -> None:
+    reading = read_float64(pa.array([*["1.5"] * 20, word]))
+    assert reading.values.is_null().to_pylist() == [*[False] * 20, not is_one]
+    assert [fault.code for fault in reading.faults] == ([] if is_one else ["format_invalid"])
+
+
 @pytest.mark.parametrize("word", ["1e3", "1.5E1", "1.", ".5", "-.5", " 1", "1 ", "", "-", "1,5", "1\0", "nan", "1.5.5"])
 def test_other_spellings_of_decimals_are_invalid(word: str) -> None:
     assert faults(decimal(["1.5", word, None], 8, 2)) == {"format_invalid": [1]}
@@ -132,3 +144,15 @@ def test_bytes_under_nulls_do_not_count() -> None:
     hidden = pa.Array.from_buffers(pa.string(), 3, [pa.py_buffer(b"\x06"), *text.buffers()[1:]])
     assert good(read_int64(hidden)) == [None, 5, 6]
     assert good(read_decimal(hidden, DecimalType(precision=5, scale=1))) == [None, Decimal("5.0"), Decimal("6.0")]
+
+
+@given(words=st.lists(st.none() | st.sampled_from(["1.5", "-2.5", "+0.1", ".5", "5.", "-.5", "7", ".", "-", ""])))
+def test_what_is_seen_in_the_buffers_of_many_texts_changes_nothing_but_the_cost(words: list[str | None]) -> None:
+    text = pa.concat_arrays([pa.array([".", *words, "."], pa.string())]).slice(1, len(words))
+    for read in (read_float64, partial(read_decimal, type_=DecimalType(precision=9, scale=2))):
+        few = read(text)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("executors.text_numbers.BY_BUFFERS_ROWS_MIN", 0)
+            many = read(text)
+        assert many.values.equals(few.values)
+        assert faults(many) == faults(few)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from eventlog.column_types import ColumnType, DecimalType, ListType, PrimitiveType
 from eventlog.ids import OutputName
 from eventlog.schema import Column, OutputSchema
+from executors import arrays
 from executors.rejected import Rejected
 from executors.shape import CorruptBatch, ReservedColumn, ShapeFault, ShapeMismatch, sentence
 from executors.validate import Checked, validate
@@ -281,13 +282,31 @@ def lying_null_count() -> pa.Array[typing.Any]:
     return pa.Array.from_buffers(pa.int64(), 2, honest.buffers(), null_count=2)
 
 
-@pytest.mark.parametrize("make", [broken_offsets, broken_text, lying_null_count])
-def test_a_batch_that_lies_about_its_buffers_is_corrupt(make: typing.Callable[[], pa.Array[typing.Any]]) -> None:
+def hidden_text() -> pa.Array[typing.Any]:
+    """Return a text that is no UTF-8 far behind others: behind the first step in which bytes are looked at."""
+    return pa.array([b"a" * 100_000, b"b\xff"]).view(pa.string())
+
+
+@pytest.mark.parametrize("rows_min", [0, arrays.BY_BUFFERS_ROWS_MIN], ids=["by buffers", "at once"])
+@pytest.mark.parametrize("make", [broken_offsets, broken_text, hidden_text, lying_null_count])
+def test_a_batch_that_lies_about_its_buffers_is_corrupt(
+    make: typing.Callable[[], pa.Array[typing.Any]], rows_min: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("executors.validate.BY_BUFFERS_ROWS_MIN", rows_min)
     array = make()
     type_: PrimitiveType = "int64" if array.type == pa.int64() else "string"
     found = fault(pa.record_batch([array], names=["c"]), declared(column("c", type_)))
     assert isinstance(found, CorruptBatch)
     assert "corrupt" in sentence(found)
+
+
+@pytest.mark.parametrize("text", ["plain", "\u00e4\u20ac", ""])
+def test_texts_of_many_rows_are_taken_whatever_letters_they_have(text: str) -> None:
+    rows = arrays.BY_BUFFERS_ROWS_MIN
+    batch = pa.record_batch({"c": pa.array([text] * rows)}).slice(1)
+    result = validate(batch, declared(column("c", "string")))
+    assert isinstance(result, Checked)
+    assert result.accepted.column(0).to_pylist() == [text] * (rows - 1)
 
 
 def test_every_code_has_a_coarse_word_and_a_sentence_with_the_columns_name() -> None:
