@@ -32,9 +32,15 @@ def leave(code: int) -> NoReturn:
 
 def main() -> None:
     """Run the command line."""
-    from cli.main import run
+    try:
+        from cli.main import run
 
-    run()
+        run()
+    except KeyboardInterrupt:  # wherever it comes, be it while modules are loaded
+        from cli.errors import EXIT_INTERRUPTED
+
+        sys.stderr.write("interrupted\n")
+        leave(EXIT_INTERRUPTED)
 
 
 if __name__ == "__main__":

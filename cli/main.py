@@ -9,7 +9,7 @@ import sys
 from typing import NoReturn
 
 from casparian import ROOT_LOGGER, __version__, leave
-from cli.errors import EXIT_INTERRUPTED, EXIT_OK, CliError, as_cli_error
+from cli.errors import EXIT_OK, CliError, as_cli_error
 
 
 def run() -> NoReturn:
@@ -31,9 +31,6 @@ def _outcome(words: list[str]) -> int:
 
     try:
         return _command(words)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        return EXIT_INTERRUPTED
     except Exception as error:
         told = _told(error)
         if told is None:

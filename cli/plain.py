@@ -8,11 +8,15 @@ messages as ever.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
+import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from typer.models import ParameterInfo
+
+from cli.errors import EXIT_INTERRUPTED
 
 _DIGITS: Final = re.compile(r"[0-9]{1,18}")
 
@@ -32,6 +36,14 @@ class PlainCommand(TyperCommand):
 
     def get_params(self, ctx: Any) -> list[Any]:
         return _taken_plainly(super().get_params(ctx))
+
+    def invoke(self, ctx: Any) -> Any:
+        """Carry out the verb; say that it was interrupted where it was, with which typer would leave without a word."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            sys.stderr.write("interrupted\n")
+            raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
 class PlainGroup(TyperGroup):

@@ -43,3 +43,15 @@ def test_who_prints_to_nobody_ends_as_every_python_does() -> None:
     finally:
         os.close(nobody)
     assert (done.returncode, "BrokenPipeError" in done.stderr) == (120, True)
+
+
+@pytest.mark.parametrize("module", ["cli.main", "cli.render"])
+def test_who_is_interrupted_while_modules_are_loaded_says_so_in_a_word(module: str) -> None:
+    done = end(
+        "from casparian import main\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        f"        if name == '{module}': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupting()); sys.argv = ['casparian', 'jobs']; main()"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")

@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from cli import main
+from casparian import main
 from eventlog.ids import ParserName
 from executors import parser_catalog
 from executors.parser_catalog import ParserPackage, builtin_parsers, load_parser
@@ -79,7 +79,7 @@ def main_of_tests(verb: str) -> None:
             shorten_waits()
         if HOLD in os.environ:
             hold_promotions(Path(os.environ[HOLD]))
-    main.run()
+    main()
 
 
 if __name__ == "__main__":

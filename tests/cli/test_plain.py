@@ -70,3 +70,14 @@ def test_a_number_costs_no_library() -> None:
     assert done.returncode == 1
     assert "| typer" in done.stderr
     assert "pydantic" not in done.stderr
+
+
+def test_a_verb_that_is_interrupted_says_so_in_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    made = typer.Typer()
+
+    @made.command(cls=PlainCommand)
+    def verb() -> None:
+        raise KeyboardInterrupt
+
+    assert made([], standalone_mode=False) == 130
+    assert capsys.readouterr().err == "interrupted\n"
