@@ -11,7 +11,8 @@ from cli.home import Home, find_home
 from cli.options import HomeOption, JsonOption, ReasonIfAny, ReasonOption
 from cli.plain import PlainCommand, PlainGroup
 from cli.reading import ask
-from cli.render import count, out, out_json, place_text, printable, size, table
+from cli.render import count, out, out_json, place_text, printable, size, table, talk
+from cli.standing import cut_off_among, say_cut_off
 
 if TYPE_CHECKING:
     from cli.messages import JobSeen, RetriedAs
@@ -49,10 +50,11 @@ def show(job_id: JobArgument, home: HomeOption = None, as_json: JsonOption = Fal
     from eventlog.ids import JobId
     from projections import queries
 
-    detail = ask(find_home(home), queries.job, job_id=JobId(job_id))
+    place = find_home(home)
+    detail = ask(place, queries.job, job_id=JobId(job_id))
     if detail is None:
         raise CliError("not_found", f"show job {job_id}: there is no such job in this home", "casparian jobs")
-    show_job(detail, as_json=as_json)
+    show_job(detail, cut_off=bool(cut_off_among(place, [detail.job.status])), as_json=as_json)
 
 
 @app.command("cancel", cls=PlainCommand)
@@ -305,10 +307,12 @@ def _tell_end(place: Home, seen: JobSeen, *, already: bool, code: int, as_json: 
     raise typer.Exit(code)
 
 
-def show_job(detail: JobDetail, *, as_json: bool) -> None:
-    """Print all that is known of a job."""
+def show_job(detail: JobDetail, *, cut_off: bool = False, as_json: bool) -> None:
+    """Print all that is known of a job; with `cut_off` it is recorded as at work, and nobody works."""
     if as_json:
-        out_json(detail)
+        from msgspec import structs
+
+        out_json({**structs.asdict(detail), "cut_off": cut_off})
         return
     job = detail.job
     out(f"job {job.job_id} of run {job.run_id}: {job.completion_status or job.status}")
@@ -332,6 +336,8 @@ def show_job(detail: JobDetail, *, as_json: bool) -> None:
     _show_sheet(detail)
     _show_error(detail)
     _show_events(detail)
+    if cut_off:
+        talk(say_cut_off(1))
 
 
 def _show_sheet(detail: JobDetail) -> None:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.home import Home, find_home
+from cli.home import find_home
 from cli.options import HomeOption, JsonOption, LimitOption
 from cli.reading import ask
 from cli.render import count, fitted, out, out_json, table, talk
+from cli.standing import cut_off_among, say_cut_off
 
 if TYPE_CHECKING:
     from projections.rows import JobRow
@@ -33,9 +34,6 @@ class Status(StrEnum):
     partial_success = "partial_success"  # completed
 
 
-AT_WORK = frozenset({Status.dispatched, Status.running, Status.promoting, Status.aborting})
-
-
 def jobs(
     status: Annotated[Status | None, typer.Option("--status", help="Only jobs that stand like this.")] = None,
     limit: LimitOption = 50,
@@ -51,26 +49,17 @@ def jobs(
     place = find_home(home)
     word = Status.aborted if status is Status.cancelled else status
     rows = ask(place, queries.jobs, status=word.value if word else None, limit=limit + 1)
-    show_jobs(rows, limit=limit, status=status.value if status else None, as_json=as_json)
-    if not as_json:
-        _tell_cut_off(place, rows[:limit])
+    cut = cut_off_among(place, [row.status for row in rows[:limit]])
+    show_jobs(rows, limit=limit, status=status.value if status else None, cut_off=cut, as_json=as_json)
 
 
-def _tell_cut_off(place: Home, rows: Sequence[JobRow]) -> None:
-    """Say of jobs that are listed as at work that nobody is, where nobody holds the log."""
-    from cli.standing import cut_off
-    from eventlog.lock import is_locked
-
-    at_work = sum(row.status in AT_WORK for row in rows)
-    if at_work and not is_locked(place.log):
-        talk(cut_off(at_work))
-
-
-def show_jobs(rows: Sequence[JobRow], *, limit: int, status: str | None = None, as_json: bool) -> None:
-    """Print jobs, of which the caller gives one more than `limit` if there are more."""
+def show_jobs(
+    rows: Sequence[JobRow], *, limit: int, status: str | None = None, cut_off: int = 0, as_json: bool
+) -> None:
+    """Print jobs, of which the caller gives one more than `limit` if there are more; nobody works on `cut_off`."""
     truncated, rows = len(rows) > limit, rows[:limit]
     if as_json:
-        out_json({"jobs": rows, "truncated": truncated})
+        out_json({"jobs": rows, "truncated": truncated, "cut_off": cut_off})
         return
     lines = [
         (
@@ -90,3 +79,5 @@ def show_jobs(rows: Sequence[JobRow], *, limit: int, status: str | None = None, 
         talk(f"only the newest {count(limit, 'job')} of them: --limit shows more")
     if not rows:
         out("no jobs" + (f" with status {status}" if status else ""))
+    if cut_off:
+        talk(say_cut_off(cut_off))

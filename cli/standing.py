@@ -4,8 +4,8 @@ words are plain not even the library of the command line.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Final
 
 from cli.home import Home
 from cli.reading import ask, nothing_here
@@ -49,7 +49,7 @@ def show_status(place: Home, *, as_json: bool) -> None:
         f"{queue.completed:,} completed, {queue.failed:,} failed, {queue.aborted:,} cancelled; {queue.total:,} in all"
     )
     if seen is None and silent is None and (cut := queue.running + queue.promoting):
-        out(cut_off(cut))
+        out(say_cut_off(cut))
     for step in _next_steps(seen, queue, is_held=silent is not None):
         out(f"next: {place.hint(step)}")
 
@@ -112,11 +112,22 @@ def _show_sentinel(place: Home, seen: StatusSeen | None) -> None:
         out(f"waiting longest: since {seen.oldest_queued_at}")
 
 
-def cut_off(cut: int) -> str:
-    """Return what is to be said of jobs that the last sentinel left in the middle: recorded as at work, and idle."""
-    stand, them = ("stands", "it") if cut == 1 else ("stand", "them")
+AT_WORK: Final = frozenset({"dispatched", "running", "promoting", "aborting"})  # what the state of a job is called
+
+
+def cut_off_among(place: Home, states: Iterable[str]) -> int:
+    """Return how many of these jobs the last sentinel left in the middle: recorded as at work, and nobody works."""
+    from eventlog.lock import is_locked
+
+    at_work = sum(state in AT_WORK for state in states)
+    return at_work if at_work and not is_locked(place.log) else 0
+
+
+def say_cut_off(jobs: int) -> str:
+    """Return what is to be said of jobs that the last sentinel left in the middle."""
+    stand, them = ("stands", "it") if jobs == 1 else ("stand", "them")
     how = f"{stand} as running or being published"
-    return f"{count(cut, 'job')} {how}, but nobody works: the next sentinel or run takes {them} up"
+    return f"{count(jobs, 'job')} {how}, but nobody works: the next sentinel or run takes {them} up"
 
 
 def _next_steps(seen: StatusSeen | None, queue: QueueStats, *, is_held: bool) -> list[str]:

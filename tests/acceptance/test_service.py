@@ -244,8 +244,12 @@ def test_a_killed_sentinel_is_told_and_the_next_one_goes_on(terminal: FixtureTer
     told = terminal.casparian("status").out
     assert "nobody works: the next sentinel or run takes" in told
     assert "1 job stands as running or being published, but nobody works" in terminal.casparian("jobs").err
+    assert "1 job stands as running" in terminal.casparian("job", "show", "1").err
+    assert terminal.casparian("jobs", "--json").json["cut_off"] == 1
+    assert terminal.casparian("job", "show", "1", "--json").json["cut_off"] is True
     assert terminal.finish(case).code == 0
     assert "nobody works" not in terminal.casparian("status").out
+    assert terminal.casparian("job", "show", "1", "--json").json["cut_off"] is False
     terminal.check_whole(terminal.finish(case), terminal.outcome(terminal.finish(case)))
 
 
