@@ -18,13 +18,14 @@ from commands.outcome import Refused
 from commands.retry import RETRIED_JOBS_MAX
 from eventlog import events
 from eventlog.events import JobQueued, RetriedJob
-from eventlog.ids import JobId, MaterializationKey, ParserName, Seq
+from eventlog.ids import JobId, MaterializationKey, Seq
 from projections import queries
 from projections.rows import JobRow
 from reducers.fold import State
 
 if TYPE_CHECKING:
     from cli.projecting import ProjectionThread
+    from cli.sentinel_parsers import SentinelParsers
     from commands.handle import Handler
     from eventlog.ids import Instant
     from eventlog.log import Log
@@ -45,7 +46,8 @@ class Authority(Protocol):
     def projection(self) -> ProjectionThread: ...
     @property
     def log(self) -> Log: ...
-    def have_kept(self, parsers: Collection[ParserName]) -> list[ParserName]: ...
+    @property
+    def parsers(self) -> SentinelParsers: ...
 
 
 def retry_jobs(
@@ -64,7 +66,7 @@ def retry_jobs(
     """
     assert rows
     specs = _bounded(queued_specs(authority.log, rows[:RETRIED_JOBS_MAX]))
-    gone = authority.have_kept(sorted({spec.parser for spec in specs}))
+    gone = authority.parsers.have_kept(sorted({spec.parser for spec in specs}))
     if gone:
         why = f"make job {specs[0].job} again: this home has no copy of parser {gone[0]} any more"
         refused = Refused("parser_gone", why, "name its file: casparian run PATH FILE")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
@@ -65,11 +65,10 @@ from sinks.uri import open_sink
 if TYPE_CHECKING:
     from cli.hosting import RunHost
     from cli.lending import Lender
-    from cli.own_parser import OwnParser
     from cli.projecting import ProjectionThread
+    from cli.sentinel_parsers import SentinelParsers
     from cli.telling import Teller
     from commands.handle import Handler, Outcome
-    from commands.outcome import Refused
     from eventlog.log import Log
     from projections.metrics import Readings
     from projections.queries import Connection
@@ -103,14 +102,13 @@ class Authority(Protocol):
     def status(self) -> StatusSeen: ...
     def executors(self) -> ExecutorsSeen: ...
     def readings(self) -> Readings: ...
-    def adopt(self, own: OwnParser) -> Refused | None: ...
     def dismiss(self, executor: ExecutorId, reason: str) -> bool: ...
     def stop(self, reason: str) -> None: ...
     def abandon(self, job: JobId, *, reason: str, actor: str, stamp: Stamp) -> Future[Outcome]: ...
     @property
     def log(self) -> Log: ...
-    def have_kept(self, parsers: Collection[ParserName]) -> list[ParserName]: ...
-    def end_revoked(self, artifacts: frozenset[ArtifactHash], *, actor: str) -> None: ...
+    @property
+    def parsers(self) -> SentinelParsers: ...
 
 
 Route = Callable[[Authority, Asked], Reply]
@@ -166,7 +164,7 @@ def _revoke(authority: Authority, asked: Asked) -> Reply:
     )
     outcome = authority.handler.submit(command, actor=asked.actor, stamp=_stamp(asked)).result(ANSWER_SECONDS)
     artifacts = _artifacts(outcome)
-    authority.end_revoked(frozenset(artifacts), actor=asked.actor)
+    authority.parsers.end_revoked(frozenset(artifacts), actor=asked.actor)
     return _told(outcome) or ParserTold(parser=request.parser, artifacts=artifacts)
 
 
@@ -180,7 +178,7 @@ def _admit(authority: Authority, asked: Asked) -> Reply:
     if own.package.artifact_hash != request.artifact_hash:
         why = f"run {own.word}: it was changed while it was looked at"
         return Refusal(code="parser_changed", message=why, next_step="run the same command again")
-    refused = authority.adopt(own)
+    refused = authority.parsers.adopt(own)
     return Refusal(code=refused.code, message=refused.why, next_step=refused.next_step) if refused else Accepted()
 
 
@@ -298,7 +296,7 @@ def _revoke_key(authority: Authority, asked: Asked) -> Reply:
     command = events.RevokeKey(key=request.key, by=asked.actor, reason=request.reason, now=clock.now())
     outcome = authority.handler.submit(command, actor=asked.actor, stamp=_stamp(asked)).result(ANSWER_SECONDS)
     artifacts = _artifacts(outcome)
-    authority.end_revoked(frozenset(artifacts), actor=asked.actor)
+    authority.parsers.end_revoked(frozenset(artifacts), actor=asked.actor)
     return _told(outcome) or KeyTold(changed=bool(outcome.events), artifacts=artifacts)
 
 

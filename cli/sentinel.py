@@ -12,7 +12,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -27,11 +27,9 @@ from cli.fleet import Fleet
 from cli.hiring import Hirer
 from cli.home import Home, newest_witness, prepare_home
 from cli.hosting import RunHost
-from cli.kept_parsers import keep, kept_parser
 from cli.lending import Lender
 from cli.messages import ExecutorSeen, ExecutorsSeen, QueueStats, StatusSeen
 from cli.metrics import log_bytes
-from cli.own_parser import OwnParser
 from cli.projecting import ProjectionThread
 from cli.promoter import Promoter
 from cli.reaching import PURPOSE
@@ -40,25 +38,21 @@ from cli.report import Recovery
 from cli.resuming import open_sinks, publish_committed, sweep
 from cli.roster import STRANGERS_MAX
 from cli.sealer import Sealer
+from cli.sentinel_parsers import SentinelParsers
 from cli.snapshots import Snapshots
 from cli.target_claims import other_claim
 from cli.target_watch import TargetWatch
 from cli.telling import Teller
 from cli.watch import Watches
 from commands.decide import Command
-from commands.dispatch import OUTDATED, plan_records
+from commands.dispatch import plan_records
 from commands.epoch import BeginEpoch
 from commands.handle import Handler, Outcome
-from commands.job import WithdrawJob
-from commands.outcome import Refused
-from commands.parser import NOT_TRUSTED, DeployParser
 from eventlog.blobs import FolderBlobStore
-from eventlog.events import CancelJob, ParserDeployed
 from eventlog.frames import Stamp
-from eventlog.ids import ArtifactHash, ExecutorId, JobId, LogId, ParserName, PathText, Seq, path_text
+from eventlog.ids import ExecutorId, JobId, LogId, ParserName, Seq
 from eventlog.log import Log
 from executors.addresses import remove_socket, socket_address
-from executors.declared_schema import SchemaTextError, resolve_outputs
 from executors.nng_transport import NngServer
 from executors.parser_catalog import ParserPackage, builtin_parsers
 from projections import queries
@@ -181,6 +175,7 @@ class Sentinel:
         stack.callback(self._clear_scratch)
         self._clock_watch = ClockWatch(wall=clock.now, steady_us=clock.steady_us)
         self.handler = Handler(self.log, manager=self._manage, actor=ACTOR)
+        self.parsers = SentinelParsers(self.home, self.handler, self.packages, actor=ACTOR)
         self.projection = self._open_read_model()
         self.projection.start()
         stack.callback(self.projection.stop)
@@ -373,40 +368,6 @@ class Sentinel:
             for name, executor in state.executors.items()
         ]
 
-    def adopt(self, own: OwnParser) -> Refused | None:
-        """Make a person's own parser current under its name, as the home keeps it; or say why it is refused.
-
-        Jobs that wait for another artifact of that name end: it may not make outputs under their keys.
-        """
-        refused = self._deploy(own.package, file=path_text(os.fsencode(own.path)))
-        if refused is None:
-            self.packages[own.package.name] = keep(self.home, own.package, own.path)
-            self._withdraw(self.handler.inspect(self._outdated), OUTDATED)
-        return refused
-
-    def end_revoked(self, artifacts: frozenset[ArtifactHash], *, actor: str) -> None:
-        """End every open job of parsers that are not trusted any more, before it publishes anything."""
-        jobs = self.handler.inspect(lambda state: _jobs_of(state, artifacts))
-        commands = [CancelJob(job=job, reason=NOT_TRUSTED, by=actor, now=clock.now()) for job in jobs]
-        for answer in [self.handler.submit(command, actor=actor) for command in commands]:
-            answer.result()
-
-    def _deploy(self, package: ParserPackage, *, file: PathText | None = None) -> Refused | None:
-        """Make a parser current under its name. One without a file is built in, and trusted by its recorded hash."""
-        command = DeployParser(
-            parser=package.name,
-            version=package.version,
-            artifact_hash=package.artifact_hash,
-            env_hash=package.env_hash,
-            builtin=file is None,
-            outputs=package.outputs,
-            settings=package.settings,
-            components=package.components,
-            now=clock.now(),
-            file=file or PathText(""),
-        )
-        return self.handler.call(command, actor=ACTOR).refused
-
     def _open_read_model(self) -> ProjectionThread:
         """Open the read model; one that does not belong to this log's history was refused as a witness before."""
         writer = open_writer(self.home.root, self.log.log_id)
@@ -427,12 +388,12 @@ class Sentinel:
         self.handler.call(BeginEpoch(now=clock.now()), actor=ACTOR)
         self._hire_ahead()
         for package in self.packages.values():
-            self._deploy(package)
-        self._find_kept()
+            self.parsers.deploy(package)
+        self.parsers.find_kept()
         self._sink_uris |= self.handler.inspect(open_sinks)
         swept = self._sweep()
         publish_committed(self.handler, self.promoter, withhold=self._withhold)
-        withdrawn = self._withdraw(self.handler.inspect(self._outdated), OUTDATED)
+        withdrawn = self.parsers.withdraw_outdated()
         here = self.handler.inspect(lambda state: _unpublished_for(state, own))
         torn = self.log.recovered
         self.recovery = Recovery(
@@ -449,31 +410,6 @@ class Sentinel:
             read_model=self.projection.caught_up() if self.log.epoch > 1 else "",
             snapshots=self.snapshots.doubts,
         )
-
-    def _find_kept(self) -> None:
-        """Have the parsers that waiting jobs were queued for, where the home keeps them and they are still trusted."""
-        for deployed in self.handler.inspect(_own_parsers_in_use):
-            package = kept_parser(self.home, deployed)
-            if package is not None:
-                self.packages[package.name] = package
-
-    def have_kept(self, parsers: Collection[ParserName]) -> list[ParserName]:
-        """Have these parsers ready for their jobs to be handed out; return those of which the home has no copy."""
-        lacking = [name for name in parsers if name not in self.packages]
-        deployed = self.handler.inspect(lambda state: [state.parsers[each].deployed for each in lacking])
-        for package in [kept_parser(self.home, each) for each in deployed]:
-            if package is not None:
-                self.packages[package.name] = package
-        return [name for name in lacking if name not in self.packages]
-
-    def _outdated(self, state: State) -> list[JobId]:
-        hashes = {package.artifact_hash for package in self.packages.values()}
-        return [
-            job_id
-            for job_id, job in state.jobs.queued.items()
-            if job.spec.artifact_hash not in hashes
-            or not _has_columns(self.packages[job.spec.parser], job.spec.settings)
-        ]
 
     def _clear_scratch(self) -> int:
         """Remove what guests left, by its name: the folder is ours, but what somebody put there is not. How many."""
@@ -495,37 +431,9 @@ class Sentinel:
 
         return sweep(self.handler, self._sink_uris, open_sink=open_sink, log_id=self.log.log_id, is_foreign=is_foreign)
 
-    def _withdraw(self, jobs: list[JobId], reason: str) -> int:
-        answers = [
-            self.handler.submit(WithdrawJob(job=job, reason=reason, now=clock.now()), actor=ACTOR) for job in jobs
-        ]
-        for answer in answers:
-            answer.result()
-        return len(jobs)
-
     def write_to(self, sink_uri: str) -> None:
         """Take note of a target that something may be staged in, to be swept at the end."""
         self._sink_uris.add(sink_uri)
-
-
-def _own_parsers_in_use(state: State) -> list[ParserDeployed]:
-    waiting = {job.spec.parser for job in state.jobs.queued.values()}
-    deployed = [parser.deployed for name, parser in state.parsers.items() if name in waiting]
-    return [each for each in deployed if not each.builtin and each.artifact_hash in state.trust]
-
-
-def _jobs_of(state: State, artifacts: frozenset[ArtifactHash]) -> list[JobId]:
-    waiting_or_leased = [*state.jobs.queued.items(), *state.jobs.leased.items()]
-    return [job_id for job_id, job in waiting_or_leased if job.spec.artifact_hash in artifacts]
-
-
-def _has_columns(package: ParserPackage, settings: dict[str, str]) -> bool:
-    """Say whether this version can read the columns that a job was queued with."""
-    try:
-        resolve_outputs(package, settings)
-    except SchemaTextError:
-        return False
-    return True
 
 
 def _unpublished_for(state: State, sink_uris: frozenset[str]) -> int:

@@ -7,7 +7,8 @@ from pathlib import Path
 from cli.home import Home
 from cli.promoter import promoting_bundles
 from cli.resuming import committed_stages
-from cli.sentinel import Sentinel, _has_columns
+from cli.sentinel import Sentinel
+from cli.sentinel_parsers import has_columns
 from eventlog.ids import ParserName
 from executors.parser_catalog import builtin_parsers
 from tests.acceptance.terminal import Terminal
@@ -20,10 +21,10 @@ PACKAGES = {str(name): package for name, package in builtin_parsers().items()}
 
 def test_a_waiting_job_goes_on_only_where_its_columns_can_still_be_read() -> None:
     declared = '{"columns":[{"name":"a","type":"string"}]}'
-    assert _has_columns(PACKAGES["csv"], {"schema": declared})
-    assert not _has_columns(PACKAGES["csv"], {"schema": '{"columns":[{"name":"a","type":"money"}]}'})
-    assert not _has_columns(PACKAGES["csv"], {})
-    assert _has_columns(PACKAGES["evtx"], {})
+    assert has_columns(PACKAGES["csv"], {"schema": declared})
+    assert not has_columns(PACKAGES["csv"], {"schema": '{"columns":[{"name":"a","type":"money"}]}'})
+    assert not has_columns(PACKAGES["csv"], {})
+    assert has_columns(PACKAGES["evtx"], {})
 
 
 def test_a_home_that_never_had_a_job_gets_an_executor_as_soon_as_one_is_to_come(tmp_path: Path) -> None:
