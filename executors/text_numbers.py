@@ -170,9 +170,9 @@ def _is_plain(text: Array) -> bool:
     smallest, greatest = byte_range(text)
     if smallest < ord("+") or greatest > ord("9"):
         return False
-    if len(text) >= BY_BUFFERS_ROWS_MIN and begin_and_end_with_digits(text):
-        return True
     signed = smallest < ord(".")
+    if not signed and len(text) >= BY_BUFFERS_ROWS_MIN and begin_and_end_with_digits(text):
+        return True
     starts = (".", "-.", "+.") if signed else (".",)
     ends = kernel.ends_with(text, ".")
     return not any(some(found) for found in (ends, *(kernel.starts_with(text, start) for start in starts)))

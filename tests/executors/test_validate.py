@@ -283,7 +283,7 @@ def lying_null_count() -> pa.Array[typing.Any]:
 
 
 def hidden_text() -> pa.Array[typing.Any]:
-    """Return a text that is no UTF-8 far behind others: behind the first step in which bytes are looked at."""
+    """Return a text that is no UTF-8 far behind others."""
     return pa.array([b"a" * 100_000, b"b\xff"]).view(pa.string())
 
 
@@ -298,6 +298,7 @@ def test_a_batch_that_lies_about_its_buffers_is_corrupt(
     found = fault(pa.record_batch([array], names=["c"]), declared(column("c", type_)))
     assert isinstance(found, CorruptBatch)
     assert "corrupt" in sentence(found)
+    assert "column 0" in found.why
 
 
 @pytest.mark.parametrize("text", ["plain", "\u00e4\u20ac", ""])
