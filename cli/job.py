@@ -417,7 +417,7 @@ def _show_error(detail: JobDetail) -> None:
         out(f"  final     {FINAL[str(job.error_class)]}")
     if job.error_hint:
         out(f"  next      {printable(job.error_hint)}")
-    if job.status in ("failed", "aborted"):
+    if job.status in ("failed", "aborted") and job.error_class != "policy":  # a retry has the policy of its job
         out(f"  again     casparian job retry {job.job_id}")
     show_last_words(job.log_tail or "")
 

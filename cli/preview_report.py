@@ -13,7 +13,7 @@ from cli.columns import ColumnReport, side_by_side
 from cli.errors import EXIT_ERROR, EXIT_OK, EXIT_PARTIAL
 from cli.evidence import Example
 from cli.report import RuleReport
-from commands.quarantine import PPM_OF_PERCENT, forbidden
+from commands.quarantine import PPM_OF_PERCENT, forbidden, options_for
 from eventlog.events import BalanceSheet, QuarantinePolicy
 from eventlog.sheets import sheet_fault
 from executors.mismatch import mismatch_of
@@ -78,12 +78,16 @@ class PreviewFailure(Struct, frozen=True, kw_only=True):
 
 
 class PolicyReport(Struct, frozen=True, kw_only=True):
-    """What the home's policy would do with rejected rows. `forbidden` says why nothing is published, "" if not."""
+    """What the home's policy would do with rejected rows. `forbidden` says why nothing is published, "" if not.
+
+    `options` are the words with which a run publishes the accepted ones nonetheless.
+    """
 
     allow: bool
     pct_max: float
     count_max: int | None
     forbidden: str
+    options: str
 
 
 class PreviewReport(Struct, frozen=True, kw_only=True):
@@ -155,6 +159,7 @@ def _policy(trial: Trial, policy: QuarantinePolicy) -> PolicyReport:
         pct_max=policy.ppm_max / PPM_OF_PERCENT,
         count_max=policy.count_max,
         forbidden=forbidden(policy, rejected),
+        options=options_for(policy, rejected),
     )
 
 

@@ -18,7 +18,6 @@ from reducers.say import say_sheet
 CELL_CHARACTERS_MAX: Final = 40
 LOG_LINES_SHOWN_MAX: Final = 20
 RANGES_SHOWN_MAX: Final = 3
-DEFAULT_PCT: Final = 10  # what --allow-quarantine lets pass when nothing else is said
 
 
 def show_preview(report: PreviewReport, place: Home, *, run: str, schema: str) -> None:
@@ -125,16 +124,7 @@ def _show_policy(report: PreviewReport) -> None:
         out(f"a run would publish the accepted rows and keep {rows} beside them, as the home's policy lets it")
 
 
-def _percent_above(output: PreviewOutput) -> int:
-    """Return the next whole percent that is not below the share of rejected rows."""
-    return -(-output.rejected * 100 // max(1, output.rejected + output.accepted))
-
-
 def _next_step(report: PreviewReport, *, run: str, schema: str) -> str:
     if report.failure is not None or report.accounting:
         return schema
-    if not report.policy.forbidden:
-        return run
-    worst = max(map(_percent_above, report.outputs), default=0)
-    above = f" --quarantine-threshold {worst}" if worst > DEFAULT_PCT else ""
-    return f"{run} --allow-quarantine{above}"
+    return f"{run} {report.policy.options}".rstrip()

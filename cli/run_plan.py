@@ -16,11 +16,13 @@ from cli.file_reports import lost_output
 from cli.halt import Halt
 from cli.planning import Plan, Wanted, compare, keys_of, targets_of, wanted_of
 from cli.run_commands import RunCommands
+from commands.job import WithdrawJob
 from commands.run import REUSED_JOBS_MAX, LoseOutputs, PlanRun
 from eventlog.events import RefusedFile, RunStarted, SeenFile
-from eventlog.ids import Digest, Seq, config_hash
+from eventlog.ids import Digest, JobId, Seq, config_hash
 from executors.parser_catalog import ParserPackage
 from projections import queries
+from reducers.fold import State
 
 if TYPE_CHECKING:
     from cli.sentinel import Sentinel
@@ -36,6 +38,7 @@ class RunPlanner:
     ) -> None:
         self._sentinel = sentinel
         self._run = started.run
+        self._policy = started.quarantine
         self._package = package
         self._commands = commands
         self._halt = halt
@@ -47,7 +50,24 @@ class RunPlanner:
         wanted = wanted_of(files, self._targets, self._package, settings_hash=self._settings_hash)
         if remake_lost:
             self._give_up_lost(wanted)
+        self._withdraw_other(wanted)
         return self._fix(wanted, refused)
+
+    def _withdraw_other(self, wanted: tuple[Wanted, ...]) -> None:
+        """End what waits for these outputs under another policy for rejected rows, as a retry has the one of its job.
+
+        What is at work, or what another run waits for, stays: its policy is the one that holds.
+        """
+        keys, policy = keys_of(wanted), self._policy
+
+        def waiting(state: State) -> set[JobId]:
+            jobs = {state.jobs.by_key[key] for key in keys if key in state.jobs.by_key}
+            queued = state.jobs.queued
+            return {job for job in jobs if job in queued and queued[job].spec.quarantine != policy}
+
+        reason = f"run {self._run} wants its outputs under another policy for rejected rows"
+        for job in sorted(self._sentinel.handler.inspect(waiting) - self._sentinel.watches.waited_for()):
+            self._commands.ask(WithdrawJob(job=job, reason=reason, now=clock.now()))  # refused if it has begun by now
 
     def _give_up_lost(self, wanted: tuple[Wanted, ...]) -> None:
         """Have the log say what is not there any more as it was published, so that the plan makes it anew."""

@@ -142,6 +142,9 @@ class RunSession:
         self._sentinel.write_to(request.sink_uri)
         inputs = tuple(path_text(name) for name in request.inputs)
         quarantine, quarantine_from = cascade(self._policies())
+        flags = request.quarantine[-1]
+        if not quarantine.allow and (flags.ppm_max, flags.count_max) != (None, None):
+            self._talk.note("the limit for rejected rows counts for nothing without --allow-quarantine")
         command = StartRun(
             parser=request.parser,
             inputs=inputs[:INPUTS_SHOWN_MAX],

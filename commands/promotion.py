@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from commands.attempt import job_failed, not_open
 from commands.outcome import Decision, Refused
+from commands.quarantine import options_for
 from eventlog.events import (
     AbandonJob,
     Event,
@@ -68,9 +69,9 @@ def decide_record(command: RecordPromotion, state: State) -> Decision:
 
 
 def _rejected(job: Promoting, now: Instant) -> JobFailed:
-    leave = "a higher --quarantine-threshold" if job.spec.quarantine.allow else "--allow-quarantine"
+    leave = options_for(job.spec.quarantine, job.committed.evidence)
     shown = f"casparian quarantine show {job.spec.job}"
-    hint = f"look at them: {shown}; to publish the others nonetheless, run again with {leave}"
+    hint = f"look at them: {shown}; to publish what is left without them, run again with {leave}"
     reason = f"{job.committed.why}; nothing was published but the rejected rows"
     return job_failed(
         job, "policy", kind="quarantine_limit", reason=reason, hint=hint, now=now, sheet=job.committed.sheet

@@ -91,6 +91,18 @@ def _reason(policy: QuarantinePolicy, evidence: RejectedRows) -> str:
     return ""
 
 
+def options_for(policy: QuarantinePolicy, evidence: Sequence[RejectedRows]) -> str:
+    """Return the words with which a run publishes outputs with these rejected rows; "" if the policy lets it anyway."""
+    options = [] if policy.allow or not any(each.rows for each in evidence) else ["--allow-quarantine"]
+    worst_pct = max((-(-each.rows * 100 // (each.rows + each.accepted)) for each in evidence if each.rows), default=0)
+    if worst_pct * PPM_OF_PERCENT > policy.ppm_max:
+        options.append(f"--quarantine-threshold {worst_pct}")
+    most = max((each.rows for each in evidence), default=0)
+    if policy.count_max is not None and most > policy.count_max:
+        options.append(f"--quarantine-count {most}")
+    return " ".join(options)
+
+
 def decide_delete(command: DeleteQuarantine, _state: State) -> Decision:
     """Say that files of rejected rows are deleted; the shell removes them when that is durable.
 

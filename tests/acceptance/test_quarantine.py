@@ -383,3 +383,26 @@ def test_rejected_rows_are_deleted_on_a_persons_word_only_and_the_log_says_so(te
     assert "trades: 1 of 20 rows broke a rule" in told.out
     assert "the case is closed" in terminal.casparian("explain", "job", str(kept["job"])).out
     assert terminal.casparian("replay", "--check").code == 0
+
+
+def test_a_job_that_waits_with_the_policy_of_an_earlier_run_gives_way(terminal: Terminal, trades: Path) -> None:
+    assert run(terminal, trades).code == 4
+    assert terminal.casparian("job", "retry", "1").code == 0, "its job has the policy of the run that it was of"
+    done = run(terminal, trades, options=("--allow-quarantine",))
+    assert (done.code, done.json["processed"]) == (3, 1), done.err
+    assert "under another policy" in terminal.casparian("job", "show", "2", "--json").json["job"]["error_reason"]
+
+
+def test_the_options_that_are_advised_publish_what_is_left(terminal: Terminal) -> None:
+    trades = write(terminal, "day.trades", [*GOOD[:2], BAD])
+    (file,) = run(terminal, trades).json["files"]
+    advised = tuple(file["next_step"].partition("run again with ")[2].split())
+    assert advised == ("--allow-quarantine", "--quarantine-threshold", "34")
+    assert run(terminal, trades, options=advised).code == 3
+    assert "job retry" not in terminal.casparian("job", "show", "1").out
+
+
+def test_a_limit_without_leave_is_told_to_count_for_nothing(terminal: Terminal, trades: Path) -> None:
+    done = run(terminal, trades, options=("--quarantine-threshold", "50"))
+    assert done.code == 4
+    assert "counts for nothing without --allow-quarantine" in done.err

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
 from commands.outcome import Refused
 from commands.policy_words import PolicyWords
-from commands.quarantine import DELETED_MAX, PPM, cascade, decide_delete, forbidden, policy_fault
+from commands.quarantine import DELETED_MAX, PPM, cascade, decide_delete, forbidden, options_for, policy_fault, ppm_of
 from eventlog.events import BrokenRule, QuarantineDeleted, QuarantinePolicy, StagedEvidence
 from eventlog.ids import Digest, OutputName, SchemaHash
 from tests.projections.histories import delete_quarantine
@@ -40,6 +42,29 @@ def test_the_table_of_decisions(policy: QuarantinePolicy, rejected: int, accepte
     said = forbidden(policy, [evidence(rejected, accepted)])
     assert reason in said
     assert bool(said) == bool(reason)
+
+
+@for_all(
+    policy=st.builds(
+        QuarantinePolicy, allow=st.booleans(), ppm_max=st.integers(0, PPM), count_max=st.none() | st.integers(0, 9)
+    ),
+    counts=st.lists(st.tuples(st.integers(1, 99), st.integers(0, 99)), max_size=3),
+)
+def test_the_options_that_are_advised_publish_what_was_forbidden(
+    policy: QuarantinePolicy, counts: list[tuple[int, int]]
+) -> None:
+    rejected = [evidence(rows, accepted) for rows, accepted in counts]
+    words = options_for(policy, rejected).split()
+    said = dict(itertools.pairwise([*words, ""]))
+    given = PolicyWords(
+        place="command line",
+        allow=True if "--allow-quarantine" in said else None,
+        ppm_max=ppm_of(float(said["--quarantine-threshold"])) if "--quarantine-threshold" in said else None,
+        count_max=int(said["--quarantine-count"]) if "--quarantine-count" in said else None,
+    )
+    before = PolicyWords(place="home", allow=policy.allow, ppm_max=policy.ppm_max, count_max=policy.count_max)
+    assert forbidden(cascade([before, given])[0], rejected) == ""
+    assert bool(words) or forbidden(policy, rejected) == ""
 
 
 def test_outputs_without_rejected_rows_are_never_forbidden() -> None:
