@@ -68,8 +68,9 @@ def executor(
     if not address.startswith("ipc:///"):
         why = f"connect to {address}: executors on other machines are not supported yet"
         raise CliError("bad_address", why, "name a socket of this machine: --connect ipc:///path, or --home")
-    talk(f"executor: looking for the sentinel at {printable(address)}")
-    _Visiting(address, wait, start="casparian start" if connect else place.hint("casparian start")).work()
+    start = "casparian start" if connect else place.hint("casparian start")
+    talk(f"executor: looking for the sentinel at {printable(address)}; where none is running: {start}")
+    _Visiting(address, wait, start=start).work()
 
 
 @contextmanager

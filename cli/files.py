@@ -36,8 +36,8 @@ def files(
 
     Example: `casparian files --limit 100`
 
-    Exit codes: 0 they are listed, 1 there is no such parser or nothing was run, 2 folders without --passed-over, or it
-    without folders.
+    Exit codes: 0 they are listed, 1 there is no such parser or nothing was run, 2 folders without --passed-over, it
+    without folders, or one that does not exist.
     """
     from projections import queries
 
@@ -58,6 +58,9 @@ def _show_passed_over(home: Home, word: str, paths: Sequence[str], *, limit: int
     from executors.scanner import passed_over
 
     package = named_parser(home, word)
+    if missing := [path for path in paths if not os.path.lexists(path)]:
+        why = f"look for names that {package.name} passes over: {', '.join(missing)}: no such file or folder"
+        raise CliError("no_such_input", why, "name the folders of the run", exit_code=EXIT_USAGE)
     found = passed_over([os.fsencode(path) for path in paths], patterns=package.patterns)
     shown = [each.path for each in islice(found, limit)]
     more = sum(1 for _each in found)

@@ -13,6 +13,7 @@ import msgspec
 from cli.errors import EXIT_USAGE, CliError
 from cli.options import parse_settings
 from cli.render import count, printable
+from eventlog.ids import path_text
 
 if TYPE_CHECKING:
     from executors.infer import ColumnFinding
@@ -70,7 +71,7 @@ def infer(package: ParserPackage, inputs: Sequence[bytes], settings: dict[str, s
         raise CliError("columns_declared", why, "casparian schema infer FILE --parser csv", exit_code=EXIT_USAGE)
     paths = claimed(inputs, patterns=package.patterns)
     if not 0 < len(paths) <= FILES_MAX:
-        raise _no_number_of_files(package, len(paths))
+        raise _no_number_of_files(package, inputs, len(paths))
     try:
         found = infer_columns(package, paths, settings)
     except GuestStartError as error:
@@ -179,7 +180,10 @@ def as_json(found: Inference, declared: dict[str, Any], written: str) -> dict[st
 # --- refusals -------------------------------------------------------------------------------------------------------
 
 
-def _no_number_of_files(package: ParserPackage, number: int) -> CliError:
+def _no_number_of_files(package: ParserPackage, inputs: Sequence[bytes], number: int) -> CliError:
+    if missing := [path_text(name) for name in inputs if not os.path.lexists(name)]:
+        why = f"infer columns: {', '.join(missing)}: no such file or folder"
+        return CliError("no_such_input", why, "name a file or a folder that exists", exit_code=EXIT_USAGE)
     if not number:
         why = f"infer columns: none of the inputs is a file that {package.name} reads ({', '.join(package.patterns)})"
         return CliError("no_such_input", why, "name the files themselves", exit_code=EXIT_USAGE)

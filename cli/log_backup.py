@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,5 +56,5 @@ def _show(made: Backup, folder: Path, place: Home) -> None:
     out(f"verdict of the copy: {verification.verdict}, records 1 to {verification.head_seq}, in {where}")
     for finding in verification.findings:
         out(f"finding: {finding.check} in {finding.segment}: {printable(finding.actual)}")
-    again = place.hint("casparian log repair --from DIR")
-    out(f"to mend the log from it: {again}; to restore it: copy it to log/ of an empty home")
+    again = place.hint(shlex.join(["casparian", "log", "repair", "--from", str(folder)]))
+    out(f"to mend the log from it: {printable(again)}; to restore it: copy it to log/ of an empty home")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
+import re
 import signal
 import sys
 from typing import NoReturn
@@ -35,8 +37,16 @@ def _outcome(words: list[str]) -> int:
         told = _told(error)
         if told is None:
             raise
-        show_error(told, as_json="--json" in words)
+        show_error(_doing(told, words), as_json="--json" in words)
         return told.exit_code
+
+
+def _doing(told: CliError, words: list[str]) -> CliError:
+    """Say what was being done, where the system's own words are all there is to tell."""
+    if told.code != "io_error":
+        return told
+    verb = itertools.takewhile(re.compile("[a-z][a-z-]*").fullmatch, words[:2])
+    return CliError(told.code, f"{' '.join(verb)}: {told}", told.next_step, exit_code=told.exit_code)
 
 
 def _command(words: list[str]) -> int:

@@ -110,6 +110,8 @@ def _show_account(report: PreviewReport) -> None:
         out(printable(say_sheet(sheet)))
         for each in sheet.ranges[:RANGES_SHOWN_MAX]:
             out(f"  unreadable {place_text(each.offset, each.length)}: {printable(each.reason)}")
+        if more := sheet.ranges_total - min(len(sheet.ranges), RANGES_SHOWN_MAX):
+            out(f"  and {more:,} more")
     if report.accounting:
         out(f"a run would fail this file: {printable(report.accounting)}")
 

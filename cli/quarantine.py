@@ -145,7 +145,7 @@ def sample(
 @app.command("export", cls=PlainCommand)
 def export(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file that ends in .csv or .parquet.")],
-    output: Annotated[str, typer.Option("--output", metavar="NAME", help="Those of this output.")],
+    output: Annotated[str, typer.Option("--output", metavar="NAME", help="Of which: see `quarantine ls`.")],
     job: Annotated[int | None, typer.Option("--job", min=1, help="Only those of this job.")] = None,
     every: AllOption = False,
     home: HomeOption = None,

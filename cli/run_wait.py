@@ -68,7 +68,8 @@ class RunWait:
         """Publish how far the run is, when it is time; and once, when nothing moves, what it is that does not."""
         rows, bytes_read = self._sentinel.dispatcher.in_flight(still_open)
         done, now = total - len(still_open), time.monotonic()
-        seconds_left = pace.seconds_left(done, now)
+        # Nobody knows when a target that takes nothing will.
+        seconds_left = None if self._sentinel.promoter.unreachable else pace.seconds_left(done, now)
         if pace.is_due(done, now):
             self._talk.working(done=done, total=total, rows=rows, seconds_left=seconds_left)
         if is_waiting and pace.has_stalled((done, rows, bytes_read), now):

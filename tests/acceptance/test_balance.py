@@ -220,5 +220,7 @@ def test_what_a_run_passes_over_is_counted_and_can_be_listed(terminal: Terminal,
     first = terminal.casparian("files", folder, "--passed-over", "evtx", "--limit", "1")
     assert (first.out, "only 1 of 2 names" in first.err) == (f"{folder / 'deep/more.csv'}\n", True)
     assert "none: every file" in terminal.casparian("files", folder / "one.evtx", "--passed-over", "evtx").out
+    absent = terminal.casparian("files", folder, folder / "absent", "--passed-over", "evtx", "--json")
+    assert (absent.code, absent.json["error"]["code"]) == (2, "no_such_input"), "a wrong name is no all-clear"
     for words in ((str(folder),), ("--passed-over", "evtx")):
         assert terminal.casparian("files", *words, "--json").code == 2

@@ -32,6 +32,13 @@ def flip(path: Path) -> None:
     path.write_bytes(data)
 
 
+def test_a_backup_says_how_it_is_used_and_what_could_not_be_done(done: Terminal) -> None:
+    assert f"log repair --from {done.folder / 'copy'}; " in done.casparian("log", "backup", "copy").out
+    nowhere = done.casparian("log", "backup", "/proc/nowhere", "--json")
+    assert (nowhere.code, nowhere.json["error"]["code"]) == (1, "io_error")
+    assert nowhere.json["error"]["message"].startswith("log backup: /proc/nowhere: ")
+
+
 @pytest.mark.slow
 def test_a_backup_is_verified_and_restored(done: Terminal, tmp_path: Path) -> None:
     again = done.casparian("log", "backup", "copy", "--json")

@@ -289,6 +289,7 @@ def test_the_parser_itself_has_a_word_in_the_policy(terminal: Terminal, trades: 
     assert done.json["policy"] == {
         "allow": True, "pct_max": 4.5, "count_max": None,
         "forbidden": "1 of 20 rows of trades broke a rule (5 percent) and at most 4.5 percent may",
+        "options": "--quarantine-threshold 5",
     }  # fmt: skip
 
 

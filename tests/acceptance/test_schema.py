@@ -71,6 +71,7 @@ def test_what_cannot_be_used_is_refused_before_anything_is_run(
     trades.with_suffix(".txt").write_text("a;b\n1;2\n")
     refused = terminal.casparian(*words, "--json")
     assert (refused.code, refused.json["error"]["code"]) == (2, code)
+    assert (code != "no_such_input") or "nothing.csv: no such file or folder" in refused.json["error"]["message"]
     if terminal.home.exists():
         assert terminal.sql("select count(*) from cf_runs") == [[0]]
 
