@@ -8,7 +8,10 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from typing import NoReturn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # nothing is loaded before an interrupt is heeded that need not be
+    from typing import NoReturn
 
 __version__ = "0.1.0"
 
