@@ -45,8 +45,8 @@ def _doing(told: CliError, words: list[str]) -> CliError:
     """Say what was being done, where the system's own words are all there is to tell."""
     if told.code != "io_error":
         return told
-    verb = itertools.takewhile(re.compile("[a-z][a-z-]*").fullmatch, words[:2])
-    return CliError(told.code, f"{' '.join(verb)}: {told}", told.next_step, exit_code=told.exit_code)
+    verb = " ".join(itertools.takewhile(re.compile("[a-z][a-z-]*").fullmatch, words[:2]))
+    return CliError(told.code, f"{verb or 'casparian'}: {told}", told.next_step, exit_code=told.exit_code)
 
 
 def _command(words: list[str]) -> int:
