@@ -19,10 +19,10 @@ from cli.run_commands import RunCommands
 from commands.job import WithdrawJob
 from commands.run import REUSED_JOBS_MAX, LoseOutputs, PlanRun
 from eventlog.events import RefusedFile, RunStarted, SeenFile
-from eventlog.ids import Digest, JobId, Seq, config_hash
+from eventlog.ids import Digest, Seq, config_hash
 from executors.parser_catalog import ParserPackage
 from projections import queries
-from reducers.fold import State
+from reducers.run_jobs import waiting_otherwise
 
 if TYPE_CHECKING:
     from cli.sentinel import Sentinel
@@ -56,17 +56,12 @@ class RunPlanner:
     def _withdraw_other(self, wanted: tuple[Wanted, ...]) -> None:
         """End what waits for these outputs under another policy for rejected rows, as a retry has the one of its job.
 
-        What is at work, or what another run waits for, stays: its policy is the one that holds.
+        What is at work, or of a run that goes on, or waited for by one, stays: its policy is the one that holds.
         """
-        keys, policy = keys_of(wanted), self._policy
-
-        def waiting(state: State) -> set[JobId]:
-            jobs = {state.jobs.by_key[key] for key in keys if key in state.jobs.by_key}
-            queued = state.jobs.queued
-            return {job for job in jobs if job in queued and queued[job].spec.quarantine != policy}
-
+        keys = keys_of(wanted)
         reason = f"run {self._run} wants its outputs under another policy for rejected rows"
-        for job in sorted(self._sentinel.handler.inspect(waiting) - self._sentinel.watches.waited_for()):
+        waiting = self._sentinel.handler.inspect(lambda state: waiting_otherwise(state, keys, self._policy))
+        for job in sorted(waiting - self._sentinel.watches.waited_for()):
             self._commands.ask(WithdrawJob(job=job, reason=reason, now=clock.now()))  # refused if it has begun by now
 
     def _give_up_lost(self, wanted: tuple[Wanted, ...]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from eventlog.events import QuarantinePolicy
 from eventlog.ids import ExecutorId, JobId, MaterializationKey, RunId
 from reducers.fold import State
 from reducers.job import Queued
@@ -23,6 +24,12 @@ def stoppable(
         if job.spec.run == run or (job_id in attached and job.spec.run not in state.runs):
             mine[job_id] = None if isinstance(job, Queued) else job.executor
     return mine
+
+
+def waiting_otherwise(state: State, keys: Collection[MaterializationKey], policy: QuarantinePolicy) -> set[JobId]:
+    """Return the jobs that wait with these keys under another policy for rejected rows, and whose run is over."""
+    specs = {job: state.jobs.queued[job].spec for job in claimed(state, keys) if job in state.jobs.queued}
+    return {job for job, spec in specs.items() if spec.quarantine != policy and spec.run not in state.runs}
 
 
 def claimed(state: State, keys: Collection[MaterializationKey]) -> set[JobId]:
